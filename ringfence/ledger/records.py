@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of record a ledger holds, as they are stored."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from ringfence.scenario.event import Event, Link
+
+
+class Kind(IntEnum):
+    EVENT = 0
+    LABEL = 1
+    DECISION = 2
+    LIST = 3
+    RULE = 4
+    POLICY = 5
+    SWITCH = 6
+    RELEASE = 7
+    TICK = 8
+    IMPORT = 9
+
+
+class EventBody(msgspec.Struct, frozen=True, kw_only=True):
+    event: Event
+    late: bool = False  # older than the watermark by more than the scenario's max_lateness
+
+
+class LabelBody(msgspec.Struct, frozen=True, kw_only=True):
+    event_seq: int
+    event_type: int  # EventType.index of the labelled event
+    event_time_ms: int
+    links: tuple[Link, ...]
+    value: int  # FRAUD or LEGIT
+    replaces: int  # the value it takes the place of, or NO_LABEL
+    source: str
+    known_at_ms: int
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    code: str  # stable, such as VELOCITY_CLAIMANT
+    sentence: str  # readable by a customer-service agent
+    contribution: float  # log-odds, positive raises the score
+
+
+class DecisionBody(msgspec.Struct, frozen=True, kw_only=True):
+    event_seq: int
+    event_id: str
+    event_type: str
+    action: str  # approve | challenge | review | decline
+    score: float  # calibrated probability of fraud, 0..1
+    raw_score: float
+    members: dict[str, float]
+    reasons: tuple[Reason, ...]
+    versions: dict[str, str]  # release, spec, policy, ringfence
+    circumstances: dict[str, Any]  # rung, degraded, review_price, reviews_open, batch size: what clock and machine decided
+    propensity: float  # probability with which this action was taken, 1 where nothing was randomised
+    feature_digest: bytes  # 16-byte blake2b of the feature row's bytes
+    row: bytes | None  # the float64 feature row, where the policy of record-keeping says so
+
+
+class ReleaseBody(msgspec.Struct, frozen=True, kw_only=True):
+    release: str
+    act: str  # registered | promoted | rolled_back
+    replaces: str | None = None
+    digest: str = ""
+    note: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    seq: int
+    kind: Kind
+    recorded_at_ms: int
+    watermark_ms: int
+    body: EventBody | LabelBody | DecisionBody | ReleaseBody | dict[str, Any]
+    chain: bytes  # 16-byte hash over the previous chain value and this record's bytes

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The typed, frozen form of a scenario: what an event is, who takes part in it, and what its label means."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class AttributeType(StrEnum):
+    NUMBER = "number"
+    CATEGORY = "category"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    TIME = "time"
+
+
+class AttributeUse(StrEnum):
+    FEATURE = "feature"
+    AUDIT_ONLY = "audit_only"  # for fairness reports: never a feature, a rule or a reason
+
+
+class Durability(StrEnum):
+    REQUIRED = "required"
+    BEST_EFFORT = "best_effort"
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """How events name an entity. Roles are numbered across the whole scenario, so that a role means one thing."""
+
+    name: str
+    entity_type: str
+    index: int  # 0-based position in Scenario.roles
+    many: bool = False
+    strong: bool = False  # identifies one person or thing, so that sharing it means something
+
+
+class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one event type finds a role in its source."""
+
+    role: str
+    column: str
+
+
+class Attribute(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    column: str
+    type: AttributeType
+    use: AttributeUse = AttributeUse.FEATURE
+    personal: bool = False
+
+    @property
+    def is_feature(self) -> bool:
+        return self.use is AttributeUse.FEATURE and not self.personal
+
+
+class Amount(msgspec.Struct, frozen=True, kw_only=True):
+    column: str
+    currency: str
+    digits: int = 2  # minor units per major unit, as a power of ten
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """A long table of (event, role, entity) rows that belongs to a source."""
+
+    file: str
+    on: str
+    role: str
+    value: str
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """The files that feed one event type. `files` are paths or globs relative to the workspace."""
+
+    event_type: str
+    files: tuple[str, ...]
+    join: Join | None = None
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """The truth about the decided event type, and when it becomes known.
+
+    Exactly one of `known_at_column` and `delay_ms` is set. `legit_after_ms` is the age at which an event without a
+    label counts as legit (`absent: {legit_after: …}`); None means it stays unlabelled.
+    """
+
+    column: str
+    fraud: tuple[str, ...]  # source values, as text, that mean fraud
+    legit: tuple[str, ...]
+    known_at_column: str | None = None
+    delay_ms: int | None = None
+    legit_after_ms: int | None = None
+    source: str = "import"  # the `source` written on imported labels
+
+
+class EventType(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    index: int  # 0-based position in Scenario.event_types
+    event_id_column: str | None  # None: the row number in its source is the id (`event_id: row`)
+    event_time_column: str | None  # None: file order is the time
+    roles: tuple[RoleColumn, ...]
+    attributes: tuple[Attribute, ...] = ()
+    amount: Amount | None = None
+    label: Label | None = None
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of decision. Built by `scenario.load`; nothing else constructs it outside tests."""
+
+    name: str
+    decide: str  # name of the decided event type; the others are context that only teaches
+    event_types: tuple[EventType, ...]
+    roles: tuple[Role, ...]
+    sources: tuple[Source, ...] = ()
+    windows_ms: tuple[int, ...] = (86_400_000, 604_800_000, 2_592_000_000, 7_776_000_000)  # ascending, distinct
+    time_zone: str = "UTC"
+    durability: Durability = Durability.REQUIRED
+    max_lateness_ms: int = 86_400_000
+    label_precedence: tuple[str, ...] = ()  # strongest source first; unlisted sources rank below, `matured` last
+    label_maturity_ms: dict[str, int] = {}
+    features: dict[str, bool] = {}  # feature families switched off or on; absent means on
+
+    def event_type(self, name: str) -> EventType:
+        return next(event_type for event_type in self.event_types if event_type.name == name)
+
+    def role(self, name: str) -> Role:
+        return next(role for role in self.roles if role.name == name)
+
+    @property
+    def decided(self) -> EventType:
+        return self.event_type(self.decide)
+
+    @property
+    def value_attributes(self) -> tuple[Attribute, ...]:
+        """The decided event type's attributes that reach the engine, in the column order of `Batch.values`."""
+        return tuple(attribute for attribute in self.decided.attributes if attribute.is_feature)
