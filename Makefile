@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target begins with `setup` as needed: a clean clone with Python >= 3.11 is enough.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.setup-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+# numba and the linear algebra libraries pick their own thread counts; two workers on two cores must not fight.
+export TZ := UTC
+TEST_THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 POLARS_MAX_THREADS=2
+
+.PHONY: help setup demo test test-compiled test-uncompiled test-services bench evaluate lint format docs clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with everything the commands and tests need (does nothing when it is up to date)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "ringfence needs Python >= 3.11; run: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.setup-*
+	@touch $(STAMP)
+
+demo: setup ## simulate an insurer, train, serve, and decide live claims until interrupted
+	$(BIN)/ringfence demo
+
+test: lint test-compiled test-uncompiled ## lint, types, import rules and all tests with branch coverage
+	$(BIN)/coverage report --skip-covered
+
+test-compiled: setup
+	$(TEST_THREADS) $(BIN)/pytest -n 2 --dist loadfile -m "not services" --cov --cov-report=
+
+# The kernels once more, as plain Python: what coverage sees of them, and what a debugger steps through.
+test-uncompiled: setup
+	NUMBA_DISABLE_JIT=1 $(TEST_THREADS) $(BIN)/pytest -n 2 --dist loadfile -m "not services and not compiled and not data" \
+	  --cov --cov-append --cov-report= tests/engine tests/models tests/oracles tests/timelines
+
+test-services: setup ## tests that need services or system packages (installed here when missing)
+	bash scripts/install_services.sh
+	$(TEST_THREADS) $(BIN)/pytest -m services; code=$$?; test $$code -eq 5 || exit $$code
+
+lint: setup ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup ## write the generated pages of docs/reference
+	$(BIN)/python scripts/generate_reference.py
+
+bench: setup ## replay, fast reasons, and the service under constant load
+	bash scripts/bench.sh
+
+evaluate: setup ## the public protocols in examples/ (needs the data sets)
+	bash scripts/evaluate.sh
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

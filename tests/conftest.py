@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every test needs: one time zone, explicit warnings, and the data sets where they exist."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["TZ"] = "UTC"
+time.tzset()
+
+if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+    # Compiled unsigned arithmetic wraps around silently, which hashing relies on; numpy scalars warn.
+    np.seterr(over="ignore")
+
+
+@pytest.fixture(scope="session")
+def data_sets() -> Path:
+    """The folder of third-party data sets: $RINGFENCE_DATA, or ../shared/data beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("RINGFENCE_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets at {folder}; set RINGFENCE_DATA")
+    return folder
