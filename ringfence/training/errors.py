@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What training refuses to do, and why."""
+
+from __future__ import annotations
+
+from ringfence.errors import RingfenceError
+
+
+class NoExamplesError(RingfenceError):
+    """There is no event with a label known by the cut."""
+
+    def __init__(self, n_events: int, n_labels: int, until_ms: int | None) -> None:
+        self.n_events = n_events
+        self.n_labels = n_labels
+        self.until_ms = until_ms
+        super().__init__(
+            f"no example to train on: {n_events} decided events are in the span and {n_labels} labels are known by "
+            f"{'now' if until_ms is None else _iso(until_ms)}, but no event has both; move --until to a time when "
+            "labels are known, move --examples-from back, or check `label` in ringfence.yaml"
+        )
+
+
+class OneClassError(RingfenceError):
+    """All examples carry the same label."""
+
+    def __init__(self, n_examples: int, n_fraud: int, needed: int) -> None:
+        self.n_examples = n_examples
+        self.n_fraud = n_fraud
+        n_legit = n_examples - n_fraud
+        super().__init__(
+            f"{n_examples} examples hold {n_fraud} fraud and {n_legit} legit labels; at least {needed} of each are "
+            "needed to fit and to calibrate a model; widen the span, or set `label.absent: {legit_after: …}` when only "
+            "fraud is ever reported"
+        )
+
+
+class EmptyWindowError(RingfenceError):
+    """The window to score holds no decided event."""
+
+    def __init__(self, event_type: str, from_ms: int, to_ms: int | None) -> None:
+        self.from_ms = from_ms
+        self.to_ms = to_ms
+        super().__init__(
+            f"no {event_type!r} event between {_iso(from_ms)} (inclusive) and "
+            f"{'the end of the ledger' if to_ms is None else _iso(to_ms) + ' (exclusive)'}; check --from and --to"
+        )
+
+
+def _iso(time_ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).isoformat()
