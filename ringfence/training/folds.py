@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ def expanding_folds(
     times = event_time_ms[order]
     edges = np.linspace(first_share, 1.0, n_blocks + 1) * n
     folds: list[Fold] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         # Move each boundary to the first example of its millisecond, so that no burst is cut in two.
         start = int(np.searchsorted(times, times[min(int(low), n - 1)], side="left")) if n else 0
         stop = n if int(high) >= n else int(np.searchsorted(times, times[int(high)], side="left"))

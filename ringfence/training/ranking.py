@@ -124,13 +124,15 @@ def _precision_on(fraud: FloatArray, legit: FloatArray, grid: FloatArray) -> Flo
     tp = np.cumsum(fraud)
     seen = tp + np.cumsum(legit)
     at = np.minimum(np.searchsorted(tp, grid * fraud.sum() - 1e-9, side="left"), tp.shape[0] - 1)
-    return np.divide(tp[at], seen[at], out=np.zeros(grid.shape[0]), where=seen[at] > 0)
+    precision: FloatArray = np.divide(tp[at], seen[at], out=np.zeros(grid.shape[0]), where=seen[at] > 0)
+    return precision
 
 
 def _tpr_on(fraud: FloatArray, legit: FloatArray, grid: FloatArray) -> FloatArray:
     fpr = np.append(0.0, np.cumsum(legit) / legit.sum())
     tpr = np.append(0.0, np.cumsum(fraud) / fraud.sum())
-    return np.interp(grid, fpr, tpr)  # over a vertical step it takes the upper end
+    rate: FloatArray = np.interp(grid, fpr, tpr)  # over a vertical step it takes the upper end
+    return rate
 
 
 def _interval(value: float, replicates: list[float]) -> Interval:

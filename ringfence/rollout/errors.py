@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the registry refuses to do, and why."""
+
+from __future__ import annotations
+
+from ringfence.errors import RingfenceError
+
+
+class UnknownReleaseError(RingfenceError):
+    """No release of this name was ever registered in the ledger."""
+
+    def __init__(self, release: str, known: list[str]) -> None:
+        self.release = release
+        self.known = known
+        listed = ", ".join(known[-5:]) if known else "none yet: run `ringfence train`"
+        super().__init__(f"release {release!r} is not in this ledger; known releases: {listed}")
+
+
+class NoChampionError(RingfenceError):
+    """Nothing is live."""
+
+    def __init__(self, scenario: str) -> None:
+        super().__init__(
+            f"scenario {scenario!r} has no champion; run `ringfence train` (the first release becomes the champion) "
+            "or `ringfence release promote`"
+        )
+
+
+class NothingToRollBackError(RingfenceError):
+    """There is no earlier champion to go back to."""
+
+    def __init__(self, champion: str | None) -> None:
+        super().__init__(
+            f"cannot roll back: {champion or 'no release'} is the only champion there has been; promote another release"
+        )
+
+
+class AlreadyChampionError(RingfenceError):
+    """The release is live already."""
+
+    def __init__(self, release: str) -> None:
+        super().__init__(f"release {release!r} is the champion already; there is nothing to promote")

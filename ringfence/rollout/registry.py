@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which release is live, and which was: read from the ledger's release records, changed by appending one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from ringfence.ledger.records import Kind, Record, ReleaseBody
+from ringfence.rollout.errors import AlreadyChampionError, NothingToRollBackError, UnknownReleaseError
+
+REGISTERED = "registered"
+PROMOTED = "promoted"
+ROLLED_BACK = "rolled_back"
+
+
+class ReleaseLog(Protocol):
+    """The part of a ledger the registry reads."""
+
+    def releases(self) -> list[Record]: ...
+
+
+class ReleaseWriter(Protocol):
+    """The part of a ledger writer the registry appends through. Committing is the caller's."""
+
+    def stage(self, kind: Kind, body: ReleaseBody) -> object: ...
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered release and the part it plays."""
+
+    release: str
+    digest: str
+    note: str
+    registered_seq: int
+    registered_at_ms: int
+    is_champion: bool
+    was_champion: bool
+
+
+class Registry:
+    """The releases of one ledger as they stand after its last release record."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._acts = [(record, record.body) for record in records if isinstance(record.body, ReleaseBody)]
+        self._acts.sort(key=lambda act: act[0].seq)
+
+    @classmethod
+    def read(cls, log: ReleaseLog) -> Registry:
+        return cls(log.releases())
+
+    def entries(self) -> list[Entry]:
+        """List every registered release, oldest first."""
+        champion = self.champion()
+        lives = {body.release for _, body in self._acts if body.act != REGISTERED}
+        first: dict[str, Entry] = {}
+        for record, body in self._acts:
+            if body.release not in first:
+                first[body.release] = Entry(
+                    release=body.release,
+                    digest=body.digest,
+                    note=body.note,
+                    registered_seq=record.seq,
+                    registered_at_ms=record.recorded_at_ms,
+                    is_champion=body.release == champion,
+                    was_champion=body.release in lives,
+                )
+        return list(first.values())
+
+    def latest(self) -> str | None:
+        """Name the release registered last; None where there is none."""
+        entries = self.entries()
+        return entries[-1].release if entries else None
+
+    def champion(self) -> str | None:
+        """Name the release that is live now; None where there is none."""
+        history = self.champions()
+        return history[-1][1] if history else None
+
+    def champion_at(self, seq: int) -> str | None:
+        """Name the release that was live for a record at `seq`: the last one made champion at a smaller seq."""
+        live = [release for since, release in self.champions() if since < seq]
+        return live[-1] if live else None
+
+    def champions(self) -> list[tuple[int, str]]:
+        """List (seq, release) of every change of champion, oldest first."""
+        return [(record.seq, body.release) for record, body in self._acts if body.act != REGISTERED]
+
+    def is_registered(self, release: str) -> bool:
+        return any(body.release == release for _, body in self._acts)
+
+    def register(self, writer: ReleaseWriter, release: str, *, digest: str, note: str = "") -> bool:
+        """Stage a new release's record; False, and nothing staged, where it is registered already."""
+        if self.is_registered(release):
+            return False
+        writer.stage(Kind.RELEASE, ReleaseBody(release=release, act=REGISTERED, digest=digest, note=note))
+        return True
+
+    def promote(self, writer: ReleaseWriter, release: str, *, note: str = "") -> None:
+        """Stage the record that makes `release` the champion.
+
+        Raises
+        ------
+        UnknownReleaseError
+            If it was never registered.
+        AlreadyChampionError
+            If it is live already.
+        """
+        if not self.is_registered(release):
+            raise UnknownReleaseError(release, [entry.release for entry in self.entries()])
+        champion = self.champion()
+        if champion == release:
+            raise AlreadyChampionError(release)
+        writer.stage(Kind.RELEASE, ReleaseBody(release=release, act=PROMOTED, replaces=champion, note=note))
+
+    def rollback(self, writer: ReleaseWriter, *, note: str = "") -> str:
+        """Stage the record that makes the previous champion the champion again, and name it.
+
+        Rolling back twice goes back two releases, not back and forth: each rollback undoes the newest promotion that is
+        not undone yet.
+
+        Raises
+        ------
+        NothingToRollBackError
+            If no champion came before.
+        """
+        standing: list[str] = []
+        for _, body in self._acts:
+            if body.act == PROMOTED:
+                standing.append(body.release)
+            elif body.act == ROLLED_BACK and len(standing) > 1:
+                standing.pop()
+        if len(standing) < 2:
+            raise NothingToRollBackError(standing[-1] if standing else None)
+        gone, back = standing[-1], standing[-2]
+        writer.stage(Kind.RELEASE, ReleaseBody(release=back, act=ROLLED_BACK, replaces=gone, note=note))
+        return back

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from ringfence.ledger.records import Kind, Record, ReleaseBody
+from ringfence.rollout.errors import AlreadyChampionError, NothingToRollBackError, UnknownReleaseError
+from ringfence.rollout.registry import Registry
+
+
+class Log:
+    """Release records in memory, numbered like a ledger that holds other things too."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def releases(self) -> list[Record]:
+        return list(self.records)
+
+    def stage(self, kind: Kind, body: ReleaseBody) -> int:
+        seq = 10 * (len(self.records) + 1)
+        self.records.append(
+            Record(seq=seq, kind=kind, recorded_at_ms=1_000 * seq, watermark_ms=0, body=body, chain=b"")
+        )
+        return seq
+
+
+def _log_with(*releases: str) -> Log:
+    log = Log()
+    for release in releases:
+        Registry.read(log).register(log, release, digest=f"digest of {release}")
+    return log
+
+
+def test_nothing_is_live_before_a_promotion() -> None:
+    registry = Registry.read(_log_with("r-1"))
+    assert registry.champion() is None
+    assert registry.latest() == "r-1"
+    assert Registry.read(Log()).latest() is None
+
+
+def test_registering_the_same_release_again_adds_nothing() -> None:
+    log = _log_with("r-1")
+    assert Registry.read(log).register(log, "r-1", digest="x") is False
+    assert len(log.records) == 1
+
+
+def test_promotion_makes_champion_and_remembers_whom_it_replaced() -> None:
+    log = _log_with("r-1", "r-2")
+    Registry.read(log).promote(log, "r-1")
+    Registry.read(log).promote(log, "r-2")
+    registry = Registry.read(log)
+    assert registry.champion() == "r-2"
+    assert log.records[-1].body == ReleaseBody(release="r-2", act="promoted", replaces="r-1")
+    assert [(entry.release, entry.is_champion, entry.was_champion) for entry in registry.entries()] == [
+        ("r-1", False, True),
+        ("r-2", True, True),
+    ]
+
+
+#  seq       10   20   30          40
+#            r-1  r-2  promote r-1 promote r-2
+#  live at   none      from 31     from 41
+def test_champion_at_a_seq_is_the_one_promoted_before_it() -> None:
+    log = _log_with("r-1", "r-2")
+    Registry.read(log).promote(log, "r-1")
+    Registry.read(log).promote(log, "r-2")
+    registry = Registry.read(log)
+    assert registry.champion_at(30) is None
+    assert registry.champion_at(31) == "r-1"
+    assert registry.champion_at(40) == "r-1"
+    assert registry.champion_at(41) == "r-2"
+
+
+def test_rolling_back_twice_goes_back_two_champions() -> None:
+    log = _log_with("r-1", "r-2", "r-3")
+    for release in ("r-1", "r-2", "r-3"):
+        Registry.read(log).promote(log, release)
+    assert Registry.read(log).rollback(log) == "r-2"
+    assert Registry.read(log).rollback(log) == "r-1"
+    assert Registry.read(log).champion() == "r-1"
+    with pytest.raises(NothingToRollBackError, match="r-1"):
+        Registry.read(log).rollback(log)
+
+
+def test_unknown_and_live_releases_cannot_be_promoted() -> None:
+    log = _log_with("r-1")
+    with pytest.raises(UnknownReleaseError, match="r-9.*r-1"):
+        Registry.read(log).promote(log, "r-9")
+    Registry.read(log).promote(log, "r-1")
+    with pytest.raises(AlreadyChampionError, match="r-1"):
+        Registry.read(log).promote(log, "r-1")
