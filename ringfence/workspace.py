@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A workspace: the folder that holds one deployment's files, and where each of them lies.
 
-    ringfence.yaml  policies/  rules/  lists/         text, for git
-    ledger/<scenario>/  state/<scenario>/  releases/  reports/  keys.json      data, for backups
+ringfence.yaml  policies/  rules/  lists/         text, for git
+ledger/<scenario>/  state/<scenario>/  releases/  reports/  keys.txt       data, for backups
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Workspace:
 
     @property
     def keys_path(self) -> Path:
-        """Hashes of the API keys; the keys themselves are shown once and kept nowhere."""
-        return self.path / "keys.json"
+        """Hashes of the API keys; the tokens themselves are shown once and kept nowhere."""
+        return self.path / "keys.txt"
 
 
 def _name(scenario: Scenario | str) -> str:

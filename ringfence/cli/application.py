@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command tree, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from ringfence import __version__
+from ringfence.cli import data, demo, doctor, keys, models, releases, service, verify
+from ringfence.cli.exits import Exit, exit_code
+from ringfence.errors import RingfenceError
+
+app = typer.Typer(
+    name="ringfence",
+    help="Real-time fraud decisions: from a table of history to live, durable, explained decisions.",
+    epilog="Every command takes --debug, which shows the traceback of an error. Exit codes: docs/reference/cli.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+app.command("init")(data.init)
+app.command("import")(data.import_history)
+app.command("train")(models.train)
+app.command("score")(models.score)
+app.command("evaluate")(models.evaluate)
+app.add_typer(releases.app, name="release")
+app.command("serve")(service.serve)
+app.add_typer(keys.app, name="keys")
+app.command("simulate")(data.simulate)
+app.add_typer(verify.app, name="verify")
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ringfence {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code. Errors become one message on stderr."""
+    debug = "--debug" in arguments
+    try:
+        app(args=[argument for argument in arguments if argument != "--debug"], prog_name="ringfence")
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(bool(ending.code))
+    except (RingfenceError, OSError, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        typer.echo(f"ringfence: {error or 'interrupted'}", err=True)
+        return exit_code(error)
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(
+            f"ringfence: internal error, {type(error).__name__}: {error}\n"
+            "This is a fault in ringfence: run the same command with --debug and report what it prints.",
+            err=True,
+        )
+        return Exit.INTERNAL
+    return Exit.OK
+
+
+def main() -> NoReturn:
+    """The `ringfence` command."""
+    sys.exit(run(sys.argv[1:]))

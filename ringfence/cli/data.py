@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`init`, `import`, `simulate`: a workspace, and the history in it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ringfence.cli.exits import Exit, UsageError
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption
+from ringfence.cli.terminal import progress, remark, show
+
+
+class Template(StrEnum):
+    MOTOR_CLAIMS = "motor-claims"
+    CARD_PAYMENTS = "card-payments"
+
+
+class OnBadRows(StrEnum):
+    REJECT = "reject"
+    ABORT = "abort"
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make the workspace in.")],
+    template: Annotated[
+        Template, typer.Option(help="Which commented starting point to write.")
+    ] = Template.MOTOR_CLAIMS,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a commented workspace: ringfence.yaml, a policy, and room for rules and lists.
+
+    Refuses to overwrite anything that is already there.
+    """
+    from ringfence.scenario.workspace import init_workspace
+
+    written = init_workspace(directory, template.value)
+    lines = [f"  {path}" for path in written]
+    show(
+        {"workspace": str(directory.resolve()), "template": template.value, "written": [str(path) for path in written]},
+        as_json=as_json,
+        text="\n".join(
+            [
+                f"wrote a {template.value} workspace:",
+                *lines,
+                f"next: edit {directory / 'ringfence.yaml'} to match your files, then: ringfence import -w {directory}",
+            ]
+        ),
+    )
+
+
+def import_history(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="CSV or Parquet files of the decided event type; without any, the sources of ringfence.yaml.",
+        ),
+    ] = None,
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    on_bad_rows: Annotated[
+        OnBadRows, typer.Option(help="reject: load the good rows, list the bad ones. abort: load nothing.")
+    ] = OnBadRows.REJECT,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Start the ledger anew; allowed while it holds no live records.")
+    ] = False,
+    memory: Annotated[str, typer.Option(help="Memory for the external sort, such as 512MB or 1GB.")] = "1GB",
+    as_json: JsonOption = False,
+) -> None:
+    """Read history from CSV or Parquet into the ledger, in time order, each label at its own known_at.
+
+    One import is all or nothing. The same import again adds nothing. Every bad row is listed in a rejects file with
+    its line and reason.
+    """
+    from ringfence.ledger.importer import import_files
+    from ringfence.scenario.clock import SystemClock
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    with progress(f"importing into {spec.name}", unit="rows") as report_progress:
+        report = import_files(
+            here.ledger_dir(spec),
+            spec,
+            here.path,
+            SystemClock(),
+            files=[file.resolve() for file in files] if files else None,
+            progress=report_progress,
+            memory_limit=memory,
+            replace=replace,
+            on_bad_rows=on_bad_rows.value,
+        )
+    text = (
+        f"{report.n_events:,} events and {report.n_labels:,} labels imported, {report.n_duplicates:,} already there, "
+        f"{report.n_rejected:,} rejected, in {report.seconds:.1f} s"
+    )
+    if report.n_events:
+        text += f" (seq {report.first_seq:,} to {report.last_seq:,})"
+    if report.n_rejected:
+        text += f"\nrejected rows and why: {report.rejects_path}"
+    show(
+        {
+            "n_events": report.n_events,
+            "n_labels": report.n_labels,
+            "n_duplicates": report.n_duplicates,
+            "n_rejected": report.n_rejected,
+            "rejects": str(report.rejects_path) if report.n_rejected else None,
+            "first_seq": report.first_seq,
+            "last_seq": report.last_seq,
+            "seconds": report.seconds,
+        },
+        as_json=as_json,
+        text=text,
+    )
+    if report.n_rejected and not report.n_events + report.n_labels + report.n_duplicates:
+        remark("nothing was imported: every row was rejected")
+        raise typer.Exit(Exit.BAD_INPUT)
+
+
+def simulate(
+    world: Annotated[str, typer.Argument(metavar="SCENARIO", help="Which world: motor-claims.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files and workspace go.")],
+    events: Annotated[int, typer.Option(min=100, help="How many claims.")] = 30_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a world whose truth is known, as an importable workspace: files, ringfence.yaml and truth.parquet."""
+    if world != "motor-claims":
+        raise UsageError(f"no world {world!r}; known: motor-claims")
+    from ringfence.simulate.motor_claims import simulate_motor_claims
+
+    with progress(f"simulating {world}", unit="claims") as report_progress:
+        report = simulate_motor_claims(events, seed, output, report_progress)
+    fields = {name: getattr(report, name) for name in report.__struct_fields__}
+    show(
+        {"world": world, "output": str(output.resolve()), **fields},
+        as_json=as_json,
+        text="\n".join(
+            [
+                f"simulated {world} in {output}:",
+                *(f"  {name} {value}" for name, value in fields.items()),
+                f"next: ringfence import -w {output}",
+            ]
+        ),
+    )

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that mean the same on every command, and the reading of times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ringfence.cli.exits import UsageError
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", help="The workspace folder.", metavar="DIR", show_default=True)
+]
+ScenarioOption = Annotated[
+    str | None, typer.Option("--scenario", help="Which scenario; needed only when there are several.", metavar="NAME")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+
+HERE = Path()
+
+
+def time_option(text: str, option: str, time_zone: str) -> int:
+    """Read a time given on the command line.
+
+    Parameters
+    ----------
+    text : ISO 8601, such as `2018-07-25`, `2018-07-25T13:00` or `2018-07-25T13:00:00Z`. A date is its midnight; a
+        time without an offset is in `time_zone`.
+    option : the option it was given to, for the message.
+
+    Returns
+    -------
+    Milliseconds since 1970, UTC.
+
+    Raises
+    ------
+    UsageError
+        If it is not a time.
+    """
+    from ringfence.scenario.times import moment_ms
+
+    time_ms = moment_ms(text, time_zone)
+    if time_ms is None:
+        raise UsageError(
+            f"{option} {text!r} is not a time; give a date (2018-07-25) or ISO 8601 (2018-07-25T13:00:00Z)"
+        )
+    return time_ms
+
+
+def iso_time(time_ms: int | None) -> str | None:
+    """Write a time as people and programs read it: ISO 8601, UTC, to the second."""
+    if time_ms is None:
+        return None
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`release list | show | promote | rollback`: what is live, and what was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
+from ringfence.cli.terminal import show, table
+
+if TYPE_CHECKING:
+    from ringfence.rollout.registry import Registry
+    from ringfence.scoring.release import Release
+    from ringfence.workspace import Workspace
+
+app = typer.Typer(help="List, show, promote and roll back releases.", no_args_is_help=True)
+
+ReleaseArgument = Annotated[str, typer.Argument(metavar="RELEASE", help="A release id, `latest` or `champion`.")]
+NoteOption = Annotated[str, typer.Option(help="Why; kept in the ledger with the change.")]
+
+
+def resolve(registry: Registry, wanted: str | None, scenario: str) -> str:
+    """Name the release meant by an id, `latest`, or `champion` (also None).
+
+    Raises
+    ------
+    UnknownReleaseError, NoChampionError
+        If there is none such.
+    """
+    from ringfence.rollout.errors import NoChampionError, UnknownReleaseError
+
+    if wanted is None or wanted == "champion":
+        champion = registry.champion()
+        if champion is None:
+            raise NoChampionError(scenario)
+        return champion
+    found = registry.latest() if wanted == "latest" else wanted
+    if found is None or not registry.is_registered(found):
+        raise UnknownReleaseError(wanted, [entry.release for entry in registry.entries()])
+    return found
+
+
+def open_release(workspace: Workspace, registry: Registry, wanted: str | None, scenario: str) -> Release:
+    """Load the bundle of a release from disk, its digests verified."""
+    from ringfence.scoring.release import load_release
+
+    return load_release(workspace.releases_dir / resolve(registry, wanted, scenario))
+
+
+@app.command("list")
+def list_all(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
+    """List the releases in the order they were made."""
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    entries = Registry.read(Ledger.open(here.ledger_dir(spec), spec)).entries()
+    rows = [
+        [
+            entry.release,
+            iso_time(entry.registered_at_ms) or "",
+            "champion" if entry.is_champion else "former champion" if entry.was_champion else "",
+            entry.note,
+        ]
+        for entry in entries
+    ]
+    show(
+        [
+            {
+                "release": entry.release,
+                "registered_at": iso_time(entry.registered_at_ms),
+                "seq": entry.registered_seq,
+                "champion": entry.is_champion,
+                "was_champion": entry.was_champion,
+                "note": entry.note,
+            }
+            for entry in entries
+        ],
+        as_json=as_json,
+        text=table(["release", "registered", "part", "note"], rows) or "no release yet; make one with: ringfence train",
+    )
+
+
+@app.command("show")
+def show_one(
+    release: ReleaseArgument = "champion",
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a release: its card for people, its manifest with --json."""
+    import msgspec
+
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    registry = Registry.read(Ledger.open(here.ledger_dir(spec), spec))
+    found = open_release(here, registry, release, spec.name)
+    manifest = msgspec.to_builtins(found.manifest)
+    show(manifest, as_json=as_json, text=(found.path / "card.md").read_text("utf-8").rstrip())
+
+
+@app.command()
+def promote(
+    release: ReleaseArgument,
+    note: NoteOption = "",
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a release the champion. The change is a record in the ledger; a running service takes it up on restart."""
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.scenario.clock import SystemClock
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    with ledger.writer(SystemClock()) as writer:
+        registry = Registry.read(ledger)
+        before, name = registry.champion(), resolve(registry, release, spec.name)
+        open_release(here, registry, name, spec.name)  # a damaged bundle must not become the champion
+        registry.promote(writer, name, note=note)
+        writer.commit()
+    show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion (was {before})")
+
+
+@app.command()
+def rollback(
+    note: NoteOption = "",
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the previous champion the champion again."""
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.scenario.clock import SystemClock
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    with ledger.writer(SystemClock()) as writer:
+        registry = Registry.read(ledger)
+        before = registry.champion()
+        name = registry.rollback(writer, note=note)
+        writer.commit()
+    show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion again (was {before})")
