@@ -88,6 +88,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     column: str
     fraud: tuple[str, ...]  # source values, as text, that mean fraud
     legit: tuple[str, ...]
+    unlabelled: tuple[str, ...] = ()  # source values that say nothing yet, such as "pending"; null always does
     known_at_column: str | None = None
     delay_ms: int | None = None
     legit_after_ms: int | None = None

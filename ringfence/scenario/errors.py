@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be wrong with a scenario file, an event, a label, or a workspace."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ringfence.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LONGEST_FOUND = 80
+
+
+class ScenarioFileError(RingfenceError):
+    """A scenario file says something that ringfence cannot follow."""
+
+    def __init__(self, file: str | Path, path: str, found: str, do: str) -> None:
+        self.file, self.path, self.found, self.do = str(file), path, found, do
+        super().__init__(f"{file}: {path or 'the file'}: found {found}; {do}")
+
+
+class InvalidEventError(RingfenceError):
+    """An event or a label that does not fit the scenario. `path` is a JSON path such as `$.entities.claimant`."""
+
+    def __init__(self, path: str, found: str, do: str) -> None:
+        self.path, self.found, self.do = path, found, do
+        super().__init__(f"{path}: found {found}; {do}")
+
+
+class IdentityKeyError(RingfenceError):
+    """The secret that turns entity ids into digests is missing, damaged or readable by others."""
+
+
+class WorkspaceExistsError(RingfenceError):
+    """A file that `init` would write is already there."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.files = tuple(files)
+        names = ", ".join(str(file) for file in self.files)
+        super().__init__(f"nothing written: {names} already there; choose an empty directory or move them away")
+
+
+class UnknownTemplateError(RingfenceError):
+    """No workspace template has this name."""
+
+    def __init__(self, found: str, known: Iterable[str]) -> None:
+        self.found, self.known = found, tuple(known)
+        super().__init__(f"no template {found!r}; {did_you_mean(found, self.known)}")
+
+
+def shown(value: object) -> str:
+    """Describe a found value in at most 80 characters that can always be printed."""
+    if value is None:
+        return "null"
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
+        return f"a whole number of {value.bit_length()} bits"
+    if isinstance(value, dict | list):
+        kind = "an object" if isinstance(value, dict) else "a list"
+        return f"{kind} of {len(value)}"
+    text = repr(value[:_LONGEST_FOUND] if isinstance(value, str) else value)
+    text = text.encode("ascii", "backslashreplace").decode() if not _printable(text) else text
+    return text if len(text) <= _LONGEST_FOUND else text[: _LONGEST_FOUND - 1] + "…"
+
+
+def _printable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Name the closest known words, or all of them when none is close."""
+    names = sorted(known)
+    close = get_close_matches(found, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "known: " + ", ".join(names) if names else "nothing may stand here"
