@@ -85,7 +85,7 @@ def test_rolling_back_twice_goes_back_two_champions() -> None:
 
 def test_unknown_and_live_releases_cannot_be_promoted() -> None:
     log = _log_with("r-1")
-    with pytest.raises(UnknownReleaseError, match="r-9.*r-1"):
+    with pytest.raises(UnknownReleaseError, match=r"r-9.*r-1"):
         Registry.read(log).promote(log, "r-9")
     Registry.read(log).promote(log, "r-1")
     with pytest.raises(AlreadyChampionError, match="r-1"):
