@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP face: raw ASGI, because a framework's 350 µs a request is a third of the work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import structlog
+
+from ringfence.errors import RingfenceError
+from ringfence.serving import wire
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.errors import (
+    AmbiguousScenarioError,
+    MalformedBodyError,
+    MethodNotAllowedError,
+    NotFoundError,
+    ServiceFaultError,
+)
+from ringfence.serving.exchange import JSON_TYPES, ClientGoneError, Exchange, Receive, Send
+from ringfence.serving.keys import KeyRing, Scope
+from ringfence.serving.ndjson import decide_lines
+from ringfence.serving.openapi import openapi
+from ringfence.serving.queue import Ask, Ticket
+from ringfence.serving.service import ScenarioService, State
+from ringfence.serving.telemetry import CONTENT_TYPE, Telemetry
+
+_log: Final = structlog.get_logger("ringfence.serving")
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class App:
+    """One ASGI application for the scenarios of a workspace.
+
+    Parameters
+    ----------
+    services : by scenario name, at least one. With several, requests name theirs as `?scenario=`.
+    """
+
+    def __init__(
+        self, services: Mapping[str, ScenarioService], keys: KeyRing, telemetry: Telemetry, config: ServiceConfig
+    ) -> None:
+        self._services = dict(services)
+        self._keys = keys
+        self._telemetry = telemetry
+        self._config = config
+        self._open_batches = asyncio.Semaphore(config.open_batches)
+        self._openapi: bytes | None = None
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/v1/decisions": ("POST", self._decide),
+            "/v1/decisions/batch": ("POST", self._decide_batch),
+            "/v1/events": ("POST", self._learn),
+            "/v1/labels": ("POST", self._label),
+            "/healthz": ("GET", self._healthz),
+            "/readyz": ("GET", self._readyz),
+            "/metrics": ("GET", self._metrics),
+            "/openapi.json": ("GET", self._describe),
+        }
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(f"only http is served, not {scope['type']}")
+        exchange = Exchange(scope, receive, send)
+        route, method, handler = self._route(exchange.path)
+        try:
+            if handler is None:
+                raise NotFoundError(f"route {exchange.path[:100]!r}", "see /openapi.json for the routes there are")
+            if exchange.method != method:
+                raise MethodNotAllowedError(exchange.method, method)
+            await handler(exchange)
+        except ClientGoneError:
+            return
+        except RingfenceError as error:
+            await self._refuse(exchange, error)
+        except Exception:
+            _log.exception("request failed", route=route)
+            await self._refuse(exchange, ServiceFaultError())
+        self._telemetry.responses.labels(route, exchange.status).inc()
+
+    def _route(self, path: str) -> tuple[str, str, Handler | None]:
+        found = self._routes.get(path)
+        if found is not None:
+            return path, *found
+        if path.startswith("/v1/decisions/"):
+            return "/v1/decisions/{id}", "GET", self._stored_decision
+        if path.startswith("/v1/entities/"):
+            return "/v1/entities/{type}/{id}", "GET", self._entity
+        return "unknown", "GET", None
+
+    async def _refuse(self, exchange: Exchange, error: RingfenceError) -> None:
+        if exchange.status:
+            return  # part of an answer has gone out; the connection ends instead
+        problem = await exchange.refuse(error)
+        self._telemetry.problems.labels(problem.type.rpartition(":")[2]).inc()
+
+    def _service(self, exchange: Exchange) -> ScenarioService:
+        name = exchange.query("scenario")
+        if name is None and len(self._services) == 1:
+            return next(iter(self._services.values()))
+        service = self._services.get(name) if name is not None else None
+        if service is None:
+            raise AmbiguousScenarioError(name, tuple(self._services))
+        return service
+
+    async def _decide(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.DECIDE)
+        service = self._service(exchange)
+        exchange.require_media_type(JSON_TYPES)
+        body = await exchange.body(self._config.body_limit_bytes)
+        start_ns = time.perf_counter_ns()
+        service.require_ready()
+        admission = service.admit_decided(wire.read_object(body))
+        ticket = service.submit(Ask.DECIDE, admission=admission)
+        answer: wire.DecisionAnswer = await self._outcome(ticket)
+        ended_ns = time.perf_counter_ns()
+        await exchange.answer(200, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
+        service.record_latency(answer, (ended_ns - start_ns) / 1e9)
+
+    async def _decide_batch(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.DECIDE)
+        service = self._service(exchange)
+        await decide_lines(exchange, service, self._config, self._open_batches, self._telemetry)
+
+    async def _learn(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.DECIDE)
+        service = self._service(exchange)
+        exchange.require_media_type(JSON_TYPES)
+        body = await exchange.body(self._config.body_limit_bytes)
+        start_ns = time.perf_counter_ns()
+        service.require_ready()
+        admission = service.admit(wire.read_object(body))
+        ticket = service.submit(Ask.LEARN, admission=admission)
+        answer: wire.EventAnswer = await self._outcome(ticket)
+        await exchange.answer(202, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
+
+    async def _label(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.LABEL)
+        service = self._service(exchange)
+        exchange.require_media_type(JSON_TYPES)
+        body = await exchange.body(self._config.body_limit_bytes)
+        start_ns = time.perf_counter_ns()
+        service.require_ready()
+        notice = service.label_notice(wire.read_object(body))
+        ticket = service.submit(Ask.TELL, notice=notice)
+        answer: wire.LabelAnswer = await self._outcome(ticket)
+        await exchange.answer(202, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
+
+    async def _stored_decision(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.READ)
+        service = self._service(exchange)
+        decision_id = exchange.path.removeprefix("/v1/decisions/")
+        stored = await asyncio.to_thread(service.stored_decision, decision_id)
+        if stored is None:
+            raise NotFoundError(f"decision {decision_id[:100]!r}", "use the decision_id of an answer, such as d-1042")
+        await exchange.answer(200, wire.encode(stored))
+
+    async def _entity(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.READ)
+        service = self._service(exchange)
+        service.require_ready()
+        rest = exchange.raw_path.partition(b"?")[0].removeprefix(b"/v1/entities/")
+        entity_type_raw, _, entity_id_raw = rest.partition(b"/")
+        try:
+            entity_type = unquote_to_bytes(entity_type_raw).decode()
+            entity_id = unquote_to_bytes(entity_id_raw).decode()
+        except UnicodeDecodeError as error:
+            raise MalformedBodyError("invalid UTF-8", "percent-encode UTF-8", path="$path") from error
+        if entity_type not in service.entity_types or not entity_id:
+            known = ", ".join(service.entity_types)
+            raise NotFoundError(f"entity type {entity_type[:100]!r}", f"ask for /v1/entities/TYPE/ID, TYPE of {known}")
+        ticket = service.submit(Ask.READ, read=lambda: service.entity(entity_type, entity_id))
+        answer: wire.EntityAnswer | None = await self._outcome(ticket)
+        if answer is None:
+            raise NotFoundError(f"{entity_type} of that id in any event", "check type and id")
+        await exchange.answer(200, wire.encode(answer))
+
+    async def _healthz(self, exchange: Exchange) -> None:
+        states = {name: str(service.state) for name, service in self._services.items()}
+        failed = State.FAILED in states.values()
+        body = wire.encode(wire.Health(status="failed" if failed else "alive", scenarios=states))
+        await exchange.answer(503 if failed else 200, body)
+
+    async def _readyz(self, exchange: Exchange) -> None:
+        states = {name: str(service.state) for name, service in self._services.items()}
+        ready = all(state == State.READY for state in states.values())
+        body = wire.encode(wire.Health(status="ready" if ready else "not ready", scenarios=states))
+        await exchange.answer(200 if ready else 503, body, headers=() if ready else ((b"retry-after", b"2"),))
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        if not self._config.metrics_open:
+            self._keys.holder(exchange.authorization, Scope.READ)
+        for service in self._services.values():
+            service.measure()
+        await exchange.answer(200, self._telemetry.page(), CONTENT_TYPE)
+
+    async def _describe(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.READ)
+        if self._openapi is None:
+            scenarios = {name: service.scenario for name, service in self._services.items()}
+            self._openapi = wire.encode(openapi(scenarios, self._config))
+        await exchange.answer(200, self._openapi)
+
+    @staticmethod
+    async def _outcome(ticket: Ticket) -> Any:
+        """Wait for the engine thread's result; raise it where it is an error."""
+        result = await ticket.future
+        if isinstance(result, RingfenceError):
+            raise result
+        return result
+
+
+def _headers(ticket: Ticket, decode_ns: int) -> tuple[tuple[bytes, bytes], ...]:
+    timing = (
+        f"decode;dur={decode_ns / 1e6:.3f}, queue;dur={ticket.queue_ns / 1e6:.3f}, "
+        f"observe;dur={ticket.observe_ns / 1e6:.3f}, score;dur={ticket.score_ns / 1e6:.3f}, "
+        f"commit;dur={ticket.commit_ns / 1e6:.3f}"
+    ).encode()
+    if ticket.repeated:
+        return (b"server-timing", timing), (b"ringfence-repeated", b"true")
+    return ((b"server-timing", timing),)

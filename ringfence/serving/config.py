@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the service may be told, in one frozen struct that `cli.py` fills."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+MEBIBYTE: Final = 1 << 20
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    port: int = 8473
+    max_batch: int = 64  # requests that the engine thread takes at once
+    queue_bound: int = 1024  # waiting requests beyond which the answer is 429
+    body_limit_bytes: int = MEBIBYTE
+    batch_body_limit_bytes: int = 16 * MEBIBYTE
+    batch_window: int = 128  # lines of one NDJSON request in flight at once
+    open_batches: int = 4  # NDJSON requests held in memory at once, beyond which the answer is 429
+    metrics_open: bool = False  # True: /metrics needs no key
+    follower: bool = True  # run the process that takes snapshots and computes exact reasons
+    snapshot_every_records: int = 50_000
+    snapshot_every_s: float = 300.0
+    commit_retry_s: float = 0.05  # first pause after a failed commit; doubles up to one second
+    row_sample: int = 100  # one approved decision in so many keeps its feature row

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Causes to HTTP, in one table: the status, type and title of every error a client can see (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from ringfence.errors import RingfenceError
+from ringfence.ledger.errors import LabelFromFutureError, PayloadConflictError, UnknownEventError
+from ringfence.scenario.errors import InvalidEventError
+
+
+class ServingError(RingfenceError):
+    """Raised by the service itself. `path` is where in the request the trouble is, `$` for the whole body."""
+
+    path: str | None = None
+    retry_after_s: int | None = None
+
+
+class KeyFileError(ServingError):
+    """The service cannot start with these keys."""
+
+    def __init__(self, where: str, found: str, do: str) -> None:
+        self.where, self.found, self.do = where, found, do
+        super().__init__(f"{where}: {found}; {do}")
+
+
+class KeyMissingError(ServingError):
+    def __init__(self) -> None:
+        super().__init__("no valid API key; send `Authorization: Bearer TOKEN` with a token of `ringfence keys create`")
+
+
+class ScopeMissingError(ServingError):
+    def __init__(self, name: str, scope: str) -> None:
+        self.name, self.scope = name, scope
+        super().__init__(f"key {name!r} lacks the scope {scope!r}; use another key or create one that has it")
+
+
+class MalformedBodyError(ServingError):
+    def __init__(self, found: str, do: str, *, path: str = "$") -> None:
+        self.path, self.found, self.do = path, found, do
+        super().__init__(f"the body at {path} is not readable: {found}; {do}")
+
+
+class BodyTooLargeError(ServingError):
+    def __init__(self, limit_bytes: int) -> None:
+        self.path, self.limit_bytes = "$", limit_bytes
+        super().__init__(f"the body is larger than {limit_bytes} bytes; send fewer events at once")
+
+
+class MediaTypeError(ServingError):
+    def __init__(self, found: str, expected: str) -> None:
+        self.path, self.found, self.expected = "$", found, expected
+        super().__init__(f"Content-Type {found!r} is not accepted here; send {expected}")
+
+
+class NotFoundError(ServingError):
+    def __init__(self, what: str, do: str) -> None:
+        self.what, self.do = what, do
+        super().__init__(f"there is no {what}; {do}")
+
+
+class MethodNotAllowedError(ServingError):
+    def __init__(self, method: str, allowed: str) -> None:
+        self.method, self.allowed = method, allowed
+        super().__init__(f"{method} is not possible here; use {allowed}")
+
+
+class AmbiguousScenarioError(ServingError):
+    def __init__(self, found: str | None, names: tuple[str, ...]) -> None:
+        self.path, self.names = "$query.scenario", names
+        named = "no scenario" if found is None else f"the scenario {found!r}"
+        super().__init__(f"{named} was asked for; add ?scenario=NAME with one of {', '.join(names)}")
+
+
+class HistoryEventError(ServingError):
+    """The event is known, undecided, and its feature row was not kept when it was recorded."""
+
+    def __init__(self, event_id: str, seq: int) -> None:
+        self.path, self.event_id, self.seq = "$.event_id", event_id, seq
+        super().__init__(
+            f"event {event_id!r} was recorded as seq {seq} without its features, as imported history is; "
+            f"it cannot be decided live; score it with `ringfence score`"
+        )
+
+
+class QueueFullError(ServingError):
+    def __init__(self, size: int) -> None:
+        self.size, self.retry_after_s = size, 1
+        super().__init__(f"{size} requests are waiting already; nothing was recorded; retry after a second")
+
+
+class NotReadyError(ServingError):
+    def __init__(self, state: str) -> None:
+        self.state, self.retry_after_s = state, 2
+        super().__init__(f"the service is {state}; nothing was recorded; retry after two seconds")
+
+
+class LedgerUnavailableError(ServingError):
+    """Refused before anything was staged, because an earlier commit still fails."""
+
+    def __init__(self) -> None:
+        self.retry_after_s = 1
+        super().__init__("the ledger cannot be written at the moment; nothing was recorded; retry after a second")
+
+
+class OutcomeUnknownError(ServingError):
+    """Staged, but the commit failed. The batch is retried unchanged, so it may still become durable."""
+
+    def __init__(self) -> None:
+        self.retry_after_s = 1
+        super().__init__("unknown whether this was recorded: the ledger did not confirm; retry with the same event_id")
+
+
+class ServiceFaultError(ServingError):
+    """A defect of ours. The client learns nothing about its inside; the log has the traceback."""
+
+    def __init__(self) -> None:
+        super().__init__("the service failed on this request; retry with the same event_id and report it")
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An RFC 9457 problem, media type application/problem+json."""
+
+    type: str  # urn:ringfence:problem:NAME
+    title: str
+    status: int
+    detail: str = ""
+    path: str | None = None  # JSON path into the request, such as $.entities.claimant
+    found: str | None = None
+    do: str | None = None
+    line: int | None = None  # 1-based line of an NDJSON body
+
+
+_Row = tuple[HTTPStatus, str, str]
+
+_TABLE: Final[dict[type[RingfenceError], _Row]] = {
+    KeyMissingError: (HTTPStatus.UNAUTHORIZED, "key-missing", "No valid API key"),
+    ScopeMissingError: (HTTPStatus.FORBIDDEN, "scope-missing", "The key lacks a scope"),
+    MalformedBodyError: (HTTPStatus.BAD_REQUEST, "malformed-body", "The body cannot be read"),
+    BodyTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
+    MediaTypeError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media-type", "The media type is not accepted"),
+    NotFoundError: (HTTPStatus.NOT_FOUND, "not-found", "Not found"),
+    MethodNotAllowedError: (HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+    AmbiguousScenarioError: (HTTPStatus.BAD_REQUEST, "ambiguous-scenario", "Which scenario is meant"),
+    HistoryEventError: (HTTPStatus.CONFLICT, "history-event", "The event is imported history"),
+    QueueFullError: (HTTPStatus.TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
+    NotReadyError: (HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+    LedgerUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger is unavailable"),
+    OutcomeUnknownError: (HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", "Unknown whether it was recorded"),
+    ServiceFaultError: (HTTPStatus.INTERNAL_SERVER_ERROR, "service-fault", "The service failed"),
+    # causes from other rooms
+    InvalidEventError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-event", "The event does not fit the scenario"),
+    PayloadConflictError: (HTTPStatus.CONFLICT, "payload-conflict", "Same event_id, different payload"),
+    UnknownEventError: (HTTPStatus.NOT_FOUND, "unknown-event", "The labelled event is not known"),
+    LabelFromFutureError: (HTTPStatus.UNPROCESSABLE_ENTITY, "label-from-future", "The label is from the future"),
+}
+# Where in the request the cause lies, for errors whose room knows no requests.
+_PATHS: Final[dict[type[RingfenceError], str]] = {
+    PayloadConflictError: "$.event_id",
+    UnknownEventError: "$.event_id",
+    LabelFromFutureError: "$.known_at",
+}
+PROBLEM_TYPES: Final = tuple(sorted(slug for _, slug, _ in _TABLE.values()))
+
+
+def problem_of(error: RingfenceError, *, line: int | None = None) -> Problem:
+    """Describe an error to a client; a cause that is not in the table is a fault of ours."""
+    kind = next((kind for kind in type(error).__mro__ if kind in _TABLE), None)
+    if kind is None:
+        return problem_of(ServiceFaultError(), line=line)
+    status, slug, title = _TABLE[kind]
+    return Problem(
+        type=f"urn:ringfence:problem:{slug}",
+        title=title,
+        status=int(status),
+        detail=str(error),
+        path=_text(error, "path") or _PATHS.get(kind),
+        found=_text(error, "found"),
+        do=_text(error, "do"),
+        line=line,
+    )
+
+
+def _text(error: RingfenceError, name: str) -> str | None:
+    value = getattr(error, name, None)
+    return None if value is None else str(value)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One HTTP exchange over raw ASGI: headers, a bounded body, and an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from ringfence.errors import RingfenceError
+from ringfence.serving.errors import BodyTooLargeError, MediaTypeError, Problem, problem_of
+from ringfence.serving.wire import encode
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON: Final = b"application/json"
+NDJSON: Final = b"application/x-ndjson"
+PROBLEM_JSON: Final = b"application/problem+json"
+JSON_TYPES: Final = frozenset({JSON})
+NDJSON_TYPES: Final = frozenset({NDJSON, b"application/ndjson", b"application/jsonl", b"application/jsonlines"})
+
+
+class ClientGoneError(RingfenceError):
+    """The client hung up before its request was complete; there is nobody to answer."""
+
+
+class Exchange:
+    """A request and the way back to its client. `status` is what was answered, 0 before."""
+
+    __slots__ = ("_receive", "_scope", "_send", "authorization", "content_length", "content_type", "status")
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self.authorization: bytes | None = None
+        self.content_type: bytes | None = None
+        self.content_length: int | None = None
+        self.status = 0
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                self.authorization = value
+            elif name == b"content-type":
+                self.content_type = value
+            elif name == b"content-length":
+                self.content_length = int(value) if value.isdigit() else None
+
+    @property
+    def method(self) -> str:
+        return str(self._scope["method"])
+
+    @property
+    def path(self) -> str:
+        return str(self._scope["path"])
+
+    @property
+    def raw_path(self) -> bytes:
+        raw = self._scope.get("raw_path")
+        return raw if isinstance(raw, bytes) else self.path.encode()
+
+    def query(self, name: str) -> str | None:
+        text = self._scope.get("query_string", b"")
+        if not text:
+            return None
+        values = parse_qs(text.decode("latin-1")).get(name)
+        return values[-1] if values else None
+
+    def require_media_type(self, accepted: frozenset[bytes]) -> None:
+        """Raise `MediaTypeError` unless the content type is one of `accepted` or absent."""
+        if self.content_type is None:
+            return
+        essence = self.content_type.partition(b";")[0].strip().lower()
+        if essence not in accepted:
+            expected = b" or ".join(sorted(accepted)).decode()
+            raise MediaTypeError(essence.decode("latin-1"), expected)
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """Read the whole body, never holding more than `limit_bytes` and one chunk of it.
+
+        Raises
+        ------
+        BodyTooLargeError
+            As soon as the stated or the received length exceeds the limit; the server drops the rest as it comes.
+        ClientGoneError
+            If the client hung up.
+        """
+        if self.content_length is not None and self.content_length > limit_bytes:
+            raise BodyTooLargeError(limit_bytes)
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        first: bytes = message.get("body", b"")
+        if not message.get("more_body", False) and len(first) <= limit_bytes:
+            return first
+        body = bytearray(first)
+        while message.get("more_body", False) and len(body) <= limit_bytes:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            body += message.get("body", b"")
+        if len(body) > limit_bytes:
+            raise BodyTooLargeError(limit_bytes)
+        return bytes(body)
+
+    async def answer(
+        self, status: int, body: bytes, media_type: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        self.status = status
+        length = str(len(body)).encode()
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(b"content-type", media_type), (b"content-length", length), *headers],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, error: RingfenceError) -> Problem:
+        """Answer with the problem that describes `error`."""
+        problem = problem_of(error)
+        headers: list[tuple[bytes, bytes]] = []
+        retry_after_s = getattr(error, "retry_after_s", None)
+        if retry_after_s is not None:
+            headers.append((b"retry-after", str(retry_after_s).encode()))
+        if problem.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        allowed = getattr(error, "allowed", None)
+        if allowed is not None:
+            headers.append((b"allow", str(allowed).encode()))
+        await self.answer(problem.status, encode(problem), PROBLEM_JSON, headers)
+        return problem
+
+    async def start_stream(self, media_type: bytes) -> None:
+        self.status = 200
+        await self._send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", media_type)]})
+
+    async def send_part(self, part: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+
+    async def end_stream(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`POST /v1/decisions/batch`: one event a line in, one decision or problem a line out, in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from ringfence.errors import RingfenceError
+from ringfence.serving import wire
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.errors import (
+    BodyTooLargeError,
+    LedgerUnavailableError,
+    NotReadyError,
+    QueueFullError,
+    problem_of,
+)
+from ringfence.serving.exchange import NDJSON, NDJSON_TYPES, Exchange
+from ringfence.serving.queue import Ask, Ticket
+from ringfence.serving.service import ScenarioService
+from ringfence.serving.telemetry import Telemetry
+
+_PAUSE_S: Final = 0.002  # before a line is offered again to a full queue
+_PART_BYTES: Final = 32_768
+
+
+async def decide_lines(
+    exchange: Exchange,
+    service: ScenarioService,
+    config: ServiceConfig,
+    open_batches: asyncio.Semaphore,
+    telemetry: Telemetry,
+) -> None:
+    """Decide every line; a bad line becomes a problem line and stops nothing.
+
+    The body is read whole before the first line is offered, so a body over the limit changes nothing, and a client
+    that sends everything before it reads anything cannot lock up with us. Answers stream: at most
+    `config.batch_window` lines are in flight at once.
+    """
+    exchange.require_media_type(NDJSON_TYPES)
+    if open_batches.locked():
+        raise QueueFullError(config.open_batches)
+    async with open_batches:
+        body = await exchange.body(config.batch_body_limit_bytes)
+        service.require_ready()
+        await exchange.start_stream(NDJSON)
+        await _stream(exchange, body, service, config, telemetry)
+        await exchange.end_stream()
+
+
+async def _stream(
+    exchange: Exchange, body: bytes, service: ScenarioService, config: ServiceConfig, telemetry: Telemetry
+) -> None:
+    in_flight: deque[tuple[int, Ticket | RingfenceError]] = deque()
+    part = bytearray()
+    line_number, at = 0, 0
+    while at < len(body) or in_flight:
+        while at < len(body) and len(in_flight) < config.batch_window:
+            end = body.find(b"\n", at)
+            end = len(body) if end < 0 else end
+            line = body[at:end].strip()
+            at, line_number = end + 1, line_number + 1
+            if line:
+                in_flight.append((line_number, await _offer(line, service, config)))
+        if not in_flight:
+            break
+        number, entry = in_flight.popleft()
+        result = entry if isinstance(entry, RingfenceError) else await entry.future
+        if isinstance(result, RingfenceError):
+            result = problem_of(result, line=number)
+            telemetry.problems.labels(result.type.rpartition(":")[2]).inc()
+        part += wire.encode(result) + b"\n"
+        if len(part) >= _PART_BYTES or not in_flight:
+            await exchange.send_part(bytes(part))
+            part.clear()
+    if part:
+        await exchange.send_part(bytes(part))
+
+
+async def _offer(line: bytes, service: ScenarioService, config: ServiceConfig) -> Ticket | RingfenceError:
+    if len(line) > config.body_limit_bytes:
+        return BodyTooLargeError(config.body_limit_bytes)
+    try:
+        admission = service.admit_decided(wire.read_object(line))
+    except RingfenceError as error:
+        return error
+    while True:
+        try:
+            return service.submit(Ask.DECIDE, admission=admission)
+        except QueueFullError:
+            await asyncio.sleep(_PAUSE_S)  # single requests go first
+        except (LedgerUnavailableError, NotReadyError) as error:
+            return error

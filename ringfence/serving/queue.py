@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bounded queue between the event loop and the engine thread, and the tickets that wait in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ringfence.errors import RingfenceError
+from ringfence.scenario.event import Admission, LabelNotice
+from ringfence.serving.errors import QueueFullError
+
+
+class Ask(IntEnum):
+    DECIDE = 0
+    LEARN = 1  # observe an event without deciding it
+    TELL = 2  # a label
+    READ = 3  # a question to the engine's state, answered between two batches
+
+
+class Ticket:
+    """One request on its way through the engine thread. Times are `perf_counter_ns`."""
+
+    __slots__ = ("admission", "ask", "commit_ns", "future", "notice", "observe_ns", "queue_ns", "queued_at_ns", "read",
+                 "repeated", "result", "score_ns")  # fmt: skip
+
+    def __init__(
+        self,
+        ask: Ask,
+        future: asyncio.Future[Any],
+        *,
+        admission: Admission | None = None,
+        notice: LabelNotice | None = None,
+        read: Callable[[], object] | None = None,
+    ) -> None:
+        self.ask = ask
+        self.future = future
+        self.admission = admission
+        self.notice = notice
+        self.read = read
+        self.result: object | RingfenceError = None
+        self.repeated = False
+        self.queued_at_ns = time.perf_counter_ns()
+        self.queue_ns = self.observe_ns = self.score_ns = self.commit_ns = 0
+
+
+class WorkQueue:
+    """First in, first out; many threads may put, one takes. Full means refused, never waited for."""
+
+    def __init__(self, bound: int) -> None:
+        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._bound = bound
+
+    @property
+    def depth(self) -> int:
+        return self._queue.qsize()
+
+    def put(self, ticket: Ticket) -> None:
+        """Append a ticket; raise `QueueFullError` when `bound` tickets wait already."""
+        if self._queue.qsize() >= self._bound:
+            raise QueueFullError(self._queue.qsize())
+        self._queue.put(ticket)
+
+    def wake(self) -> None:
+        """Make a waiting `take` return, empty if nothing else is there."""
+        self._queue.put(None)
+
+    def take(self, limit: int, timeout_s: float) -> list[Ticket]:
+        """Wait until there is a ticket, at most `timeout_s`, and return all that wait by then, at most `limit`."""
+        try:
+            first = self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
+        except Empty:
+            return []
+        tickets = [] if first is None else [first]
+        while len(tickets) < limit:
+            try:
+                ticket = self._queue.get_nowait()
+            except Empty:
+                break
+            if ticket is not None:
+                tickets.append(ticket)
+        return tickets

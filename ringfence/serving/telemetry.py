@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics and logs: counts, times and ids of ours, never an entity id or a personal value."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS: Final = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 48, 64)
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Telemetry:
+    """The metrics of one process. Each instance has its own registry, so that two services can share a test."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.decision_seconds = Histogram(
+            "ringfence_decision_seconds",
+            "Time from the last byte of the request to the answer",
+            ("scenario", "action", "rung"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "ringfence_commit_seconds",
+            "Time of one durable group commit",
+            ("scenario",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "ringfence_batch_size",
+            "Requests that the engine thread took at once",
+            ("scenario",),
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.responses = Counter(
+            "ringfence_responses_total", "Responses by route and status", ("route", "status"), registry=self.registry
+        )
+        self.problems = Counter(
+            "ringfence_problems_total", "Refused requests and failures by type", ("type",), registry=self.registry
+        )
+        self.commit_failures = Counter(
+            "ringfence_commit_failures_total", "Commits that did not confirm", ("scenario",), registry=self.registry
+        )
+        self.degraded = Counter(
+            "ringfence_degraded_total",
+            "Decisions of a lower rung by reason",
+            ("scenario", "why"),
+            registry=self.registry,
+        )
+        self.queue_depth = Gauge(
+            "ringfence_queue_depth", "Requests waiting for the engine thread", ("scenario",), registry=self.registry
+        )
+        self.ledger_seq = Gauge(
+            "ringfence_ledger_seq", "Last committed sequence number", ("scenario",), registry=self.registry
+        )
+        self.ready = Gauge("ringfence_ready", "1 when decisions are answered", ("scenario",), registry=self.registry)
+
+    def page(self) -> bytes:
+        """Render every metric in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def configure_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Write structlog events as JSON lines to `stream` (standard error by default)."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients receive, as frozen structs; the encoder; and the reading of JSON bodies."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from ringfence.serving.errors import MalformedBodyError
+
+
+class AnswerReason(msgspec.Struct, frozen=True, kw_only=True):
+    code: str
+    sentence: str
+    contribution: float  # log-odds, positive raises the score
+
+
+class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded decision. The same event sent again is answered with the same bytes."""
+
+    decision_id: str
+    event_id: str
+    event_type: str
+    event_seq: int
+    seq: int
+    action: str  # approve | challenge | review | decline
+    score: float  # calibrated probability of fraud, 0..1
+    reasons: list[AnswerReason]
+    rung: str
+    degraded: bool
+    durable: bool
+    members: dict[str, float]
+    versions: dict[str, str]
+    circumstances: dict[str, Any]
+    propensity: float
+
+
+class ExactReason(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature's exact TreeSHAP share of the raw score, in log-odds."""
+
+    feature: str
+    sentence: str
+    value: float | None
+    contribution: float
+
+
+class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision read back, with the exact explanation once the follower has computed it."""
+
+    decision: DecisionAnswer
+    recorded_at: str
+    exact_reasons: list[ExactReason] | None = None  # None: not computed (approved, or not yet)
+
+
+class EventAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    event_id: str
+    event_type: str
+    seq: int
+    durable: bool = True
+
+
+class LabelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    event_id: str
+    event_type: str
+    label: str  # fraud | legit
+    seq: int
+    durable: bool = True
+
+
+class RecentEvent(msgspec.Struct, frozen=True, kw_only=True):
+    event_type: str
+    event_id: str
+    event_time: str
+    role: str
+    seq: int
+
+
+class EntityAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    entity_type: str
+    entity_id: str
+    as_of: str
+    as_of_seq: int
+    roles: dict[str, dict[str, float | None]]  # role -> feature name -> value, None where there is none
+    recent_events: list[RecentEvent]  # newest first
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    status: str
+    scenarios: dict[str, str] = {}
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder()
+
+
+def encode(value: object) -> bytes:
+    return _ENCODER.encode(value)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Decode one JSON object.
+
+    Raises
+    ------
+    MalformedBodyError
+        If the bytes are not UTF-8, not JSON (NaN and Infinity are not), nested too deeply or not an object.
+    """
+    try:
+        value = _DECODER.decode(body)
+    except UnicodeDecodeError as error:
+        raise MalformedBodyError(f"invalid UTF-8 ({error.reason})", "encode the body as UTF-8") from error
+    except RecursionError as error:
+        raise MalformedBodyError("nesting too deep", "send the flat event form of the API reference") from error
+    except msgspec.DecodeError as error:
+        raise MalformedBodyError(str(error), "send one JSON object; NaN and Infinity are not JSON") from error
+    if not isinstance(value, dict):
+        raise MalformedBodyError(f"a JSON {_json_name(value)}", "send one JSON object")
+    return value
+
+
+def _json_name(value: object) -> str:
+    names: dict[type, str] = {list: "array", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
