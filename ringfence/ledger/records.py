@@ -38,6 +38,7 @@ class LabelBody(msgspec.Struct, frozen=True, kw_only=True):
     replaces: int  # the value it takes the place of, or NO_LABEL
     source: str
     known_at_ms: int
+    stands: bool = True  # False: a stronger source has spoken before; on record, without effect
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,9 @@ class DecisionBody(msgspec.Struct, frozen=True, kw_only=True):
     members: dict[str, float]
     reasons: tuple[Reason, ...]
     versions: dict[str, str]  # release, spec, policy, ringfence
-    circumstances: dict[str, Any]  # rung, degraded, review_price, reviews_open, batch size: what clock and machine decided
+    circumstances: dict[
+        str, Any
+    ]  # rung, degraded, review_price, reviews_open, batch size: what clock and machine decided
     propensity: float  # probability with which this action was taken, 1 where nothing was randomised
     feature_digest: bytes  # 16-byte blake2b of the feature row's bytes
     row: bytes | None  # the float64 feature row, where the policy of record-keeping says so

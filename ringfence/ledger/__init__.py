@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What do we know? Ordered, durable records."""
+
+from __future__ import annotations
+
+from ringfence.ledger.ledger import Ledger, StoredEvent
+from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Reason, Record, ReleaseBody
+from ringfence.ledger.writer import Duplicate, Staged, Writer
+
+__all__ = [
+    "DecisionBody",
+    "Duplicate",
+    "EventBody",
+    "Kind",
+    "LabelBody",
+    "Ledger",
+    "Reason",
+    "Record",
+    "ReleaseBody",
+    "Staged",
+    "StoredEvent",
+    "Writer",
+]

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the ledger refuses, one class per cause."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ringfence.errors import RingfenceError
+
+
+class LedgerError(RingfenceError):
+    """Anything that goes wrong between a record and its file."""
+
+
+class LedgerLockedError(LedgerError):
+    """Another process holds the writer lock."""
+
+    def __init__(self, path: Path, holder_pid: int | None) -> None:
+        self.path = path
+        self.holder_pid = holder_pid
+        who = f"process {holder_pid}" if holder_pid else "another process"
+        super().__init__(
+            f"{who} is writing to the ledger (lock {path}); a ledger has one writer: stop the service or the import "
+            f"that holds it, or send the records to that service"
+        )
+
+
+class LedgerDamagedError(LedgerError):
+    """A file of the ledger is missing, unreadable or not what was written."""
+
+    def __init__(self, path: Path, found: str, do: str = "restore the workspace from a backup") -> None:
+        self.path = path
+        self.found = found
+        super().__init__(f"{path}: {found}; {do}")
+
+
+class LedgerSchemaError(LedgerError):
+    """The scenario file no longer fits the records that are in the ledger."""
+
+    def __init__(self, scenario: str, what: str, stored: list[str], found: list[str]) -> None:
+        self.scenario = scenario
+        self.stored = stored
+        self.found = found
+        super().__init__(
+            f"the ledger of {scenario!r} was written with the {what} {stored}, ringfence.yaml now says {found}; "
+            f"add new ones at the end, or run `ringfence import --replace` while there are no live records"
+        )
+
+
+class CommitFailedError(LedgerError):
+    """Nothing of the group is durable yet. It is kept, and the next commit retries it unchanged."""
+
+    def __init__(self, path: Path, first_seq: int, last_seq: int, found: str) -> None:
+        self.path = path
+        self.first_seq = first_seq
+        self.last_seq = last_seq
+        self.found = found
+        super().__init__(
+            f"records {first_seq}..{last_seq} could not be written to {path}: {found}; they are kept and written "
+            f"first at the next commit: free the disk or end the process that locks the file"
+        )
+
+
+class PayloadConflictError(LedgerError):
+    """The same (event type, event_id) came before with another payload."""
+
+    def __init__(self, event_type: str, event_id: str, seq: int) -> None:
+        self.event_type = event_type
+        self.event_id = event_id
+        self.seq = seq
+        super().__init__(
+            f"{event_type} {event_id!r} is known (seq {seq}) with another payload; send a changed event under a new "
+            f"event_id, or the same payload again"
+        )
+
+
+class UnknownEventError(LedgerError):
+    """A label or a decision names an event that the ledger does not hold."""
+
+    def __init__(self, event_type: str, event_id: str) -> None:
+        self.event_type = event_type
+        self.event_id = event_id
+        super().__init__(f"no {event_type} {event_id!r} in the ledger; send the event first, then its label")
+
+
+class LabelFromFutureError(LedgerError):
+    """A label claims to be known later than now."""
+
+    def __init__(self, event_id: str, known_at_ms: int, recorded_at_ms: int) -> None:
+        self.event_id = event_id
+        self.known_at_ms = known_at_ms
+        self.recorded_at_ms = recorded_at_ms
+        super().__init__(
+            f"label for {event_id!r} is known at {known_at_ms} ms, later than now ({recorded_at_ms} ms) by more than "
+            f"five minutes; send it when it is known, or leave known_at out"
+        )
+
+
+class AlreadyDecidedError(LedgerError):
+    """An event is decided once; the first decision stands."""
+
+    def __init__(self, event_seq: int, seq: int) -> None:
+        self.event_seq = event_seq
+        self.seq = seq
+        super().__init__(f"event at seq {event_seq} was decided at seq {seq}; return that decision")
+
+
+class UnsupportedDurabilityError(LedgerError):
+    """The scenario asks for a durability that this release does not have."""
+
+    def __init__(self, scenario: str) -> None:
+        self.scenario = scenario
+        super().__init__(
+            f"scenario {scenario!r} asks for `durability: best_effort`, which comes with a later release; "
+            f"write `durability: required`"
+        )
+
+
+class ImportFailedError(LedgerError):
+    """An import that loads nothing, because a file as a whole is unusable."""
+
+    def __init__(self, file: Path | str, found: str, do: str) -> None:
+        self.file = str(file)
+        self.found = found
+        self.do = do
+        super().__init__(f"{file}: {found}; {do}; nothing was imported")
+
+
+class SourceMissingError(ImportFailedError):
+    """A source names a file, or a pattern, that matches nothing."""
+
+
+class SourceUnreadableError(ImportFailedError):
+    """A source file is empty, truncated, not UTF-8, or not the format its name says."""
+
+
+class SourceColumnsError(ImportFailedError):
+    """A source file lacks columns that the scenario names."""
+
+
+class RejectedRowsError(ImportFailedError):
+    """There are bad rows, and the caller wants none."""
+
+
+class ReplaceRefusedError(LedgerError):
+    """`import --replace` would delete records that exist nowhere else."""
+
+    def __init__(self, scenario: str, n_live: int) -> None:
+        self.scenario = scenario
+        self.n_live = n_live
+        super().__init__(
+            f"the ledger of {scenario!r} holds {n_live} live events, labels or decisions, which no file can bring "
+            f"back; `import --replace` is for a ledger without them: import without --replace, or begin a new workspace"
+        )

@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The read side of a ledger: batches for the engine, labels and events for training, records for whoever tails it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from ringfence.ledger.assembly import BatchAssembler, slice_batch
+from ringfence.ledger.codec import SELECT_RECORD, decode_event, decode_label, record_of
+from ringfence.ledger.erasable import Erasable
+from ringfence.ledger.errors import UnsupportedDurabilityError
+from ringfence.ledger.lock import writer_lock
+from ringfence.ledger.records import EventBody, Kind, LabelBody, Record
+from ringfence.ledger.recovery import recover
+from ringfence.ledger.schema import check_numbering, connect
+from ringfence.ledger.segments import Segment, SegmentReader, list_segments
+from ringfence.ledger.writer import Writer
+from ringfence.scenario.batch import EVENT, LABEL, Batch
+from ringfence.scenario.clock import Clock
+from ringfence.scenario.event import Link
+from ringfence.scenario.identity import IdentityKey
+from ringfence.scenario.spec import Durability, Scenario
+
+IDENTITY_KEY: Final = "identity.key"
+_BY_RARE_KIND: Final = "kind = ? AND kind NOT IN (0, 2)"  # spelled as in the partial index, which it needs to be used
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the ledger knows it."""
+
+    seq: int
+    event_type: str
+    event_time_ms: int
+    links: tuple[Link, ...]
+    payload_digest: bytes
+
+
+class Ledger:
+    """One scenario's ledger, for reading. Threads may share it: each gets a connection of its own."""
+
+    def __init__(self, directory: Path, scenario: Scenario) -> None:
+        self._directory = directory
+        self._scenario = scenario
+        self._local = threading.local()
+        self._readers: dict[str, SegmentReader] = {}
+
+    @classmethod
+    def open(cls, directory: Path, scenario: Scenario) -> Ledger:
+        """Open the ledger in `directory`, creating an empty one where there is none.
+
+        Raises
+        ------
+        LedgerSchemaError
+            If event types or roles of the scenario no longer fit the records.
+        LedgerDamagedError
+            If a file is not what was written.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        ledger = cls(directory, scenario)
+        check_numbering(ledger._connection, scenario, write=False)
+        return ledger
+
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
+    @property
+    def scenario(self) -> Scenario:
+        return self._scenario
+
+    @cached_property
+    def identity(self) -> IdentityKey:
+        """The secret that names entities and events in this ledger; made at first use."""
+        return IdentityKey.load_or_create(self._directory / IDENTITY_KEY)
+
+    @property
+    def last_seq(self) -> int:
+        """The last durable seq; 0 for an empty ledger."""
+        return int(self._connection.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
+
+    @property
+    def watermark_ms(self) -> int:
+        """The watermark at `last_seq`; 0 for an empty ledger."""
+        row = self._connection.execute("SELECT watermark_ms FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def writer(self, clock: Clock) -> Iterator[Writer]:
+        """Hold the writer lock and append. Whatever an interrupted import left behind is removed first.
+
+        Raises
+        ------
+        LedgerLockedError
+            If another process writes.
+        UnsupportedDurabilityError
+            If the scenario asks for `best_effort`.
+        """
+        if self._scenario.durability is not Durability.REQUIRED:
+            raise UnsupportedDurabilityError(self._scenario.name)
+        with writer_lock(self._directory):
+            connection = connect(self._directory, busy_ms=1_000)
+            check_numbering(connection, self._scenario, write=True)
+            recover(self._directory, connection)
+            writer = Writer(self._directory, self._scenario, self.identity, clock, connection, self._links_of)
+            try:
+                yield writer
+            finally:
+                writer.close()
+
+    def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:
+        """Yield events and labels with `after_seq` < seq <= `until_seq` in seq order, at most `size` to a batch.
+
+        Labels that change nothing (a weaker source, or the value that stands) are left out. `until_seq` None means
+        all that is durable at the call.
+        """
+        until = self.last_seq if until_seq is None else min(until_seq, self.last_seq)
+        at = after_seq
+        for segment in self.segments():
+            if segment.first_seq > until:
+                break
+            if segment.last_seq <= at:
+                continue
+            yield from self._live_batches(at, segment.first_seq - 1, size)
+            yield from self._segment_batches(segment, max(at, segment.first_seq - 1), until, size)
+            at = segment.last_seq
+        yield from self._live_batches(at, until, size)
+
+    def _segment_batches(self, segment: Segment, after: int, until: int, size: int) -> Iterator[Batch]:
+        reader = self._reader(segment)
+        for row_group in range(reader.row_group_of(after + 1), reader.n_row_groups):
+            if reader.first_seq_of(row_group) > until:
+                return
+            batch = reader.batch(row_group)
+            start = int(np.searchsorted(batch.seq, after, side="right"))
+            stop = int(np.searchsorted(batch.seq, until, side="right"))
+            for low in range(start, stop, size):
+                yield slice_batch(batch, low, min(low + size, stop))
+
+    def _live_batches(self, after: int, until: int, size: int) -> Iterator[Batch]:
+        query = "SELECT seq, kind, body FROM records WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        assembler = BatchAssembler(self._scenario)
+        # Fetched in whole chunks, so that no read transaction stays open while the caller works.
+        while rows := self._connection.execute(query, (after, until, size)).fetchall():
+            after = rows[-1][0]
+            for seq, kind, body in rows:
+                if kind == EVENT:
+                    assembler.add_event(seq, decode_event(body).event)
+                elif kind == LABEL:
+                    assembler.add_label(seq, decode_label(body))
+            if len(assembler):
+                yield assembler.take()
+
+    def seq_at(self, as_of_ms: int) -> int:
+        """The last seq whose watermark is <= `as_of_ms`; 0 if there is none. Every "as of T" goes through here."""
+        in_segments = 0
+        for segment in self.segments():
+            if segment.first_watermark_ms <= as_of_ms:
+                in_segments = self._reader(segment).last_seq_at(as_of_ms)
+        # Watermarks never fall, so the live records can be searched by halving; seqs may have gaps (segments).
+        at_or_before = "SELECT seq, watermark_ms FROM records WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+        low, high = 0, self.last_seq
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._connection.execute(at_or_before, (middle,)).fetchone()
+            if row is None or row[1] <= as_of_ms:
+                low = middle
+            else:
+                high = row[0] - 1
+        row = self._connection.execute(at_or_before, (low,)).fetchone()
+        return max(in_segments, int(row[0]) if row else 0)
+
+    def events(self, from_ms: int, to_ms: int | None = None, until_seq: int | None = None) -> pl.DataFrame:
+        """Events of the decided type with `from_ms` <= event_time < `to_ms` and seq <= `until_seq`, in seq order.
+
+        Returns
+        -------
+        Columns seq, event_id, event_time_ms, amount_minor (null where there is none).
+        """
+        schema = {"seq": pl.Int64, "event_id": pl.String, "event_time_ms": pl.Int64, "amount_minor": pl.Int64}
+        to_ms = np.iinfo(np.int64).max if to_ms is None else to_ms
+        until = self.last_seq if until_seq is None else until_seq
+        decided = self._scenario.decided
+        frames = [pl.DataFrame(schema=schema)]
+        at = 0
+        for segment in self.segments():
+            frames.append(self._live_events(at, min(until, segment.first_seq - 1), from_ms, to_ms, schema))
+            at = segment.last_seq
+            if segment.first_seq > until:
+                continue
+            frames.append(
+                pl.scan_parquet(self._reader(segment).path)
+                .filter(pl.col("time_ms").is_between(from_ms, to_ms, closed="left"), pl.col("kind") == EVENT)
+                .filter(pl.col("event_type") == decided.index, pl.col("seq") <= until)
+                .select("seq", "event_id", event_time_ms="time_ms", amount_minor="amount_minor")
+                .collect()
+            )
+        frames.append(self._live_events(at, until, from_ms, to_ms, schema))
+        return pl.concat(frames)
+
+    def _live_events(self, after: int, until: int, from_ms: int, to_ms: int, schema: Any) -> pl.DataFrame:
+        rows = []
+        for record in self.records(after, kinds=(Kind.EVENT,), until_seq=until):
+            if not isinstance(record.body, EventBody):
+                continue
+            event = record.body.event
+            if event.event_type == self._scenario.decide and from_ms <= event.event_time_ms < to_ms:
+                rows.append((record.seq, event.event_id, event.event_time_ms, event.amount_minor))
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def labels(self, until_seq: int | None = None) -> pl.DataFrame:
+        """The label that stands for each labelled event once all records with seq <= `until_seq` are known.
+
+        Returns
+        -------
+        Columns event_seq, value (FRAUD or LEGIT), known_at_ms, source; one row per event, ascending event_seq.
+        """
+        schema = {"event_seq": pl.Int64, "value": pl.Int8, "known_at_ms": pl.Int64, "source": pl.String}
+        until = self.last_seq if until_seq is None else until_seq
+        frames = [pl.DataFrame(schema={"seq": pl.Int64, **schema})]
+        for segment in self.segments():
+            if segment.n_labels and segment.first_seq <= until:
+                frames.append(
+                    pl.scan_parquet(self._reader(segment).path)
+                    .filter(pl.col("kind") == LABEL, pl.col("seq") <= until, pl.col("label_stands"))
+                    .select(
+                        "seq",
+                        event_seq="label_event_seq",
+                        value="label_value",
+                        known_at_ms="time_ms",
+                        source="label_source",
+                    )
+                    .collect()
+                )
+        rows = []
+        query = f"SELECT seq, body FROM records WHERE {_BY_RARE_KIND} AND seq <= ? ORDER BY seq"
+        for seq, body in self._connection.execute(query, (int(Kind.LABEL), until)):
+            label: LabelBody = decode_label(body)
+            if label.stands:
+                rows.append((seq, label.event_seq, label.value, label.known_at_ms, label.source))
+        frames.append(pl.DataFrame(rows, schema={"seq": pl.Int64, **schema}, orient="row"))
+        return (
+            pl.concat(frames)
+            .sort("event_seq", "seq")
+            .unique("event_seq", keep="last", maintain_order=True)
+            .select(list(schema))
+        )
+
+    def find_event(self, event_type: str, event_id: str) -> StoredEvent | None:
+        """Find an event by its idempotency key; None where the ledger does not hold it."""
+        key = self.identity.event(event_type, event_id)
+        row = self._connection.execute("SELECT seq, payload_digest FROM identity WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        _, event_time_ms, links = self._links_of(row[0])
+        return StoredEvent(
+            seq=row[0], event_type=event_type, event_time_ms=event_time_ms, links=links, payload_digest=bytes(row[1])
+        )
+
+    def decision_of(self, event_seq: int) -> Record | None:
+        """The decision on the event at `event_seq`; None while it has none."""
+        row = self._connection.execute("SELECT seq FROM decisions WHERE event_seq = ?", (event_seq,)).fetchone()
+        return self._record(row[0]) if row else None
+
+    def decision(self, decision_id: str) -> Record | None:
+        """The decision with the id `d-<seq>`; None where there is none."""
+        prefix, _, number = decision_id.partition("-")
+        if prefix != "d" or not (number.isascii() and number.isdigit()) or len(number) > 18:
+            return None
+        record = self._record(int(number))
+        return record if record is not None and record.kind is Kind.DECISION else None
+
+    def records(
+        self,
+        after_seq: int = 0,
+        kinds: Sequence[Kind] | None = None,
+        limit: int | None = None,
+        *,
+        until_seq: int | None = None,
+    ) -> Iterator[Record]:
+        """Yield durable live records after `after_seq` in seq order. To tail, call again with the last seq seen.
+
+        Imported history is not live: read it through `batches`, `events` and `labels`; here it is one IMPORT record.
+        """
+        until = self.last_seq if until_seq is None else until_seq
+        where = "seq > ? AND seq <= ?"
+        if kinds is not None:
+            where += f" AND kind IN ({','.join(str(int(kind)) for kind in kinds)})"
+            if not {Kind.EVENT, Kind.DECISION} & set(kinds):
+                where += " AND kind NOT IN (0, 2)"
+        left = limit
+        while left is None or left > 0:
+            chunk = 4_096 if left is None else min(left, 4_096)
+            query = f"{SELECT_RECORD} WHERE {where} ORDER BY seq LIMIT ?"
+            rows = self._connection.execute(query, (after_seq, until, chunk)).fetchall()
+            for row in rows:
+                yield record_of(row)
+            if len(rows) < chunk:
+                return
+            after_seq = rows[-1][0]
+            left = None if left is None else left - len(rows)
+
+    def releases(self) -> list[Record]:
+        """All release records, in seq order."""
+        return list(self.records(kinds=(Kind.RELEASE,)))
+
+    def entity_names(self, digests: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
+        """Digest (hi then lo, big endian) -> (entity type, original id), for those not erased."""
+        return self._erasable.names(digests)
+
+    def personal(self, event_seq: int) -> dict[str, Any]:
+        """The personal values of an event, for those not erased."""
+        return self._erasable.personal(event_seq)
+
+    def segments(self) -> list[Segment]:
+        """The imported segments, in seq order."""
+        return list_segments(self._connection)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = connect(self._directory)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    @property
+    def _erasable(self) -> Erasable:
+        if not hasattr(self._local, "erasable"):
+            self._local.erasable = Erasable(self._directory)
+        erasable: Erasable = self._local.erasable
+        return erasable
+
+    def _reader(self, segment: Segment) -> SegmentReader:
+        reader = self._readers.get(segment.path)
+        if reader is None:
+            reader = self._readers[segment.path] = SegmentReader(self._directory, segment, self._scenario)
+        return reader
+
+    def _record(self, seq: int) -> Record | None:
+        row = self._connection.execute(f"{SELECT_RECORD} WHERE seq = ?", (seq,)).fetchone()
+        return record_of(row) if row else None
+
+    def _links_of(self, seq: int) -> tuple[int, int, tuple[Link, ...]]:
+        row = self._connection.execute("SELECT body FROM records WHERE seq = ? AND kind = 0", (seq,)).fetchone()
+        if row is not None:
+            event = decode_event(row[0]).event
+            return self._scenario.event_type(event.event_type).index, event.event_time_ms, event.links
+        query = "SELECT * FROM segments WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1"
+        return self._reader(Segment(*self._connection.execute(query, (seq,)).fetchone())).links_of(seq)

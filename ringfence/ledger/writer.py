@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only appender: gives each record its seq at once, and makes groups of records durable in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ringfence.ledger import chain
+from ringfence.ledger.assembly import BatchAssembler
+from ringfence.ledger.codec import SELECT_RECORD, Body, Row, encode_body, record_of
+from ringfence.ledger.erasable import Erasable, Name, PersonalValue
+from ringfence.ledger.errors import (
+    AlreadyDecidedError,
+    CommitFailedError,
+    LabelFromFutureError,
+    PayloadConflictError,
+    UnknownEventError,
+)
+from ringfence.ledger.labels import MATURED, Precedence, Standing
+from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Record
+from ringfence.ledger.schema import DATABASE
+from ringfence.scenario.batch import LEGIT, Batch
+from ringfence.scenario.clock import Clock
+from ringfence.scenario.event import Admission, LabelNotice, Link
+from ringfence.scenario.identity import IdentityKey
+from ringfence.scenario.spec import Scenario
+
+FUTURE_TOLERANCE_MS: Final = 300_000
+_KNOWN_NAMES: Final = 1_000_000  # digests remembered as being in the directory, so that they are not sent again
+
+EventLookup = Callable[[int], tuple[int, int, tuple[Link, ...]]]  # seq -> event type index, event_time_ms, links
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that has its place in the ledger and waits for the next commit."""
+
+    seq: int
+    recorded_at_ms: int
+    watermark_ms: int
+    late: bool = False
+
+
+class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
+    """The same event came before. `decision` is None while it is undecided."""
+
+    seq: int
+    decision: Record | None
+
+
+class _Group:
+    """Rows that one transaction writes."""
+
+    def __init__(self) -> None:
+        self.records: list[Row] = []
+        self.identity: list[tuple[bytes, int, bytes]] = []
+        self.decisions: list[tuple[int, int]] = []
+        self.standing: list[tuple[int, int, str, int, int]] = []
+        self.maturing: list[tuple[int, int]] = []
+        self.matured: list[tuple[int, int]] = []
+        self.names: list[Name] = []
+        self.personal: list[PersonalValue] = []
+
+
+class Writer:
+    """Appends to one ledger. Made by `Ledger.writer`; use it in the thread that made it.
+
+    Order of use: stage events and labels, `batch()` to observe them, stage decisions, `commit()`, answer.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        scenario: Scenario,
+        identity: IdentityKey,
+        clock: Clock,
+        connection: sqlite3.Connection,
+        lookup: EventLookup,
+    ) -> None:
+        self._path = directory / DATABASE
+        self._scenario = scenario
+        self._identity = identity
+        self._clock = clock
+        self._connection = connection
+        self._erasable = Erasable(directory, busy_ms=1_000)
+        self._lookup = lookup
+        self._precedence = Precedence(scenario.label_precedence)
+        self._type_index = {event_type.name: event_type.index for event_type in scenario.event_types}
+        label = scenario.decided.label
+        self._legit_after_ms = label.legit_after_ms if label else None
+        self._assembler = BatchAssembler(scenario)
+        self._open = _Group()
+        self._sealed: list[_Group] = []
+        # What the database does not know yet, so that records of one group can refer to each other.
+        self._new_identity: dict[bytes, tuple[int, bytes]] = {}
+        self._new_events: dict[int, tuple[int, int, tuple[Link, ...]]] = {}
+        self._new_decisions: dict[int, Record] = {}
+        self._new_standing: dict[int, Standing] = {}
+        self._known_names: set[bytes] = set()
+        row = connection.execute(f"{SELECT_RECORD} ORDER BY seq DESC LIMIT 1").fetchone()
+        self._last_seq: int = row[0] if row else 0
+        self._watermark_ms: int = row[3] if row else 0
+        self._chain: bytes = row[5] if row else chain.GENESIS
+        due = connection.execute("SELECT min(due_ms) FROM maturing").fetchone()[0]
+        self._next_due_ms: int | None = due
+        self.n_late = 0
+
+    @property
+    def last_seq(self) -> int:
+        """The last seq given, durable or not; 0 for an empty ledger."""
+        return self._last_seq
+
+    @property
+    def watermark_ms(self) -> int:
+        """The watermark at `last_seq`; 0 for an empty ledger."""
+        return self._watermark_ms
+
+    @property
+    def n_staged(self) -> int:
+        """How many records are not durable yet."""
+        return sum(len(group.records) for group in (*self._sealed, self._open))
+
+    def stage_event(self, admission: Admission) -> Staged | Duplicate:
+        """Give an event its place.
+
+        Raises
+        ------
+        PayloadConflictError
+            If its (event type, event_id) is known with another payload.
+        """
+        event = admission.event
+        key = self._identity.event(event.event_type, event.event_id)
+        known = self._identity_of(key)
+        if known is not None:
+            seq, digest = known
+            if digest != event.payload_digest:
+                raise PayloadConflictError(event.event_type, event.event_id, seq)
+            return Duplicate(seq=seq, decision=self.decision_of(seq))
+        late = event.event_time_ms < self._watermark_ms - self._scenario.max_lateness_ms
+        staged = self._append(Kind.EVENT, EventBody(event=event, late=late), event.event_time_ms, late=late)
+        seq = staged.seq
+        self.n_late += late
+        self._open.identity.append((key, seq, event.payload_digest))
+        self._new_identity[key] = (seq, event.payload_digest)
+        self._new_events[seq] = (self._type_index[event.event_type], event.event_time_ms, event.links)
+        for digest, (entity_type, entity_id) in admission.entity_ids.items():
+            if digest not in self._known_names:
+                if len(self._known_names) >= _KNOWN_NAMES:
+                    self._known_names.clear()
+                self._known_names.add(digest)
+                self._open.names.append((digest, entity_type, entity_id))
+        for name, value in admission.personal.items():
+            self._open.personal.append((seq, name, encode_body(value)))
+        if self._legit_after_ms is not None and event.event_type == self._scenario.decide:
+            self._schedule(event.event_time_ms + self._legit_after_ms, seq)
+        self._assembler.add_event(seq, event, admission.values)
+        return staged
+
+    def stage_label(self, notice: LabelNotice) -> Staged:
+        """Give a label its place. It is never known before it is recorded.
+
+        Raises
+        ------
+        UnknownEventError
+            If the ledger does not hold the event.
+        LabelFromFutureError
+            If `known_at_ms` lies more than five minutes ahead.
+        """
+        known = self._identity_of(self._identity.event(notice.event_type, notice.event_id))
+        if known is None:
+            raise UnknownEventError(notice.event_type, notice.event_id)
+        now_ms = self._clock.now_ms()
+        known_at_ms = max(now_ms, notice.known_at_ms or now_ms)
+        if known_at_ms > now_ms + FUTURE_TOLERANCE_MS:
+            raise LabelFromFutureError(notice.event_id, known_at_ms, now_ms)
+        return self._stage_label(known[0], notice.value, notice.source, known_at_ms)
+
+    def mature(self, limit: int = 1_024) -> int:
+        """Stage `matured` legit labels that are due at the watermark; at most `limit`. Returns how many are staged.
+
+        Where nothing is due, which is nearly always, this costs a comparison.
+        """
+        if self._next_due_ms is None or self._next_due_ms > self._watermark_ms:
+            return 0
+        gone = {pair for group in (*self._sealed, self._open) for pair in group.matured}
+        waiting = [pair for group in (*self._sealed, self._open) for pair in group.maturing]
+        query = "SELECT due_ms, event_seq FROM maturing WHERE due_ms <= ? ORDER BY due_ms, event_seq LIMIT ?"
+        stored = self._connection.execute(query, (self._watermark_ms, limit + len(gone))).fetchall()
+        due = sorted({*stored, *(pair for pair in waiting if pair[0] <= self._watermark_ms)} - gone)[:limit]
+        n = 0
+        for due_ms, event_seq in due:
+            self._open.matured.append((due_ms, event_seq))
+            gone.add((due_ms, event_seq))
+            if self._standing_of(event_seq) is None:
+                self._stage_label(event_seq, LEGIT, MATURED, due_ms)
+                n += 1
+        later = self._connection.execute(
+            "SELECT due_ms, event_seq FROM maturing ORDER BY due_ms, event_seq LIMIT ?", (len(gone) + 1,)
+        ).fetchall()
+        left = [pair[0] for pair in (*later, *waiting) if pair not in gone]
+        self._next_due_ms = min(left, default=None)
+        return n
+
+    def stage_decision(self, decision: DecisionBody) -> int:
+        """Give a decision its place and return its seq; its id is `d-<seq>`.
+
+        Raises
+        ------
+        AlreadyDecidedError
+            If the event has a decision: the first one stands.
+        """
+        found = self._decision_seq(decision.event_seq)
+        if found is not None:
+            raise AlreadyDecidedError(decision.event_seq, found)
+        staged = self._append(Kind.DECISION, decision, None)
+        self._open.decisions.append((decision.event_seq, staged.seq))
+        row = self._open.records[-1]
+        self._new_decisions[decision.event_seq] = Record(
+            seq=row[0], kind=Kind.DECISION, recorded_at_ms=row[2], watermark_ms=row[3], body=decision, chain=row[5]
+        )
+        return staged.seq
+
+    def stage(self, kind: Kind, body: Body) -> int:
+        """Give a record of another kind (list, rule, policy, switch, release, tick) its place and return its seq."""
+        if kind in (Kind.EVENT, Kind.LABEL, Kind.DECISION, Kind.IMPORT):
+            raise ValueError(f"{kind.name} records have a method of their own")
+        return self._append(kind, body, None).seq
+
+    def decision_of(self, event_seq: int) -> Record | None:
+        """The decision on an event, durable or staged."""
+        staged = self._new_decisions.get(event_seq)
+        if staged is not None:
+            return staged
+        seq = self._decision_seq(event_seq)
+        if seq is None:
+            return None
+        return record_of(self._connection.execute(f"{SELECT_RECORD} WHERE seq = ?", (seq,)).fetchone())
+
+    def batch(self) -> Batch:
+        """Hand over the events and labels staged since the last call, for the engine to observe. Each comes once."""
+        return self._assembler.take()
+
+    def commit(self) -> None:
+        """Make everything staged durable. Returns after the fsync.
+
+        Raises
+        ------
+        CommitFailedError
+            If a group could not be written. It and all that was staged later are kept; the next commit writes it
+            first, unchanged.
+        """
+        if self._open.records:
+            self._sealed.append(self._open)
+            self._open = _Group()
+        while self._sealed:
+            group = self._sealed[0]
+            try:
+                self._write(group)
+            except sqlite3.Error as error:
+                self._roll_back()
+                first, last = group.records[0][0], group.records[-1][0]
+                raise CommitFailedError(self._path, first, last, str(error)) from error
+            except BaseException:
+                self._roll_back()
+                raise
+            del self._sealed[0]
+        self._new_identity.clear()
+        self._new_events.clear()
+        self._new_decisions.clear()
+        self._new_standing.clear()
+
+    def close(self) -> None:
+        """Release the files. What is staged and not committed is gone."""
+        self._erasable.close()
+        self._connection.close()
+
+    def _write(self, group: _Group) -> None:
+        if group.names or group.personal:
+            self._erasable.add(group.names, group.personal)
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        last = group.records[-1]
+        # A COMMIT that failed may still have reached the file: then the group is there, and must not come twice.
+        there = connection.execute("SELECT chain FROM records WHERE seq = ?", (last[0],)).fetchone()
+        if there is None or there[0] != last[5]:
+            connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", group.records)
+            connection.executemany("INSERT INTO identity VALUES (?, ?, ?)", group.identity)
+            connection.executemany("INSERT INTO decisions VALUES (?, ?)", group.decisions)
+            if group.standing:
+                connection.executemany("INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?)", group.standing)
+            if group.maturing:
+                connection.executemany("INSERT OR IGNORE INTO maturing VALUES (?, ?)", group.maturing)
+            if group.matured:
+                connection.executemany("DELETE FROM maturing WHERE due_ms = ? AND event_seq = ?", group.matured)
+        connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                return  # SQLite has rolled back by itself, as it does when the disk is full
+
+    def _append(self, kind: Kind, body: Body, time_ms: int | None, *, late: bool = False) -> Staged:
+        recorded_at_ms = self._clock.now_ms()
+        if time_ms is not None:
+            self._watermark_ms = max(self._watermark_ms, min(time_ms, recorded_at_ms + FUTURE_TOLERANCE_MS))
+        seq = self._last_seq + 1
+        encoded = encode_body(body)
+        self._chain = chain.link(self._chain, seq, kind, recorded_at_ms, self._watermark_ms, encoded)
+        self._last_seq = seq
+        self._open.records.append((seq, int(kind), recorded_at_ms, self._watermark_ms, encoded, self._chain))
+        return Staged(seq=seq, recorded_at_ms=recorded_at_ms, watermark_ms=self._watermark_ms, late=late)
+
+    def _stage_label(self, event_seq: int, value: int, source: str, known_at_ms: int) -> Staged:
+        event_type, event_time_ms, links = self._new_events.get(event_seq) or self._lookup(event_seq)
+        stands, replaces = self._precedence.outcome(source, self._standing_of(event_seq))
+        body = LabelBody(
+            event_seq=event_seq,
+            event_type=event_type,
+            event_time_ms=event_time_ms,
+            links=links,
+            value=value,
+            replaces=replaces,
+            source=source,
+            known_at_ms=known_at_ms,
+            stands=stands,
+        )
+        staged = self._append(Kind.LABEL, body, known_at_ms)
+        if stands:
+            standing = Standing(value, source, known_at_ms, staged.seq)
+            self._new_standing[event_seq] = standing
+            self._open.standing.append((event_seq, *standing))
+        self._assembler.add_label(staged.seq, body)
+        return staged
+
+    def _schedule(self, due_ms: int, event_seq: int) -> None:
+        self._open.maturing.append((due_ms, event_seq))
+        if self._next_due_ms is None or due_ms < self._next_due_ms:
+            self._next_due_ms = due_ms
+
+    def _identity_of(self, key: bytes) -> tuple[int, bytes] | None:
+        staged = self._new_identity.get(key)
+        if staged is not None:
+            return staged
+        query = "SELECT seq, payload_digest FROM identity WHERE key = ?"
+        row: tuple[int, bytes] | None = self._connection.execute(query, (key,)).fetchone()
+        return row
+
+    def _decision_seq(self, event_seq: int) -> int | None:
+        staged = self._new_decisions.get(event_seq)
+        if staged is not None:
+            return staged.seq
+        row = self._connection.execute("SELECT seq FROM decisions WHERE event_seq = ?", (event_seq,)).fetchone()
+        return row[0] if row else None
+
+    def _standing_of(self, event_seq: int) -> Standing | None:
+        staged = self._new_standing.get(event_seq)
+        if staged is not None:
+            return staged
+        query = "SELECT value, source, known_at_ms, label_seq FROM standing WHERE event_seq = ?"
+        row = self._connection.execute(query, (event_seq,)).fetchone()
+        return Standing(*row) if row else None
