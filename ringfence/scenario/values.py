@@ -43,7 +43,7 @@ CANONICAL_DTYPE: Final[dict[AttributeType, pl.DataType]] = {
     AttributeType.BOOLEAN: pl.Boolean(),
     AttributeType.CATEGORY: pl.String(),
     AttributeType.TEXT: pl.String(),
-    AttributeType.TIME: pl.Float64(),
+    AttributeType.TIME: pl.Int64(),
 }
 _TRUE: Final = ["true", "yes", "1", "1.0"]
 _FALSE: Final = ["false", "no", "0", "0.0"]
@@ -119,8 +119,7 @@ def canonical_values(attribute: Attribute, values: pl.Series, time_zone: str) ->
             return _without(values, bad), bad
         case AttributeType.TIME:
             time_ms, missing, bad = moments_ms(values, time_zone)
-            moments = pl.Series(values.name, time_ms.astype(np.float64))
-            return _without(moments, missing | bad), bad
+            return _without(pl.Series(values.name, time_ms), missing | bad), bad
 
 
 def value_of(attribute: Attribute, value: AttributeValue, event_time_ms: int) -> float:
