@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fold: for each record resolve its entities, make sure there is room, read the row, then apply.
+
+Room is checked before anything is written, per record and not per batch, so that state after a record depends on the
+records alone and never on how they were cut into batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ringfence.engine import layout
+from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
+from ringfence.engine._kernels_read import (
+    finish_averages,
+    floors_of,
+    gather,
+    read_entity,
+    read_event,
+    read_events,
+    read_labels,
+    read_pair,
+)
+from ringfence.engine._kernels_table import find, insert, mix64, pair_key
+
+MISSING_AMOUNT, NEVER, PAIR_FAN = layout.MISSING_AMOUNT, layout.NEVER, layout.PAIR_FAN
+N_KEYS, N_PAIRS, EVENT_TOP, LABEL_TOP, SEQ = (
+    layout.N_KEYS,
+    layout.N_PAIRS,
+    layout.EVENT_TOP,
+    layout.LABEL_TOP,
+    layout.SEQ,
+)
+N_EVENTS, N_LABELS, ALL_KNOWN, ALL_FRAUD = layout.N_EVENTS, layout.N_LABELS, layout.ALL_KNOWN, layout.ALL_FRAUD
+NEWEST_MS, N_LATE, ORPHAN_LABELS, PAIRS_CAPPED = (
+    layout.NEWEST_MS,
+    layout.N_LATE,
+    layout.ORPHAN_LABELS,
+    layout.PAIRS_CAPPED,
+)
+KEY_COLLISIONS, PAIR_COLLISIONS = layout.KEY_COLLISIONS, layout.PAIR_COLLISIONS
+DONE, GROW_KEYS, GROW_PAIRS = layout.DONE, layout.GROW_KEYS, layout.GROW_PAIRS
+GROW_EVENTS, GROW_LABELS = layout.GROW_EVENTS, layout.GROW_LABELS
+NEED_ANY_EVENTS = layout.NEED_WINDOWS | layout.NEED_RECENT
+NEED_ANY_LABELS = layout.NEED_LABEL_WINDOWS | layout.NEED_LABEL_RUNS
+PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
+    layout.PARTNERS,
+    layout.WINDOWED,
+    layout.N_WINDOWED,
+    layout.N_PAIR_STATS,
+)
+ABSENT, SAME = -1, -2
+
+
+@njit(cache=True, nogil=True)
+def _slot_of(lo, stream, plan, state):
+    return find(state.table, mix64(lo ^ plan.salts[stream]))
+
+
+@njit(cache=True, nogil=True)
+def _resolve(batch, plan, state, first, last, kind, slots, spans):
+    # slots[j, 0]: role stream of link first + j; slots[j, 1]: any-role stream, SAME when an earlier link of this
+    # record names the same entity. spans[role]: that role's links as first and last + 1.
+    spans[:] = 0
+    for j in range(last - first):
+        role = batch.link_role[first + j]
+        if spans[role, 1] == 0:
+            spans[role, 0] = j
+        spans[role, 1] = j + 1
+        lo = batch.link_lo[first + j]
+        slots[j, 0] = ABSENT
+        slots[j, 1] = ABSENT
+        stream = plan.stream_of[kind, role]
+        if stream >= 0:
+            slots[j, 0] = _slot_of(lo, stream, plan, state)
+        any_stream = plan.any_of[kind, role]
+        if any_stream >= 0:
+            same = False
+            for earlier in range(j):
+                if (
+                    batch.link_lo[first + earlier] == lo
+                    and plan.any_of[kind, batch.link_role[first + earlier]] == any_stream
+                ):
+                    same = True
+            slots[j, 1] = SAME if same else _slot_of(lo, any_stream, plan, state)
+
+
+@njit(cache=True, nogil=True)
+def _fan(spans, role):
+    return min(spans[role, 1] - spans[role, 0], PAIR_FAN)
+
+
+@njit(cache=True, nogil=True)
+def _room_for_event(plan, state, kind, n_links, spans, slots):
+    # Bounds from above: every absent key is new, every full ring takes a fresh block twice its size.
+    wanted_keys = np.int64(0)
+    wanted_entries = np.int64(0)
+    for j in range(n_links):
+        for which in range(2):
+            slot = slots[j, which]
+            if slot == ABSENT:
+                wanted_keys += 1
+                wanted_entries += np.int64(1) << layout.FIRST_ORDER
+            elif slot >= 0:
+                wanted_entries += block_wanted(state.event_rings[slot])
+    if state.meta[N_KEYS] + wanted_keys > state.keys.shape[0]:
+        return GROW_KEYS
+    if state.meta[EVENT_TOP] + wanted_entries > state.event_log.shape[0]:
+        return GROW_EVENTS
+    if kind == plan.decided and plan.has_pairs:
+        wanted_pairs = np.int64(0)
+        for p in range(plan.pairings.shape[0]):
+            wanted_pairs += _fan(spans, plan.pairings[p]["role_a"]) * _fan(spans, plan.pairings[p]["role_b"])
+        if state.meta[N_PAIRS] + wanted_pairs > state.pairs.shape[0]:
+            return GROW_PAIRS
+    return DONE
+
+
+@njit(cache=True, nogil=True)
+def _room_for_label(state, n_links, slots):
+    wanted_entries = np.int64(0)
+    for j in range(n_links):
+        for which in range(2):
+            if slots[j, which] >= 0:
+                wanted_entries += block_wanted(state.label_rings[slots[j, which]])
+    if state.meta[LABEL_TOP] + wanted_entries > state.label_log.shape[0]:
+        return GROW_LABELS
+    return DONE
+
+
+@njit(cache=True, nogil=True)
+def _prior(meta):
+    # Fraud rate of all labels known so far, pulled to one half while there are next to none.
+    return (meta[ALL_FRAUD] + 0.5) / (meta[ALL_KNOWN] + 1.0)
+
+
+@njit(cache=True, nogil=True)
+def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, row):
+    time_ms = batch.time_ms[i]
+    amount = batch.amount_minor[i]
+    row[:] = np.nan
+    event_stats = scratch.event_stats
+    read_event(time_ms, batch.offset_ms[i], amount, plan.minor_per_major, batch.values[i], event_stats)
+    for g in range(plan.event_gathers.shape[0]):
+        row[plan.event_gathers[g]["column"]] = event_stats[plan.event_gathers[g]["source"]]
+    for r in range(plan.n_numbers.shape[0]):
+        role = plan.n_numbers[r, 0]
+        row[plan.n_numbers[r, 1]] = spans[role, 1] - spans[role, 0]
+    floors = scratch.floors
+    floors_of(time_ms, plan.windows_ms, plan.granules_ms, floors)
+    prior = _prior(state.meta)
+    stats = scratch.stats
+    for r in range(plan.readers.shape[0]):
+        reader = plan.readers[r]
+        role = reader["role"]
+        needs = reader["needs"]
+        updated = reader["updated"]
+        for j in range(spans[role, 0], spans[role, 1]):
+            slot = np.int64(slots[j, updated]) if updated >= 0 else np.int64(ABSENT)
+            if updated < 0 or slot == SAME:
+                slot = _slot_of(batch.link_lo[first + j], reader["stream"], plan, state)
+            read_entity(
+                slot, time_ms, amount, floors, plan.minor_per_major, prior, needs, state.keys, state.risk, stats
+            )
+            for p in range(state.partners.shape[1]):
+                stats[PARTNERS + p] = state.partners[slot, p] if slot >= 0 else 0.0
+            if slot >= 0:
+                if needs & NEED_ANY_EVENTS:
+                    mean = state.keys[slot]["mean"]
+                    ring = state.event_rings[slot]
+                    read_events(
+                        ring, state.event_log, time_ms, amount, floors, plan.minor_per_major, mean, needs, stats
+                    )
+                if needs & NEED_ANY_LABELS:
+                    read_labels(state.label_rings[slot], state.label_log, time_ms, floors, prior, needs, stats)
+            gather(plan.gathers, reader["first"], reader["last"], stats, row, scratch.n_seen)
+        finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
+    if not plan.has_pairs:
+        return
+    k = 0
+    for p in range(plan.pairings.shape[0]):
+        pairing = plan.pairings[p]
+        n_cells = _fan(spans, pairing["role_a"]) * _fan(spans, pairing["role_b"])
+        for _ in range(n_cells):
+            read_pair(pair_slots[k], time_ms, state.pairs, scratch.pair_stats)
+            gather(plan.gathers, pairing["first"], pairing["last"], scratch.pair_stats, row, scratch.n_seen)
+            k += 1
+        finish_averages(plan.gathers, pairing["first"], pairing["last"], row, scratch.n_seen)
+
+
+@njit(cache=True, nogil=True)
+def _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
+    k = 0
+    for p in range(plan.pairings.shape[0]):
+        role_a = plan.pairings[p]["role_a"]
+        role_b = plan.pairings[p]["role_b"]
+        for a in range(spans[role_a, 0], spans[role_a, 0] + _fan(spans, role_a)):
+            lo_a = batch.link_lo[first + a]
+            for b in range(spans[role_b, 0], spans[role_b, 0] + _fan(spans, role_b)):
+                key = pair_key(lo_a, batch.link_lo[first + b], plan.pair_salts[p])
+                pair_keys[k] = key
+                pair_slots[k] = find(state.pair_table, key)
+                k += 1
+
+
+@njit(cache=True, nogil=True)
+def _new_key(state, key, check):
+    slot = find(state.table, key)  # two links of one record can share a key only by collision; look again
+    if slot >= 0:
+        return slot
+    slot = state.meta[N_KEYS]
+    state.meta[N_KEYS] = slot + 1
+    insert(state.table, key, slot)
+    row = state.keys[slot]
+    row["key"] = key
+    row["check"] = check
+    risk = state.risk[slot]
+    risk["last_fraud_known_ms"] = NEVER
+    risk["last_fraud_event_ms"] = NEVER
+    return slot
+
+
+@njit(cache=True, nogil=True)
+def _apply_to_key(state, slot, check, time_ms, amount, retention_ms):
+    row = state.keys[slot]
+    if row["check"] != check:
+        state.meta[KEY_COLLISIONS] += 1
+    if row["n_events"] == 0:
+        row["first_ms"] = time_ms
+        row["newest_ms"] = time_ms
+    row["n_events"] += 1
+    row["first_ms"] = min(row["first_ms"], time_ms)
+    row["newest_ms"] = max(row["newest_ms"], time_ms)
+    if amount != MISSING_AMOUNT:
+        row["n_amounts"] += 1
+        row["last_amount"] = amount
+        off = amount - row["mean"]
+        row["mean"] += off / row["n_amounts"]
+        row["deviation"] += off * (amount - row["mean"])
+    state.meta[EVENT_TOP] = add_event(
+        state.event_rings[slot],
+        state.event_log,
+        state.event_free,
+        state.meta[EVENT_TOP],
+        row["newest_ms"],
+        retention_ms,
+        time_ms,
+        amount,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys):
+    kind = batch.event_type[i]
+    time_ms = batch.time_ms[i]
+    amount = batch.amount_minor[i]
+    meta = state.meta
+    meta[N_EVENTS] += 1
+    if kind == plan.decided:
+        if meta[NEWEST_MS] != NEVER and time_ms < meta[NEWEST_MS] - plan.max_lateness_ms:
+            meta[N_LATE] += 1
+        meta[NEWEST_MS] = max(meta[NEWEST_MS], time_ms)
+    for j in range(last - first):
+        role = batch.link_role[first + j]
+        lo = batch.link_lo[first + j]
+        check = batch.link_hi[first + j]
+        for which in range(2):
+            stream = plan.stream_of[kind, role] if which == 0 else plan.any_of[kind, role]
+            if stream < 0 or slots[j, which] == SAME:
+                continue
+            if slots[j, which] == ABSENT:
+                slots[j, which] = _new_key(state, mix64(lo ^ plan.salts[stream]), check)
+            _apply_to_key(state, np.int64(slots[j, which]), check, time_ms, amount, plan.retention_ms)
+    if kind != plan.decided or not plan.has_pairs:
+        return
+    k = 0
+    for p in range(plan.pairings.shape[0]):
+        pairing = plan.pairings[p]
+        role_a = pairing["role_a"]
+        role_b = pairing["role_b"]
+        n_a = spans[role_a, 1] - spans[role_a, 0]
+        n_b = spans[role_b, 1] - spans[role_b, 0]
+        if n_a > PAIR_FAN or n_b > PAIR_FAN:
+            meta[PAIRS_CAPPED] += max(n_a - PAIR_FAN, 0) + max(n_b - PAIR_FAN, 0)
+        for a in range(spans[role_a, 0], spans[role_a, 0] + _fan(spans, role_a)):
+            for b in range(spans[role_b, 0], spans[role_b, 0] + _fan(spans, role_b)):
+                check = mix64(batch.link_hi[first + a]) ^ batch.link_hi[first + b]
+                slot = np.int64(pair_slots[k])
+                if slot < 0:
+                    slot = find(state.pair_table, pair_keys[k])
+                if slot < 0:
+                    slot = meta[N_PAIRS]
+                    meta[N_PAIRS] = slot + 1
+                    insert(state.pair_table, pair_keys[k], slot)
+                    fresh = state.pairs[slot]
+                    fresh["key"] = pair_keys[k]
+                    fresh["check"] = check
+                    fresh["first_ms"] = time_ms
+                    fresh["newest_ms"] = time_ms
+                    if pairing["partner_a"] >= 0:
+                        state.partners[slots[a, 0], pairing["partner_a"]] += 1
+                    if pairing["partner_b"] >= 0:
+                        state.partners[slots[b, 0], pairing["partner_b"]] += 1
+                row = state.pairs[slot]
+                if row["check"] != check:
+                    meta[PAIR_COLLISIONS] += 1
+                row["n_events"] += 1
+                row["first_ms"] = min(row["first_ms"], time_ms)
+                row["newest_ms"] = max(row["newest_ms"], time_ms)
+                k += 1
+
+
+@njit(cache=True, nogil=True)
+def _label_key(state, slot, retention_ms, known_at_ms, event_seq, event_time_ms, value, replaces):
+    risk = state.risk[slot]
+    ring = state.label_rings[slot]
+    log = state.label_log
+    if replaces >= 0:
+        risk["n_known"] -= 1
+        risk["n_fraud"] -= replaces
+        remove_label(ring, log, event_seq)
+        if replaces == 1:  # the newest fraud may be gone: look for the newest one that stands and is remembered
+            last_known_ms = np.int64(NEVER)
+            last_event_ms = np.int64(NEVER)
+            for i in range(ring["size"]):
+                entry = log[ring_index(ring, i)]
+                if entry["value"] == 1:
+                    last_known_ms = max(last_known_ms, entry["time_ms"])
+                    last_event_ms = max(last_event_ms, entry["event_time_ms"])
+            risk["last_fraud_known_ms"] = last_known_ms
+            risk["last_fraud_event_ms"] = last_event_ms
+    risk["n_known"] += 1
+    risk["n_fraud"] += value
+    if value == 1:
+        risk["last_fraud_known_ms"] = max(risk["last_fraud_known_ms"], known_at_ms)
+        risk["last_fraud_event_ms"] = max(risk["last_fraud_event_ms"], event_time_ms)
+    state.meta[LABEL_TOP] = add_label(
+        ring,
+        log,
+        state.label_free,
+        state.meta[LABEL_TOP],
+        retention_ms,
+        known_at_ms,
+        event_seq,
+        event_time_ms,
+        value,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
+    value = np.int64(batch.label_value[i])
+    replaces = np.int64(batch.label_replaces[i])
+    meta = state.meta
+    meta[N_LABELS] += 1
+    if batch.event_type[i] == plan.decided:
+        if replaces >= 0:
+            meta[ALL_KNOWN] -= 1
+            meta[ALL_FRAUD] -= replaces
+        meta[ALL_KNOWN] += 1
+        meta[ALL_FRAUD] += value
+    for j in range(last - first):
+        for which in range(2):
+            slot = np.int64(slots[j, which])
+            if slot >= 0:
+                _label_key(
+                    state,
+                    slot,
+                    plan.retention_ms,
+                    batch.time_ms[i],
+                    batch.label_event_seq[i],
+                    batch.label_event_time_ms[i],
+                    value,
+                    replaces,
+                )
+            elif which == 0:
+                meta[ORPHAN_LABELS] += 1
+    if batch.event_type[i] != plan.decided or not plan.has_pairs:
+        return
+    k = 0
+    for p in range(plan.pairings.shape[0]):
+        pairing = plan.pairings[p]
+        n_cells = _fan(spans, pairing["role_a"]) * _fan(spans, pairing["role_b"])
+        for _ in range(n_cells):
+            slot = np.int64(pair_slots[k])
+            if slot >= 0:
+                row = state.pairs[slot]
+                if replaces >= 0:
+                    row["n_known"] -= 1
+                    row["n_fraud"] -= replaces
+                row["n_known"] += 1
+                row["n_fraud"] += value
+            k += 1
+
+
+@njit(cache=True, nogil=True)
+def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
+    """Fold records from `begin` on. Returns (records done, rows written, what ran out: DONE or GROW_*)."""
+    n = batch.seq.shape[0]
+    slots = scratch.slots
+    spans = scratch.spans
+    pair_slots = scratch.pair_slots
+    pair_keys = scratch.pair_keys
+    for i in range(begin, n):
+        first = batch.link_start[i]
+        last = batch.link_start[i + 1]
+        kind = np.int64(batch.event_type[i])
+        _resolve(batch, plan, state, first, last, kind, slots, spans)
+        has_pairs = plan.has_pairs and kind == plan.decided
+        if batch.kind[i] == 0:
+            if apply:
+                need = _room_for_event(plan, state, kind, last - first, spans, slots)
+                if need != DONE:
+                    return i, row_at, need
+            if has_pairs:
+                _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
+            if kind == plan.decided and want[i]:
+                _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, rows[row_at])
+                row_at += 1
+            if apply:
+                _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys)
+        elif apply:
+            need = _room_for_label(state, last - first, slots)
+            if need != DONE:
+                return i, row_at, need
+            if has_pairs:
+                _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
+            _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots)
+        if apply:
+            state.meta[SEQ] = batch.seq[i]
+    return n, row_at, DONE

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The feature catalogue: what every column of a feature row is called, means, and costs.
+
+Built from the scenario alone; yields names, sentences, documentation and the kernel plan, so that none of them can
+drift from the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from ringfence.engine import layout as at
+from ringfence.engine.errors import TooManyWindowsError, UnknownFeatureError
+from ringfence.engine.plan import Plan
+from ringfence.engine.planner import PlanBuilder
+from ringfence.engine.stats import (
+    BRIEF,
+    COMPACT,
+    CONTEXT,
+    ENTITY_STATS,
+    EVENT,
+    EVENT_STATS,
+    FAMILIES,
+    FULL,
+    NO_ENTITY,
+    NOVELTY_GAPS,
+    PAIR_STATS,
+    PARTNERS,
+    Stat,
+)
+from ringfence.engine.windows import span_text
+from ringfence.scenario.spec import AttributeType, Role, Scenario
+
+MOST_FEATURES: Final = 250  # beyond this, readers lose detail, from the richest down
+MOST_PAIRINGS: Final = 12
+_HOW: Final = {at.SINGLE: "", at.LARGEST: ".max", at.AVERAGE: ".mean"}
+_HOW_TEXT: Final = {at.SINGLE: "", at.LARGEST: "largest over the entities: ", at.AVERAGE: "mean over the entities: "}
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True):
+    """One column of a feature row, float64, NaN where missing."""
+
+    name: str
+    family: str  # one of FAMILIES
+    sentence: str  # for an investigator
+    unit: str
+    missing: str  # when the value is NaN
+    role: str | None = None  # whose statistic it is; None for the event itself
+    pair: tuple[str, str] | None = None
+    window_ms: int | None = None
+    is_category: bool = False  # values are hashed codes without order
+    version: int = 1
+
+    @property
+    def group(self) -> str:
+        """Family and role: the unit in which reasons are told, such as `velocity:claimant`."""
+        if self.pair is not None:
+            return f"{self.family}:{'~'.join(self.pair)}"
+        return f"{self.family}:{self.role}" if self.role is not None else self.family
+
+
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
+    """All features of a scenario, in the column order of its rows."""
+
+    scenario: Scenario
+    features: tuple[Feature, ...]
+    plan: Plan
+    spec_hash: str  # 32 hex digits; equal exactly when the same records give the same rows
+
+    @classmethod
+    def build(cls, scenario: Scenario) -> Catalogue:
+        """Lay out the features of `scenario`.
+
+        Raises
+        ------
+        TooManyWindowsError
+            If the scenario names more than eight windows.
+        UnknownFeatureError
+            If `scenario.features` switches a family that does not exist.
+        """
+        if len(scenario.windows_ms) > at.MAX_WINDOWS:
+            raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
+        for family in scenario.features:
+            if family not in FAMILIES:
+                raise UnknownFeatureError(what="feature family", found=family, known=FAMILIES)
+        for detail in (FULL, COMPACT, BRIEF):
+            layout = _Layout(scenario, detail)
+            if len(layout.features) <= MOST_FEATURES:
+                break
+        return cls(
+            scenario=scenario,
+            features=tuple(layout.features),
+            plan=layout.builder.plan(n_features=len(layout.features)),
+            spec_hash=_spec_hash(scenario, layout.features),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families that are present, in fixed order."""
+        present = {feature.family for feature in self.features}
+        return tuple(family for family in FAMILIES if family in present)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Families split by role, in order of first appearance; see `Feature.group`."""
+        return tuple(dict.fromkeys(feature.group for feature in self.features))
+
+    def index(self, name: str) -> int:
+        """Return the column of a feature."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise UnknownFeatureError(what="feature", found=name, known=self.names) from None
+
+    def markdown(self) -> str:
+        """Write the reference table of all features."""
+        lines = ["| feature | family | unit | meaning | missing (NaN) when |", "|---|---|---|---|---|"]
+        lines += [f"| `{f.name}` | {f.family} | {f.unit} | {f.sentence} | {f.missing} |" for f in self.features]
+        return "\n".join(lines) + "\n"
+
+
+class _Layout:
+    """Walks the scenario once, adding features and telling the plan builder where their numbers come from."""
+
+    def __init__(self, scenario: Scenario, detail: int) -> None:
+        self.scenario = scenario
+        self.detail = detail
+        self.features: list[Feature] = []
+        self.builder = PlanBuilder(scenario)
+        self.has_amount = scenario.decided.amount is not None
+        self.roles = [scenario.role(column.role) for column in scenario.decided.roles]
+        self.roles.sort(key=lambda role: role.index)
+        self._add_event()
+        for role in self.roles:
+            self._add_role(role)
+        self._add_pairs()
+
+    def _is_on(self, family: str) -> bool:
+        return self.scenario.features.get(family, True)
+
+    def _put(self, feature: Feature) -> int:
+        self.features.append(feature)
+        return len(self.features) - 1
+
+    def _add_event(self) -> None:
+        if not self._is_on(EVENT):
+            return
+        for stat in EVENT_STATS:
+            if stat.amount and not self.has_amount:
+                continue
+            column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))
+            self.builder.event_gather(stat.source, column)
+        for v, attribute in enumerate(self.scenario.value_attributes):
+            column = self._put(
+                Feature(
+                    name=f"attribute.{attribute.name}",
+                    family=EVENT,
+                    sentence=_ATTRIBUTE_TEXT[attribute.type].format(name=attribute.name),
+                    unit=_ATTRIBUTE_UNIT[attribute.type],
+                    missing="the event does not give it",
+                    is_category=attribute.type is AttributeType.CATEGORY,
+                )
+            )
+            self.builder.event_gather(at.E_VALUES + v, column)
+
+    def _add_role(self, role: Role) -> None:
+        detail = min(self.detail, COMPACT) if role.many and len(self.roles) > 2 else self.detail
+        partners = self.builder.partners_of(role, self.roles, MOST_PAIRINGS)
+        if role.many and self._is_on(NOVELTY_GAPS):
+            column = self._put(
+                Feature(
+                    name=f"{role.name}.n",
+                    family=NOVELTY_GAPS,
+                    role=role.name,
+                    sentence=f"number of entities in the role {role.name}",
+                    unit="entities",
+                    missing="never",
+                )
+            )
+            self.builder.number(role, column)
+        reader = self.builder.role_reader(role)
+        for stat, window in self._entity_stats(detail):
+            self._read(reader, role, role.name, role.name, stat, window)
+        if self._is_on(NOVELTY_GAPS) and detail >= PARTNERS.detail:
+            for other, partner in partners:
+                stat = msgspec.structs.replace(
+                    PARTNERS,
+                    name=f"partners_{other.name}",
+                    source=at.PARTNERS + partner,
+                    sentence=PARTNERS.sentence.replace("{other}", other.name),
+                )
+                self._read(reader, role, role.name, role.name, stat, None)
+        if sum(other.entity_type == role.entity_type for other in self.roles) > 1:
+            reader = self.builder.any_reader(role)
+            for stat, window in self._entity_stats(BRIEF):
+                who = f"{role.name} in any role"
+                self._read(reader, role, f"{role.name}.any_role", who, stat, window)
+        for event_type, context_role in self.builder.contexts_of(role):
+            reader = self.builder.context_reader(role, event_type, context_role)
+            prefix = f"{role.name}.{event_type.name}"
+            if context_role.index != role.index:
+                prefix += f".{context_role.name}"
+            who = f"{role.name} (only {event_type.name})"
+            for stat, window in self._entity_stats(CONTEXT):
+                self._read(reader, role, prefix, who, stat, window)
+
+    def _entity_stats(self, detail: int) -> Iterator[tuple[Stat, int | None]]:
+        n_windows = len(self.scenario.windows_ms)
+        for stat in ENTITY_STATS:
+            wanted = stat.context if detail == CONTEXT else stat.detail <= detail
+            if not wanted or not self._is_on(stat.family) or (stat.amount and not self.has_amount):
+                continue
+            if not stat.windowed:
+                yield stat, None
+                continue
+            for w in range(n_windows):
+                source = at.WINDOWED + stat.source * n_windows + w
+                yield msgspec.structs.replace(stat, source=source), self.scenario.windows_ms[w]
+
+    def _read(self, reader: int, role: Role, prefix: str, who: str, stat: Stat, window_ms: int | None) -> None:
+        for how in (at.LARGEST, at.AVERAGE) if role.many else (at.SINGLE,):
+            name = f"{prefix}.{stat.name}"
+            sentence = _HOW_TEXT[how] + stat.sentence.replace("{role}", who)
+            if window_ms is not None:
+                name += f"_{span_text(window_ms)}"
+                sentence = sentence.replace("{span}", span_text(window_ms))
+            column = self._put(_feature(name + _HOW[how], stat, sentence, role=role.name, window_ms=window_ms))
+            self.builder.gather(reader, stat.source, column, how, stat.needs)
+
+    def _add_pairs(self) -> None:
+        for a, b in self.builder.pairs(self.roles, MOST_PAIRINGS):
+            pairing = self.builder.pairing(a, b)
+            for stat in PAIR_STATS:
+                if not self._is_on(stat.family):
+                    continue
+                for how in (at.LARGEST, at.AVERAGE) if a.many or b.many else (at.SINGLE,):
+                    sentence = stat.sentence.replace("{role}", a.name).replace("{other}", b.name)
+                    column = self._put(
+                        _feature(
+                            f"{a.name}~{b.name}.{stat.name}{_HOW[how]}",
+                            stat,
+                            _HOW_TEXT[how] + sentence,
+                            pair=(a.name, b.name),
+                        )
+                    )
+                    self.builder.pair_gather(pairing, stat.source, column, how)
+
+
+_ATTRIBUTE_TEXT: Final = {
+    AttributeType.NUMBER: "{name} as given",
+    AttributeType.BOOLEAN: "{name} as given",
+    AttributeType.CATEGORY: "{name} as given",
+    AttributeType.TEXT: "length of {name}",
+    AttributeType.TIME: "days from {name} to the event",
+}
+_ATTRIBUTE_UNIT: Final = {
+    AttributeType.NUMBER: "as given",
+    AttributeType.BOOLEAN: "0/1",
+    AttributeType.CATEGORY: "category",
+    AttributeType.TEXT: "characters",
+    AttributeType.TIME: "days",
+}
+
+
+def _feature(
+    name: str,
+    stat: Stat,
+    sentence: str,
+    *,
+    role: str | None = None,
+    pair: tuple[str, str] | None = None,
+    window_ms: int | None = None,
+) -> Feature:
+    return Feature(
+        name=name,
+        family=stat.family,
+        sentence=sentence,
+        unit=stat.unit,
+        missing=stat.missing if stat.missing != NO_ENTITY or pair is None else "one of the two roles is empty",
+        role=role,
+        pair=pair,
+        window_ms=window_ms,
+        version=stat.version,
+    )
+
+
+def _spec_hash(scenario: Scenario, features: list[Feature]) -> str:
+    # What decides values: the row's columns and versions, and the parts of the scenario that the fold reads.
+    decides = {
+        "decide": scenario.decide,
+        "event_types": [
+            [
+                event_type.name,
+                event_type.index,
+                [column.role for column in event_type.roles],
+                [[attribute.name, attribute.type] for attribute in event_type.attributes if attribute.is_feature],
+                None if event_type.amount is None else [event_type.amount.currency, event_type.amount.digits],
+            ]
+            for event_type in scenario.event_types
+        ],
+        "roles": [[role.name, role.entity_type, role.index, role.many] for role in scenario.roles],
+        "windows_ms": list(scenario.windows_ms),
+        "time_zone": scenario.time_zone,
+        "max_lateness_ms": scenario.max_lateness_ms,
+        "label_precedence": list(scenario.label_precedence),
+        "features": [[feature.name, feature.version] for feature in features],
+        "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
+    }
+    label = scenario.decided.label
+    if label is not None:
+        decides["legit_after_ms"] = label.legit_after_ms
+    return hashlib.blake2b(msgspec.json.encode(decides), digest_size=16).hexdigest()

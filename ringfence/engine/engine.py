@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: folds records into state, and reads feature rows from it. The same call live, in replay, in training."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.engine import layout as at
+from ringfence.engine._kernels_fold import fold
+from ringfence.engine._kernels_log import ring_index
+from ringfence.engine._kernels_table import find, mix64
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.errors import BatchShapeError, SequenceError, UnknownFeatureError
+from ringfence.engine.state import State, grown, new_state, state_digest
+from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
+
+
+class BatchArrays(NamedTuple):
+    """A Batch in the form that compiled code takes; same fields, same meaning."""
+
+    seq: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    event_type: NDArray[np.uint8]
+    time_ms: NDArray[np.int64]
+    offset_ms: NDArray[np.int32]
+    amount_minor: NDArray[np.int64]
+    values: NDArray[np.float64]
+    link_start: NDArray[np.int64]
+    link_role: NDArray[np.uint8]
+    link_lo: NDArray[np.uint64]
+    link_hi: NDArray[np.uint64]
+    label_event_seq: NDArray[np.int64]
+    label_event_time_ms: NDArray[np.int64]
+    label_value: NDArray[np.int8]
+    label_replaces: NDArray[np.int8]
+
+
+_DTYPES: dict[str, Any] = {
+    "kind": np.uint8,
+    "event_type": np.uint8,
+    "offset_ms": np.int32,
+    "values": np.float64,
+    "link_role": np.uint8,
+    "link_lo": np.uint64,
+    "link_hi": np.uint64,
+    "label_value": np.int8,
+    "label_replaces": np.int8,
+}
+
+
+def _arrays(batch: Batch) -> BatchArrays:
+    # Contiguous copies only where a caller handed over something else; also one signature for the compiled call.
+    return BatchArrays(
+        *(np.require(getattr(batch, name), _DTYPES.get(name, np.int64), ["C", "W"]) for name in BatchArrays._fields)
+    )
+
+
+class Scratch(NamedTuple):
+    slots: NDArray[np.int64]  # (links, 2)
+    spans: NDArray[np.int64]  # (roles, 2)
+    pair_slots: NDArray[np.int64]
+    pair_keys: NDArray[np.uint64]
+    stats: NDArray[np.float64]
+    pair_stats: NDArray[np.float64]
+    event_stats: NDArray[np.float64]
+    floors: NDArray[np.int64]
+    n_seen: NDArray[np.int64]
+
+
+class RecentEvent(msgspec.Struct, frozen=True):
+    """An event as an entity's log remembers it."""
+
+    event_time_ms: int
+    amount_minor: int | None
+
+
+class Engine:
+    """State of one scenario, and the only way to change it.
+
+    Not thread-safe: one thread owns an engine.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, state: State | None = None) -> None:
+        self.catalogue = catalogue
+        self._n_partners = int(catalogue.plan.pairings["partner_a"].max(initial=-1))
+        self._n_partners = 1 + max(self._n_partners, int(catalogue.plan.pairings["partner_b"].max(initial=-1)))
+        self._state = state if state is not None else new_state(n_partners=self._n_partners)
+        self._scratch = self._scratch_for(16)
+
+    def _scratch_for(self, n_links: int) -> Scratch:
+        plan = self.catalogue.plan
+        n_windows = plan.windows_ms.shape[0]
+        n_pairs = max(1, n_links * (n_links - 1) // 2)
+        fan = max(1, plan.pairings.shape[0]) * at.PAIR_FAN * at.PAIR_FAN
+        return Scratch(
+            slots=np.zeros((n_links, 2), np.int64),
+            spans=np.zeros((len(self.catalogue.scenario.roles), 2), np.int64),
+            pair_slots=np.zeros(min(n_pairs, fan), np.int64),
+            pair_keys=np.zeros(min(n_pairs, fan), np.uint64),
+            stats=np.zeros(at.WINDOWED + at.N_WINDOWED * n_windows, np.float64),
+            pair_stats=np.zeros(at.N_PAIR_STATS, np.float64),
+            event_stats=np.zeros(at.E_VALUES + len(self.catalogue.scenario.value_attributes), np.float64),
+            floors=np.zeros(n_windows, np.int64),
+            n_seen=np.zeros(plan.gathers.shape[0], np.int64),
+        )
+
+    def _check(self, batch: Batch) -> None:
+        n_values = len(self.catalogue.scenario.value_attributes)
+        if batch.values.shape != (len(batch), n_values):
+            raise BatchShapeError(what="values", found=batch.values.shape, expected=(len(batch), n_values))
+        if batch.link_start.shape != (len(batch) + 1,):
+            raise BatchShapeError(what="link_start", found=batch.link_start.shape, expected=(len(batch) + 1,))
+        n_links = int(np.diff(batch.link_start).max(initial=0))
+        if n_links > self._scratch.slots.shape[0]:
+            self._scratch = self._scratch_for(2 * n_links)
+
+    def _wanted(self, batch: Batch, want: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        decided = (batch.kind == EVENT) & (batch.event_type == self.catalogue.plan.decided)
+        if want is None:
+            return decided
+        if want.shape != decided.shape:
+            raise BatchShapeError(what="want", found=want.shape, expected=decided.shape)
+        return decided & want
+
+    def observe(self, batch: Batch, want: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """Fold every record of a batch, in order.
+
+        Parameters
+        ----------
+        batch : records with seq above `self.seq`, ascending.
+        want : shape (n records,), whose rows to return; None means every event of the decided type. Others are
+            folded just the same.
+
+        Returns
+        -------
+        shape (k, n features): rows of the wanted events of the decided type in order, each read before its own event
+        was applied.
+
+        Raises
+        ------
+        SequenceError
+            If the records are not in ascending seq after what is folded already. Nothing is changed then.
+        BatchShapeError
+            If the batch belongs to another scenario.
+        """
+        self._check(batch)
+        if len(batch) and (int(batch.seq[0]) <= self.seq or bool((np.diff(batch.seq) <= 0).any())):
+            raise SequenceError(engine_seq=self.seq, found_seq=int(batch.seq[0]))
+        return self._fold(batch, want, apply=True)
+
+    def peek(self, batch: Batch) -> NDArray[np.float64]:
+        """Return the rows that the decided events of `batch` would have if each were next; change nothing."""
+        self._check(batch)
+        return self._fold(batch, None, apply=False)
+
+    def _fold(self, batch: Batch, want: NDArray[np.bool_] | None, *, apply: bool) -> NDArray[np.float64]:
+        wanted = self._wanted(batch, want)
+        arrays = _arrays(batch)
+        rows = np.empty((int(wanted.sum()), self.catalogue.plan.n_features), np.float64)
+        begin, row_at = 0, 0
+        while True:
+            begin, row_at, need = fold(
+                arrays, self.catalogue.plan, self._state, self._scratch, begin, wanted, apply, rows, row_at
+            )
+            if need == at.DONE:
+                return rows
+            self._state = grown(self._state, need)
+
+    def entity_at(self, role: str, lo: int, hi: int, as_of_ms: int) -> dict[str, float]:
+        """Return what an event at `as_of_ms` that names only this entity in `role` would read about it.
+
+        Raises
+        ------
+        UnknownFeatureError
+            If the decided event type has no such role.
+        """
+        index = self._role_index(role)
+        lone = Batch(
+            seq=np.array([self.seq + 1], np.int64),
+            kind=np.array([EVENT], np.uint8),
+            event_type=np.array([self.catalogue.plan.decided], np.uint8),
+            time_ms=np.array([as_of_ms], np.int64),
+            offset_ms=np.zeros(1, np.int32),
+            amount_minor=np.array([MISSING_AMOUNT], np.int64),
+            values=np.full((1, len(self.catalogue.scenario.value_attributes)), np.nan),
+            link_start=np.array([0, 1], np.int64),
+            link_role=np.array([index], np.uint8),
+            link_lo=np.array([lo], np.uint64),
+            link_hi=np.array([hi], np.uint64),
+            label_event_seq=np.array([-1], np.int64),
+            label_event_time_ms=np.zeros(1, np.int64),
+            label_value=np.array([NO_LABEL], np.int8),
+            label_replaces=np.array([NO_LABEL], np.int8),
+        )
+        row = self.peek(lone)[0]
+        return {
+            feature.name: float(row[column])
+            for column, feature in enumerate(self.catalogue.features)
+            if feature.role == role
+        }
+
+    def recent_at(self, role: str, lo: int, as_of_ms: int, limit: int = 20) -> list[RecentEvent]:
+        """Return the newest events of an entity up to `as_of_ms` (inclusive), newest first, as its log has them."""
+        plan, state = self.catalogue.plan, self._state
+        stream = int(plan.stream_of[plan.decided, self._role_index(role)])
+        slot = int(find(state.table, np.uint64(mix64(np.uint64(lo) ^ plan.salts[stream]))))
+        recent: list[RecentEvent] = []
+        if slot < 0:
+            return recent
+        ring = state.event_rings[slot]
+        for i in range(int(ring["size"]) - 1, -1, -1):
+            entry = state.event_log[int(ring_index(ring, i))]
+            if int(entry["time_ms"]) <= as_of_ms:
+                amount = int(entry["amount"])
+                recent.append(RecentEvent(int(entry["time_ms"]), None if amount == MISSING_AMOUNT else amount))
+            if len(recent) == limit:
+                break
+        return recent
+
+    def _role_index(self, role: str) -> int:
+        names = tuple(column.role for column in self.catalogue.scenario.decided.roles)
+        if role not in names:
+            raise UnknownFeatureError(what="role", found=role, known=names)
+        return self.catalogue.scenario.role(role).index
+
+    @property
+    def state(self) -> State:
+        """The arrays themselves, for snapshots; not to be written."""
+        return self._state
+
+    @property
+    def seq(self) -> int:
+        """Seq of the last record folded; 0 before the first."""
+        return int(self._state.meta[at.SEQ])
+
+    @property
+    def counters(self) -> dict[str, int]:
+        meta = self._state.meta
+        return {
+            "entities": int(meta[at.N_KEYS]),
+            "pairs": int(meta[at.N_PAIRS]),
+            "events": int(meta[at.N_EVENTS]),
+            "labels": int(meta[at.N_LABELS]),
+            "late_events": int(meta[at.N_LATE]),
+            "id_collisions": int(meta[at.KEY_COLLISIONS]),
+            "pair_collisions": int(meta[at.PAIR_COLLISIONS]),
+            "orphan_labels": int(meta[at.ORPHAN_LABELS]),
+            "links_beyond_pair_fan": int(meta[at.PAIRS_CAPPED]),
+        }
+
+    @property
+    def nbytes(self) -> int:
+        return self._state.nbytes
+
+    def state_hash(self) -> str:
+        """Digest all state, 32 hex digits; depends on the records folded and on nothing else."""
+        return state_digest(self._state)

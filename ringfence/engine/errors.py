@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine refuses to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ringfence.errors import RingfenceError
+
+
+class EngineError(RingfenceError):
+    """Any refusal of the engine."""
+
+
+class SequenceError(EngineError):
+    """Records were handed over twice or out of order."""
+
+    def __init__(self, *, engine_seq: int, found_seq: int) -> None:
+        self.engine_seq = engine_seq
+        self.found_seq = found_seq
+        super().__init__(
+            f"the engine has folded the ledger up to seq {engine_seq}, but the next record has seq {found_seq}; "
+            "hand over records in ascending seq, each once"
+        )
+
+
+class BatchShapeError(EngineError):
+    """A batch does not fit the catalogue that the engine was built from."""
+
+    def __init__(self, *, what: str, found: object, expected: object) -> None:
+        self.what = what
+        self.found = found
+        self.expected = expected
+        super().__init__(
+            f"batch field {what} has shape {found}, this catalogue needs {expected}; "
+            "build batches and engine from the same scenario"
+        )
+
+
+class UnknownFeatureError(EngineError):
+    """A feature, family or role that this catalogue does not have."""
+
+    def __init__(self, *, what: str, found: str, known: tuple[str, ...]) -> None:
+        self.found = found
+        self.known = known
+        super().__init__(f"unknown {what} {found!r}; this scenario has {', '.join(known)}")
+
+
+class TooManyWindowsError(EngineError):
+    """More windows than one row of state can serve."""
+
+    def __init__(self, *, found: int, most: int) -> None:
+        self.found = found
+        super().__init__(f"the scenario names {found} windows, at most {most} are supported; shorten `windows`")
+
+
+class SnapshotError(EngineError):
+    """A snapshot that cannot be trusted."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"snapshot {path.name} is refused: {reason}; an older one or a full replay takes its place")

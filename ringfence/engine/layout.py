@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How state lies in memory: one structured array per concern, indexed by entity slot. Numbers shared with kernels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+STATE_FORMAT: Final = 1  # raise on any change below: older snapshots are then refused and rebuilt by replay
+
+MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
+NEVER: Final = -(2**63)  # a time that has not come
+FIRST_ORDER: Final = 2  # the smallest block of a log holds 2**2 entries
+N_ORDERS: Final = 40
+RECENT: Final = 64  # maxima, deviations and runs look at this many newest entries
+RECENT_MEAN: Final = 5  # events in `amount_to_recent_mean`
+RECENT_LABELS: Final = 10  # labels in `recent_fraud_share`
+PAIR_FAN: Final = 32  # entities of a `many` role that take part in pairs, per event
+LARGE: Final = 3.0  # an amount counts as large above this multiple of the entity's own mean
+RATE_STRENGTH: Final = 10.0  # pseudo-count of the prior in smoothed rates, in labels
+MAX_WINDOWS: Final = 8
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+
+TABLE = np.dtype([("key", "<u8"), ("slot", "<i8")])
+KEY = np.dtype(
+    [
+        ("key", "<u8"),
+        ("check", "<u8"),  # high half of the digest: a different one under the same key is a collision
+        ("n_events", "<i8"),
+        ("first_ms", "<i8"),
+        ("newest_ms", "<i8"),
+        ("n_amounts", "<i8"),
+        ("last_amount", "<i8"),  # of the newest record with an amount, in seq order
+        ("mean", "<f8"),  # running mean and squared deviation (Welford 1962), amounts in minor units, seq order
+        ("deviation", "<f8"),
+    ]
+)
+RISK = np.dtype(
+    [("n_known", "<i8"), ("n_fraud", "<i8"), ("last_fraud_known_ms", "<i8"), ("last_fraud_event_ms", "<i8")]
+)
+RING = np.dtype([("start", "<i8"), ("head", "<i8"), ("size", "<i8"), ("order", "<i8")])
+EVENT_ENTRY = np.dtype([("time_ms", "<i8"), ("amount", "<i8"), ("sum_before", "<i8"), ("n_before", "<i8")])
+LABEL_ENTRY = np.dtype(
+    [
+        ("time_ms", "<i8"),  # known_at
+        ("event_seq", "<i8"),
+        ("event_time_ms", "<i8"),
+        ("fraud_before", "<i4"),
+        ("value", "<i4"),
+    ]
+)
+PAIR = np.dtype(
+    [
+        ("key", "<u8"),
+        ("check", "<u8"),
+        ("n_events", "<i8"),
+        ("first_ms", "<i8"),
+        ("newest_ms", "<i8"),
+        ("n_known", "<i4"),
+        ("n_fraud", "<i4"),
+    ]
+)
+
+# Positions in State.meta
+N_KEYS: Final = 0
+N_PAIRS: Final = 1
+EVENT_TOP: Final = 2
+LABEL_TOP: Final = 3
+SEQ: Final = 4
+N_EVENTS: Final = 5  # of every type
+N_LABELS: Final = 6
+ALL_KNOWN: Final = 7  # standing labels of the decided type
+ALL_FRAUD: Final = 8
+NEWEST_MS: Final = 9  # newest event_time of the decided type
+N_LATE: Final = 10
+KEY_COLLISIONS: Final = 11
+PAIR_COLLISIONS: Final = 12
+ORPHAN_LABELS: Final = 13  # entity of a label that no event ever named
+PAIRS_CAPPED: Final = 14  # links beyond PAIR_FAN
+META: Final = 16
+
+# What a kernel asks for when it stops before a record
+DONE: Final = 0
+GROW_KEYS: Final = 1
+GROW_PAIRS: Final = 2
+GROW_EVENTS: Final = 3
+GROW_LABELS: Final = 4
+
+# Statistics of an entity, as positions in the scratch row. From WINDOWED on: WINDOWED + stat * n_windows + window.
+IS_NEW: Final = 0
+COUNT: Final = 1
+AGE: Final = 2
+GAP: Final = 3
+MEAN_GAP: Final = 4
+AMOUNT_TO_MEAN: Final = 5
+AMOUNT_Z: Final = 6
+AMOUNT_TO_LAST: Final = 7
+AMOUNT_TO_RECENT: Final = 8
+AMOUNT_TO_MAX: Final = 9
+BURST: Final = 10
+FRAUDS: Final = 11
+FRAUD_RATE: Final = 12
+SINCE_FRAUD_KNOWN: Final = 13
+SINCE_FRAUD: Final = 14
+FRAUD_RUN: Final = 15
+LEGIT_RUN: Final = 16
+RUN_AGE: Final = 17
+RECENT_FRAUD_SHARE: Final = 18
+KNOWN: Final = 19
+SINCE_KNOWN_EVENT: Final = 20
+MEAN_AMOUNT: Final = 21
+PARTNERS: Final = 24  # + 0..7
+WINDOWED: Final = 32
+W_COUNT: Final = 0
+W_SUM: Final = 1
+W_MEAN: Final = 2
+W_MAX: Final = 3
+W_TO_MEAN: Final = 4
+W_LARGE: Final = 5
+W_FRAUDS: Final = 6
+W_KNOWN: Final = 7
+W_RATE: Final = 8
+N_WINDOWED: Final = 9
+
+# Statistics of a pair
+P_IS_NEW: Final = 0
+P_COUNT: Final = 1
+P_GAP: Final = 2
+P_AGE: Final = 3
+P_FRAUDS: Final = 4
+P_KNOWN: Final = 5
+N_PAIR_STATS: Final = 6
+
+# Readings of the event itself
+E_AMOUNT: Final = 0
+E_HOUR: Final = 1
+E_WEEKDAY: Final = 2
+E_WEEKEND: Final = 3
+E_NIGHT: Final = 4
+E_MONTH_DAY: Final = 5
+E_VALUES: Final = 6  # + column of Batch.values
+
+# How the entities of a role become one number
+SINGLE: Final = 0
+LARGEST: Final = 1
+AVERAGE: Final = 2
+NUMBER: Final = 3
+
+# What a reader needs computed
+NEED_WINDOWS: Final = 1
+NEED_RECENT: Final = 2
+NEED_LABEL_WINDOWS: Final = 4
+NEED_LABEL_RUNS: Final = 8
+
+MAX_PARTNERS: Final = 8

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel plan: a catalogue turned into flat arrays, so that one compiled fold serves every scenario."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+READER = np.dtype(
+    [
+        ("role", "<i8"),  # Role.index whose entities are looked up
+        ("stream", "<i8"),
+        ("updated", "<i8"),  # 0: own role stream, 1: any-role stream, -1: a context stream, looked up when read
+        ("needs", "<i8"),  # NEED_* bits
+        ("first", "<i8"),  # gathers first:last of Plan.gathers
+        ("last", "<i8"),
+    ]
+)
+PAIRING = np.dtype(
+    [
+        ("role_a", "<i8"),  # role_a < role_b
+        ("role_b", "<i8"),
+        ("partner_a", "<i8"),  # column of State.partners in which an entity of role_a counts its role_b, -1 none
+        ("partner_b", "<i8"),
+        ("first", "<i8"),
+        ("last", "<i8"),
+    ]
+)
+GATHER = np.dtype([("source", "<i8"), ("column", "<i8"), ("how", "<i8")])
+
+
+class Plan(NamedTuple):
+    """What to compute, in the order of the feature row."""
+
+    decided: int  # EventType.index
+    n_features: int
+    windows_ms: NDArray[np.int64]  # (w,) ascending
+    granules_ms: NDArray[np.int64]  # (w,)
+    retention_ms: int  # log entries this much older than the newest are forgotten
+    max_lateness_ms: int
+    minor_per_major: float
+    stream_of: NDArray[np.int64]  # (event types, roles) -> stream, -1 where the type lacks the role
+    any_of: NDArray[np.int64]  # (event types, roles) -> any-role stream of the decided type, -1 none
+    salts: NDArray[np.uint64]  # (streams,)
+    pair_salts: NDArray[np.uint64]  # (pairings,)
+    readers: NDArray[Any]  # READER
+    pairings: NDArray[Any]  # PAIRING
+    gathers: NDArray[Any]  # GATHER of readers and pairings
+    event_gathers: NDArray[Any]  # GATHER of the event itself
+    n_numbers: NDArray[np.int64]  # (k, 2): role, column of `role.n`
+    has_pairs: bool  # pair features are switched on, or someone counts partners
+
+
+def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:
+    return np.array(rows, dtype=GATHER) if rows else np.zeros(0, GATHER)

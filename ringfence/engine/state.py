@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entity state: allocation, deterministic growth, digest. What it means is the business of the kernels."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.engine import layout as at
+from ringfence.engine._kernels_table import rebuild
+
+Rows = NDArray[Any]  # structured; the dtypes are in layout.py
+
+
+class State(NamedTuple):
+    """Everything the engine remembers. Capacities double; what is in use is counted in `meta`."""
+
+    table: Rows  # TABLE, power of two, at most half full
+    keys: Rows  # KEY, by slot
+    risk: Rows  # RISK, by slot
+    partners: NDArray[np.int32]  # (slots, partner columns): distinct counterparties so far
+    event_rings: Rows  # RING, by slot
+    label_rings: Rows
+    event_log: Rows  # EVENT_ENTRY, the arena of all event rings
+    label_log: Rows  # LABEL_ENTRY
+    event_free: NDArray[np.int64]  # (N_ORDERS,) first free block per order, -1 none
+    label_free: NDArray[np.int64]
+    pair_table: Rows
+    pairs: Rows  # PAIR, by pair slot
+    meta: NDArray[np.int64]  # (META,)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(int(array.nbytes) for array in self)
+
+
+def _rings(n: int) -> Rows:
+    rings = np.zeros(n, at.RING)
+    rings["order"] = -1
+    return rings
+
+
+def new_state(*, n_partners: int, n_slots: int = 1024) -> State:
+    """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic."""
+    meta = np.zeros(at.META, np.int64)
+    meta[at.NEWEST_MS] = at.NEVER
+    return State(
+        table=np.zeros(2 * n_slots, at.TABLE),
+        keys=np.zeros(n_slots, at.KEY),
+        risk=np.zeros(n_slots, at.RISK),
+        partners=np.zeros((n_slots, max(n_partners, 1)), np.int32),
+        event_rings=_rings(n_slots),
+        label_rings=_rings(n_slots),
+        event_log=np.zeros(4 * n_slots, at.EVENT_ENTRY),
+        label_log=np.zeros(4 * n_slots, at.LABEL_ENTRY),
+        event_free=np.full(at.N_ORDERS, -1, np.int64),
+        label_free=np.full(at.N_ORDERS, -1, np.int64),
+        pair_table=np.zeros(2 * n_slots, at.TABLE),
+        pairs=np.zeros(n_slots, at.PAIR),
+        meta=meta,
+    )
+
+
+def _doubled(array: Rows) -> Rows:
+    grown = np.zeros((2 * array.shape[0], *array.shape[1:]), array.dtype)
+    grown[: array.shape[0]] = array
+    return grown
+
+
+def _doubled_rings(rings: Rows) -> Rows:
+    grown = _rings(2 * rings.shape[0])
+    grown[: rings.shape[0]] = rings
+    return grown
+
+
+def _table_of(rows: Rows, n_rows: int) -> Rows:
+    table = np.zeros(2 * rows.shape[0], at.TABLE)
+    rebuild(table, rows, n_rows)
+    return table
+
+
+def grown(state: State, need: int) -> State:
+    """Return state with twice the capacity of what a kernel asked for."""
+    if need == at.GROW_KEYS:
+        keys = _doubled(state.keys)
+        return state._replace(
+            keys=keys,
+            table=_table_of(keys, int(state.meta[at.N_KEYS])),
+            risk=_doubled(state.risk),
+            partners=_doubled(state.partners),
+            event_rings=_doubled_rings(state.event_rings),
+            label_rings=_doubled_rings(state.label_rings),
+        )
+    if need == at.GROW_PAIRS:
+        pairs = _doubled(state.pairs)
+        return state._replace(pairs=pairs, pair_table=_table_of(pairs, int(state.meta[at.N_PAIRS])))
+    if need == at.GROW_EVENTS:
+        return state._replace(event_log=_doubled(state.event_log))
+    return state._replace(label_log=_doubled(state.label_log))
+
+
+def used(state: State) -> dict[str, NDArray[Any]]:
+    """Return the parts in use, without the tables: they follow from the rows."""
+    n_keys, n_pairs = int(state.meta[at.N_KEYS]), int(state.meta[at.N_PAIRS])
+    return {
+        "keys": state.keys[:n_keys],
+        "risk": state.risk[:n_keys],
+        "partners": state.partners[:n_keys],
+        "event_rings": state.event_rings[:n_keys],
+        "label_rings": state.label_rings[:n_keys],
+        "event_log": state.event_log[: int(state.meta[at.EVENT_TOP])],
+        "label_log": state.label_log[: int(state.meta[at.LABEL_TOP])],
+        "event_free": state.event_free,
+        "label_free": state.label_free,
+        "pairs": state.pairs[:n_pairs],
+        "meta": state.meta,
+    }
+
+
+def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) -> State:
+    """Rebuild state from `used` parts and the capacities they were cut from."""
+
+    def full(name: str, capacity: int) -> NDArray[Any]:
+        part = parts[name]
+        whole = _rings(capacity) if part.dtype == at.RING else np.zeros((capacity, *part.shape[1:]), part.dtype)
+        whole[: part.shape[0]] = part
+        return whole
+
+    n_slots, n_pair_slots = capacities["keys"], capacities["pairs"]
+    keys, pairs = full("keys", n_slots), full("pairs", n_pair_slots)
+    meta = parts["meta"].copy()
+    return State(
+        table=_table_of(keys, int(meta[at.N_KEYS])),
+        keys=keys,
+        risk=full("risk", n_slots),
+        partners=full("partners", n_slots),
+        event_rings=full("event_rings", n_slots),
+        label_rings=full("label_rings", n_slots),
+        event_log=full("event_log", capacities["event_log"]),
+        label_log=full("label_log", capacities["label_log"]),
+        event_free=parts["event_free"].copy(),
+        label_free=parts["label_free"].copy(),
+        pair_table=_table_of(pairs, int(meta[at.N_PAIRS])),
+        pairs=pairs,
+        meta=meta,
+    )
+
+
+def capacities(state: State) -> dict[str, int]:
+    return {name: int(getattr(state, name).shape[0]) for name in ("keys", "pairs", "event_log", "label_log")}
+
+
+def state_digest(state: State) -> str:
+    """Digest what is in use, as 32 hex digits; equal for equal record sequences however they were batched."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"state format {at.STATE_FORMAT}".encode())
+    for name, part in used(state).items():
+        digest.update(f"{name}{part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).view(np.uint8).data)
+    return digest.hexdigest()
