@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a world refuses to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ringfence.errors import RingfenceError
+
+
+class WorldSettingError(RingfenceError):
+    """A setting of a simulated world is outside its bounds."""
+
+    def __init__(self, setting: str, found: object, do: str) -> None:
+        self.setting = setting
+        self.found = found
+        super().__init__(f"simulated world: {setting} is {found!r}; {do}")
+
+
+class WorldExistsError(RingfenceError):
+    """The output folder already holds a world or a workspace."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"simulated world: {path} exists already; choose an empty folder for the output")

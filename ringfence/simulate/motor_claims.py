@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the motor-claims world to files: what the insurer has, how ringfence reads it, and the truth for the judge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from ringfence.simulate.errors import WorldExistsError
+from ringfence.simulate.policy_changes import policy_change_tables
+from ringfence.simulate.rings import KINDS, MAX_WITNESSES
+from ringfence.simulate.settings import WORLD_VERSION, WorldSettings
+from ringfence.simulate.tables import Printer, claim_table, truth_table
+from ringfence.simulate.world import BLOCK, Claims, World
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationReport:
+    """What a simulated world holds. Times in UTC milliseconds."""
+
+    output: Path
+    version: int
+    seed: int
+    n_events: int
+    n_fraud: int
+    n_rings: int  # with at least one claim in the history
+    n_labelled: int  # known before the history ends
+    n_labelled_fraud: int
+    n_policy_changes: int
+    starts_ms: int  # inclusive
+    ends_ms: int  # exclusive
+    digest: str  # of the claims' quantised columns and their truth; equal for equal settings
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "output": str(self.output)}
+
+
+def simulate_motor_claims(
+    n_events: int,
+    seed: int,
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    fraud_rate: float = 0.0056,
+    days: int = 730,
+    ends: date = date(2025, 1, 1),
+    investigated: float = 0.30,
+    chunk_rows: int = 131_072,
+) -> SimulationReport:
+    """Write a simulated motor insurer as a workspace that imports as it is.
+
+    Writes `claims.parquet`, `policy_changes.parquet`, `ringfence.yaml`, `policies/motor-claims.yaml`, and under
+    `truth/`, which is for the judge alone, `claims.parquet` and `ring_members.parquet`.
+
+    Parameters
+    ----------
+    n_events, seed, fraud_rate, days, ends, investigated : see `WorldSettings`.
+    output : folder to write to; made where missing.
+    progress : called with (claims written, claims in all).
+    chunk_rows : rows held and written at a time; the rows do not depend on it.
+
+    Raises
+    ------
+    WorldSettingError
+        If a setting is outside its bounds.
+    WorldExistsError
+        If `output` already holds a `ringfence.yaml` or `claims.parquet`.
+    """
+    settings = WorldSettings(
+        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated
+    )
+    for name in ("ringfence.yaml", "claims.parquet"):
+        if (output / name).exists():
+            raise WorldExistsError(output / name)
+    (output / "policies").mkdir(parents=True, exist_ok=True)
+    (output / "truth").mkdir(exist_ok=True)
+    world, printer = World(settings), Printer(settings)
+    tally = _Tally(world, printer)
+    _write_chunks(output / "policy_changes.parquet", tally.policy_changes(), chunk_rows)
+    claims = _TwoFiles(output / "claims.parquet", output / "truth" / "claims.parquet", chunk_rows)
+    try:
+        for block in world.blocks(world.history):
+            tally.add(block)
+            claims.add(claim_table(block, printer, world.population, world.ends_ms), truth_table(block, printer))
+            if progress is not None:
+                progress(tally.n, n_events)
+    finally:
+        claims.close()
+    tally.ring_members().write_parquet(output / "truth" / "ring_members.parquet")
+    files = resources.files("ringfence.simulate") / "workspace"
+    (output / "ringfence.yaml").write_bytes((files / "ringfence.yaml").read_bytes())
+    (output / "policies" / "motor-claims.yaml").write_bytes((files / "motor-claims.yaml").read_bytes())
+    return SimulationReport(
+        output=output,
+        version=WORLD_VERSION,
+        seed=seed,
+        n_events=tally.n,
+        n_fraud=tally.n_fraud,
+        n_rings=tally.n_rings,
+        n_labelled=tally.n_labelled,
+        n_labelled_fraud=tally.n_labelled_fraud,
+        n_policy_changes=tally.n_policy_changes,
+        starts_ms=world.starts_ms,
+        ends_ms=world.ends_ms,
+        digest=tally.digest,
+    )
+
+
+class _Tally:
+    """Counts and digests what is written. Keeps only the fraudulent claims' members."""
+
+    def __init__(self, world: World, printer: Printer) -> None:
+        self._world, self._printer = world, printer
+        self._hash = hashlib.blake2b(f"motor-claims/{WORLD_VERSION}".encode(), digest_size=16)
+        self._members: list[pl.DataFrame] = []
+        self.n = self.n_fraud = self.n_labelled = self.n_labelled_fraud = self.n_policy_changes = 0
+
+    def policy_changes(self) -> Iterator[pl.DataFrame]:
+        for table in policy_change_tables(self._world, self._printer):
+            self.n_policy_changes += table.height
+            yield table
+
+    def add(self, claims: Claims) -> None:
+        for column in vars(claims).values():
+            quantised = (column * 2.0**32).astype(np.int64) if column.dtype == np.float64 else column
+            self._hash.update(np.ascontiguousarray(quantised, dtype="<i8").tobytes())
+        known = claims.known_ms < self._world.ends_ms
+        self.n += len(claims)
+        self.n_fraud += int((claims.kind > 0).sum())
+        self.n_labelled += int(((claims.label >= 0) & known).sum())
+        self.n_labelled_fraud += int(((claims.label == 1) & known).sum())
+        self._members.append(_members(claims))
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    @property
+    def n_rings(self) -> int:
+        return sum(part["ring"].n_unique() for part in [pl.concat(self._members)] if part.height)
+
+    def ring_members(self) -> pl.DataFrame:
+        """Who acted in which ring, in which role, in how many claims of the history."""
+        counted = (
+            pl.concat(self._members).group_by("ring", "kind", "entity_type", "role", "entity").len("n_claims")
+        ).sort("ring", "role", "entity")
+        ids = pl.concat(
+            part.with_columns(entity_id=self._printer.ids(str(part["entity_type"][0]), part["entity"].to_numpy()))
+            for part in counted.partition_by("entity_type", maintain_order=True)
+        )
+        return ids.select(
+            ring_id=self._printer.ids("ring", ids["ring"].to_numpy()),
+            kind=pl.Series(KINDS).gather(ids["kind"]),
+            entity_type="entity_type",
+            entity_id="entity_id",
+            role="role",
+            n_claims="n_claims",
+        ).sort("ring_id", "role", "entity_id")
+
+
+def _members(claims: Claims) -> pl.DataFrame:
+    fraud = np.flatnonzero(claims.kind > 0)
+    parts = [
+        ("person", "claimant", claims.claimant),
+        ("vehicle", "vehicle", claims.vehicle),
+        ("shop", "repair_shop", claims.shop),
+        ("lawyer", "lawyer", claims.lawyer),
+        ("doctor", "doctor", claims.doctor),
+    ]
+    parts += [("person", "witness", claims.witness[:, slot]) for slot in range(MAX_WITNESSES)]
+    frames = [
+        pl.DataFrame({"ring": claims.ring[fraud], "kind": claims.kind[fraud], "entity": entity[fraud]}).with_columns(
+            entity_type=pl.lit(entity_type), role=pl.lit(role)
+        )
+        for entity_type, role, entity in parts
+    ]
+    return pl.concat(frames).filter(pl.col("entity") >= 0)
+
+
+class _TwoFiles:
+    """Writes claims and truth side by side, `chunk_rows` at a time."""
+
+    def __init__(self, claims: Path, truth: Path, chunk_rows: int) -> None:
+        self._chunk_rows = max(chunk_rows, 1)
+        self._waiting: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
+        self._files = (_RowGroups(claims), _RowGroups(truth))
+
+    def add(self, claims: pl.DataFrame, truth: pl.DataFrame) -> None:
+        for waiting, table in zip(self._waiting, (claims, truth), strict=True):
+            waiting.append(table)
+        if sum(table.height for table in self._waiting[0]) >= self._chunk_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        for waiting, file in zip(self._waiting, self._files, strict=True):
+            if waiting:
+                file.write(pl.concat(waiting), self._chunk_rows)
+                waiting.clear()
+
+    def close(self) -> None:
+        self._flush()
+        for file in self._files:
+            file.close()
+
+
+class _RowGroups:
+    """One Parquet file, written as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Any = None
+
+    def write(self, table: pl.DataFrame, chunk_rows: int) -> None:
+        arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, arrow.schema, compression="zstd")
+        self._writer.write_table(arrow, row_group_size=min(chunk_rows, 16 * BLOCK))
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _write_chunks(path: Path, tables: Iterator[pl.DataFrame], chunk_rows: int) -> None:
+    file = _RowGroups(path)
+    try:
+        for table in tables:
+            file.write(table, chunk_rows)
+    finally:
+        file.close()

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contracts that start, change and lapse: context events, which teach and are never decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from ringfence.simulate.settings import DAY_MS
+from ringfence.simulate.tables import Printer
+from ringfence.simulate.traits import Floats, Ints, generator_of
+from ringfence.simulate.world import World
+
+_BLOCK: Final = 65_536  # persons
+_CHANGES: Final = ("address", "vehicle", "payment", "cover")
+_NOT_RENEWED: Final = 0.2  # share of contract starts that follow a lapse somewhat earlier
+
+
+def policy_change_tables(world: World, printer: Printer) -> Iterator[pl.DataFrame]:
+    """Yield the contract events of the history, block of persons by block of persons."""
+    population, settings = world.population, world.settings
+    members, starts = _ring_contracts(world)
+    number = 0
+    for block in range(-(-population.persons.total // _BLOCK)):
+        rng = generator_of(settings.seed, "policy_changes", block)
+        person = np.arange(block * _BLOCK, min(population.persons.total, (block + 1) * _BLOCK))
+        term = population.policy_term_of(person)
+        since = population.policy_age_at(person, np.zeros(len(person)))
+        who: list[Ints] = []
+        day: list[Floats] = []
+        change: list[Ints] = []
+        for turn in range(1, int(settings.days / 300.0) + 2):
+            start = turn * term - since
+            inside = start < settings.days
+            lapsed = inside & (rng.random(len(person)) < _NOT_RENEWED)
+            who += [person[inside], person[lapsed]]
+            day += [start[inside], start[lapsed] - rng.uniform(0.0, 20.0, int(lapsed.sum()))]
+            change += [np.zeros(int(inside.sum()), dtype=np.int64), np.ones(int(lapsed.sum()), dtype=np.int64)]
+        low, high = np.searchsorted(members, [person[0], person[-1] + 1])
+        who.append(members[low:high])
+        day.append(starts[low:high])
+        change.append(np.zeros(high - low, dtype=np.int64))
+        changed = person[rng.random(len(person)) < 0.06 * settings.days / 365.0]
+        who.append(changed)
+        day.append(rng.uniform(0.0, settings.days, len(changed)))
+        change.append(rng.integers(2, 2 + len(_CHANGES), len(changed)))
+        yield _table(world, printer, np.concatenate(who), np.concatenate(day), np.concatenate(change), number)
+        number += sum(len(part) for part in who)
+
+
+def _ring_contracts(world: World) -> tuple[Ints, Floats]:
+    """Contracts that ring members take out for their first staged claim: persons ascending, and the day."""
+    planned = world.planned
+    has = np.flatnonzero(~np.isnan(planned.policy_start_day))
+    pairs = np.unique(np.stack([planned.claimant[has], planned.policy_start_day[has]]), axis=1)
+    inside = (pairs[1] >= 0.0) & (pairs[1] < world.settings.days)
+    return pairs[0, inside].astype(np.int64), pairs[1, inside]
+
+
+def _table(world: World, printer: Printer, person: Ints, day: Floats, change: Ints, number: int) -> pl.DataFrame:
+    inside = (day >= 0.0) & (day < world.settings.days)
+    index = number + np.arange(len(person))
+    midnight = world.day_start_ms[np.clip(np.floor(day).astype(np.int64), 0, world.settings.days - 1)]
+    time_ms = midnight + 25_200_000 + (np.mod(day, 1.0) * 0.45 * DAY_MS).astype(np.int64)  # in office hours
+    order = np.flatnonzero(inside)
+    order = order[np.lexsort((index[order], time_ms[order]))]
+    return pl.DataFrame(
+        {
+            "change_id": printer.ids("change", index[order]),
+            "changed_at": pl.Series(time_ms[order]).cast(pl.Datetime("ms", "UTC")),
+            "person_id": printer.ids("person", person[order]),
+            "broker_id": printer.ids("broker", world.population.broker_of(person[order])),
+            "change": pl.Series(("start", "lapse", *_CHANGES)).gather(change[order]),
+        }
+    )

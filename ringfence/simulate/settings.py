@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a world is asked to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from ringfence.simulate.errors import WorldSettingError
+from ringfence.simulate.traits import Ints
+
+WORLD_VERSION: Final = 1  # bump when the rows of a seed change
+TIME_ZONE: Final = "Europe/Berlin"
+LIVE_DAYS: Final = 180  # how long the world goes on after its history ends
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSettings:
+    """The arguments of a world. Equal settings give equal rows.
+
+    Parameters
+    ----------
+    n_events : claims in the history, 1,000 to 20 million.
+    seed : any whole number >= 0.
+    fraud_rate : share of claims that are fraudulent, in [0.001, 0.2]. The history's own share differs by chance.
+    days : length of the history, 120 to 3,650.
+    ends : first day after the history, in the world's time zone.
+    investigated : share of claims an investigator looks at by chance alone, in [0, 1].
+    """
+
+    n_events: int
+    seed: int
+    fraud_rate: float = 0.0056
+    days: int = 730
+    ends: date = date(2025, 1, 1)
+    investigated: float = 0.30
+
+    def __post_init__(self) -> None:
+        _within("n_events", self.n_events, 1_000, 20_000_000)
+        _within("seed", self.seed, 0, 2**63 - 1)
+        _within("fraud_rate", self.fraud_rate, 0.001, 0.2)
+        _within("days", self.days, 120, 3_650)
+        _within("investigated", self.investigated, 0.0, 1.0)
+        _within("the year in which the history ends", self.ends.year, 1985, 2190)
+
+    @property
+    def n_live(self) -> int:
+        """Claims of the days after the history: the same daily rate."""
+        return self.n_events * LIVE_DAYS // self.days
+
+    @property
+    def total_days(self) -> int:
+        return self.days + LIVE_DAYS
+
+    def day_start_ms(self) -> Ints:
+        """UTC milliseconds of local midnight, shape (total_days + 1,); the day's offset is the one at noon."""
+        first = datetime(self.ends.year, self.ends.month, self.ends.day) - timedelta(days=self.days)  # noqa: DTZ001
+        zone = ZoneInfo(TIME_ZONE)
+        noons = (first + timedelta(days=day, hours=12) for day in range(self.total_days + 1))
+        return np.array(
+            [int(noon.replace(tzinfo=zone).timestamp()) * 1000 - DAY_MS // 2 for noon in noons], dtype=np.int64
+        )
+
+
+def _within(setting: str, found: float, low: float, high: float) -> None:
+    if not low <= found <= high:
+        raise WorldSettingError(setting, found, f"choose a value from {low} to {high}")
