@@ -3,6 +3,224 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import resource
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-def doctor() -> None:
-    """Check the installation and the workspace, and say what to do about what is wrong."""
+import msgspec
+import typer
+
+from ringfence.cli.exits import Exit
+from ringfence.cli.options import HERE, JsonOption, WorkspaceOption
+from ringfence.cli.terminal import show
+from ringfence.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from ringfence.scenario.spec import Scenario
+    from ringfence.workspace import Workspace
+
+_MIN_FREE_BYTES = 1 << 30
+_MIN_OPEN_FILES = 1024
+_SLOW_FSYNC_MS = 5.0
+
+
+class Health(StrEnum):
+    GOOD = "ok"
+    NOTE = "note"  # works, but worth knowing
+    BAD = "BAD"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at: how it stands, what was found, and what to do about it."""
+
+    health: Health
+    what: str
+    found: str
+    do: str = ""
+
+
+def doctor(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """Check the installation and the workspace, and say what to do about what is wrong.
+
+    Ends with exit code 1 if anything is bad; notes do not count.
+    """
+    findings = [*_installation(), *_workspace(workspace)]
+    n_bad = sum(finding.health is Health.BAD for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.health:<5} {finding.what}: {finding.found}")
+        if finding.do:
+            lines.append(f"      -> {finding.do}")
+    lines.append("nothing is wrong" if n_bad == 0 else f"{n_bad} to mend")
+    show({"healthy": n_bad == 0, "findings": findings}, as_json=as_json, text="\n".join(lines))
+    if n_bad:
+        raise typer.Exit(Exit.CHECK_FAILED)
+
+
+def _installation() -> Iterator[Finding]:
+    found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if sys.platform == "linux":
+        yield Finding(Health.GOOD, "machine", found)
+    else:
+        yield Finding(Health.NOTE, "machine", found, "Linux is supported; elsewhere things work at best effort")
+    yield _packages()
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        yield Finding(
+            Health.BAD, "kernels", "compilation is switched off by NUMBA_DISABLE_JIT=1", "unset NUMBA_DISABLE_JIT"
+        )
+    else:
+        yield Finding(Health.GOOD, "kernels", "compiled on first use, then cached")
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < _MIN_OPEN_FILES:
+        yield Finding(Health.BAD, "open files", f"at most {limit}", f"raise the limit: ulimit -n {_MIN_OPEN_FILES}")
+    else:
+        yield Finding(Health.GOOD, "open files", f"at most {limit}")
+
+
+def _packages() -> Finding:
+    needed = [line for line in requires("ringfence") or [] if "extra ==" not in line]
+    missing = []
+    for line in needed:
+        name = line.split(";")[0].split(">")[0].split("=")[0].strip()
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding(Health.BAD, "packages", f"missing: {', '.join(missing)}", "pip install -c constraints.txt -e .")
+    return Finding(Health.GOOD, "packages", f"ringfence {version('ringfence')} and all {len(needed)} it needs")
+
+
+def _workspace(path: Path) -> Iterator[Finding]:
+    from ringfence.workspace import Workspace, WorkspaceNotFoundError
+
+    try:
+        here = Workspace(path)
+    except WorkspaceNotFoundError as error:
+        yield Finding(Health.NOTE, "workspace", str(error))
+        return
+    try:
+        scenarios = here.scenarios
+    except RingfenceError as error:
+        yield Finding(Health.BAD, "ringfence.yaml", str(error), "mend the file; nothing else can be checked before")
+        return
+    yield Finding(Health.GOOD, "workspace", f"{here.path} with {', '.join(scenarios)}")
+    yield from _disk(here.path)
+    for scenario in scenarios.values():
+        for look in (_policy, _sources, _identity, _ledger):
+            try:
+                yield from look(here, scenario)
+            except (RingfenceError, OSError) as error:
+                yield Finding(Health.BAD, f"{scenario.name}: {look.__name__.lstrip('_')}", str(error))
+    yield _keys(here)
+
+
+def _disk(path: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(path).free
+    found = f"{free / 1e9:.1f} GB free"
+    if free < _MIN_FREE_BYTES:
+        yield Finding(Health.BAD, "disk", found, "free some: a full disk stops every durable decision")
+    else:
+        yield Finding(Health.GOOD, "disk", found)
+    try:
+        took_ms = _fsync_ms(path)
+    except OSError as error:
+        yield Finding(Health.BAD, "disk", f"cannot be written: {error}", "check the owner and rights of the workspace")
+        return
+    found = f"a durable write takes {took_ms:.2f} ms (median of 21)"
+    slow = took_ms > _SLOW_FSYNC_MS
+    do = "every answer waits for one: use a local disk or SSD for the ledger" if slow else ""
+    yield Finding(Health.NOTE if slow else Health.GOOD, "disk", found, do)
+
+
+def _fsync_ms(path: Path) -> float:
+    took = []
+    with tempfile.NamedTemporaryFile(dir=path, prefix=".doctor-") as file:
+        for _ in range(21):
+            file.write(b"x" * 4096)
+            file.flush()
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            took.append(time.perf_counter() - began)
+    return sorted(took)[10] * 1000
+
+
+def _policy(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    from ringfence.policy.policy import load_policy
+
+    path = here.policy_path(scenario)
+    if path.exists():
+        load_policy(path)
+        yield Finding(Health.GOOD, f"{scenario.name}: policy", f"{path.relative_to(here.path)} is readable")
+    else:
+        yield Finding(
+            Health.BAD,
+            f"{scenario.name}: policy",
+            f"{path.relative_to(here.path)} is missing",
+            "copy it from a new workspace made by `ringfence init`",
+        )
+
+
+def _sources(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    patterns = [file for source in scenario.sources for file in source.files]
+    lost = [pattern for pattern in patterns if not (Path(pattern).exists() or any(here.path.glob(pattern)))]
+    if lost:
+        yield Finding(
+            Health.NOTE, f"{scenario.name}: sources", f"no file matches {', '.join(lost)}", "needed only to import"
+        )
+
+
+def _identity(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    key = here.ledger_dir(scenario) / "identity.key"
+    if not key.exists():
+        return
+    if stat.S_IMODE(key.stat().st_mode) & 0o077:
+        yield Finding(Health.BAD, f"{scenario.name}: identity key", f"others can read {key}", f"run: chmod 600 {key}")
+    else:
+        yield Finding(Health.GOOD, f"{scenario.name}: identity key", "readable by its owner only; back it up")
+
+
+def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    directory = here.ledger_dir(scenario)
+    what = f"{scenario.name}: ledger"
+    if not (directory / "ledger.db").exists():
+        yield Finding(Health.NOTE, what, "empty", f"bring history in: ringfence import -w {here.path}")
+        return
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.scoring.release import load_release
+
+    ledger = Ledger.open(directory, scenario)
+    lock = directory / "writer.lock"
+    holder = lock.read_text("ascii", errors="replace").strip() if lock.exists() else ""
+    yield Finding(
+        Health.GOOD, what, f"{ledger.last_seq:,} records" + (f"; process {holder} writes to it now" if holder else "")
+    )
+    champion = Registry.read(ledger).champion()
+    if champion is None:
+        yield Finding(Health.NOTE, f"{scenario.name}: champion", "none", f"make one: ringfence train -w {here.path}")
+        return
+    load_release(here.releases_dir / champion)
+    yield Finding(Health.GOOD, f"{scenario.name}: champion", f"{champion}, bundle intact")
+
+
+def _keys(here: Workspace) -> Finding:
+    from ringfence.serving.keys import list_keys
+
+    try:
+        keys = list_keys(here.keys_path)
+    except RingfenceError as error:
+        return Finding(Health.BAD, "API keys", str(error))
+    if not keys:
+        return Finding(Health.NOTE, "API keys", "none", "needed to serve: ringfence keys create NAME")
+    return Finding(Health.GOOD, "API keys", ", ".join(key.name for key in keys))

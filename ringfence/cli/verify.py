@@ -3,6 +3,78 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-app = typer.Typer(help="Prove parity, state, audit chain and decisions.", no_args_is_help=True)
+from ringfence.cli.exits import Exit
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption
+from ringfence.cli.terminal import progress, show
+
+app = typer.Typer(
+    help="Prove parity, state, audit chain and decisions. Exit code 1: it does not hold.", no_args_is_help=True
+)
+
+
+@app.command()
+def parity(
+    events: Annotated[int, typer.Option(min=1, help="Decided events to compare.")] = 20_000,
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare feature rows observed one by one with rows replayed in bulk, byte by byte.
+
+    In the middle the one-by-one engine is written to a snapshot and restored.
+    """
+    from ringfence.cli.proofs import parity_proof
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    with progress("comparing", unit="events") as report_progress:
+        proof = parity_proof(ledger, Catalogue.build(spec), n_events=events, progress=report_progress)
+    if proof.holds:
+        text = (
+            f"parity holds: {proof.n_rows:,} rows of {proof.n_features} features are equal byte for byte, one by one and "
+            f"replayed, over {proof.n_records:,} records, with a snapshot and restore at seq {proof.restored_at_seq:,}; "
+            f"state {proof.state_replayed}"
+        )
+    elif proof.n_rows == 0:
+        text = "nothing to compare: the ledger holds no event of the decided type"
+    else:
+        text = (
+            f"parity does NOT hold: {proof.n_different_rows:,} of {proof.n_rows:,} rows differ, the first at seq "
+            f"{proof.first_different_seq} in {', '.join(proof.different_features[:10])}; "
+            f"states {proof.state_one_by_one} and {proof.state_replayed}"
+        )
+    _conclude({"holds": proof.holds, "proof": proof}, holds=proof.holds, as_json=as_json, text=text)
+
+
+@app.command()
+def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
+    """Compare state recovered from the newest snapshot with a fresh replay of the whole ledger."""
+    from ringfence.cli.proofs import state_proof
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    with progress("replaying", unit="records") as report_progress:
+        proof = state_proof(here, here.scenario(scenario), report_progress)
+    origin = "no snapshot" if proof.snapshot_seq is None else f"the snapshot at seq {proof.snapshot_seq:,}"
+    verdict = "the same state" if proof.holds else "DIFFERENT states"
+    _conclude(
+        {"holds": proof.holds, "proof": proof},
+        holds=proof.holds,
+        as_json=as_json,
+        text=f"{origin} and a fresh replay give {verdict} at seq {proof.seq:,}: {proof.recovered}"
+        + ("" if proof.holds else f" and {proof.replayed}"),
+    )
+
+
+def _conclude(result: object, *, holds: bool, as_json: bool, text: str) -> None:
+    show(result, as_json=as_json, text=text)
+    if not holds:
+        raise typer.Exit(Exit.CHECK_FAILED)

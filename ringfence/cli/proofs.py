@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proofs behind `verify` and `demo --once`: they build two of a thing in two ways and compare."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from ringfence.cli.terminal import Progress
+
+if TYPE_CHECKING:
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.engine import Engine
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.scenario.batch import Batch
+    from ringfence.scenario.spec import Scenario
+    from ringfence.workspace import Workspace
+
+
+class ParityProof(msgspec.Struct, frozen=True, kw_only=True):
+    """Feature rows observed record by record, with a snapshot and restore in between, against a replay in bulk."""
+
+    n_records: int
+    n_rows: int
+    n_features: int
+    restored_at_seq: int
+    n_different_rows: int
+    first_different_seq: int | None
+    different_features: tuple[str, ...]  # of the first different row
+    state_one_by_one: str
+    state_replayed: str
+
+    @property
+    def holds(self) -> bool:
+        return self.n_rows > 0 and self.n_different_rows == 0 and self.state_one_by_one == self.state_replayed
+
+
+class StateProof(msgspec.Struct, frozen=True, kw_only=True):
+    """State recovered as the service recovers it, against a fresh replay of the whole ledger."""
+
+    seq: int
+    snapshot_seq: int | None  # None: there was no usable snapshot
+    recovered: str
+    replayed: str
+
+    @property
+    def holds(self) -> bool:
+        return self.recovered == self.replayed
+
+
+def live_scenario(here: Workspace, scenario: Scenario) -> Scenario:
+    """The scenario that state is built from: the champion's, or the workspace's while there is none."""
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.scoring.release import load_release
+
+    champion = Registry.read(Ledger.open(here.ledger_dir(scenario), scenario)).champion()
+    return scenario if champion is None else load_release(here.releases_dir / champion).scenario
+
+
+def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progress: Progress) -> ParityProof:
+    """Fold the first `n_events` decided events of the ledger, and all between them, twice, and compare.
+
+    Parameters
+    ----------
+    n_events : decided events to compare, > 0; all of them where the ledger holds fewer.
+    progress : called with (decided events compared, n_events).
+    """
+    from ringfence.engine.engine import Engine
+    from ringfence.engine.snapshot import restore_newest, write_snapshot
+    from ringfence.ledger.assembly import slice_batch
+
+    bulk, single = Engine(catalogue), Engine(catalogue)
+    n_records = n_rows = n_different = restored_at = 0
+    first: tuple[int, tuple[str, ...]] | None = None
+    for batch in _until_rows(ledger, catalogue, n_events):
+        replayed = bulk.observe(batch)
+        rows = []
+        for i in range(len(batch)):
+            rows.append(single.observe(slice_batch(batch, i, i + 1)))
+        observed = np.concatenate(rows)
+        different = (replayed.view(np.uint64) != observed.view(np.uint64)).any(axis=1)
+        if first is None and different.any():
+            at = int(np.flatnonzero(different)[0])
+            decided = (batch.kind == 0) & (batch.event_type == catalogue.scenario.decided.index)
+            columns = np.flatnonzero(replayed[at].view(np.uint64) != observed[at].view(np.uint64))
+            first = int(batch.seq[decided][at]), tuple(catalogue.names[column] for column in columns)
+        n_records += len(batch)
+        n_rows += replayed.shape[0]
+        n_different += int(different.sum())
+        progress(min(n_rows, n_events), n_events)
+        if not restored_at and n_rows >= n_events // 2:
+            restored_at = single.seq
+            with tempfile.TemporaryDirectory(prefix="ringfence-parity-") as folder:
+                write_snapshot(single, Path(folder))
+                restored = restore_newest(catalogue, Path(folder))
+                assert restored is not None
+                single = restored
+    return ParityProof(
+        n_records=n_records,
+        n_rows=n_rows,
+        n_features=len(catalogue.features),
+        restored_at_seq=restored_at,
+        n_different_rows=n_different,
+        first_different_seq=first[0] if first else None,
+        different_features=first[1] if first else (),
+        state_one_by_one=single.state_hash(),
+        state_replayed=bulk.state_hash(),
+    )
+
+
+def _until_rows(ledger: Ledger, catalogue: Catalogue, n_events: int) -> Iterator[Batch]:
+    """Yield batches until they hold `n_events` decided events, and not one record more."""
+    from ringfence.ledger.assembly import slice_batch
+
+    left = n_events
+    for batch in ledger.batches(size=4_096):
+        decided = np.flatnonzero((batch.kind == 0) & (batch.event_type == catalogue.scenario.decided.index))
+        if decided.shape[0] >= left:
+            yield slice_batch(batch, 0, int(decided[left - 1]) + 1)
+            return
+        left -= decided.shape[0]
+        yield batch
+
+
+def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None = None) -> StateProof:
+    """Recover state as start-up does, replay it from nothing, and compare the digests.
+
+    Parameters
+    ----------
+    progress : called with (seq replayed, last seq).
+    """
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.engine import Engine
+    from ringfence.engine.snapshot import restore_newest
+    from ringfence.ledger.ledger import Ledger
+
+    live = live_scenario(here, scenario)
+    catalogue = Catalogue.build(live)
+    ledger = Ledger.open(here.ledger_dir(live), live)
+    until = ledger.last_seq
+    snapshot = restore_newest(catalogue, here.state_dir(live))
+    snapshot_seq = None if snapshot is None else snapshot.seq
+    recovered = snapshot or Engine(catalogue)
+    fresh = Engine(catalogue)
+    for engine in (recovered, fresh):
+        _fold(engine, ledger, until, progress)
+    return StateProof(
+        seq=until, snapshot_seq=snapshot_seq, recovered=recovered.state_hash(), replayed=fresh.state_hash()
+    )
+
+
+def _fold(engine: Engine, ledger: Ledger, until: int, progress: Progress | None) -> None:
+    for batch in ledger.batches(after_seq=engine.seq, until_seq=until):
+        engine.observe(batch, want=np.zeros(len(batch), np.bool_))
+        if progress is not None:
+            progress(int(batch.seq[-1]), until)
