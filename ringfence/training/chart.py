@@ -152,7 +152,10 @@ def timeline(spans: Sequence[Span], *, marks: Sequence[tuple[int, str]], date: C
     low = min(span.from_ms for span in spans)
     high = max(max(span.to_ms for span in spans), max((at for at, _ in marks), default=low + 1), low + 1)
     bottom = top + row_height * len(rows)
-    place = lambda at: left + (at - low) / (high - low) * (width - left - 20)  # noqa: E731
+
+    def place(at: int) -> float:
+        return left + (at - low) / (high - low) * (width - left - 20)
+
     parts = [f'<svg viewBox="0 0 {width:g} {bottom + 30:g}" role="img" aria-label="split timeline">']
     for at, text in marks:
         anchor = "end" if place(at) > width - 120 else "middle"

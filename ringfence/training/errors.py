@@ -34,6 +34,18 @@ class OneClassError(RingfenceError):
         )
 
 
+class NoFoldsError(RingfenceError):
+    """The examples cannot be cut in time so that something is learnt before something else is scored."""
+
+    def __init__(self, n_examples: int, n_fraud: int) -> None:
+        self.n_examples = n_examples
+        self.n_fraud = n_fraud
+        super().__init__(
+            f"{n_examples} examples with {n_fraud} frauds leave no time split with both labels on each side: fraud and "
+            "legit events lie in different periods, or all at one moment; widen the span of examples"
+        )
+
+
 class EmptyWindowError(RingfenceError):
     """The window to score holds no decided event."""
 

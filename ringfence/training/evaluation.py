@@ -30,7 +30,9 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     fraud: NDArray[np.int8]  # (n,)
     score: FloatArray  # (n,) calibrated probability
     amount_minor: NDArray[np.int64]  # (n,) MISSING_AMOUNT where there is none
-    seen: dict[str, NDArray[np.bool_]] = {}  # by role: (n,) the entity had taken part in an event before
+    novelty: dict[
+        str, FloatArray
+    ] = {}  # by role: (n,) 0 where its entities came before, > 0 where not, NaN where empty
 
 
 class ReliabilityBin(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +220,7 @@ def _capacities(scored: Scored, wanted: tuple[int, ...], rng: np.random.Generato
     has_amount = scored.amount_minor != MISSING_AMOUNT
     amount = np.where(has_amount, scored.amount_minor, 0).astype(np.float64)
     fraud_amount = float(amount[scored.fraud == 1].sum())
-    weights = rng.poisson(1.0, size=(n_replicates, fraud_rank.shape[0]))
+    weights = rng.poisson(1.0, size=(n_replicates, fraud_rank.shape[0])).astype(np.float64)
     totals = weights.sum(axis=1)
     found = []
     for alerts in sorted({*ALERTS_PER_DAY, *wanted}):
@@ -244,8 +246,8 @@ def _capacities(scored: Scored, wanted: tuple[int, ...], rng: np.random.Generato
 
 def _slices(scored: Scored, rng: np.random.Generator, n_replicates: int) -> list[Slice]:
     parts = []
-    for role, seen in scored.seen.items():
-        for name, mask in ((f"{role} seen before", seen), (f"{role} never seen", ~seen)):
+    for role, novelty in scored.novelty.items():
+        for name, mask in ((f"{role} seen before", novelty == 0), (f"{role} never seen", novelty > 0)):
             if not mask.any():
                 continue
             cells = Ranking(scored.fraud[mask], scored.score[mask])

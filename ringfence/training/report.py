@@ -98,7 +98,8 @@ def _lede(report: ReportInput) -> str:
     )
     return (
         f"Learnt from {report.n_examples:,} events, {report.n_fraud:,} of them fraud "
-        f"({_percent(report.n_fraud / report.n_examples)}), with nothing known after {_date(report.until_ms)}.{left_out}"
+        f"({_percent(report.n_fraud / report.n_examples)}), with nothing known after {_date(report.until_ms)}."
+        f"{left_out}"
     )
 
 
@@ -183,7 +184,7 @@ def _reliability_chart(main: Evaluation) -> dict[str, Any]:
         chart.dot(row.mean_score, row.fraud_rate, note, low=row.low, high=row.high)
     return {
         "title": "Reliability",
-        "text": "A score of 10 % should mean fraud one time in ten. Points on the diagonal are honest; whiskers are 95 %.",
+        "text": "A score of 10 % should mean fraud one time in ten. On the diagonal is honest; whiskers are 95 %.",
         "svg": chart.svg(),
         "legend": "",
         "wide": False,

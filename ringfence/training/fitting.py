@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From feature rows and labels to a fitted, calibrated model; arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.models.calibration import Calibrator, fit_calibrator
+from ringfence.models.encoder import Encoder
+from ringfence.models.gbdt import Gbdt, train_gbdt
+from ringfence.training.crossfit import OutOfFold, Report, cross_fit, search
+from ringfence.training.errors import NoFoldsError
+from ringfence.training.examples import Examples
+from ringfence.training.folds import Fold, expanding_folds
+
+FloatArray = NDArray[np.float64]
+
+MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds and seeds, since noise is small and hours are long
+
+# Chosen on the validation weeks of the card-payments benchmark (benchmarks/p1.py --folds validation).
+PARAMS: Final[dict[str, Any]] = {
+    "learning_rate": 0.04,
+    "num_leaves": 15,
+    "min_data_in_leaf": 30,
+    "feature_fraction": 0.4,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+}
+
+
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A model and the out-of-fold scores that chose its size and its calibration."""
+
+    encoder: Encoder
+    gbdt: Gbdt
+    calibrator: Calibrator
+    params: dict[str, Any]
+    n_seeds: int
+    folds: list[Fold]
+    out_of_fold: OutOfFold
+    settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
+
+    def out_of_fold_scores(self) -> FloatArray:
+        """Return calibrated out-of-fold scores of the emitted examples, in their order."""
+        return self.calibrator.apply(self.out_of_fold.raw[self.out_of_fold.emitted])
+
+
+def fit(
+    rows: FloatArray,
+    examples: Examples,
+    *,
+    is_category: Sequence[bool],
+    trials: int = 0,
+    seed: int = 0,
+    n_threads: int = 1,
+    params: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+) -> Fitted:
+    """Choose the tree count out of fold, calibrate on the out-of-fold scores, refit on everything.
+
+    Parameters
+    ----------
+    rows : shape (n, n_features), of the examples, as the engine gives them.
+    trials : hyperparameter settings to try beside the default.
+    seed : of boosting and search; the same call gives the same model.
+    report : called with (steps done, steps in all).
+
+    Raises
+    ------
+    NoFoldsError
+        If no time split has both labels on each side.
+    """
+    many = len(examples) > MANY_EXAMPLES
+    folds = _folds(examples, n_blocks=3 if many else 5)
+    n_seeds = 2 if many else 3
+    total = (1 + trials) * len(folds) + n_seeds
+    done = 0
+
+    def step(_done: int, _total: int) -> None:
+        nonlocal done
+        done += 1
+        if report is not None:
+            report(done, total)
+
+    try_setting = partial(
+        _try,
+        rows=rows,
+        fraud=examples.fraud,
+        folds=folds,
+        is_category=is_category,
+        seed=seed,
+        n_threads=n_threads,
+        step=step,
+    )
+    chosen, found, settings = search(try_setting, {**PARAMS, **(params or {})}, trials=trials, seed=seed)
+    there = found.emitted
+    calibrator = fit_calibrator(found.raw[there], examples.fraud[there])
+    encoder = Encoder.fit(rows, is_category)
+    gbdt = train_gbdt(
+        encoder.apply(rows),
+        examples.fraud,
+        n_trees=_refit_trees(found.n_trees, folds, len(examples)),
+        seed=seed,
+        categories=encoder.category_columns,
+        params=chosen,
+        n_seeds=n_seeds,
+        num_threads=n_threads,
+    )
+    if report is not None:
+        report(total, total)
+    return Fitted(
+        encoder=encoder,
+        gbdt=gbdt,
+        calibrator=calibrator,
+        params=chosen,
+        n_seeds=n_seeds,
+        folds=folds,
+        out_of_fold=found,
+        settings=settings,
+    )
+
+
+def _try(
+    params: Mapping[str, Any],
+    *,
+    rows: FloatArray,
+    fraud: NDArray[np.int8],
+    folds: list[Fold],
+    is_category: Sequence[bool],
+    seed: int,
+    n_threads: int,
+    step: Report,
+) -> OutOfFold:
+    return cross_fit(
+        rows, fraud, folds, is_category=is_category, params=params, seed=seed, n_threads=n_threads, report=step
+    )
+
+
+def _folds(examples: Examples, *, n_blocks: int) -> list[Fold]:
+    for blocks, share, needed in ((n_blocks, 0.3, 10), (2, 0.5, 5)):
+        folds = expanding_folds(
+            examples.event_time_ms,
+            examples.known_at_ms,
+            examples.fraud,
+            n_blocks=blocks,
+            first_share=share,
+            min_fraud=needed,
+        )
+        emitted = np.concatenate([fold.emit for fold in folds]) if folds else np.empty(0, dtype=np.int64)
+        n_fraud = int(examples.fraud[emitted].sum())
+        if needed <= n_fraud <= emitted.shape[0] - needed:
+            return folds
+    raise NoFoldsError(len(examples), examples.n_fraud)
+
+
+def _refit_trees(n_trees: int, folds: list[Fold], n_examples: int) -> int:
+    """Let the count grow with the data: more examples carry more trees, about as their fourth root."""
+    fitted = float(np.mean([fold.fit.shape[0] for fold in folds]))
+    return max(1, round(n_trees * (n_examples / fitted) ** 0.25))
