@@ -9,9 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 os.environ["TZ"] = "UTC"
 time.tzset()
+
+# Drawn examples are the same in every run; hypothesis' own seed is that of the test's name.
+settings.register_profile("ringfence", derandomize=True, deadline=None)
+settings.load_profile("ringfence")
 
 if os.environ.get("NUMBA_DISABLE_JIT") == "1":
     # Compiled unsigned arithmetic wraps around silently, which hashing relies on; numpy scalars warn.

@@ -60,9 +60,9 @@ class PayloadDigest:
         self._hi = self._lo = 0
 
     def add(self, tag: int, a: int, b: int = 0) -> None:
-        a, b = a & _MASK, b & _MASK
-        self._hi += _mix(_mix(_mix(SEEDS[0] + tag) + a) + b)
-        self._lo += _mix(_mix(_mix(SEEDS[1] + tag) + a) + b)
+        hi, lo = _seeded(tag)
+        self._hi += _mix(_mix(hi + a) + b)
+        self._lo += _mix(_mix(lo + a) + b)
 
     def digest(self) -> bytes:
         return _mix(self._hi).to_bytes(8, "big") + _mix(self._lo).to_bytes(8, "big")
@@ -120,6 +120,11 @@ def personal_word(attribute: Attribute, value: AttributeValue, identity: Identit
 def float_word(number: float) -> int:
     """The IEEE 754 bits of a float64."""
     return int(struct.unpack("<Q", struct.pack("<d", number))[0])
+
+
+@lru_cache(maxsize=4_096)
+def _seeded(tag: int) -> tuple[int, int]:
+    return _mix(SEEDS[0] + tag), _mix(SEEDS[1] + tag)
 
 
 def _mix(z: int) -> int:
