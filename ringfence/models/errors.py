@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong while fitting, storing or reading a model."""
+
+from __future__ import annotations
+
+from ringfence.errors import RingfenceError
+
+
+class ModelError(RingfenceError):
+    """Anything a model refuses to do."""
+
+
+class ModelShapeError(ModelError):
+    """Arrays that do not belong together, or that do not belong to this model."""
+
+
+class UnsupportedModelError(ModelError):
+    """A LightGBM model with a part that the tree walker does not reproduce."""
+
+    def __init__(self, found: str, do: str) -> None:
+        super().__init__(f"LightGBM model: found {found}; {do}")
+        self.found = found
+        self.do = do
+
+
+class TooFewLabelsError(ModelError):
+    """A fit that needs both frauds and legitimate events, and did not get them."""
+
+    def __init__(self, what: str, n_fraud: int, n_legit: int) -> None:
+        super().__init__(
+            f"{what} needs at least one fraud and one legit label; found {n_fraud} fraud and {n_legit} legit; "
+            f"widen the span of examples or check the label's value map"
+        )
+        self.what = what
+        self.n_fraud = n_fraud
+        self.n_legit = n_legit

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gradient-boosted trees on engine features: LightGBM trains them, the walker serves them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.models.errors import ModelShapeError, TooFewLabelsError
+from ringfence.models.walker import TreeWalker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+FloatArray = NDArray[np.float64]
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "objective": "binary",  # log-loss; imbalance is the calibrator's and the policy's business, not the loss's
+    "num_leaves": 31,
+    "learning_rate": 0.05,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "max_bin": 255,
+    "min_data_per_group": 50,
+    "cat_smooth": 20.0,
+}
+# What makes two runs equal, and what the walker relies on: not for the caller to change.
+_FIXED: Final[dict[str, Any]] = {
+    "boosting": "gbdt",
+    "deterministic": True,
+    "force_col_wise": True,
+    "linear_tree": False,
+    "zero_as_missing": False,
+    "use_missing": True,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Gbdt:
+    """A trained model: LightGBM's own text, which any LightGBM can read, and the walker built from it."""
+
+    text: str
+
+    @cached_property
+    def walker(self) -> TreeWalker:
+        return TreeWalker.from_lightgbm(self.text)
+
+    def raw(self, rows: FloatArray) -> FloatArray:
+        """Return log-odds, shape (n,), for encoded rows of shape (n, n_features)."""
+        return self.walker.raw(rows)
+
+    def contributions(self, rows: FloatArray) -> FloatArray:
+        """Return exact path-dependent TreeSHAP, shape (n, n_features), in log-odds; sums to raw minus `walker.base`."""
+        return self.walker.contributions(rows, n_points=self.walker.n_points_exact, tolerance=0.0)
+
+    def gain_importance(self) -> FloatArray:
+        """Return each feature's share of the training gain, shape (n_features,), summing to 1 (or all 0)."""
+        gain = np.asarray(lgb.Booster(model_str=self.text).feature_importance("gain"), dtype=np.float64)
+        total = float(gain.sum())
+        return gain / total if total > 0 else gain
+
+    @property
+    def n_trees(self) -> int:
+        return self.text.count("\nTree=")
+
+
+def train_gbdt(
+    rows: FloatArray,
+    labels: NDArray[np.integer[Any]],
+    *,
+    n_trees: int,
+    seed: int,
+    categories: Sequence[int] = (),
+    params: Mapping[str, Any] | None = None,
+    n_seeds: int = 1,
+    num_threads: int = 1,
+    weights: FloatArray | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Gbdt:
+    """Fit boosted trees with log-loss. The same arguments give the same model text.
+
+    Parameters
+    ----------
+    rows : shape (n, n_features), encoded float64; NaN where missing.
+    labels : shape (n,), 1 for fraud, 0 for legit.
+    n_trees : boosting rounds of each booster, >= 1.
+    seed : whole number; booster i of `n_seeds` uses `seed + i`.
+    categories : columns that hold codes of the encoder.
+    params : LightGBM parameters over `DEFAULTS`; what determinism needs is not overridden.
+    n_seeds : boosters whose raw scores are averaged; they become one model of `n_seeds * n_trees` trees.
+    num_threads : of LightGBM, >= 1; the model does not depend on it.
+    weights : shape (n,), > 0, or None for 1.
+    progress : called with (trees grown, trees in all) after every tree.
+
+    Raises
+    ------
+    TooFewLabelsError
+        Where one of the two classes is absent.
+    ModelShapeError
+        Where rows and labels differ in length.
+    """
+    _check(rows, labels, "train_gbdt")
+    texts = []
+    for index in range(n_seeds):
+
+        def report(env: Any, before: int = index * n_trees) -> None:
+            if progress is not None:
+                progress(before + env.iteration + 1, n_seeds * n_trees)
+
+        booster = lgb.train(
+            _parameters(params, seed + index, num_threads),
+            _dataset(rows, labels, categories, weights),
+            num_boost_round=n_trees,
+            callbacks=[report],
+        )
+        # the number of threads is written into the text but changes nothing in the model: keep equal models equal
+        texts.append(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string(num_iteration=-1)))
+    return Gbdt(text=average_boosters(texts))
+
+
+def grow_curve(
+    rows: FloatArray,
+    labels: NDArray[np.integer[Any]],
+    later_rows: FloatArray,
+    *,
+    max_trees: int,
+    step: int,
+    seed: int,
+    categories: Sequence[int] = (),
+    params: Mapping[str, Any] | None = None,
+    num_threads: int = 1,
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Fit on one span and score a later one after every `step` trees: what out-of-fold tree counts are chosen from.
+
+    Returns
+    -------
+    counts : shape (k,), numbers of trees, ascending, the last being `max_trees`.
+    raw : shape (k, n_later), log-odds of `later_rows` after that many trees.
+    """
+    _check(rows, labels, "grow_curve")
+    parameters = _parameters(params, seed, num_threads)
+    booster = lgb.train(parameters, _dataset(rows, labels, categories, None), num_boost_round=max_trees)
+    counts = np.unique(np.append(np.arange(step, max_trees + 1, step), max_trees)).astype(np.int64)
+    raw = np.zeros((counts.shape[0], later_rows.shape[0]))
+    before, total = 0, np.zeros(later_rows.shape[0])
+    for at, count in enumerate(counts):
+        total = total + booster.predict(
+            later_rows,
+            start_iteration=before,
+            num_iteration=int(count) - before,
+            raw_score=True,
+            num_threads=num_threads,
+        )
+        raw[at] = total
+        before = int(count)
+    return counts, raw
+
+
+def average_boosters(texts: Sequence[str]) -> str:
+    """Return one LightGBM model text whose raw score is the mean of the given ones: all trees, leaves divided."""
+    if len(texts) == 1:
+        return texts[0]
+    header = re.sub(r"\ntree_sizes=[^\n]*", "", texts[0].split("\nTree=")[0]).rstrip("\n")
+    footer = "\nend of trees" + texts[0].split("\nend of trees", 1)[1]
+    blocks: list[str] = []
+    for text in texts:
+        for block in text.split("\n\n\nend of trees")[0].split("\nTree=")[1:]:
+            body = block.partition("\n")[2].rstrip("\n")
+            blocks.append(f"Tree={len(blocks)}\n{_divide_leaves(body, len(texts))}\n\n\n")
+    sizes = " ".join(str(len(block.encode())) for block in blocks)
+    return f"{header}\ntree_sizes={sizes}\n\n{''.join(blocks)}{footer.lstrip(chr(10))}"
+
+
+def _divide_leaves(body: str, by: int) -> str:
+    def divided(match: re.Match[str]) -> str:
+        return match.group(1) + " ".join(repr(float(value) / by) for value in match.group(2).split())
+
+    return re.sub(r"(?m)^((?:leaf|internal)_value=)(.*)$", divided, body)
+
+
+def _parameters(params: Mapping[str, Any] | None, seed: int, num_threads: int) -> dict[str, Any]:
+    return {**DEFAULTS, **(params or {}), **_FIXED, "seed": seed, "num_threads": num_threads}
+
+
+def _dataset(
+    rows: FloatArray, labels: NDArray[np.integer[Any]], categories: Sequence[int], weights: FloatArray | None
+) -> lgb.Dataset:
+    return lgb.Dataset(
+        rows,
+        label=np.asarray(labels, dtype=np.float64),
+        weight=weights,
+        categorical_feature=list(categories),
+        params={"max_bin": DEFAULTS["max_bin"], "verbosity": -1},
+        free_raw_data=True,
+    )
+
+
+def _check(rows: FloatArray, labels: NDArray[np.integer[Any]], what: str) -> None:
+    if rows.ndim != 2 or labels.shape != (rows.shape[0],):
+        raise ModelShapeError(f"{what}: rows of shape {rows.shape} do not go with labels of shape {labels.shape}")
+    n_fraud = int(np.count_nonzero(labels == 1))
+    if n_fraud == 0 or n_fraud == labels.shape[0]:
+        raise TooFewLabelsError(what, n_fraud, labels.shape[0] - n_fraud)

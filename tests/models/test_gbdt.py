@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ringfence.models import Gbdt, ModelShapeError, TooFewLabelsError, grow_curve, train_gbdt
+from tests.models.test_walker import table
+
+
+def test_same_arguments_give_the_same_model_text_whatever_the_threads() -> None:
+    rows, labels = table()
+    texts = {
+        train_gbdt(rows, labels, n_trees=5, seed=2, categories=(2,), num_threads=threads).text for threads in (1, 1, 2)
+    }
+    assert len(texts) == 1
+
+
+def test_seeds_give_different_models() -> None:
+    rows, labels = table()
+    assert train_gbdt(rows, labels, n_trees=5, seed=2).text != train_gbdt(rows, labels, n_trees=5, seed=3).text
+
+
+def test_importance_sums_to_one_and_finds_the_signal() -> None:
+    rows, labels = table()
+    importance = train_gbdt(rows, labels, n_trees=5, seed=2, params={"feature_fraction": 1.0}).gain_importance()
+    assert importance.sum() == pytest.approx(1.0)
+    assert importance.argmax() == 0
+
+
+def test_growth_curve_ends_at_the_model_of_that_size() -> None:
+    rows, labels = table()
+    counts, raw = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
+    assert counts.tolist() == [5, 10, 12]
+    fitted = train_gbdt(rows, labels, n_trees=12, seed=2, categories=(2,))
+    np.testing.assert_allclose(raw[-1], fitted.raw(rows[:50]), rtol=0, atol=1e-12)
+
+
+def test_progress_counts_every_tree_of_every_seed() -> None:
+    rows, labels = table(200)
+    seen: list[tuple[int, int]] = []
+    fitted = train_gbdt(rows, labels, n_trees=2, seed=2, n_seeds=2, progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert isinstance(fitted, Gbdt)
+    assert fitted.n_trees == 4
+
+
+def test_one_class_or_unequal_lengths_are_refused() -> None:
+    rows, labels = table(100)
+    with pytest.raises(TooFewLabelsError, match="0 fraud and 100 legit"):
+        train_gbdt(rows, np.zeros(100, dtype=np.int64), n_trees=2, seed=1)
+    with pytest.raises(ModelShapeError, match="do not go with"):
+        train_gbdt(rows, labels[:50], n_trees=2, seed=1)
