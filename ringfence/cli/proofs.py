@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +14,19 @@ import msgspec
 import numpy as np
 
 from ringfence.cli.terminal import Progress
+from ringfence.errors import RingfenceError
 
 if TYPE_CHECKING:
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
     from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.records import DecisionBody
     from ringfence.scenario.batch import Batch
     from ringfence.scenario.spec import Scenario
     from ringfence.workspace import Workspace
+
+
+SCORE_TOLERANCE = 1e-6
 
 
 class ParityProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +58,32 @@ class StateProof(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def holds(self) -> bool:
         return self.recovered == self.replayed
+
+
+class DecisionProof(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision on record, and the same decision made again from the ledger."""
+
+    decision_id: str
+    event_id: str
+    release: str
+    same_features: bool
+    score: float
+    score_again: float
+    action: str
+    action_again: str
+
+    @property
+    def holds(self) -> bool:
+        same_score = abs(self.score - self.score_again) <= SCORE_TOLERANCE
+        return self.same_features and same_score and self.action == self.action_again
+
+
+class UnknownDecisionError(RingfenceError):
+    """No decision of that id is on record."""
+
+    def __init__(self, decision_id: str) -> None:
+        self.decision_id = decision_id
+        super().__init__(f"no decision {decision_id!r} in the ledger; use the decision_id of an answer, such as d-1042")
 
 
 def live_scenario(here: Workspace, scenario: Scenario) -> Scenario:
@@ -153,6 +186,81 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     return StateProof(
         seq=until, snapshot_seq=snapshot_seq, recovered=recovered.state_hash(), replayed=fresh.state_hash()
     )
+
+
+def decision_proofs(
+    here: Workspace, scenario: Scenario, ids: list[str], *, newest: int, progress: Progress
+) -> list[DecisionProof]:
+    """Make decisions again: replay to each event's seq, score with the recorded release and circumstances.
+
+    Parameters
+    ----------
+    ids : decision ids; empty means the `newest` decisions on record.
+    progress : called with (seq replayed, last seq needed), once per release.
+
+    Raises
+    ------
+    UnknownDecisionError
+        If an id is not on record.
+    """
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.records import DecisionBody, Kind
+
+    ledger = Ledger.open(here.ledger_dir(scenario), scenario)
+    wanted: dict[str, dict[int, tuple[str, DecisionBody]]] = {}  # release -> event seq -> id and decision
+    if ids:
+        found = [(decision_id, ledger.decision(decision_id)) for decision_id in ids]
+    else:
+        last = deque(ledger.records(kinds=(Kind.DECISION,)), maxlen=newest)
+        found = [(f"d-{record.seq}", record) for record in last]
+    for decision_id, record in found:
+        if record is None or not isinstance(record.body, DecisionBody):
+            raise UnknownDecisionError(decision_id)
+        body = record.body
+        wanted.setdefault(body.versions["release"], {})[body.event_seq] = decision_id, body
+    return [
+        proof
+        for release, decisions in wanted.items()
+        for proof in _made_again(here, ledger, release, decisions, progress)
+    ]
+
+
+def _made_again(
+    here: Workspace,
+    ledger: Ledger,
+    release_id: str,
+    decisions: dict[int, tuple[str, DecisionBody]],
+    progress: Progress,
+) -> Iterator[DecisionProof]:
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.engine import Engine
+    from ringfence.scenario.batch import MISSING_AMOUNT
+    from ringfence.scoring.release import load_release
+    from ringfence.scoring.scorer import Scorer
+
+    release = load_release(here.releases_dir / release_id)
+    engine, scorer = Engine(Catalogue.build(release.scenario)), Scorer(release)
+    until = max(decisions)
+    seqs = np.array(sorted(decisions), np.int64)
+    for batch in ledger.batches(until_seq=until):
+        want = np.isin(batch.seq, seqs)
+        rows = engine.observe(batch, want=want)
+        progress(int(batch.seq[-1]), until)
+        for seq, amount, row in zip(batch.seq[want], batch.amount_minor[want], rows, strict=True):
+            decision_id, body = decisions[int(seq)]
+            left = body.circumstances.get("reviews_left")
+            amount_minor = None if amount == MISSING_AMOUNT else int(amount)
+            again = scorer.answer(row[None, :], [amount_minor], reviews_left=left)[0]
+            yield DecisionProof(
+                decision_id=decision_id,
+                event_id=body.event_id,
+                release=release_id,
+                same_features=blake2b(row.tobytes(), digest_size=16).digest() == body.feature_digest,
+                score=body.score,
+                score_again=again.score,
+                action=body.action,
+                action_again=again.action,
+            )
 
 
 def _fold(engine: Engine, ledger: Ledger, until: int, progress: Progress | None) -> None:

@@ -39,9 +39,9 @@ def parity(
         proof = parity_proof(ledger, Catalogue.build(spec), n_events=events, progress=report_progress)
     if proof.holds:
         text = (
-            f"parity holds: {proof.n_rows:,} rows of {proof.n_features} features are equal byte for byte, one by one and "
-            f"replayed, over {proof.n_records:,} records, with a snapshot and restore at seq {proof.restored_at_seq:,}; "
-            f"state {proof.state_replayed}"
+            f"parity holds: {proof.n_rows:,} rows of {proof.n_features} features over {proof.n_records:,} records are "
+            f"equal byte for byte, observed one by one and replayed in bulk, with a snapshot and restore at seq "
+            f"{proof.restored_at_seq:,}; both end in state {proof.state_replayed}"
         )
     elif proof.n_rows == 0:
         text = "nothing to compare: the ledger holds no event of the decided type"
@@ -72,6 +72,57 @@ def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
         text=f"{origin} and a fresh replay give {verdict} at seq {proof.seq:,}: {proof.recovered}"
         + ("" if proof.holds else f" and {proof.replayed}"),
     )
+
+
+@app.command()
+def audit(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
+    """Walk the ledger's hash chain and the digests of its files: nothing was changed, removed or put in."""
+    from ringfence.ledger.audit import audit_ledger
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    with progress("walking the chain", unit="records") as report_progress:
+        report = audit_ledger(ledger, report_progress)
+    _conclude(report, holds=report.holds, as_json=as_json, text=report.text)
+
+
+@app.command()
+def decision(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Decision ids such as d-1042; default: the newest.")
+    ] = None,
+    newest: Annotated[int, typer.Option(min=1, help="Without ids: how many of the newest decisions.")] = 100,
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make decisions again from the ledger and compare: features byte for byte, scores to 1e-6, the same action."""
+    from ringfence.cli.proofs import decision_proofs
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    with progress("replaying", unit="records") as report_progress:
+        proofs = decision_proofs(here, here.scenario(scenario), ids or [], newest=newest, progress=report_progress)
+    wrong = [proof for proof in proofs if not proof.holds]
+    lines = [
+        f"{proof.decision_id} ({proof.event_id}): NOT reproduced: features "
+        f"{'equal' if proof.same_features else 'differ'}, score {proof.score} and {proof.score_again}, "
+        f"action {proof.action} and {proof.action_again}"
+        for proof in wrong
+    ]
+    if not proofs:
+        lines.append("no decision to make again")
+    elif len(proofs) == 1 and not wrong:
+        lines.append(f"{proofs[0].decision_id} reproduced: {proofs[0].action} at score {proofs[0].score:.6f}")
+    else:
+        lines.append(
+            f"{len(proofs) - len(wrong):,} of {len(proofs):,} decisions reproduced: equal features, score and action"
+        )
+    holds = bool(proofs) and not wrong
+    _conclude({"holds": holds, "decisions": proofs}, holds=holds, as_json=as_json, text="\n".join(lines))
 
 
 def _conclude(result: object, *, holds: bool, as_json: bool, text: str) -> None:
