@@ -113,16 +113,16 @@ def figures(payments: pl.DataFrame, scores: pl.DataFrame, train_start: datetime)
 def check_protocol(payments: pl.DataFrame) -> None:
     """Chapter 3's split has published counts; metrics on any other test set would not be comparable."""
     start = datetime(2018, 7, 25)  # noqa: DTZ001 - the data carries no zone
-    week = payments.filter(
-        (pl.col("TX_DATETIME") >= start) & (pl.col("TX_DATETIME") < start + timedelta(days=7))
-    )
+    week = payments.filter((pl.col("TX_DATETIME") >= start) & (pl.col("TX_DATETIME") < start + timedelta(days=7)))
     test = test_set(payments, start)
     counts = (week.height, int(week["TX_FRAUD"].sum()), test.height, int(test["TX_FRAUD"].sum()))
     if counts != (67_240, 598, 58_264, 385):
         raise SystemExit(f"the protocol's counts are 67240, 598, 58264, 385; found {counts}")
 
 
-def run_fold(work: Path, payments: pl.DataFrame, start_text: str, variant: str, trials: int, seed: int) -> dict[str, float]:
+def run_fold(
+    work: Path, payments: pl.DataFrame, start_text: str, variant: str, trials: int, seed: int
+) -> dict[str, float]:
     start = datetime.fromisoformat(start_text)
     cut, end = start + timedelta(days=14), start + timedelta(days=21)
     first = FIRST_EXAMPLES[variant] or start_text

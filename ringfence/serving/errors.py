@@ -28,6 +28,24 @@ class KeyFileError(ServingError):
         super().__init__(f"{where}: {found}; {do}")
 
 
+class NoChampionError(ServingError):
+    """There is nothing to decide with."""
+
+    def __init__(self, scenario: str) -> None:
+        self.scenario = scenario
+        super().__init__(f"scenario {scenario!r} has no live release; run `ringfence train` first")
+
+
+class ServiceFailedError(ServingError):
+    """An engine thread gave up; the log says why."""
+
+    def __init__(self, scenarios: list[str]) -> None:
+        self.scenarios = scenarios
+        super().__init__(
+            f"the service of {', '.join(scenarios)} failed; its log has the cause; start it again to recover"
+        )
+
+
 class KeyMissingError(ServingError):
     def __init__(self) -> None:
         super().__init__("no valid API key; send `Authorization: Bearer TOKEN` with a token of `ringfence keys create`")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Final, TextIO
 
 import structlog
@@ -62,6 +61,12 @@ class Telemetry:
         self.ledger_seq = Gauge(
             "ringfence_ledger_seq", "Last committed sequence number", ("scenario",), registry=self.registry
         )
+        self.engine_counts = Gauge(
+            "ringfence_engine_count",
+            "What the engine counts in its state",
+            ("scenario", "what"),
+            registry=self.registry,
+        )
         self.ready = Gauge("ringfence_ready", "1 when decisions are answered", ("scenario",), registry=self.registry)
 
     def page(self) -> bytes:
@@ -69,8 +74,8 @@ class Telemetry:
         return generate_latest(self.registry)
 
 
-def configure_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Write structlog events as JSON lines to `stream` (standard error by default)."""
+def configure_logging(stream: TextIO, level: int = logging.INFO) -> None:
+    """Write structlog events as JSON lines to `stream`."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -79,6 +84,6 @@ def configure_logging(stream: TextIO | None = None, level: int = logging.INFO) -
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )

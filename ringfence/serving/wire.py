@@ -69,11 +69,15 @@ class LabelAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecentEvent(msgspec.Struct, frozen=True, kw_only=True):
-    event_type: str
-    event_id: str
+    """An event of the decided type as the entity's own log remembers it."""
+
     event_time: str
-    role: str
-    seq: int
+    amount: float | None  # in major units of the scenario's currency
+
+
+class EntityRole(msgspec.Struct, frozen=True, kw_only=True):
+    features: dict[str, float | None]  # by feature name; None where there is no value
+    recent_events: list[RecentEvent]  # newest first, at most 20
 
 
 class EntityAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +85,7 @@ class EntityAnswer(msgspec.Struct, frozen=True, kw_only=True):
     entity_id: str
     as_of: str
     as_of_seq: int
-    roles: dict[str, dict[str, float | None]]  # role -> feature name -> value, None where there is none
-    recent_events: list[RecentEvent]  # newest first
+    roles: dict[str, EntityRole]  # by each role that entities of this type can have in the decided event
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

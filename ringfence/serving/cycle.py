@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One turn of the engine thread: stage, observe, score, decide, commit. Nothing is answered before the commit."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from ringfence.engine.engine import Engine
+from ringfence.errors import RingfenceError
+from ringfence.ledger.errors import CommitFailedError
+from ringfence.ledger.records import DecisionBody, Record
+from ringfence.ledger.writer import Duplicate, Writer
+from ringfence.scenario.batch import FRAUD
+from ringfence.scenario.event import Admission, LabelNotice
+from ringfence.scoring.scorer import Answer, Scorer
+from ringfence.serving import wire
+from ringfence.serving.errors import HistoryEventError, ServiceFaultError
+from ringfence.serving.kept import KeptRows
+from ringfence.serving.queue import Ask, Ticket
+from ringfence.serving.reviews import ReviewBudget
+from ringfence.serving.telemetry import Telemetry
+
+_log: Final = structlog.get_logger("ringfence.serving")
+APPROVE: Final = "approve"
+REVIEW: Final = "review"
+
+Rows = NDArray[np.float64]
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force for a scenario: the champion's engine and scorer, and the versions written on decisions."""
+
+    engine: Engine
+    scorer: Scorer
+    versions: dict[str, str]
+
+
+class _Wanted:
+    """An event to decide in this turn, and everybody who waits for it."""
+
+    __slots__ = ("admission", "row", "tickets", "was_kept")
+
+    def __init__(self, admission: Admission, row: Rows | None) -> None:
+        self.admission = admission
+        self.row = row
+        self.was_kept = row is not None
+        self.tickets: list[Ticket] = []
+
+
+class Cycle:
+    """Turns tickets into durable records and results.
+
+    A turn is `take` and then `commit`; after a `CommitFailedError` only `commit` may be called, until it succeeds.
+    """
+
+    def __init__(
+        self,
+        scenario_name: str,
+        decide: str,
+        writer: Writer,
+        live: Live,
+        kept: KeptRows,
+        reviews: ReviewBudget,
+        telemetry: Telemetry,
+        *,
+        row_sample: int,
+    ) -> None:
+        self._name, self._decide = scenario_name, decide
+        self._writer, self._live, self._kept, self._reviews = writer, live, kept, reviews
+        self._telemetry = telemetry
+        self._row_sample = row_sample
+        self._to_keep: list[tuple[int, bytes, Rows]] = []
+        self._to_forget: list[int] = []
+
+    def take(self, tickets: list[Ticket]) -> None:
+        """Work a group of tickets up to the commit; results are on the tickets, not to be handed out yet.
+
+        Raises
+        ------
+        Exception
+            Only if the engine cannot observe: its state is then unknown and the process must recover by replay.
+        """
+        began_ns = time.perf_counter_ns()
+        for ticket in tickets:
+            ticket.queue_ns = began_ns - ticket.queued_at_ns
+            if ticket.ask is Ask.READ:  # before anything is staged: state between two turns
+                self._guard(ticket, self._read)
+        wanted: dict[int, _Wanted] = {}
+        fresh: list[tuple[int, Admission]] = []  # events of the decided type staged in this turn, in seq order
+        for ticket in tickets:
+            if ticket.ask is Ask.TELL:
+                self._guard(ticket, self._tell)
+            elif ticket.ask is not Ask.READ:
+                self._guard(ticket, lambda ticket: self._event(ticket, wanted, fresh))
+        self._writer.mature()
+        batch = self._writer.batch()
+        rows = self._live.engine.observe(batch) if len(batch) else np.empty((0, 0))
+        observed_ns = time.perf_counter_ns()
+        for (seq, admission), row in zip(fresh, rows, strict=True):
+            if seq in wanted:
+                wanted[seq].row = row
+            else:
+                self._to_keep.append((seq, admission.event.payload_digest, row))
+        if wanted:
+            self._decide_all(wanted, len(tickets))
+        scored_ns = time.perf_counter_ns()
+        for ticket in tickets:
+            ticket.observe_ns, ticket.score_ns = observed_ns - began_ns, scored_ns - observed_ns
+
+    def commit(self) -> None:
+        """Make the turn durable.
+
+        Raises
+        ------
+        CommitFailedError
+            If ledger or kept rows could not be written; everything is kept for the next call.
+        """
+        began_ns = time.perf_counter_ns()
+        try:
+            if self._to_keep:
+                self._kept.put(self._to_keep)
+                self._to_keep.clear()
+        except sqlite3.Error as error:
+            last_seq = self._writer.last_seq
+            raise CommitFailedError(self._kept.path, last_seq, last_seq, str(error)) from error
+        self._writer.commit()
+        self._telemetry.commit_seconds.labels(self._name).observe((time.perf_counter_ns() - began_ns) / 1e9)
+        if self._to_forget:
+            self._kept.forget(self._to_forget)
+            self._to_forget.clear()
+
+    def _guard(self, ticket: Ticket, work: Any) -> None:
+        try:
+            work(ticket)
+        except RingfenceError as error:
+            ticket.result = error
+        except Exception:
+            _log.exception("request failed in the engine thread", ask=ticket.ask.name)
+            ticket.result = ServiceFaultError()
+
+    @staticmethod
+    def _read(ticket: Ticket) -> None:
+        assert ticket.read is not None
+        ticket.result = ticket.read()
+
+    def _tell(self, ticket: Ticket) -> None:
+        notice: LabelNotice | None = ticket.notice
+        assert notice is not None
+        staged = self._writer.stage_label(notice)
+        ticket.result = wire.LabelAnswer(
+            event_id=notice.event_id,
+            event_type=notice.event_type,
+            label="fraud" if notice.value == FRAUD else "legit",
+            seq=staged.seq,
+        )
+
+    def _event(self, ticket: Ticket, wanted: dict[int, _Wanted], fresh: list[tuple[int, Admission]]) -> None:
+        admission = ticket.admission
+        assert admission is not None
+        event = admission.event
+        staged = self._writer.stage_event(admission)
+        seq = staged.seq
+        is_new = not isinstance(staged, Duplicate)
+        ticket.repeated = not is_new
+        if is_new and event.event_type == self._decide:
+            fresh.append((seq, admission))
+        if ticket.ask is Ask.LEARN:
+            ticket.result = wire.EventAnswer(event_id=event.event_id, event_type=event.event_type, seq=seq)
+            return
+        if isinstance(staged, Duplicate) and staged.decision is not None:
+            ticket.result = answer_of(staged.decision)
+            return
+        if seq not in wanted:
+            row = None
+            if all(seq != new for new, _ in fresh):
+                row = self._kept.get(seq, event.payload_digest)
+                if row is None:
+                    raise HistoryEventError(event.event_id, seq)
+            ticket.repeated = False
+            wanted[seq] = _Wanted(admission, row)
+        wanted[seq].tickets.append(ticket)
+
+    def _decide_all(self, wanted: dict[int, _Wanted], batch_size: int) -> None:
+        entries = list(wanted.items())
+        rows = np.stack([entry.row for _, entry in entries if entry.row is not None])
+        amounts = [entry.admission.event.amount_minor for _, entry in entries]
+        reviews_left = self._reviews.left()
+        answers = self._score(rows, amounts, reviews_left)
+        for (seq, entry), row, answer in zip(entries, rows, answers, strict=True):
+            event = entry.admission.event
+            digest = blake2b(row.tobytes(), digest_size=16).digest()
+            sampled = int.from_bytes(digest[:4], "big") % self._row_sample == 0
+            keeps_row = answer.action != APPROVE or bool(answer.circumstances.get("degraded")) or sampled
+            self._writer.stage_decision(
+                DecisionBody(
+                    event_seq=seq,
+                    event_id=event.event_id,
+                    event_type=event.event_type,
+                    action=answer.action,
+                    score=answer.score,
+                    raw_score=answer.raw,
+                    members=answer.members,
+                    reasons=answer.reasons,
+                    versions=self._live.versions,
+                    circumstances={
+                        **answer.circumstances,
+                        "rung": answer.rung,
+                        "reviews_left": self._reviews.left(),
+                        "batch_size": batch_size,
+                    },
+                    propensity=answer.propensity,
+                    feature_digest=digest,
+                    row=row.tobytes() if keeps_row else None,
+                )
+            )
+            if answer.action == REVIEW:
+                self._reviews.spend()
+            if entry.was_kept:
+                self._to_forget.append(seq)
+            record = self._writer.decision_of(seq)
+            assert record is not None
+            result = answer_of(record)
+            for ticket in entry.tickets:
+                ticket.result = result
+
+    def _score(self, rows: Rows, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
+        return self._live.scorer.answer(rows, amounts, reviews_left=reviews_left)
+
+
+def answer_of(record: Record) -> wire.DecisionAnswer:
+    """What a client is told about a decision record; equal records give equal bytes."""
+    body = record.body
+    assert isinstance(body, DecisionBody)
+    circumstances = dict(body.circumstances)
+    return wire.DecisionAnswer(
+        decision_id=f"d-{record.seq}",
+        event_id=body.event_id,
+        event_type=body.event_type,
+        event_seq=body.event_seq,
+        seq=record.seq,
+        action=body.action,
+        score=body.score,
+        reasons=[
+            wire.AnswerReason(code=reason.code, sentence=reason.sentence, contribution=reason.contribution)
+            for reason in body.reasons
+        ],
+        rung=str(circumstances.pop("rung", "full")),
+        degraded=bool(circumstances.pop("degraded", False)),
+        durable=True,
+        members=body.members,
+        versions=body.versions,
+        circumstances=circumstances,
+        propensity=body.propensity,
+    )

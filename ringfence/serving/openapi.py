@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI description of every route, made from the wire structs and from the scenario itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ringfence import __version__
+from ringfence.scenario.spec import AttributeType, EventType, Scenario
+from ringfence.serving import wire
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.errors import Problem
+
+_STRUCTS: Final = (
+    wire.DecisionAnswer,
+    wire.StoredDecision,
+    wire.EventAnswer,
+    wire.LabelAnswer,
+    wire.EntityAnswer,
+    wire.Health,
+    Problem,
+)
+_ATTRIBUTES: Final[dict[AttributeType, dict[str, Any]]] = {
+    AttributeType.NUMBER: {"type": "number"},
+    AttributeType.CATEGORY: {"type": ["string", "integer", "boolean"]},
+    AttributeType.BOOLEAN: {"type": "boolean"},
+    AttributeType.TEXT: {"type": "string"},
+    AttributeType.TIME: {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}]},
+}
+_ID: Final[dict[str, Any]] = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 512}, {"type": "integer"}]}
+_TIME: Final[dict[str, Any]] = {
+    "anyOf": [{"type": "string", "description": "ISO 8601"}, {"type": "integer", "description": "ms since 1970, UTC"}]
+}
+
+
+def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[str, Any]:
+    """Describe the API of a service for these scenarios, OpenAPI 3.1."""
+    _, components = msgspec.json.schema_components(_STRUCTS, ref_template="#/components/schemas/{name}")
+    schemas: dict[str, Any] = dict(components)
+    decided, taught = [], []
+    for scenario in scenarios.values():
+        for event_type in scenario.event_types:
+            name = f"Event_{scenario.name}_{event_type.name}".replace("-", "_")
+            schemas[name] = _event(scenario, event_type)
+            taught.append(_ref(name))
+            if event_type.name == scenario.decide:
+                decided.append(_ref(name))
+    schemas["DecidedEvent"] = _either(decided)
+    schemas["Event"] = _either(taught)
+    schemas["Label"] = _label()
+    ask = [{"name": "scenario", "in": "query", "required": len(scenarios) > 1, "schema": {"enum": list(scenarios)}}]
+    megabytes = config.batch_body_limit_bytes >> 20
+    paths = {
+        "/v1/decisions": {
+            "post": _operation(
+                "decide", "Decide an event; the same event again gets the same decision", "DecisionAnswer"
+            )
+            | {"parameters": ask, "requestBody": _body("application/json", "DecidedEvent")}
+        },
+        "/v1/decisions/batch": {
+            "post": _operation(
+                "decide", f"Decide one event a line, at most {megabytes} MB; a bad line becomes a problem line", None
+            )
+            | {"parameters": ask, "requestBody": _body("application/x-ndjson", "DecidedEvent")}
+        },
+        "/v1/events": {
+            "post": _operation("decide", "Learn an event without deciding it", "EventAnswer", 202)
+            | {"parameters": ask, "requestBody": _body("application/json", "Event")}
+        },
+        "/v1/labels": {
+            "post": _operation("label", "Tell the truth about an event", "LabelAnswer", 202)
+            | {"parameters": ask, "requestBody": _body("application/json", "Label")}
+        },
+        "/v1/decisions/{id}": {
+            "get": _operation("read", "Read a decision with its exact reasons, once computed", "StoredDecision")
+            | {"parameters": [*ask, _in_path("id", "d-1042")]}
+        },
+        "/v1/entities/{type}/{id}": {
+            "get": _operation("read", "An entity's features and recent events as of now", "EntityAnswer")
+            | {"parameters": [*ask, _in_path("type", "person"), _in_path("id", "4711")]}
+        },
+        "/healthz": {"get": _operation(None, "Is the process alive", "Health")},
+        "/readyz": {"get": _operation(None, "Are decisions answered; 503 while not", "Health")},
+        "/metrics": {"get": _operation("read", "Prometheus metrics", None)},
+        "/openapi.json": {"get": _operation("read", "This description", None)},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "ringfence", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "ringfence keys create"}},
+        },
+    }
+
+
+def _event(scenario: Scenario, event_type: EventType) -> dict[str, Any]:
+    is_decided = event_type.name == scenario.decide
+    properties: dict[str, Any] = {"event_type": {"const": event_type.name}, "event_id": _ID, "event_time": _TIME}
+    if event_type.amount is not None:
+        properties["amount"] = {"type": ["number", "null"], "description": f"in {event_type.amount.currency}"}
+    roles = [scenario.role(column.role) for column in event_type.roles]
+    properties["entities"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            role.name: {"anyOf": [_ID, {"type": "array", "items": _ID, "maxItems": 1000}]} if role.many else _ID
+            for role in roles
+        },
+    }
+    properties["attributes"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {a.name: {"anyOf": [_ATTRIBUTES[a.type], {"type": "null"}]} for a in event_type.attributes},
+    }
+    required = ["event_id"]
+    required += ["event_time"] if event_type.event_time_column is not None else []
+    required += [] if is_decided else ["event_type"]
+    return {"type": "object", "additionalProperties": False, "properties": properties, "required": required}
+
+
+def _label() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["event_id", "label"],
+        "properties": {
+            "event_id": _ID,
+            "event_type": {"type": "string"},
+            "label": {"enum": ["fraud", "legit"]},
+            "source": {"type": "string", "description": "who says so, such as investigator or chargeback"},
+            "known_at": _TIME,
+        },
+    }
+
+
+def _operation(scope: str | None, summary: str, answer: str | None, status: int = 200) -> dict[str, Any]:
+    content = {"application/json": {"schema": _ref(answer)}} if answer else {}
+    problem = {"content": {"application/problem+json": {"schema": _ref("Problem")}}}
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "responses": {
+            str(status): {"description": "answered", **({"content": content} if content else {})},
+            "4XX": {"description": "refused; nothing was recorded", **problem},
+            "5XX": {"description": "not answered; retry after Retry-After with the same event_id", **problem},
+        },
+    }
+    if scope is not None:
+        operation["security"] = [{"key": []}]
+        operation["x-scope"] = scope
+    return operation
+
+
+def _body(media_type: str, schema: str) -> dict[str, Any]:
+    return {"required": True, "content": {media_type: {"schema": _ref(schema)}}}
+
+
+def _in_path(name: str, example: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _either(references: list[dict[str, str]]) -> dict[str, Any]:
+    return references[0] if len(references) == 1 else {"anyOf": references}

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start-up is recovery: the champion, the newest valid snapshot, the replay of what came after it, the warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from ringfence import __version__
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.engine import Engine
+from ringfence.engine.replay import replay
+from ringfence.engine.snapshot import restore_newest
+from ringfence.ledger.ledger import Ledger
+from ringfence.rollout.registry import Registry
+from ringfence.scoring.release import Release, load_release
+from ringfence.scoring.scorer import Scorer
+from ringfence.serving.cycle import Live
+from ringfence.serving.errors import NoChampionError
+
+_log: Final = structlog.get_logger("ringfence.serving")
+_WARM_RECORDS: Final = 256
+
+
+def champion_of(ledger: Ledger, releases_dir: Path) -> Release:
+    """Load the release that is live.
+
+    Raises
+    ------
+    NoChampionError
+        If no release was ever promoted.
+    """
+    name = Registry.read(ledger).champion()
+    if name is None:
+        raise NoChampionError(ledger.scenario.name)
+    return load_release(releases_dir / name)
+
+
+def recover(
+    ledger: Ledger, release: Release, state_dir: Path, progress: Callable[[int, int], None] | None = None
+) -> Live:
+    """Rebuild the engine's state up to the ledger's end and load the champion's models.
+
+    A damaged or foreign snapshot is refused by the engine and an older one, or the whole ledger, takes its place.
+    """
+    catalogue = Catalogue.build(release.scenario)
+    engine = restore_newest(catalogue, state_dir)
+    restored_seq = 0 if engine is None else engine.seq
+    engine = engine or Engine(catalogue)
+    until_seq = ledger.last_seq
+    replay(
+        engine,
+        ledger.batches(after_seq=restored_seq, until_seq=until_seq),
+        from_seq=restored_seq,
+        until_seq=until_seq,
+        progress=progress,
+    )
+    _log.info("state recovered", scenario=ledger.scenario.name, snapshot_seq=restored_seq, ledger_seq=until_seq)
+    scorer = Scorer(release)
+    versions = {
+        "release": release.id,
+        "spec": catalogue.spec_hash,
+        "policy": release.policy.version,
+        "ringfence": __version__,
+    }
+    return Live(engine=engine, scorer=scorer, versions=versions)
+
+
+def warm_up(ledger: Ledger, live: Live) -> None:
+    """Run everything compiled once on an engine that is thrown away; the first call of a kernel takes a second."""
+    catalogue = live.engine.catalogue
+    scratch = Engine(catalogue)
+    rows = np.full((1, len(catalogue.names)), np.nan)
+    for batch in ledger.batches(until_seq=_WARM_RECORDS, size=_WARM_RECORDS):
+        found = scratch.observe(batch)
+        rows = found if len(found) else rows
+    for n in (1, 2, min(64, len(rows))):
+        live.scorer.answer(rows[:n], [10_000] * len(rows[:n]), reviews_left=1)

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One scenario's service: the engine thread, its queue, and what the HTTP face asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from ringfence.errors import RingfenceError
+from ringfence.ledger.errors import CommitFailedError
+from ringfence.ledger.ledger import Ledger
+from ringfence.scenario.clock import Clock
+from ringfence.scenario.door import Door
+from ringfence.scenario.errors import InvalidEventError
+from ringfence.scenario.event import Admission, LabelNotice
+from ringfence.scenario.spec import Scenario
+from ringfence.scoring.release import Release
+from ringfence.serving import wire
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.cycle import Cycle, Live, answer_of
+from ringfence.serving.errors import LedgerUnavailableError, NotReadyError, OutcomeUnknownError, ServiceFaultError
+from ringfence.serving.explanations import EXPLANATIONS, Explanations
+from ringfence.serving.kept import KeptRows
+from ringfence.serving.queue import Ask, Ticket, WorkQueue
+from ringfence.serving.recovery import recover, warm_up
+from ringfence.serving.reviews import ReviewBudget
+from ringfence.serving.telemetry import Telemetry
+
+_log: Final = structlog.get_logger("ringfence.serving")
+_IDLE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 1.0
+_RECENT_EVENTS: Final = 20
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    REPLAYING = "replaying the ledger"
+    WARMING = "warming up"
+    READY = "ready"
+    LEDGER_UNAVAILABLE = "waiting for the ledger"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class ScenarioService:
+    """Decides, learns and is told; every answer that leaves is durable.
+
+    `start` returns at once and recovery runs in the engine thread; `state` says how far it is. All other methods are
+    for the event loop's thread, except `stored_decision`, which reads and may run anywhere.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        release: Release,
+        state_dir: Path,
+        clock: Clock,
+        config: ServiceConfig,
+        telemetry: Telemetry,
+        *,
+        on_ready: Callable[[], None] = lambda: None,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ledger, self._release, self._state_dir = ledger, release, state_dir
+        self._clock, self._config, self._telemetry = clock, config, telemetry
+        self._on_ready, self._on_failure = on_ready, on_failure
+        self._door = Door(release.scenario, ledger.identity)
+        self._queue = WorkQueue(config.queue_bound)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._live: Live | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
+        self._latencies: dict[tuple[str, str], Any] = {}
+        self.state = State.STARTING
+
+    @property
+    def scenario(self) -> Scenario:
+        """The champion's scenario: an edited ringfence.yaml waits for the next release."""
+        return self._release.scenario
+
+    @property
+    def entity_types(self) -> tuple[str, ...]:
+        return tuple(sorted({role.entity_type for role in self.scenario.roles}))
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin recovery in the engine thread; results come back to `loop`."""
+        self._loop = loop
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Answer what is queued, then end the engine thread."""
+        self._stopping = True
+        self._queue.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def require_ready(self) -> None:
+        """Raise `NotReadyError` or `LedgerUnavailableError` unless work is taken right now."""
+        if self.state is State.LEDGER_UNAVAILABLE:
+            raise LedgerUnavailableError
+        if self.state is not State.READY or self._stopping:
+            raise NotReadyError("stopping" if self._stopping else str(self.state))
+
+    def admit(self, raw: dict[str, Any]) -> Admission:
+        return self._door.admit(raw, now_ms=self._clock.now_ms())
+
+    def admit_decided(self, raw: dict[str, Any]) -> Admission:
+        """Admit an event of the decided type only.
+
+        Raises
+        ------
+        InvalidEventError
+            Also for an event type that teaches and is not decided.
+        """
+        admission = self.admit(raw)
+        if admission.event.event_type != self.scenario.decide:
+            do = f"decisions are made on {self.scenario.decide!r}; send other events to /v1/events"
+            raise InvalidEventError("$.event_type", repr(admission.event.event_type), do)
+        return admission
+
+    def label_notice(self, raw: dict[str, Any]) -> LabelNotice:
+        return self._door.label(raw)
+
+    def submit(
+        self,
+        ask: Ask,
+        *,
+        admission: Admission | None = None,
+        notice: LabelNotice | None = None,
+        read: Callable[[], object] | None = None,
+    ) -> Ticket:
+        """Queue a request for the engine thread; await `ticket.future` for its result, which may be an error.
+
+        Raises
+        ------
+        QueueFullError, NotReadyError, LedgerUnavailableError
+            Nothing was recorded.
+        """
+        self.require_ready()
+        assert self._loop is not None
+        ticket = Ticket(ask, self._loop.create_future(), admission=admission, notice=notice, read=read)
+        self._queue.put(ticket)
+        return ticket
+
+    def stored_decision(self, decision_id: str) -> wire.StoredDecision | None:
+        """Read a decision back, with its exact reasons where they have been computed."""
+        record = self._ledger.decision(decision_id)
+        if record is None:
+            return None
+        exact = None
+        if (self._state_dir / EXPLANATIONS).exists():
+            with contextlib.closing(Explanations(self._state_dir)) as explanations:
+                exact = explanations.get(record.seq)
+        recorded_at = _iso(record.recorded_at_ms)
+        return wire.StoredDecision(decision=answer_of(record), recorded_at=recorded_at, exact_reasons=exact)
+
+    def entity(self, entity_type: str, entity_id: str) -> wire.EntityAnswer | None:
+        """Describe an entity by the state between two turns; only the engine thread may call this."""
+        assert self._live is not None
+        engine, now_ms = self._live.engine, self._clock.now_ms()
+        hi, lo = self._ledger.identity.entity(entity_type, entity_id)
+        decided = self.scenario.decided
+        digits = decided.amount.digits if decided.amount is not None else 0
+        roles: dict[str, wire.EntityRole] = {}
+        for column in decided.roles:
+            role = self.scenario.role(column.role)
+            if role.entity_type != entity_type:
+                continue
+            recent = engine.recent_at(role.name, lo, now_ms, _RECENT_EVENTS)
+            roles[role.name] = wire.EntityRole(
+                features={
+                    name: None if math.isnan(value) else value
+                    for name, value in engine.entity_at(role.name, lo, hi, now_ms).items()
+                },
+                recent_events=[
+                    wire.RecentEvent(
+                        event_time=_iso(event.event_time_ms),
+                        amount=None if event.amount_minor is None else event.amount_minor / 10**digits,
+                    )
+                    for event in recent
+                ],
+            )
+        digest = hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
+        known = bool(self._ledger.entity_names([digest])) or any(role.recent_events for role in roles.values())
+        if not known:
+            return None
+        return wire.EntityAnswer(
+            entity_type=entity_type, entity_id=entity_id, as_of=_iso(now_ms), as_of_seq=engine.seq, roles=roles
+        )
+
+    def record_latency(self, answer: wire.DecisionAnswer, seconds: float) -> None:
+        key = (answer.action, answer.rung)
+        child = self._latencies.get(key)
+        if child is None:
+            child = self._telemetry.decision_seconds.labels(self.scenario.name, *key)
+            self._latencies[key] = child
+        child.observe(seconds)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        name = self.scenario.name
+        self._telemetry.queue_depth.labels(name).set(self._queue.depth)
+        self._telemetry.ready.labels(name).set(self.state is State.READY)
+        if self._live is not None:
+            self._telemetry.ledger_seq.labels(name).set(self._live.engine.seq)
+            for counter, value in self._live.engine.counters.items():
+                self._telemetry.engine_counts.labels(name, counter).set(value)
+
+    def _run(self) -> None:
+        try:
+            with self._ledger.writer(self._clock) as writer:
+                self.state = State.REPLAYING
+                live = recover(self._ledger, self._release, self._state_dir)
+                self.state = State.WARMING
+                warm_up(self._ledger, live)
+                self._live = live
+                reviews = ReviewBudget(self._release.policy.reviews_per_day, self.scenario.time_zone, self._clock)
+                reviews.recover(self._ledger)
+                catalogue = live.engine.catalogue
+                kept = KeptRows(self._state_dir, catalogue.spec_hash, len(catalogue.names))
+                cycle = Cycle(
+                    self.scenario.name,
+                    self.scenario.decide,
+                    writer,
+                    live,
+                    kept,
+                    reviews,
+                    self._telemetry,
+                    row_sample=self._config.row_sample,
+                )
+                self._on_ready()
+                self.state = State.READY
+                _log.info("ready", scenario=self.scenario.name, release=self._release.id, seq=live.engine.seq)
+                with contextlib.closing(kept):
+                    self._turns(cycle)
+            self.state = State.STOPPED
+        except Exception as error:
+            self.state = State.FAILED
+            _log.exception("engine thread failed", scenario=self.scenario.name, cause=type(error).__name__)
+            self._refuse_waiting(NotReadyError(str(State.FAILED)))
+            self._on_failure()
+
+    def _turns(self, cycle: Cycle) -> None:
+        batch_size = self._telemetry.batch_size.labels(self.scenario.name)
+        while True:
+            tickets = self._queue.take(self._config.max_batch, _IDLE_S)
+            if not tickets:
+                if self._stopping:
+                    return
+                continue
+            batch_size.observe(len(tickets))
+            try:
+                cycle.take(tickets)
+            except Exception:
+                # State no longer follows the ledger: nothing staged may be committed; restart recovers by replay.
+                self._hand_back(tickets, ServiceFaultError())
+                raise
+            began_ns = time.perf_counter_ns()
+            try:
+                cycle.commit()
+            except CommitFailedError as error:
+                self.state = State.LEDGER_UNAVAILABLE
+                _log.error(
+                    "commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error)
+                )
+                self._hand_back(tickets, OutcomeUnknownError())
+                if not self._retry(cycle):
+                    return
+                continue
+            commit_ns = time.perf_counter_ns() - began_ns
+            for ticket in tickets:
+                ticket.commit_ns = commit_ns
+            self._hand_back(tickets)
+
+    def _retry(self, cycle: Cycle) -> bool:
+        """Retry the kept batch, unchanged and before anything else, until it is durable; False when stopping."""
+        pause_s = self._config.commit_retry_s
+        while not self._stopping:
+            self._telemetry.commit_failures.labels(self.scenario.name).inc()
+            self._refuse_waiting(LedgerUnavailableError())
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            try:
+                cycle.commit()
+            except CommitFailedError:
+                continue
+            self.state = State.READY
+            _log.info("the ledger takes records again", scenario=self.scenario.name)
+            return True
+        return False
+
+    def _refuse_waiting(self, error: RingfenceError) -> None:
+        self._hand_back(self._queue.take(self._config.queue_bound, 0), error)
+
+    def _hand_back(self, tickets: list[Ticket], error: RingfenceError | None = None) -> None:
+        """Give a whole group back to the event loop in one call; `error` replaces what would have been recorded."""
+        if error is not None:
+            for ticket in tickets:
+                ticket.result = error
+        if tickets and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(_settle, tickets)
+
+
+def _settle(tickets: list[Ticket]) -> None:
+    for ticket in tickets:
+        if not ticket.future.done():
+            ticket.future.set_result(ticket.result)
+
+
+def _iso(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
