@@ -65,10 +65,10 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
     decide = node.required("decide", "name the event type that gets decisions, such as `decide: claim`")
     events = node.required("events", "describe at least the decided event type")
     decided = decide.text()
-    event_types, roles = read_event_types(events, decide=decided)
-    names = [event_type.name for event_type in event_types]
+    names = [event.name for event in events.mapping("one entry per event type, such as `claim:`")]
     if decided not in names:
         raise decide.error(repr(decided), f"name one of the event types under `events`; {did_you_mean(decided, names)}")
+    event_types, roles = read_event_types(events, decide=decided)
     return Scenario(
         name=name,
         decide=decided,
