@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# mypy: allow-untyped-defs
 """The fold: for each record resolve its entities, make sure there is room, read the row, then apply.
 
 Room is checked before anything is written, per record and not per batch, so that state after a record depends on the

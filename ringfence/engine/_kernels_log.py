@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# mypy: allow-untyped-defs
 """Time-sorted logs per entity: rings of power-of-two size inside one arena, with prefix sums in the entries.
 
     abs. time ->   a    b    c    d        entry i holds the sum of everything before it in this ring, so

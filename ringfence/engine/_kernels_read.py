@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# mypy: allow-untyped-defs
 """Read one entity, one pair, one event into scratch. Nothing here writes state."""
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def read_events(ring, log, time_ms, amount, floors, minor_per_major, mean, needs
     # Windows over the entity's event log. One walk back over the newest entries serves maxima and short windows;
     # windows that reach further are finished by binary search.
     n_windows = floors.shape[0]
+    if n_windows == 0:
+        return
     size = ring["size"]
     end = size
     if size > 0 and log[ring_index(ring, size - 1)]["time_ms"] > time_ms:
@@ -140,6 +143,8 @@ def read_events(ring, log, time_ms, amount, floors, minor_per_major, mean, needs
                     out, n_windows, w, end - i - 1, log, ring, i + 1, end, total, n_total, amount, minor_per_major
                 )
                 w += 1
+            if w == n_windows:
+                break
             entry_amount = entry["amount"]
             if entry_amount != MISSING_AMOUNT:
                 if entry_amount > largest:

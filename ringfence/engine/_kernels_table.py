@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# mypy: allow-untyped-defs
 """Hashed id table: open addressing with linear probing, 64-bit keys to slots in order of first appearance."""
 
 from __future__ import annotations

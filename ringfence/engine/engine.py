@@ -119,12 +119,12 @@ class Engine:
             self._scratch = self._scratch_for(2 * n_links)
 
     def _wanted(self, batch: Batch, want: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        decided = (batch.kind == EVENT) & (batch.event_type == self.catalogue.plan.decided)
+        decided: NDArray[np.bool_] = (batch.kind == EVENT) & (batch.event_type == self.catalogue.plan.decided)
         if want is None:
             return decided
         if want.shape != decided.shape:
             raise BatchShapeError(what="want", found=want.shape, expected=decided.shape)
-        return decided & want
+        return np.logical_and(decided, want)
 
     def observe(self, batch: Batch, want: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Fold every record of a batch, in order.

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled fold against its brute-force twin, on drawn streams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.engine import Engine
+from ringfence.scenario.spec import Scenario
+from tests.oracles.feature_twin import FeatureTwin
+from tests.oracles.streams import (
+    DAY,
+    HOUR,
+    MINUTE,
+    START,
+    Happening,
+    Record,
+    Truth,
+    batch_of,
+    cards_scenario,
+    claims_scenario,
+    drawn_records,
+)
+
+
+def assert_rows_equal_twin(records: list[Record], scenario: Scenario) -> None:
+    catalogue = Catalogue.build(scenario)
+    rows = Engine(catalogue).observe(batch_of(records, scenario))
+    twin = FeatureTwin(catalogue)
+    expected = [row for row in map(twin.observe, records) if row is not None]
+    assert rows.shape == (len(expected), len(catalogue.features))
+    for i, row in enumerate(expected):
+        for column, name in enumerate(catalogue.names):
+            found, wanted = rows[i, column], row[name]
+            assert np.isclose(found, wanted, rtol=1e-9, atol=1e-9, equal_nan=True), (
+                f"row {i}, {name}: {found}, the twin says {wanted}"
+            )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_of_rough_streams_equal_twin(seed: int) -> None:
+    assert_rows_equal_twin(drawn_records(seed, 120), claims_scenario())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_with_single_roles_in_full_detail_equal_twin(seed: int) -> None:
+    claims = drawn_records(seed, 150, n_people=4)
+    # Claimant and first witness stand in for customer and terminal, so that two single roles always meet.
+    records: list[Record] = []
+    moved: dict[int, int] = {}
+    for i, record in enumerate(claims):
+        if isinstance(record, Truth):
+            if record.of in moved:
+                records.append(Truth(moved[record.of], record.known_at_ms, record.value))
+        elif record.kind == 0:
+            moved[i] = len(records)
+            first = {role: number for role, number in reversed(record.links)}
+            links = tuple((role, first[role]) for role in (0, 1) if role in first)
+            records.append(Happening(record.time_ms, links, record.amount))
+    assert_rows_equal_twin(records, cards_scenario())
+
+
+def test_rows_of_a_hub_with_more_events_than_the_newest_64_equal_twin() -> None:
+    rng = np.random.default_rng(7)
+    records: list[Record] = []
+    for i in range(220):
+        amount = int(rng.integers(1, 900)) if i % 9 else 90_000
+        records.append(Happening(START + i * 40 * MINUTE, ((0, int(rng.integers(9))), (2, 0)), amount))
+    assert_rows_equal_twin(records, claims_scenario())
+
+
+@pytest.mark.parametrize("amount", [True, False])
+@pytest.mark.parametrize("family", ["novelty_gaps", "velocity", "label_risk", "event"])
+def test_rows_without_a_family_or_amounts_equal_twin(family: str, amount: bool) -> None:
+    scenario = claims_scenario(amount=amount, features={family: False})
+    assert family not in Catalogue.build(scenario).families
+    assert_rows_equal_twin(drawn_records(11, 60), scenario)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Record]:
+    records: list[Record] = []
+    events: list[int] = []
+    now = START
+    for _ in range(draw(st.integers(1, 25))):
+        now += draw(st.sampled_from([0, 1, 999, 1000, MINUTE, 30 * MINUTE, HOUR, DAY, 7 * DAY, 8 * DAY]))
+        late = draw(st.sampled_from([0, 0, 0, 1, MINUTE, DAY, 9 * DAY]))
+        if events and draw(st.booleans()):
+            records.append(Truth(draw(st.sampled_from(events)), now - late, draw(st.integers(0, 1))))
+            continue
+        witnesses = draw(st.lists(st.integers(0, 2), unique=True, max_size=3))
+        links = [(0, who) for who in draw(st.lists(st.integers(0, 2), max_size=1))]
+        links += [(1, who) for who in witnesses]
+        links += [(2, shop) for shop in draw(st.lists(st.integers(0, 1), max_size=1))]
+        amount = draw(st.one_of(st.none(), st.integers(0, 10**6)))
+        events.append(len(records))
+        records.append(Happening(now - late, tuple(links), amount))
+    return records
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(streams())
+def test_rows_of_any_stream_equal_twin(records: list[Record]) -> None:
+    assert_rows_equal_twin(records, claims_scenario())

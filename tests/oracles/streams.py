@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small worlds for engine tests: a scenario with everything in it, records as plain data, and records to batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ringfence.scenario.batch import EVENT, LABEL, MISSING_AMOUNT, NO_LABEL, Batch
+from ringfence.scenario.spec import Amount, Attribute, AttributeType, EventType, Role, RoleColumn, Scenario
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+START = 1_700_000_000_000 // (7 * DAY) * (7 * DAY)
+
+CLAIMANT, WITNESS, SHOP = 0, 1, 2
+CLAIM, CHANGE = 0, 1
+
+
+def claims_scenario(
+    *,
+    windows_ms: tuple[int, ...] = (30 * MINUTE, DAY, 7 * DAY),
+    amount: bool = True,
+    features: dict[str, bool] | None = None,
+) -> Scenario:
+    """Two roles share an entity type, one of them holds many; one context type; an attribute and a category."""
+    roles = (
+        Role(name="claimant", entity_type="person", index=CLAIMANT),
+        Role(name="witness", entity_type="person", index=WITNESS, many=True),
+        Role(name="shop", entity_type="shop", index=SHOP),
+    )
+    claim = EventType(
+        name="claim",
+        index=CLAIM,
+        event_id_column="id",
+        event_time_column="time",
+        roles=tuple(RoleColumn(role=role.name, column=role.name) for role in roles),
+        attributes=(
+            Attribute(name="policy_age", column="policy_age", type=AttributeType.NUMBER),
+            Attribute(name="make", column="make", type=AttributeType.CATEGORY),
+        ),
+        amount=Amount(column="amount", currency="EUR") if amount else None,
+    )
+    change = EventType(
+        name="policy_change",
+        index=CHANGE,
+        event_id_column="id",
+        event_time_column="time",
+        roles=(RoleColumn(role="claimant", column="person"),),
+    )
+    return Scenario(
+        name="claims",
+        decide="claim",
+        event_types=(claim, change),
+        roles=roles,
+        windows_ms=windows_ms,
+        features=features or {},
+    )
+
+
+def cards_scenario() -> Scenario:
+    """Two single roles of different types: the smallest world with a pair."""
+    roles = (
+        Role(name="customer", entity_type="customer", index=0),
+        Role(name="terminal", entity_type="terminal", index=1),
+    )
+    payment = EventType(
+        name="payment",
+        index=0,
+        event_id_column="id",
+        event_time_column="time",
+        roles=tuple(RoleColumn(role=role.name, column=role.name) for role in roles),
+        amount=Amount(column="amount", currency="EUR"),
+    )
+    return Scenario(
+        name="cards", decide="payment", event_types=(payment,), roles=roles, windows_ms=(DAY, 7 * DAY, 30 * DAY)
+    )
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event. `links` are (role, entity number), ordered by role."""
+
+    time_ms: int
+    links: tuple[tuple[int, int], ...]
+    amount: int | None = None
+    kind: int = CLAIM
+    values: tuple[float, ...] = (float("nan"), float("nan"))
+    offset_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A label for the event at position `of` of the record list; what it replaces is found by `numbered`."""
+
+    of: int
+    known_at_ms: int
+    value: int
+
+
+Record = Happening | Truth
+
+
+@dataclass
+class Standing:
+    values: dict[int, int] = field(default_factory=dict)
+
+
+def replaced_values(records: list[Record]) -> list[int]:
+    """Return per record the label value that it takes the place of, NO_LABEL for events and first labels."""
+    standing: dict[int, int] = {}
+    replaced = []
+    for record in records:
+        if isinstance(record, Truth):
+            replaced.append(standing.get(record.of, NO_LABEL))
+            standing[record.of] = record.value
+        else:
+            replaced.append(NO_LABEL)
+    return replaced
+
+
+def entity_of(role_type: int, number: int) -> tuple[int, int]:
+    """Return a well-spread (lo, hi) for an entity number of an entity type."""
+    rng = np.random.default_rng((role_type, number))
+    lo, hi = rng.integers(0, 2**64, size=2, dtype=np.uint64)
+    return int(lo), int(hi)
+
+
+def batch_of(records: list[Record], scenario: Scenario, *, first_seq: int = 1) -> Batch:
+    """Turn records into one batch with seq `first_seq`, `first_seq` + 1, …"""
+    types = list(dict.fromkeys(role.entity_type for role in scenario.roles))
+    n_values = len(scenario.value_attributes)
+    replaced = replaced_values(records)
+    columns: dict[str, list[object]] = {name: [] for name in Batch.__struct_fields__}
+    columns["link_start"].append(0)
+    for i, record in enumerate(records):
+        event = records[record.of] if isinstance(record, Truth) else record
+        assert isinstance(event, Happening)
+        is_label = isinstance(record, Truth)
+        columns["seq"].append(first_seq + i)
+        columns["kind"].append(LABEL if is_label else EVENT)
+        columns["event_type"].append(event.kind)
+        columns["time_ms"].append(record.known_at_ms if isinstance(record, Truth) else record.time_ms)
+        columns["offset_ms"].append(0 if is_label else event.offset_ms)
+        amount = MISSING_AMOUNT if event.amount is None else event.amount
+        columns["amount_minor"].append(0 if is_label else amount)
+        shown = (float("nan"),) * n_values if is_label or event.kind != CLAIM else event.values[:n_values]
+        columns["values"].append(shown)
+        for role, number in event.links:
+            lo, hi = entity_of(types.index(scenario.roles[role].entity_type), number)
+            columns["link_role"].append(role)
+            columns["link_lo"].append(lo)
+            columns["link_hi"].append(hi)
+        columns["link_start"].append(len(columns["link_role"]))
+        columns["label_event_seq"].append(first_seq + record.of if isinstance(record, Truth) else -1)
+        columns["label_event_time_ms"].append(event.time_ms if is_label else 0)
+        columns["label_value"].append(record.value if isinstance(record, Truth) else NO_LABEL)
+        columns["label_replaces"].append(replaced[i])
+    dtypes = {
+        "kind": np.uint8,
+        "event_type": np.uint8,
+        "offset_ms": np.int32,
+        "values": np.float64,
+        "link_role": np.uint8,
+        "link_lo": np.uint64,
+        "link_hi": np.uint64,
+        "label_value": np.int8,
+        "label_replaces": np.int8,
+    }
+    arrays = {name: np.array(values, dtypes.get(name, np.int64)) for name, values in columns.items()}
+    arrays["values"] = arrays["values"].reshape(len(records), n_values)
+    return Batch(**arrays)
+
+
+def cut(batch: Batch, begin: int, end: int) -> Batch:
+    """Return records begin:end of a batch."""
+    first, last = int(batch.link_start[begin]), int(batch.link_start[end])
+    parts = {}
+    for name in Batch.__struct_fields__:
+        array = getattr(batch, name)
+        if name == "link_start":
+            parts[name] = array[begin : end + 1] - first
+        elif name.startswith("link_"):
+            parts[name] = array[first:last]
+        else:
+            parts[name] = array[begin:end]
+    return Batch(**parts)
+
+
+def drawn_records(seed: int, n: int, *, n_people: int = 6, n_shops: int = 3, label_share: float = 0.3) -> list[Record]:
+    """Draw a rough stream: ties, bursts, long silences, late and very late events, revised labels, missing roles."""
+    rng = np.random.default_rng(seed)
+    now = START
+    records: list[Record] = []
+    events: list[int] = []
+    for _ in range(n):
+        now += int(
+            rng.choice(
+                [0, 0, 1, 900, 20 * MINUTE, 5 * HOUR, DAY, 3 * DAY], p=[0.2, 0.1, 0.1, 0.1, 0.2, 0.2, 0.08, 0.02]
+            )
+        )
+        late = int(rng.choice([0, 0, 0, 0, MINUTE, 3 * HOUR, 2 * DAY, 12 * DAY]))
+        if events and rng.random() < label_share:
+            of = int(rng.choice(events[-30:]))
+            records.append(Truth(of, now - (late if rng.random() < 0.2 else 0), int(rng.random() < 0.4)))
+            continue
+        time_ms = now - (late if rng.random() < 0.3 else 0)
+        if rng.random() < 0.1:
+            records.append(Happening(time_ms, ((CLAIMANT, int(rng.integers(n_people))),), None, CHANGE))
+            continue
+        links: list[tuple[int, int]] = []
+        if rng.random() < 0.95:
+            links.append((CLAIMANT, int(rng.integers(n_people))))
+        n_witnesses = int(rng.choice([0, 1, 2, 4]))
+        links += [(WITNESS, int(w)) for w in rng.choice(n_people, size=min(n_witnesses, n_people), replace=False)]
+        if rng.random() < 0.9:
+            links.append((SHOP, 0 if rng.random() < 0.7 else int(rng.integers(n_shops))))
+        amount = None if rng.random() < 0.1 else int(rng.integers(0, 50)) * 100
+        values = (float(rng.integers(100)), float("nan") if rng.random() < 0.3 else float(rng.integers(4)))
+        events.append(len(records))
+        records.append(Happening(time_ms, tuple(links), amount, CLAIM, values, int(rng.choice([0, HOUR, -5 * HOUR]))))
+    return records
