@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ringfence.cli.exits import Exit, UsageError
-from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
 from ringfence.cli.terminal import progress, remark, show
 
 
@@ -68,7 +68,9 @@ def import_history(
     replace: Annotated[
         bool, typer.Option("--replace", help="Start the ledger anew; allowed while it holds no live records.")
     ] = False,
-    memory: Annotated[str, typer.Option(help="Memory for the external sort, such as 512MB or 1GB.")] = "1GB",
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory for the external sort, such as 512MB or 2GB.")
+    ] = "800MB",
     as_json: JsonOption = False,
 ) -> None:
     """Read history from CSV or Parquet into the ledger, in time order, each label at its own known_at.
@@ -135,15 +137,13 @@ def simulate(
 
     with progress(f"simulating {world}", unit="claims") as report_progress:
         report = simulate_motor_claims(events, seed, output, report_progress)
-    fields = {name: getattr(report, name) for name in report.__struct_fields__}
+    result = report.as_dict()
+    for name in ("starts", "ends"):
+        result[name] = iso_time(result.pop(f"{name}_ms"))
     show(
-        {"world": world, "output": str(output.resolve()), **fields},
+        result,
         as_json=as_json,
-        text="\n".join(
-            [
-                f"simulated {world} in {output}:",
-                *(f"  {name} {value}" for name, value in fields.items()),
-                f"next: ringfence import -w {output}",
-            ]
-        ),
+        text=f"simulated {report.n_events:,} claims from {result['starts']} to {result['ends']} in {output}: "
+        f"{report.n_fraud:,} fraudulent, in {report.n_rings:,} rings; investigators know the truth about "
+        f"{report.n_labelled:,} and found {report.n_labelled_fraud:,} frauds\nnext: ringfence import -w {output}",
     )
