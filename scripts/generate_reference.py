@@ -208,7 +208,7 @@ def errors_page() -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| `{cause}` | {int(status)} | `urn:ringfence:problem:{slug}` | {title} |"
+        f"| `{getattr(cause, '__name__', cause)}` | {int(status)} | `urn:ringfence:problem:{slug}` | {title} |"
         for cause, (status, slug, title) in _TABLE.items()
     ]
     return "\n".join(lines) + "\n"
