@@ -60,8 +60,8 @@ def simulate_motor_claims(
 ) -> SimulationReport:
     """Write a simulated motor insurer as a workspace that imports as it is.
 
-    Writes `claims.parquet`, `policy_changes.parquet`, `ringfence.yaml`, `policies/motor-claims.yaml`, and under
-    `truth/`, which is for the judge alone, `claims.parquet` and `ring_members.parquet`.
+    Writes `claims.parquet`, `policy_changes.parquet`, `ringfence.yaml` and `policies/motor-claims.yaml`; and for the
+    judge alone `truth.parquet` (a row per claim) and `truth_rings.parquet` (who acted in which ring).
 
     Parameters
     ----------
@@ -84,11 +84,10 @@ def simulate_motor_claims(
         if (output / name).exists():
             raise WorldExistsError(output / name)
     (output / "policies").mkdir(parents=True, exist_ok=True)
-    (output / "truth").mkdir(exist_ok=True)
     world, printer = World(settings), Printer(settings)
     tally = _Tally(world, printer)
     _write_chunks(output / "policy_changes.parquet", tally.policy_changes(), chunk_rows)
-    claims = _TwoFiles(output / "claims.parquet", output / "truth" / "claims.parquet", chunk_rows)
+    claims = _TwoFiles(output / "claims.parquet", output / "truth.parquet", chunk_rows)
     try:
         for block in world.blocks(world.history):
             tally.add(block)
@@ -97,7 +96,7 @@ def simulate_motor_claims(
                 progress(tally.n, n_events)
     finally:
         claims.close()
-    tally.ring_members().write_parquet(output / "truth" / "ring_members.parquet")
+    tally.ring_members().write_parquet(output / "truth_rings.parquet")
     files = resources.files("ringfence.simulate") / "workspace"
     (output / "ringfence.yaml").write_bytes((files / "ringfence.yaml").read_bytes())
     (output / "policies" / "motor-claims.yaml").write_bytes((files / "motor-claims.yaml").read_bytes())

@@ -66,8 +66,8 @@ class Population:
         self.region_weights: Floats = weights / weights.sum()
         self.persons = self._ranges(max(2_000, int(0.9 * n)), COMMUNITY)
         self.shops = self._ranges(max(100, n // 110), 4)
-        self.lawyers = self._ranges(max(60, n // 350), 3)
-        self.doctors = self._ranges(max(60, n // 350), 3)
+        self.lawyers = self._ranges(max(120, n // 250), 5)
+        self.doctors = self._ranges(max(120, n // 250), 5)
         self.n_brokers = max(40, n // 600)
         self.n_vehicles = (self.persons.total // HOUSEHOLD + 1) * VEHICLES_PER_HOUSEHOLD
         self._keys = {
@@ -100,7 +100,8 @@ class Population:
         first = self.persons.start[region]
         n_drivers = np.maximum(self.persons.size[region] // 50, 1)
         driver = (uniform * n_drivers).astype(np.int64)
-        return first + np.minimum(driver // 16 * 800 + driver % 16 * 2, self.persons.size[region] - 1)
+        place: Ints = np.minimum(driver // 16 * 800 + driver % 16 * 2, self.persons.size[region] - 1)
+        return first + place
 
     def is_female(self, person: Ints) -> Bools:
         return self.trait("sex", person) < 0.47

@@ -163,7 +163,7 @@ class World:
         claimant = np.where(often, population.frequent_driver(region, rng.random(k)), claimant)
         claimant = given(planned.claimant, claimant)
         region = np.where(
-            rng.random(k) < np.where(kind == HONEST, 0.06, 0.15),
+            rng.random(k) < np.where(kind == HONEST, 0.06, 0.22),
             rng.integers(0, len(population.region_weights), k),
             region,
         )

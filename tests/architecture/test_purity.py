@@ -16,7 +16,7 @@ CLOCKS = {
 ENVIRONMENT = {"os.environ", "os.getenv", "os.environb"}
 RANDOM = {"uuid.uuid1", "uuid.uuid4", "os.urandom", "secrets", "random"}
 STREAMS = {"sys.stdout", "sys.stderr"}
-SEEDED = {"Generator", "default_rng", "SeedSequence", "PCG64", "BitGenerator"}
+SEEDED = {"Generator", "default_rng", "SeedSequence", "PCG64", "Philox", "BitGenerator"}
 
 # file -> names it may use, and why. Durations are not clocks: time.perf_counter and time.monotonic are free.
 ALLOWED: dict[str, dict[str, str]] = {
