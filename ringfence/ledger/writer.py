@@ -179,6 +179,19 @@ class Writer:
             raise LabelFromFutureError(notice.event_id, known_at_ms, now_ms)
         return self._stage_label(known[0], notice.value, notice.source, known_at_ms)
 
+    def standing_label(self, notice: LabelNotice) -> Standing | None:
+        """The label that stands, durable or staged, for the event that `notice` is about; None where there is none.
+
+        Raises
+        ------
+        UnknownEventError
+            If the ledger does not hold the event.
+        """
+        known = self._identity_of(self._identity.event(notice.event_type, notice.event_id))
+        if known is None:
+            raise UnknownEventError(notice.event_type, notice.event_id)
+        return self._standing_of(known[0])
+
     def mature(self, limit: int = 1_024) -> int:
         """Stage `matured` legit labels that are due at the watermark; at most `limit`. Returns how many are staged.
 
