@@ -58,7 +58,7 @@ def test_rows_with_single_roles_in_full_detail_equal_twin(seed: int) -> None:
                 records.append(Truth(moved[record.of], record.known_at_ms, record.value))
         elif record.kind == 0:
             moved[i] = len(records)
-            first = {role: number for role, number in reversed(record.links)}
+            first = dict(reversed(record.links))
             links = tuple((role, first[role]) for role in (0, 1) if role in first)
             records.append(Happening(record.time_ms, links, record.amount))
     assert_rows_equal_twin(records, cards_scenario())
