@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What do we do? Costs and capacity turn a calibrated score and an amount into an action. Knows nothing of models."""
+
+from ringfence.policy.costs import ACTIONS, Costs, expected_costs
+from ringfence.policy.errors import PolicyFileError
+from ringfence.policy.load import default_policy_text, load_policy, policy_from_text
+from ringfence.policy.policy import Actions, Capacity, Policy
+
+__all__ = [
+    "ACTIONS",
+    "Actions",
+    "Capacity",
+    "Costs",
+    "Policy",
+    "PolicyFileError",
+    "default_policy_text",
+    "expected_costs",
+    "load_policy",
+    "policy_from_text",
+]
