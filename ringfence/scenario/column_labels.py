@@ -52,7 +52,10 @@ def _label_values(label: Label, column: pl.Series, rejects: Rejects) -> NDArray[
         column = column.fill_nan(None)
     factor = factorise(column)
     unknown = 2  # beside FRAUD, LEGIT and NO_LABEL
-    codes = [meaning.get(text, unknown) for text in map(_text, factor.uniques.to_list())]
+    codes = [
+        next((meaning[text] for text in _spellings(value) if text in meaning), unknown)
+        for value in factor.uniques.to_list()
+    ]
     value = np.array([*codes, NO_LABEL], np.int8)[factor.codes]
     words = ", ".join(sorted(label.fraud + label.legit))
     rejects.add(
@@ -63,11 +66,12 @@ def _label_values(label: Label, column: pl.Series, rejects: Rejects) -> NDArray[
     return np.where(value == unknown, np.int8(NO_LABEL), value)
 
 
-def _text(value: object) -> str:
-    """A label's value as the scenario file would write it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return id_text(value) or str(value)
+def _spellings(value: object) -> list[str]:
+    """How the scenario file may write a source value: in CSV, 1 may have become `1.0`, and true `True`."""
+    text = id_text(value) or str(value)
+    plain = text.removesuffix(".0")
+    truth = {"true": "1", "false": "0", "1": "true", "0": "false"}.get(plain.lower())
+    return [text, plain, text.lower(), *([truth] if truth is not None else [])]
 
 
 def _column(frame: pl.DataFrame, name: str, what: str) -> pl.Series:

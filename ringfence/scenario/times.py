@@ -28,6 +28,9 @@ _ISO: Final = (
     r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?(Z|z|[+-][0-9]{2}:?[0-9]{2})?)?$"
 )
 _ISO_RE: Final = re.compile(_ISO)
+# Milliseconds written out, as CSV has to. Fewer digits could as well be a date such as 20240501, or seconds.
+_DIGITS: Final = r"^([0-9]{11,14})$"
+_DIGITS_RE: Final = re.compile(r"[0-9]{11,14}")
 _DAYS_IN_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _PER_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
@@ -40,6 +43,8 @@ def moment_ms(value: object, time_zone: str) -> int | None:
         return value if MOMENT_FROM_MS <= value < MOMENT_TO_MS else None
     if not isinstance(value, str) or len(value) > 64:
         return None
+    if _DIGITS_RE.fullmatch(value):
+        return int(value)
     match = _ISO_RE.match(value)
     if match is None or value.endswith("\n"):
         return None
@@ -114,6 +119,10 @@ def _texts_ms(texts: pl.Series, time_zone: str) -> tuple[NDArray[np.int64], NDAr
     good &= naive | zulu | ((ahead_hours <= 23) & (ahead_minutes <= 59))
     ahead = (ahead_hours * 60 + ahead_minutes) * np.where(offset.str.starts_with("-").fill_null(False), -60_000, 60_000)
     utc = np.where(naive, to_utc_ms(time_zone, ms), ms - np.where(naive | zulu, 0, ahead))
+    if not (good | missing).all():
+        written = texts.str.extract(_DIGITS)
+        is_written = written.is_not_null().to_numpy() & ~texts.str.ends_with("\n").fill_null(False).to_numpy()
+        utc, good = np.where(is_written, _whole(written, 0), utc), good | is_written
     return utc, missing, ~missing & ~good
 
 

@@ -178,6 +178,7 @@ def _numbers(values: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
     dtype = values.dtype
     given = values.is_not_null()
     if dtype == pl.String:
+        values = values.str.strip_chars()
         given = given & (values != "").fill_null(False)
         parsed = values.cast(pl.Float64, strict=False)
     elif dtype.is_numeric():

@@ -119,8 +119,8 @@ def given_in(frame: pl.DataFrame, i: int) -> dict[str, Any]:
     return {name: value for name in frame.columns if (value := frame[name][i]) is not None}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(rows, min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(rows, min_size=1, max_size=4))
 def test_rows_are_encoded_as_at_the_door(drawn: list[dict[str, Any]]) -> None:
     found = Columns(SCENARIO, KEY).admit(SCENARIO.decided, pl.DataFrame(drawn, schema=SCHEMA), first_row=1)
     door = Door(SCENARIO, KEY)
@@ -137,7 +137,7 @@ def test_rows_are_encoded_as_at_the_door(drawn: list[dict[str, Any]]) -> None:
     assert named == entities
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(moments, min_size=1, max_size=8), st.sampled_from(["ms", "us", "ns"]))
 def test_typed_times_are_read_as_their_texts(drawn: list[datetime], unit: Any) -> None:
     described = {
