@@ -94,7 +94,7 @@ class Cycle:
             if ticket.ask is Ask.READ:  # before anything is staged: state between two turns
                 self._guard(ticket, self._read)
         wanted: dict[int, _Wanted] = {}
-        fresh: list[tuple[int, Admission]] = []  # events of the decided type staged in this turn, in seq order
+        fresh: dict[int, Admission] = {}  # events of the decided type staged in this turn, in seq order
         for ticket in tickets:
             if ticket.ask is Ask.TELL:
                 self._guard(ticket, self._tell)
@@ -104,7 +104,7 @@ class Cycle:
         batch = self._writer.batch()
         rows = self._live.engine.observe(batch) if len(batch) else np.empty((0, 0))
         observed_ns = time.perf_counter_ns()
-        for (seq, admission), row in zip(fresh, rows, strict=True):
+        for (seq, admission), row in zip(fresh.items(), rows, strict=True):
             if seq in wanted:
                 wanted[seq].row = row
             else:
@@ -154,15 +154,21 @@ class Cycle:
     def _tell(self, ticket: Ticket) -> None:
         notice: LabelNotice | None = ticket.notice
         assert notice is not None
-        staged = self._writer.stage_label(notice)
+        standing = self._writer.standing_label(notice)
+        # The same word from the same source says nothing new: most likely a retry whose first answer got lost.
+        ticket.repeated = standing is not None and (standing.source, standing.value) == (notice.source, notice.value)
+        if standing is not None and ticket.repeated:
+            seq = standing.label_seq
+        else:
+            seq = self._writer.stage_label(notice).seq
         ticket.result = wire.LabelAnswer(
             event_id=notice.event_id,
             event_type=notice.event_type,
             label="fraud" if notice.value == FRAUD else "legit",
-            seq=staged.seq,
+            seq=seq,
         )
 
-    def _event(self, ticket: Ticket, wanted: dict[int, _Wanted], fresh: list[tuple[int, Admission]]) -> None:
+    def _event(self, ticket: Ticket, wanted: dict[int, _Wanted], fresh: dict[int, Admission]) -> None:
         admission = ticket.admission
         assert admission is not None
         event = admission.event
@@ -171,7 +177,7 @@ class Cycle:
         is_new = not isinstance(staged, Duplicate)
         ticket.repeated = not is_new
         if is_new and event.event_type == self._decide:
-            fresh.append((seq, admission))
+            fresh[seq] = admission
         if ticket.ask is Ask.LEARN:
             ticket.result = wire.EventAnswer(event_id=event.event_id, event_type=event.event_type, seq=seq)
             return
@@ -180,7 +186,7 @@ class Cycle:
             return
         if seq not in wanted:
             row = None
-            if all(seq != new for new, _ in fresh):
+            if seq not in fresh:
                 row = self._kept.get(seq, event.payload_digest)
                 if row is None:
                     raise HistoryEventError(event.event_id, seq)
@@ -191,7 +197,8 @@ class Cycle:
     def _decide_all(self, wanted: dict[int, _Wanted], batch_size: int) -> None:
         entries = list(wanted.items())
         rows = np.stack([entry.row for _, entry in entries if entry.row is not None])
-        amounts = [entry.admission.event.amount_minor for _, entry in entries]
+        minor = [entry.admission.event.amount_minor for _, entry in entries]
+        amounts = np.array([np.nan if amount is None else amount for amount in minor], np.float64)
         reviews_left = self._reviews.left()
         answers = self._score(rows, amounts, reviews_left)
         for (seq, entry), row, answer in zip(entries, rows, answers, strict=True):
@@ -231,7 +238,7 @@ class Cycle:
             for ticket in entry.tickets:
                 ticket.result = result
 
-    def _score(self, rows: Rows, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
+    def _score(self, rows: Rows, amounts: NDArray[np.float64], reviews_left: int | None) -> list[Answer]:
         return self._live.scorer.answer(rows, amounts, reviews_left=reviews_left)
 
 

@@ -79,4 +79,4 @@ def warm_up(ledger: Ledger, live: Live) -> None:
         found = scratch.observe(batch)
         rows = found if len(found) else rows
     for n in (1, 2, min(64, len(rows))):
-        live.scorer.answer(rows[:n], [10_000] * len(rows[:n]), reviews_left=1)
+        live.scorer.answer(rows[:n], np.full(len(rows[:n]), 10_000.0), reviews_left=1)

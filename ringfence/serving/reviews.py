@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ringfence.ledger.ledger import Ledger
@@ -16,7 +17,7 @@ _DAY_MS = 86_400_000
 class ReviewBudget:
     """Reviews per local day of the scenario. `left` is None where the policy sets no capacity."""
 
-    def __init__(self, per_day: int | None, time_zone: str, clock: Clock) -> None:
+    def __init__(self, per_day: float | None, time_zone: str, clock: Clock) -> None:
         self._per_day = per_day
         self._day_of: Callable[[int], int] = lambda ms: (ms + local_offset_ms_at(time_zone, ms)) // _DAY_MS
         self._clock = clock
@@ -29,7 +30,7 @@ class ReviewBudget:
         today = self._day_of(self._clock.now_ms())
         if today != self._day:
             self._day, self._spent = today, 0
-        return max(0, self._per_day - self._spent)
+        return max(0, math.floor(self._per_day) - self._spent)
 
     def spend(self) -> None:
         self._spent += 1

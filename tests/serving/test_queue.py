@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bounded queue, and rows kept for later."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ringfence.serving.errors import QueueFullError
+from ringfence.serving.kept import KeptRows
+from ringfence.serving.queue import Ask, Ticket, WorkQueue
+
+
+def tickets(n: int) -> list[Ticket]:
+    loop = asyncio.new_event_loop()
+    made = [Ticket(Ask.READ, loop.create_future()) for _ in range(n)]
+    loop.close()
+    return made
+
+
+def test_tickets_come_out_in_order_and_no_more_than_asked_for() -> None:
+    queue, made = WorkQueue(10), tickets(5)
+    for ticket in made:
+        queue.put(ticket)
+    assert queue.depth == 5
+    assert queue.take(3, 0) == made[:3]
+    assert queue.take(3, 0) == made[3:]
+    assert queue.take(3, 0) == []
+
+
+def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
+    queue, made = WorkQueue(2), tickets(3)
+    queue.put(made[0])
+    queue.put(made[1])
+    with pytest.raises(QueueFullError, match="2 requests"):
+        queue.put(made[2])
+    queue.take(1, 0)
+    queue.put(made[2])
+    assert queue.take(8, 0) == made[1:]
+
+
+def test_wake_ends_a_wait_without_a_ticket() -> None:
+    queue = WorkQueue(2)
+    queue.wake()
+    assert queue.take(8, 5.0) == []
+
+
+def test_a_kept_row_comes_back_as_bytes_for_its_own_event_only(tmp_path: Path) -> None:
+    row = np.array([1.5, np.nan, -0.0])
+    kept = KeptRows(tmp_path, "spec", 3)
+    kept.put([(7, b"digest", row)])
+    kept.close()
+    again = KeptRows(tmp_path, "spec", 3)
+    found = again.get(7, b"digest")
+    assert found is not None
+    assert found.tobytes() == row.tobytes()
+    assert again.get(7, b"other!") is None
+    assert again.get(8, b"digest") is None
+    again.forget([7])
+    assert again.get(7, b"digest") is None
+    again.close()
+
+
+def test_a_row_of_another_feature_spec_is_not_used(tmp_path: Path) -> None:
+    kept = KeptRows(tmp_path, "old", 1)
+    kept.put([(7, b"digest", np.ones(1))])
+    kept.close()
+    renewed = KeptRows(tmp_path, "new", 1)
+    assert renewed.get(7, b"digest") is None
+    renewed.close()
