@@ -111,7 +111,7 @@ class Ledger:
             connection = connect(self._directory, busy_ms=1_000)
             check_numbering(connection, self._scenario, write=True)
             recover(self._directory, connection)
-            writer = Writer(self._directory, self._scenario, self.identity, clock, connection, self._links_of)
+            writer = Writer(self._directory, self._scenario, self.identity, clock, connection, self.event_links)
             try:
                 yield writer
             finally:
@@ -261,7 +261,7 @@ class Ledger:
         row = self._connection.execute("SELECT seq, payload_digest FROM identity WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        _, event_time_ms, links = self._links_of(row[0])
+        _, event_time_ms, links = self.event_links(row[0])
         return StoredEvent(
             seq=row[0], event_type=event_type, event_time_ms=event_time_ms, links=links, payload_digest=bytes(row[1])
         )
@@ -349,7 +349,8 @@ class Ledger:
         row = self._connection.execute(f"{SELECT_RECORD} WHERE seq = ?", (seq,)).fetchone()
         return record_of(row) if row else None
 
-    def _links_of(self, seq: int) -> tuple[int, int, tuple[Link, ...]]:
+    def event_links(self, seq: int) -> tuple[int, int, tuple[Link, ...]]:
+        """(event type index, event_time_ms, links) of the event at `seq`, live or imported."""
         row = self._connection.execute("SELECT body FROM records WHERE seq = ? AND kind = 0", (seq,)).fetchone()
         if row is not None:
             event = decode_event(row[0]).event

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first half of an import: source files -> validated, encoded rows in scratch Parquet, in file order."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import msgspec
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ringfence.ledger.codec import encode_body
+from ringfence.ledger.segments import attribute_fields
+from ringfence.ledger.sources import Frame, SourceFile, check_columns, column_names, n_rows, needed_columns, read_frames
+from ringfence.ledger.writer import FUTURE_TOLERANCE_MS
+from ringfence.scenario.batch import MISSING_AMOUNT, NO_LABEL
+from ringfence.scenario.columns import ColumnarAdmission, Columns
+from ringfence.scenario.identity import IdentityKey
+from ringfence.scenario.spec import EventType, Scenario
+
+Progress = Callable[[int, int], None]  # (done, total)
+
+_LINE: Final = "__line"
+_DIRECTORY: Final = pa.schema(
+    [("hi", pa.uint64()), ("lo", pa.uint64()), ("entity_type", pa.string()), ("entity_id", pa.string())]
+)
+_PERSONAL: Final = pa.schema([("ord", pa.int64()), ("name", pa.string()), ("value", pa.binary())])
+
+
+class Runs(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading left in the scratch folder."""
+
+    events: Path
+    directory: Path
+    personal: Path
+    files: list[Path]  # `source` in events.parquet is an index into it
+    n_rows: int  # rows let in; `ord` is 0..n_rows - 1
+    n_read: int
+
+
+class RejectsFile:
+    """A CSV with one line per bad row: file, line, column, found, reason."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        self._csv = csv.writer(self._file)
+        self._csv.writerow(["file", "line", "column", "found", "reason"])
+        self._last: tuple[str, int] | None = None
+        self.n_rows = 0
+
+    def add(self, file: Path, line: int, column: str, found: str, reason: str) -> None:
+        """List a bad cell; several of one row in a row count as one row."""
+        self.n_rows += (str(file), line) != self._last
+        self._last = (str(file), line)
+        self._csv.writerow([file, line, column, found, reason])
+
+    def close(self) -> None:
+        """Close the file; without bad rows there is none."""
+        self._file.close()
+        if self.n_rows == 0:
+            self.path.unlink(missing_ok=True)
+
+
+def run_schema(scenario: Scenario) -> pa.Schema:
+    """The columns of `events.parquet`: an event a row, its label beside it."""
+    fields = [
+        ("ord", pa.int64()),
+        ("source", pa.int32()),
+        ("line", pa.int64()),
+        ("key", pa.binary()),
+        ("event_type", pa.uint8()),
+        ("time_ms", pa.int64()),
+        ("offset_ms", pa.int32()),
+        ("amount_minor", pa.int64()),
+        ("role", pa.list_(pa.uint8())),
+        ("lo", pa.list_(pa.uint64())),
+        ("hi", pa.list_(pa.uint64())),
+        ("event_id", pa.string()),
+        ("payload_digest", pa.binary()),
+        ("label_value", pa.int8()),
+        ("known_at_ms", pa.int64()),
+        ("label_source", pa.string()),
+    ]
+    for event_type in scenario.event_types:
+        fields += list(attribute_fields(event_type).items())
+    return pa.schema(fields)
+
+
+def write_runs(
+    files: list[SourceFile],
+    scenario: Scenario,
+    identity: IdentityKey,
+    scratch: Path,
+    database: duckdb.DuckDBPyConnection,
+    rejects: RejectsFile,
+    now_ms: int,
+    progress: Progress,
+) -> Runs:
+    """Read, validate and encode all files.
+
+    Raises
+    ------
+    ImportFailedError
+        If a file as a whole cannot be used. All files are looked at before the first is read.
+    """
+    sizes = [n_rows(file.path) for file in files]
+    for file in files:
+        check_columns(file, column_names(file.path), _joined_columns(file))
+    total, n_read, n_in = sum(sizes), 0, 0
+    columns = Columns(scenario, identity)
+    next_row: dict[str, int] = {}
+    paths = {name: scratch / f"{name}.parquet" for name in ("events", "directory", "personal")}
+    schema = run_schema(scenario)
+    with (
+        pq.ParquetWriter(paths["events"], schema, compression="lz4") as events,
+        pq.ParquetWriter(paths["directory"], _DIRECTORY, compression="lz4") as directory,
+        pq.ParquetWriter(paths["personal"], _PERSONAL, compression="lz4") as personal,
+    ):
+        for source, file in enumerate(files):
+            first_row = next_row.get(file.event_type.name, 0)
+            for frame in _frames(file, scratch, database, rejects):
+                admission = columns.admit(file.event_type, frame.rows, first_row)
+                lines = frame.lines
+                for row, column, found, reason in admission.rejects.iter_rows():
+                    rejects.add(file.path, int(lines[row - first_row]), column, found, reason)
+                keep = _not_from_future(admission, now_ms, file, lines[admission.row - first_row], rejects)
+                table = _event_table(
+                    admission, schema, identity, source, lines[admission.row - first_row], n_in, now_ms
+                )
+                events.write_table(table if keep.all() else table.filter(pa.array(keep)))
+                directory.write_table(_directory_table(admission.directory))
+                if admission.personal.width:
+                    personal.write_table(_personal_table(admission.personal, n_in))
+                n_in += len(admission)
+                first_row += frame.rows.height
+                n_read += frame.rows.height
+                progress(min(n_read, total), 2 * total)
+            next_row[file.event_type.name] = first_row
+    return Runs(
+        events=paths["events"],
+        directory=paths["directory"],
+        personal=paths["personal"],
+        files=[file.path for file in files],
+        n_rows=n_in,
+        n_read=n_read,
+    )
+
+
+def _not_from_future(
+    admission: ColumnarAdmission, now_ms: int, file: SourceFile, lines: NDArray[np.int64], rejects: RejectsFile
+) -> NDArray[np.bool_]:
+    future = admission.time_ms > now_ms + FUTURE_TOLERANCE_MS
+    for at in np.flatnonzero(future):
+        column = file.event_type.event_time_column or ""
+        found = f"{admission.time_ms[at]} ms"
+        rejects.add(file.path, int(lines[at]), column, found, "an event may lie at most five minutes in the future")
+    return ~future
+
+
+def _event_table(
+    admission: ColumnarAdmission,
+    schema: pa.Schema,
+    identity: IdentityKey,
+    source: int,
+    lines: NDArray[np.int64],
+    first_ord: int,
+    now_ms: int,
+) -> pa.Table:
+    n = len(admission)
+    event_type = admission.event_type
+    labelled = admission.label_value != NO_LABEL
+    # A file that says so now knows it now; and an event's label comes after the event.
+    known_at_ms = np.maximum(np.minimum(admission.label_known_at_ms, now_ms), admission.time_ms)
+    offsets = pa.array(admission.link_start.astype(np.int32))
+    label_source = event_type.label.source if event_type.label is not None else ""
+    name = event_type.name
+    given: dict[str, Any] = {
+        "ord": np.arange(first_ord, first_ord + n, dtype=np.int64),
+        "source": np.full(n, source, np.int32),
+        "line": lines,
+        "key": pa.array([identity.event(name, event_id) for event_id in admission.event_id.to_list()], pa.binary()),
+        "event_type": np.full(n, event_type.index, np.uint8),
+        "time_ms": admission.time_ms,
+        "offset_ms": admission.offset_ms,
+        "amount_minor": pa.array(admission.amount_minor, mask=admission.amount_minor == MISSING_AMOUNT),
+        "role": pa.ListArray.from_arrays(offsets, pa.array(admission.link_role)),
+        "lo": pa.ListArray.from_arrays(offsets, pa.array(admission.link_lo)),
+        "hi": pa.ListArray.from_arrays(offsets, pa.array(admission.link_hi)),
+        "event_id": admission.event_id.to_arrow(),
+        "payload_digest": admission.payload_digests().to_arrow(),
+        "label_value": pa.array(admission.label_value, mask=~labelled),
+        "known_at_ms": pa.array(known_at_ms, mask=~labelled),
+        "label_source": pa.array([label_source] * n, pa.string(), mask=~labelled),
+    }
+    for attribute in event_type.attributes:
+        if not attribute.personal:
+            given[f"{name}.{attribute.name}"] = admission.attributes[attribute.name].to_arrow()
+    arrays = []
+    for field in schema:
+        array = given.get(field.name)
+        array = (
+            pa.nulls(n, field.type) if array is None else pa.array(array) if isinstance(array, np.ndarray) else array
+        )
+        arrays.append(array if array.type == field.type else array.cast(field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _directory_table(directory: pl.DataFrame) -> pa.Table:
+    return directory.select("hi", "lo", "entity_type", "entity_id").to_arrow().cast(_DIRECTORY)
+
+
+def _personal_table(personal: pl.DataFrame, first_ord: int) -> pa.Table:
+    rows = [
+        (first_ord + i, name, encode_body(value))
+        for name in personal.columns
+        for i, value in enumerate(personal[name].to_list())
+        if value is not None
+    ]
+    arrays = zip(*rows, strict=True) if rows else ([], [], [])
+    return pa.Table.from_arrays([pa.array(a, f.type) for a, f in zip(arrays, _PERSONAL, strict=True)], schema=_PERSONAL)
+
+
+def _joined_columns(file: SourceFile) -> frozenset[str]:
+    """The role columns that come from the joined file: those that the source itself does not have."""
+    if file.join is None or file.join_path is None:
+        return frozenset()
+    n_rows(file.join_path)
+    names = column_names(file.join_path)
+    for column in (file.join.on, file.join.role, file.join.value):
+        if column not in names:
+            check_columns(
+                SourceFile(event_type=_only(file.event_type, column), path=file.join_path), names
+            )  # raises with the names
+    own = column_names(file.path)
+    return frozenset(role.column for role in file.event_type.roles if role.column not in own)
+
+
+def _only(event_type: EventType, column: str) -> EventType:
+    return msgspec.structs.replace(
+        event_type, event_id_column=column, event_time_column=None, amount=None, roles=(), attributes=(), label=None
+    )
+
+
+def _frames(
+    file: SourceFile, scratch: Path, database: duckdb.DuckDBPyConnection, rejects: RejectsFile
+) -> Iterator[Frame]:
+    names = column_names(file.path)
+    joined = _joined_columns(file)
+    columns = check_columns(file, names, joined)
+
+    def refuse(line: int, found: str, reason: str) -> None:
+        rejects.add(file.path, line, "", found, reason)
+
+    plain = read_frames(file.path, columns, refuse)
+    if not joined or file.join is None or file.join_path is None:
+        wanted = list(needed_columns(file.event_type))
+        for frame in plain:
+            yield Frame(frame.rows.select([name for name in frame.rows.columns if name in wanted]), frame.lines)
+        return
+    path = _join(file, sorted(joined), plain, scratch, database)
+    with pq.ParquetFile(path, memory_map=True) as parquet:
+        for batch in parquet.iter_batches(131_072, use_threads=False):
+            rows = pl.DataFrame(pl.from_arrow(batch))
+            yield Frame(rows.drop(_LINE), rows[_LINE].to_numpy())
+    path.unlink()
+
+
+def _join(
+    file: SourceFile, columns: list[str], frames: Iterator[Frame], scratch: Path, database: duckdb.DuckDBPyConnection
+) -> Path:
+    """Join the long table of (event, role, entity) to its source: one list column per role, in the table's order."""
+    assert file.join is not None
+    assert file.join_path is not None
+    left, long, out = (scratch / f"join-{name}.parquet" for name in ("left", "long", "out"))
+    _spool(left, (frame.rows.with_columns(pl.Series(_LINE, frame.lines)) for frame in frames))
+    join = file.join
+    parts = read_frames(file.join_path, [join.on, join.role, join.value], _refuse_join(file.join_path))
+    _spool(long, (frame.rows.with_columns(pl.Series(_LINE, frame.lines)) for frame in parts))
+    lists = ", ".join(
+        f"list({_quoted(join.value)} ORDER BY {_LINE}) FILTER (WHERE {_quoted(join.role)} = {_literal(column)}) "
+        f"AS {_quoted(column)}"
+        for column in columns
+    )
+    database.execute(
+        f"""COPY (
+          SELECT source.*, {", ".join(f"parties.{_quoted(column)}" for column in columns)}
+          FROM read_parquet({_literal(str(left))}) AS source
+          LEFT JOIN (
+            SELECT {_key(database, long, join.on)} AS party_key, {lists}
+            FROM read_parquet({_literal(str(long))}) WHERE {_quoted(join.value)} IS NOT NULL GROUP BY party_key
+          ) AS parties ON {_key(database, left, join.on)} = parties.party_key
+          ORDER BY source.{_LINE}
+        ) TO {_literal(str(out))} (FORMAT parquet, ROW_GROUP_SIZE 131072)"""
+    )
+    left.unlink()
+    long.unlink()
+    return out
+
+
+def _refuse_join(path: Path) -> Callable[[int, str, str], None]:
+    from ringfence.ledger.errors import SourceUnreadableError
+
+    def refuse(line: int, found: str, reason: str) -> None:
+        raise SourceUnreadableError(path, f"line {line} {reason}: {found!r}", "mend the line: a join has no rejects")
+
+    return refuse
+
+
+def _spool(path: Path, frames: Iterator[pl.DataFrame]) -> None:
+    writer: pq.ParquetWriter | None = None
+    for frame in frames:
+        table = frame.to_arrow()
+        if writer is None:
+            writer = pq.ParquetWriter(path, table.schema, compression="lz4")
+        writer.write_table(table)
+    if writer is None:
+        raise ValueError(f"no frame for {path}")
+    writer.close()
+
+
+def _key(database: duckdb.DuckDBPyConnection, path: Path, column: str) -> str:
+    """SQL for a join key as text, so that 17, 17.0 and "17" are one event."""
+    kind = database.execute(
+        f"SELECT typeof({_quoted(column)}) FROM read_parquet({_literal(str(path))}) LIMIT 1"
+    ).fetchone()
+    if kind is not None and kind[0] in ("DOUBLE", "FLOAT"):
+        return f"CAST(CAST({_quoted(column)} AS BIGINT) AS VARCHAR)"
+    return f"CAST({_quoted(column)} AS VARCHAR)"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
