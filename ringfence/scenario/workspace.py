@@ -41,7 +41,7 @@ def init_workspace(directory: Path, template: str) -> list[Path]:
     if template not in template_names():
         raise UnknownTemplateError(template, template_names())
     source = _TEMPLATES / template
-    texts = {directory / file.relative_to(source): file.read_text(encoding="utf-8") for file in source.rglob("*.yaml")}
+    texts = {directory / file.relative_to(source): _text(file) for file in source.rglob("*.yaml")}
     texts |= {directory / folder / ".gitkeep": "" for folder in ("rules", "lists")}
     texts[directory / ".gitignore"] = _IGNORED
     there = sorted(file for file in texts if file.exists())
@@ -53,3 +53,8 @@ def init_workspace(directory: Path, template: str) -> list[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     return sorted(texts)
+
+
+def _text(template: Path) -> str:
+    """A template's text without our licence line: what it becomes belongs to its user."""
+    return template.read_text(encoding="utf-8").removeprefix("# SPDX-License-Identifier: Apache-2.0\n")

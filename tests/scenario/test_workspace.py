@@ -22,6 +22,7 @@ def test_template_loads_as_a_scenario_of_its_name(tmp_path: Path, template: str)
     assert scenarios[template].decided.label is not None
     policy = yaml.safe_load((tmp_path / "new" / "policies" / f"{template}.yaml").read_text(encoding="utf-8"))
     assert policy["costs"]["currency"] == scenarios[template].decided.amount.currency  # type: ignore[union-attr]
+    assert not any("SPDX" in file.read_text(encoding="utf-8") for file in written)
     assert (tmp_path / "new" / "rules").is_dir()
     assert (tmp_path / "new" / "lists").is_dir()
 
