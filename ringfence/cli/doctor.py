@@ -156,7 +156,7 @@ def _fsync_ms(path: Path) -> float:
 
 
 def _policy(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
-    from ringfence.policy.policy import load_policy
+    from ringfence.policy.load import load_policy
 
     path = here.policy_path(scenario)
     if path.exists():
