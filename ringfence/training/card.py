@@ -32,7 +32,7 @@ def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], aud
         "only ground for an accusation: the score says how much an event resembles known fraud.",
         "",
         "## Made from",
-        f"- {report.n_examples:,} examples, of them {report.n_fraud:,} fraud ({report.n_fraud / report.n_examples:.2%})",
+        f"- {report.n_examples:,} examples, {report.n_fraud:,} fraud ({report.n_fraud / report.n_examples:.2%})",
         f"- {report.n_unlabelled:,} events without a known label were left out, not taken as legit",
         *[f"- {name}: {value}" for name, value in report.facts],
         f"- entities: {', '.join(roles) if roles else 'none'}",

@@ -18,8 +18,9 @@ from ringfence.training.ranking import Ranking
 FloatArray = NDArray[np.float64]
 Report = Callable[[int, int], None]
 
-STEP = 20
-MAX_TREES = 1_200
+STEP = 10
+MAX_TREES = 600
+HEADROOM = 1.5  # folds after the first grow to this multiple of its best count
 
 
 class OutOfFold(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ def cross_fit(
     is_category: Sequence[bool],
     params: Mapping[str, Any],
     seed: int,
+    legit_share: float = 1.0,
     max_trees: int = MAX_TREES,
     step: int = STEP,
     n_threads: int = 1,
@@ -64,16 +66,23 @@ def cross_fit(
     ----------
     rows : shape (n, n_features), as the engine gives them; each fold freezes its own vocabulary.
     fraud : shape (n,).
-    folds : at least one.
+    folds : at least one, earliest first.
+    legit_share : share of the legit examples that are fitted, in (0, 1]; all are scored.
+    max_trees, step : the curve runs from `step` to at most `max_trees` trees.
     report : called with (folds done, folds in all).
     """
-    losses, emitted, counts = [], [], np.empty(0, dtype=np.int64)
-    for done, fold in enumerate(folds):
-        past = rows[fold.fit]
+    curves: list[FloatArray] = []
+    losses: list[FloatArray] = []
+    counts = np.empty(0, dtype=np.int64)
+    # The newest fold has the most to learn from, so it needs the most trees: the others stop a little beyond it.
+    newest_first = list(reversed(folds))
+    for done, fold in enumerate(newest_first):
+        kept = fold.fit[keep_legit(fraud[fold.fit], legit_share, np.random.default_rng(seed))]
+        past = rows[kept]
         encoder = Encoder.fit(past, is_category)
         counts, raw = grow_curve(
             encoder.apply(past),
-            fraud[fold.fit],
+            fraud[kept],
             encoder.apply(rows[fold.emit]),
             max_trees=max_trees,
             step=step,
@@ -82,25 +91,35 @@ def cross_fit(
             params=params,
             num_threads=n_threads,
         )
-        # Negatives may be sampled inside the booster, which shifts every score by about the same log-odds: compare
-        # counts by how they order and spread the block, not by that shift.
-        losses.append(np.array([_log_loss(fraud[fold.emit], at + _shift(fraud[fold.emit], at)) for at in raw]))
-        emitted.append(raw)
+        # Sampled negatives shift every score by about the same log-odds, which the calibrator undoes: compare counts
+        # by how they order and spread the block, not by that shift.
+        loss = np.array([_log_loss(fraud[fold.emit], at + _shift(fraud[fold.emit], at)) for at in raw])
+        curves.append(raw)
+        losses.append(loss)
+        max_trees = min(max_trees, max(10 * step, int(HEADROOM * counts[int(np.argmin(loss))]) // step * step))
         if report is not None:
             report(done + 1, len(folds))
-    total = np.sum(losses, axis=0) / sum(fold.emit.shape[0] for fold in folds)
+    n_counts = min(loss.shape[0] for loss in losses)
+    total = np.sum([loss[:n_counts] for loss in losses], axis=0) / sum(fold.emit.shape[0] for fold in folds)
     best = int(np.argmin(total))
     oof = np.full(fraud.shape[0], np.nan)
-    for fold, raw in zip(folds, emitted, strict=True):
+    for fold, raw in zip(newest_first, curves, strict=True):
         oof[fold.emit] = raw[best]
     there = ~np.isnan(oof)
     return OutOfFold(
         raw=oof,
         n_trees=int(counts[best]),
-        counts=counts,
+        counts=counts[:n_counts],
         log_loss=total,
         average_precision=Ranking(fraud[there], oof[there]).average_precision(),
     )
+
+
+def keep_legit(fraud: NDArray[np.int8], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return ascending positions of all frauds and of a random `share`, in (0, 1], of the legit examples."""
+    if share >= 1.0:
+        return np.arange(fraud.shape[0])
+    return np.flatnonzero((fraud == 1) | (rng.random(fraud.shape[0]) < share))
 
 
 def search(

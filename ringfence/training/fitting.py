@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.encoder import Encoder
-from ringfence.models.gbdt import Gbdt, train_gbdt
-from ringfence.training.crossfit import OutOfFold, Report, cross_fit, search
+from ringfence.models.gbdt import Gbdt, average_boosters, train_gbdt
+from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit, search
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 
 FloatArray = NDArray[np.float64]
 
-MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds and seeds, since noise is small and hours are long
+MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds, since noise is small and hours are long
+LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled, afresh for every booster
+MANY_LEGIT: Final = 100_000
 
 # Chosen on the validation weeks of the card-payments benchmark (benchmarks/p1.py --folds validation).
 PARAMS: Final[dict[str, Any]] = {
@@ -43,6 +45,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     calibrator: Calibrator
     params: dict[str, Any]
     n_seeds: int
+    legit_share: float  # of the legit examples that each booster saw
     folds: list[Fold]
     out_of_fold: OutOfFold
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
@@ -79,7 +82,9 @@ def fit(
     """
     many = len(examples) > MANY_EXAMPLES
     folds = _folds(examples, n_blocks=3 if many else 5)
-    n_seeds = 2 if many else 3
+    n_seeds = 3
+    n_legit = len(examples) - examples.n_fraud
+    legit_share = min(1.0, max(LEGIT_PER_FRAUD * examples.n_fraud, MANY_LEGIT) / max(n_legit, 1))
     total = (1 + trials) * len(folds) + n_seeds
     done = 0
 
@@ -98,29 +103,35 @@ def fit(
         seed=seed,
         n_threads=n_threads,
         step=step,
+        legit_share=legit_share,
     )
     chosen, found, settings = search(try_setting, {**PARAMS, **(params or {})}, trials=trials, seed=seed)
     there = found.emitted
     calibrator = fit_calibrator(found.raw[there], examples.fraud[there])
     encoder = Encoder.fit(rows, is_category)
-    gbdt = train_gbdt(
-        encoder.apply(rows),
-        examples.fraud,
-        n_trees=_refit_trees(found.n_trees, folds, len(examples)),
-        seed=seed,
-        categories=encoder.category_columns,
-        params=chosen,
-        n_seeds=n_seeds,
-        num_threads=n_threads,
-    )
-    if report is not None:
-        report(total, total)
+    n_trees = _refit_trees(found.n_trees, folds, len(examples))
+    texts = []
+    for booster in range(n_seeds):
+        kept = keep_legit(examples.fraud, legit_share, np.random.default_rng([seed, booster]))
+        one = train_gbdt(
+            encoder.apply(rows[kept]),
+            examples.fraud[kept],
+            n_trees=n_trees,
+            seed=seed + booster,
+            categories=encoder.category_columns,
+            params=chosen,
+            num_threads=n_threads,
+        )
+        texts.append(one.text)
+        step(0, 0)
+    gbdt = Gbdt(text=average_boosters(texts))
     return Fitted(
         encoder=encoder,
         gbdt=gbdt,
         calibrator=calibrator,
         params=chosen,
         n_seeds=n_seeds,
+        legit_share=legit_share,
         folds=folds,
         out_of_fold=found,
         settings=settings,
@@ -137,9 +148,18 @@ def _try(
     seed: int,
     n_threads: int,
     step: Report,
+    legit_share: float,
 ) -> OutOfFold:
     return cross_fit(
-        rows, fraud, folds, is_category=is_category, params=params, seed=seed, n_threads=n_threads, report=step
+        rows,
+        fraud,
+        folds,
+        is_category=is_category,
+        params=params,
+        seed=seed,
+        legit_share=legit_share,
+        n_threads=n_threads,
+        report=step,
     )
 
 
@@ -163,4 +183,4 @@ def _folds(examples: Examples, *, n_blocks: int) -> list[Fold]:
 def _refit_trees(n_trees: int, folds: list[Fold], n_examples: int) -> int:
     """Let the count grow with the data: more examples carry more trees, about as their fourth root."""
     fitted = float(np.mean([fold.fit.shape[0] for fold in folds]))
-    return max(1, round(n_trees * (n_examples / fitted) ** 0.25))
+    return max(1, round(n_trees * float((n_examples / fitted) ** 0.25)))

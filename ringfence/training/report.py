@@ -44,7 +44,6 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the page shows. `evaluations` holds at least one, the most telling first."""
 
     scenario: str
-    release: str
     until_ms: int
     n_examples: int
     n_fraud: int
@@ -65,7 +64,7 @@ def render(report: ReportInput) -> str:
     main, others = report.evaluations[0], report.evaluations[1:]
     return environment.from_string(source).render(
         scenario=report.scenario,
-        release=report.release,
+        until=_date(report.until_ms),
         version=report.version,
         lede=_lede(report),
         main=main,

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score past events as serving would have at their moment: a read-only replay, one row per event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from ringfence.engine.catalogue import Catalogue
+from ringfence.ledger.ledger import Ledger
+from ringfence.rollout.errors import NoChampionError
+from ringfence.rollout.registry import Registry
+from ringfence.scoring.release import Release
+from ringfence.scoring.scorer import FULL, Scorer
+from ringfence.training.errors import EmptyWindowError
+from ringfence.training.replaying import rows_at
+
+_BLOCK: Final = 16_384  # rows scored at once: bounds the memory of contributions, changes no score
+
+
+def score(
+    ledger: Ledger,
+    release: Release,
+    from_ms: int,
+    to_ms: int | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> pl.DataFrame:
+    """Score the decided events of a window from the ledger before each of them.
+
+    Parameters
+    ----------
+    release : its own scenario defines features; labels enter as they became known.
+    from_ms, to_ms : event time, from inclusive, to exclusive; to None: the end of the ledger.
+    progress : called with (seq reached, last seq wanted).
+
+    Returns
+    -------
+    Columns event_id, event_time (UTC, ms), score, action, rung, and one per member score, in ledger order. Actions
+    assume an empty queue: no review is refused because the day's capacity is used up.
+
+    Raises
+    ------
+    EmptyWindowError
+        If no decided event lies in the window.
+    """
+    events = _events(ledger, release, from_ms, to_ms)
+    rows = rows_at(ledger, Catalogue.build(release.scenario), events["seq"].to_numpy(), report=progress)
+    return _scored(events, rows, release)
+
+
+def score_as_live(
+    ledger: Ledger,
+    load: Callable[[str], Release],
+    from_ms: int,
+    to_ms: int | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> pl.DataFrame:
+    """Score each event with the release that was champion at its seq; one more column names it.
+
+    Parameters
+    ----------
+    load : release id -> release.
+
+    Raises
+    ------
+    NoChampionError
+        If some event of the window came before there was a champion.
+    EmptyWindowError
+        If no decided event lies in the window.
+    """
+    registry = Registry.read(ledger)
+    changes = registry.champions()
+    if not changes:
+        raise NoChampionError(ledger.scenario.name)
+    events = _events(ledger, load(changes[-1][1]), from_ms, to_ms)
+    since = np.array([seq for seq, _ in changes], dtype=np.int64)
+    at = np.searchsorted(since, events["seq"].to_numpy(), side="left") - 1
+    if (at < 0).any():
+        raise NoChampionError(ledger.scenario.name)
+    parts = []
+    for change in np.unique(at):
+        release = load(changes[int(change)][1])
+        mine = events.filter(pl.Series(at == change))
+        rows = rows_at(ledger, Catalogue.build(release.scenario), mine["seq"].to_numpy(), report=progress)
+        parts.append(_scored(mine, rows, release).with_columns(release=pl.lit(release.id)))
+    return pl.concat(parts, how="diagonal")
+
+
+def _events(ledger: Ledger, release: Release, from_ms: int, to_ms: int | None) -> pl.DataFrame:
+    events = ledger.events(from_ms, to_ms, ledger.last_seq).sort("seq")
+    if not events.height:
+        raise EmptyWindowError(release.scenario.decide, from_ms, to_ms)
+    return events
+
+
+def _scored(events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.DataFrame:
+    scorer = Scorer(release)
+    amounts = events["amount_minor"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    scores = np.empty(events.height)
+    members: dict[str, np.ndarray] = {}
+    for low in range(0, events.height, _BLOCK):
+        block = slice(low, min(low + _BLOCK, events.height))
+        found = scorer.score(rows[block])
+        scores[block] = found.score
+        for name, values in found.members.items():
+            members.setdefault(name, np.empty(events.height))[block] = values
+    actions = release.policy.decide(scores, amounts, rung=FULL, reviews_left=None).names
+    return pl.DataFrame(
+        {
+            "event_id": events["event_id"],
+            "event_time": events["event_time_ms"].cast(pl.Datetime("ms", "UTC")),
+            "score": scores,
+            "action": actions,
+            "rung": [FULL] * events.height,
+            **members,
+        }
+    )

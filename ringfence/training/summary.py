@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training run has to say for itself: the content of report, card and metrics.json."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+import lightgbm
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence import __version__
+from ringfence.engine.catalogue import Catalogue
+from ringfence.policy.policy import Policy
+from ringfence.scenario.spec import Scenario
+from ringfence.training.evaluation import Evaluation, to_builtins
+from ringfence.training.examples import Examples
+from ringfence.training.fitting import Fitted
+from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
+
+
+def alerts_of(policy: Policy) -> tuple[int, ...]:
+    """Return the policy's reviews a day as an alert capacity to report; empty where it has none."""
+    return (max(1, round(policy.reviews_per_day)),) if policy.reviews_per_day else ()
+
+
+def _fold_summaries(examples: Examples, fitted: Fitted) -> list[FoldSummary]:
+    times, fraud = examples.event_time_ms, examples.fraud
+    return [
+        FoldSummary(
+            fit_from_ms=int(times[fold.fit].min()),
+            fit_to_ms=int(times[fold.fit].max()),
+            emit_from_ms=fold.start_ms,
+            emit_to_ms=fold.end_ms,
+            n_fit=int(fold.fit.shape[0]),
+            n_fit_fraud=int(fraud[fold.fit].sum()),
+            n_emit=int(fold.emit.shape[0]),
+            n_emit_fraud=int(fraud[fold.emit].sum()),
+            label_delay=fold.label_delay,
+        )
+        for fold in fitted.folds
+    ]
+
+
+def summarise(
+    scenario: Scenario,
+    catalogue: Catalogue,
+    policy: Policy,
+    examples: Examples,
+    fitted: Fitted,
+    evaluations: list[Evaluation],
+    importance: list[FeatureImportance],
+    cut_ms: int,
+    seed: int,
+) -> ReportInput:
+    """Gather what report, card and metrics.json say about a training run; the release's own name is still open."""
+    times = examples.event_time_ms
+    shown = ", ".join(f"{name} {value:g}" for name, value in sorted(fitted.params.items()))
+    facts = [
+        ("examples from, to", f"{_iso(int(times.min()))} to {_iso(int(times.max()))}"),
+        ("nothing known after", _iso(cut_ms)),
+        ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
+        ("feature spec", catalogue.spec_hash),
+        ("model", f"LightGBM, {fitted.n_seeds} seeds averaged, {fitted.gbdt.n_trees} trees in all"),
+        ("settings", shown),
+        ("legit examples each booster saw", f"{fitted.legit_share:.1%}"),
+        ("calibration", f"{fitted.calibrator.method} on {int(fitted.out_of_fold.emitted.sum()):,} out-of-fold scores"),
+        ("policy", f"{policy.version}, review price {policy.review_price:.2f}"),
+        ("seed", str(seed)),
+        ("versions", f"ringfence {__version__}, lightgbm {lightgbm.__version__}, numpy {np.__version__}"),
+    ]
+    return ReportInput(
+        scenario=scenario.name,
+        until_ms=cut_ms,
+        n_examples=len(examples),
+        n_fraud=examples.n_fraud,
+        n_unlabelled=examples.n_unlabelled,
+        evaluations=evaluations,
+        folds=_fold_summaries(examples, fitted),
+        importance=importance,
+        reviews_per_day=next(iter(alerts_of(policy)), None),
+        not_comparable=_not_comparable(examples, fitted, evaluations),
+        facts=facts,
+        version=__version__,
+    )
+
+
+def _not_comparable(examples: Examples, fitted: Fitted, evaluations: list[Evaluation]) -> list[str]:
+    main = evaluations[0]
+    lines = [
+        "figures from random splits: here everything scored is later than everything that was fitted",
+        f"average precision at another fraud rate: {main.n_fraud / main.n:.2%} here, and the figure rises with it",
+        "figures that know labels at once: here a label enters features and fitting only from the moment it was known",
+    ]
+    if len(evaluations) == 1:
+        lines.append(
+            "the release on a later period: no labelled events follow the cut, so only out-of-fold figures exist, from "
+            "models with fewer examples than the release"
+        )
+    if not all(fold.label_delay for fold in fitted.folds):
+        lines.append(
+            "out-of-fold figures that respect the label delay: at least one fold here follows plain time order, "
+            "because the delay would have left too few labels before it"
+        )
+    if examples.n_unlabelled:
+        lines.append(f"figures on all events: {examples.n_unlabelled:,} without a known label are in none of these")
+    return lines
+
+
+def data_digest(examples: Examples, rows: NDArray[np.float64]) -> str:
+    """Digest what was fitted, examples, labels and feature rows: 32 hex digits."""
+    digest = blake2b(digest_size=16)
+    for values in (examples.seq, examples.event_time_ms, examples.known_at_ms, examples.fraud, rows):
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def metrics_of(summary: ReportInput, fitted: Fitted) -> dict[str, Any]:
+    """Gather all figures of a training run for metrics.json; NaN is None."""
+    return {
+        "scenario": summary.scenario,
+        "until_ms": summary.until_ms,
+        "n_examples": summary.n_examples,
+        "n_fraud": summary.n_fraud,
+        "n_unlabelled": summary.n_unlabelled,
+        "headline": headline_of(summary),
+        "evaluations": [to_builtins(evaluation) for evaluation in summary.evaluations],
+        "folds": msgspec.to_builtins(summary.folds),
+        "tree_curve": {
+            "n_trees": fitted.out_of_fold.counts.tolist(),
+            "log_loss": [round(float(value), 8) for value in fitted.out_of_fold.log_loss],
+        },
+        "settings_tried": fitted.settings,
+        "importance": msgspec.to_builtins(summary.importance),
+        "not_comparable": summary.not_comparable,
+        "facts": dict(summary.facts),
+    }
+
+
+def headline_of(summary: ReportInput) -> dict[str, Any]:
+    """Gather the figures worth reading first."""
+    built = to_builtins(summary.evaluations[0])
+    kept = ("name", "n", "n_fraud", "average_precision", "roc_auc", "brier_skill", "ece", "calibration_slope")
+    return {name: built[name] for name in kept}
+
+
+def _iso(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).isoformat(timespec="seconds")

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a release is made: examples, one replay, out-of-fold fit, policy, evaluation, bundle, ledger record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ringfence.engine.catalogue import Catalogue
+from ringfence.ledger.ledger import Ledger
+from ringfence.policy.policy import Policy
+from ringfence.rollout.registry import Registry
+from ringfence.scenario.batch import FRAUD, MISSING_AMOUNT
+from ringfence.scenario.clock import Clock
+from ringfence.scenario.spec import AttributeUse, Scenario
+from ringfence.scoring.release import Contents, Made, Release, write_release
+from ringfence.training.card import write_card
+from ringfence.training.evaluation import Evaluation, Scored, evaluate
+from ringfence.training.examples import Examples, collect_examples, require_both_classes
+from ringfence.training.fitting import Fitted, fit
+from ringfence.training.importance import importance_of
+from ringfence.training.replaying import rows_at
+from ringfence.training.report import render
+from ringfence.training.summary import alerts_of, summarise
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+LATER_EVENTS: Final = 50_000  # at most so many labelled events after the cut are scored for the report
+DAY_MS: Final = 86_400_000
+
+
+def train(
+    ledger: Ledger,
+    scenario: Scenario,
+    policy: Policy,
+    *,
+    releases_dir: Path,
+    clock: Clock,
+    examples_from_ms: int | None = None,
+    until_ms: int | None = None,
+    trials: int = 0,
+    seed: int = 0,
+    n_threads: int = 1,
+    progress: Progress | None = None,
+) -> Release:
+    """Make a release from the ledger and record it there; the first one becomes the champion.
+
+    Parameters
+    ----------
+    policy : costs and capacity; its review price is fitted on out-of-fold scores.
+    releases_dir : the bundle is written to a folder of its own in there.
+    examples_from_ms : decided events from then on (inclusive) are examples; earlier ones only teach the engine.
+    until_ms : the cut T: nothing that became known after it is fitted. None: the end of the ledger. Where labelled
+        events follow T, they are scored too, for the report alone.
+    trials : hyperparameter settings to try beside the default.
+    seed : the same seed on the same ledger makes the same model.
+    n_threads : of LightGBM; the model does not depend on it.
+
+    Raises
+    ------
+    NoExamplesError, OneClassError, NoFoldsError
+        If there is too little to learn from.
+    LedgerLockedError
+        If another process writes to the ledger; the bundle exists then, but is not registered.
+    """
+    report = progress or _silent
+    examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms)
+    require_both_classes(examples)
+    cut_ms = until_ms if until_ms is not None else ledger.watermark_ms
+    later = _later_events(ledger, cut_ms) if until_ms is not None else None
+    catalogue = Catalogue.build(scenario)
+    seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
+    rows = rows_at(ledger, catalogue, seqs, report=lambda done, total: report("replaying", done, total))
+    fitted = fit(
+        rows[: len(examples)],
+        examples,
+        is_category=[feature.is_category for feature in catalogue.features],
+        trials=trials,
+        seed=seed,
+        n_threads=n_threads,
+        report=lambda done, total: report("fitting", done, total),
+    )
+    emitted = fitted.out_of_fold.emitted
+    scores = fitted.out_of_fold_scores()
+    times = examples.event_time_ms[emitted]
+    n_days = max(1.0, float(times.max() - times.min()) / DAY_MS)
+    policy = policy.fit_capacity(scores, _amounts(examples.amount_minor[emitted]), n_days=n_days)
+    report("evaluating", 0, 1)
+    novelty = _novelty(catalogue, rows)
+    evaluations = [_out_of_fold(examples, fitted, scores, novelty, policy, seed)]
+    if later is not None:
+        evaluations.insert(0, _later_window(later, rows[len(examples) :], len(examples), fitted, novelty, policy, seed))
+    encoded = fitted.encoder.apply(rows[: len(examples)][emitted])
+    importance = importance_of(fitted.gbdt, encoded, examples.fraud[emitted], catalogue.features, seed=seed)
+    summary = summarise(scenario, catalogue, policy, examples, fitted, evaluations, importance, cut_ms, seed)
+    roles = tuple(role.role for role in scenario.decided.roles)
+    audit_only = tuple(a.name for a in scenario.decided.attributes if a.use is AttributeUse.AUDIT_ONLY)
+    release = write_release(
+        releases_dir,
+        Contents(
+            scenario=scenario,
+            encoder=fitted.encoder,
+            gbdt=fitted.gbdt,
+            calibrator=fitted.calibrator,
+            policy=policy,
+            made=Made(
+                data_digest=data_digest(examples, rows[: len(examples)]),
+                examples_from_ms=examples_from_ms,
+                until_ms=cut_ms,
+                until_seq=examples.until_seq,
+                n_examples=len(examples),
+                n_fraud=examples.n_fraud,
+                seed=seed,
+                n_seeds=fitted.n_seeds,
+                n_trees=fitted.gbdt.n_trees,
+                settings={**fitted.params, "trials": trials, "legit_share": fitted.legit_share},
+            ),
+            metrics=metrics_of(summary, fitted),
+            headline=headline_of(summary),
+            card=write_card(summary, decides=scenario.decide, roles=roles, audit_only=audit_only),
+            report=render(summary),
+        ),
+    )
+    _record(ledger, release, clock)
+    report("evaluating", 1, 1)
+    return release
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _later_events(ledger: Ledger, cut_ms: int) -> pl.DataFrame | None:
+    """Take the first events after the cut whose label is known by now; None where there are none of both kinds."""
+    events = ledger.events(cut_ms + 1, None, ledger.last_seq)
+    if not events.height:
+        return None
+    known = (
+        events.join(ledger.labels(ledger.last_seq), left_on="seq", right_on="event_seq", how="inner")
+        .sort("seq")
+        .head(LATER_EVENTS)
+    )
+    n_fraud = int((known["value"] == FRAUD).sum())
+    return known if 0 < n_fraud < known.height else None
+
+
+def _amounts(amount_minor: NDArray[np.int64]) -> FloatArray:
+    return np.where(amount_minor == MISSING_AMOUNT, np.nan, amount_minor.astype(np.float64))
+
+
+def _novelty(catalogue: Catalogue, rows: FloatArray) -> dict[str, FloatArray]:
+    """Tell per role whether its entities came before: the engine's own `is_new`, the largest where a role has many."""
+    columns = {}
+    for column, name in enumerate(catalogue.names):
+        role, _, stat = name.partition(".")
+        if stat in ("is_new", "is_new.max") and "~" not in role:
+            columns[role] = rows[:, column]
+    return columns
+
+
+def _out_of_fold(
+    examples: Examples,
+    fitted: Fitted,
+    scores: FloatArray,
+    novelty: dict[str, FloatArray],
+    policy: Policy,
+    seed: int,
+) -> Evaluation:
+    emitted = fitted.out_of_fold.emitted
+    return evaluate(
+        Scored(
+            event_time_ms=examples.event_time_ms[emitted],
+            fraud=examples.fraud[emitted],
+            score=scores,
+            amount_minor=examples.amount_minor[emitted],
+            novelty={role: values[: len(examples)][emitted] for role, values in novelty.items()},
+        ),
+        name="out_of_fold",
+        title="Out of fold",
+        explanation="Each example was scored by a model fitted on earlier ones only; calibration and tree count were "
+        "chosen on these same scores, so read the calibration figures as a fit, not as a proof.",
+        seed=seed,
+        alerts_per_day=alerts_of(policy),
+    )
+
+
+def _later_window(
+    later: pl.DataFrame,
+    rows: FloatArray,
+    offset: int,
+    fitted: Fitted,
+    novelty: dict[str, FloatArray],
+    policy: Policy,
+    seed: int,
+) -> Evaluation:
+    return evaluate(
+        Scored(
+            event_time_ms=later["event_time_ms"].to_numpy(),
+            fraud=(later["value"].to_numpy() == FRAUD).astype(np.int8),
+            score=fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows))),
+            amount_minor=later["amount_minor"].fill_null(MISSING_AMOUNT).to_numpy(),
+            novelty={role: values[offset:] for role, values in novelty.items()},
+        ),
+        name="later_window",
+        title="Later window",
+        explanation="Events after the cut, each scored by the release as serving would have scored it then; nothing of "
+        "them was fitted.",
+        seed=seed,
+        alerts_per_day=alerts_of(policy),
+    )
+
+
+def _record(ledger: Ledger, release: Release, clock: Clock) -> None:
+    with ledger.writer(clock) as writer:
+        registry = Registry.read(ledger)
+        if registry.register(writer, release.id, digest=release.digest):
+            writer.commit()
+            registry = Registry.read(ledger)
+        if registry.champion() is None:
+            registry.promote(writer, release.id, note="the first release")
+            writer.commit()
