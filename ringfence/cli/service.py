@@ -29,10 +29,11 @@ def serve(
     from ringfence.scenario.clock import SystemClock
     from ringfence.serving.config import ServiceConfig
     from ringfence.serving.keys import load_keys
-    from ringfence.serving.server import serve as run_server
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     keys = load_keys(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
     config = ServiceConfig(host=host, port=port, metrics_open=metrics_open)
+    from ringfence.serving.server import serve as run_server
+
     run_server(here, keys, SystemClock(), config, sys.stderr, scenario=scenario)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a simulated world to a release, by the command line alone, on one small workspace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ringfence.cli.application import run
+from ringfence.cli.exits import Exit
+from ringfence.workspace import Workspace
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with imported history and one release, the champion."""
+    folder = tmp_path_factory.mktemp("flow") / "insurer"
+    assert run(["simulate", "motor-claims", "--events", "8000", "--seed", "3", "-o", str(folder)]) == Exit.OK
+    assert run(["import", "-w", str(folder)]) == Exit.OK
+    assert run(["train", "-w", str(folder), "--until", "2024-10-01"]) == Exit.OK
+    return folder
+
+
+@pytest.fixture
+def result(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json, expect success, and return what it printed."""
+
+    def call(*arguments: str) -> Any:
+        capsys.readouterr()
+        assert run([*arguments, "--json"]) == Exit.OK
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def test_import_again_adds_nothing(world: Path, result: Run) -> None:
+    again = result("import", "-w", str(world))
+    assert (again["n_events"], again["n_labels"], again["n_rejected"]) == (0, 0, 0)
+    assert again["n_duplicates"] > 8_000
+
+
+def test_first_release_is_the_champion(world: Path, result: Run) -> None:
+    releases = result("release", "list", "-w", str(world))
+    assert [release["champion"] for release in releases] == [True]
+    assert (Workspace(world).releases_dir / releases[0]["release"] / "report.html").is_file()
+
+
+def test_later_release_waits_for_promotion_and_can_be_rolled_back(world: Path, result: Run) -> None:
+    first = result("release", "list", "-w", str(world))[0]["release"]
+    second = result("train", "-w", str(world), "--until", "2024-09-01")["release"]
+    assert result("release", "show", "champion", "-w", str(world))["release"] == first
+    promoted = result("release", "promote", "latest", "--note", "less history", "-w", str(world))
+    assert promoted == {"champion": second, "replaces": first}
+    assert result("release", "rollback", "-w", str(world))["champion"] == first
+
+
+def test_promoting_what_is_not_there_names_what_is(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["release", "promote", "r-000000000000", "-w", str(world)]) == Exit.BAD_INPUT
+    assert "known releases: r-" in capsys.readouterr().err
+
+
+def test_scores_have_one_row_per_event_of_the_window(world: Path, tmp_path: Path, result: Run) -> None:
+    output = tmp_path / "scores.parquet"
+    said = result("score", "-w", str(world), "--from", "2024-10-01", "--to", "2024-11-01", "--output", str(output))
+    scores = pl.read_parquet(output)
+    assert scores.height == said["n_events"] > 100
+    assert set(scores.columns) >= {"event_id", "event_time", "score", "action", "rung"}
+    assert scores["event_id"].n_unique() == scores.height
+    assert scores["score"].is_between(0, 1).all()
+
+
+def test_score_of_an_empty_window_says_so(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["score", "-w", str(world), "--from", "2031-01-01", "--output", str(tmp_path / "scores.parquet")]
+    assert run(arguments) == Exit.BAD_INPUT
+    assert "--from" in capsys.readouterr().err
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_evaluate_shows_the_figures_of_the_champion(world: Path, result: Run) -> None:
+    shown = result("evaluate", "-w", str(world))
+    assert shown["metrics"]
+    assert Path(shown["report"]).is_file()
+
+
+def test_parity_state_and_audit_hold(world: Path, result: Run) -> None:
+    parity = result("verify", "parity", "--events", "2000", "-w", str(world))
+    assert parity["holds"] is True
+    assert parity["proof"]["n_rows"] == 2_000
+    assert result("verify", "state", "-w", str(world))["holds"] is True
+    assert result("verify", "audit", "-w", str(world))["holds"] is True
+
+
+def test_nothing_to_verify_is_not_a_success(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "decision", "-w", str(world)]) == Exit.CHECK_FAILED
+    assert "no decision" in capsys.readouterr().out
+    assert run(["verify", "decision", "d-1", "-w", str(world)]) == Exit.BAD_INPUT
+
+
+def test_doctor_finds_a_healthy_workspace(world: Path, result: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    findings = result("doctor", "-w", str(world))["findings"]
+    assert any(finding["what"] == "motor-claims: champion" for finding in findings)
+
+
+def test_busy_ledger_has_its_own_exit_code(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ringfence.ledger.lock import writer_lock
+
+    here = Workspace(world)
+    with writer_lock(here.ledger_dir(here.scenario())):
+        assert run(["release", "rollback", "-w", str(world)]) == Exit.BUSY
+    assert "is writing to the ledger" in capsys.readouterr().err

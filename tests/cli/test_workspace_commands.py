@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`init`, `keys`, and `import` of files that are wrong."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ringfence.cli.application import run
+from ringfence.cli.exits import Exit
+from ringfence.workspace import UnknownScenarioError, Workspace
+
+SCENARIO = """
+scenarios:
+  payments:
+    decide: payment
+    sources: {payment: payments.csv}
+    events:
+      payment:
+        event_id: id
+        event_time: at
+        amount: {field: amount, currency: EUR}
+        entities: {card: card}
+        label: {field: fraud, delay: 7d}
+"""
+HEADER = "id,at,amount,card,fraud\n"
+
+
+@pytest.fixture
+def payments(tmp_path: Path) -> Path:
+    (tmp_path / "ringfence.yaml").write_text(SCENARIO)
+    return tmp_path
+
+
+@pytest.mark.parametrize("template", ["motor-claims", "card-payments"])
+def test_init_writes_a_workspace_that_loads(template: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new"
+    assert run(["init", str(folder), "--template", template, "--json"]) == Exit.OK
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert str(folder / "ringfence.yaml") in written
+    here = Workspace(folder)
+    assert here.scenario().name == template
+    assert here.policy_path(template).is_file()
+
+
+def test_init_refuses_to_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ringfence.yaml").write_text("mine")
+    assert run(["init", str(tmp_path)]) == Exit.BAD_INPUT
+    assert "nothing written" in capsys.readouterr().err
+    assert (tmp_path / "ringfence.yaml").read_text() == "mine"
+
+
+def test_scenario_must_be_named_when_there_are_several(tmp_path: Path) -> None:
+    one = SCENARIO.split("scenarios:\n")[1]
+    (tmp_path / "ringfence.yaml").write_text(SCENARIO + one.replace("  payments:", "  refunds:"))
+    here = Workspace(tmp_path)
+    assert here.scenario("refunds").name == "refunds"
+    with pytest.raises(UnknownScenarioError, match="--scenario"):
+        here.scenario()
+    with pytest.raises(UnknownScenarioError, match="payments, refunds"):
+        here.scenario("claims")
+
+
+def test_keys_are_made_listed_and_revoked(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["keys", "create", "desk", "--scopes", "decide+label", "-w", str(payments), "--json"]) == Exit.OK
+    token = json.loads(capsys.readouterr().out)["token"]
+    stored = Workspace(payments).keys_path
+    assert token not in stored.read_text()
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    assert run(["keys", "list", "-w", str(payments), "--json"]) == Exit.OK
+    assert [key["name"] for key in json.loads(capsys.readouterr().out)] == ["desk"]
+    assert run(["keys", "revoke", "desk", "-w", str(payments)]) == Exit.OK
+    assert run(["keys", "list", "-w", str(payments)]) == Exit.OK
+    assert "no keys" in capsys.readouterr().out
+
+
+def test_key_with_unknown_scope_is_a_usage_error(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["keys", "create", "desk", "--scopes", "decide+fly", "-w", str(payments)]) == Exit.USAGE
+    assert "'fly'" in capsys.readouterr().err
+
+
+def test_service_does_not_start_without_a_key(
+    payments: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RINGFENCE_KEYS", raising=False)
+    assert run(["serve", "-w", str(payments)]) == Exit.BAD_INPUT
+    assert "ringfence keys create" in capsys.readouterr().err
+
+
+def test_bad_rows_are_listed_and_good_ones_loaded(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "1,2024-01-01T10:00:00Z,5.00,a,0\n2,yesterday,5.00,a,0\n3,2024-01-01T11:00:00Z,inf,b,1\n"
+    (payments / "payments.csv").write_text(HEADER + rows)
+    assert run(["import", "-w", str(payments), "--json"]) == Exit.OK
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n_events"], report["n_rejected"]) == (1, 2)
+    rejects = pl.read_csv(report["rejects"])
+    assert rejects["line"].to_list() == [3, 4]
+    assert rejects["column"].to_list() == ["at", "amount"]
+
+
+def test_abort_loads_nothing_when_a_row_is_bad(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (payments / "payments.csv").write_text(HEADER + "1,2024-01-01,5,a,0\n2,never,5,a,0\n")
+    assert run(["import", "-w", str(payments), "--on-bad-rows", "abort"]) == Exit.BAD_INPUT
+    assert "nothing was imported" in capsys.readouterr().err
+
+
+def test_import_where_every_row_is_bad_is_no_success(payments: Path) -> None:
+    (payments / "payments.csv").write_text(HEADER + "1,never,5,a,0\n")
+    assert run(["import", "-w", str(payments)]) == Exit.BAD_INPUT
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("payments.csv", b""),
+        ("payments.csv", b"id,at\n1,2024-01-01\n"),
+        ("payments.csv", HEADER.encode() + b"\xff\xfe,2024-01-01,5,a,0\n"),
+        ("payments.parquet", b"PAR1 and then nothing"),
+        ("missing.csv", None),
+    ],
+    ids=["empty", "columns-missing", "not-utf-8", "truncated-parquet", "no-such-file"],
+)
+def test_unusable_file_is_named_and_nothing_is_written(
+    name: str, content: bytes | None, payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (payments / name).write_bytes(content)
+    code = run(["import", str(payments / name), "-w", str(payments)])
+    assert code == Exit.BAD_INPUT
+    said = capsys.readouterr()
+    assert name in said.err or "rejected" in said.out
+
+
+def test_simulating_an_unknown_world_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "atlantis", "-o", str(tmp_path / "x")]) == Exit.USAGE
+    assert "motor-claims" in capsys.readouterr().err
+
+
+def test_demo_does_not_write_into_a_used_folder(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--once", "-w", str(payments)]) == Exit.USAGE
+    assert "not empty" in capsys.readouterr().err
