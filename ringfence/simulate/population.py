@@ -49,9 +49,6 @@ class Ranges:
         """Choose an entity of each region, shape (n,), by a uniform number in [0, 1)."""
         return self.start[region] + (uniform * self.size[region]).astype(np.int64)
 
-    def region_of(self, index: Ints) -> Ints:
-        return np.searchsorted(self.start, index, side="right").astype(np.int64) - 1
-
     @property
     def total(self) -> int:
         return int(self.size.sum())
@@ -69,7 +66,6 @@ class Population:
         self.lawyers = self._ranges(max(120, n // 250), 5)
         self.doctors = self._ranges(max(120, n // 250), 5)
         self.n_brokers = max(40, n // 600)
-        self.n_vehicles = (self.persons.total // HOUSEHOLD + 1) * VEHICLES_PER_HOUSEHOLD
         self._keys = {
             name: key_of(seed, "trait/" + name)
             for name in (

@@ -34,6 +34,12 @@ def test_a_block_made_alone_equals_the_same_block_of_the_whole() -> None:
         np.testing.assert_array_equal(column, getattr(whole[1], name), err_msg=name)
 
 
+def test_rows_of_a_seed_change_only_with_the_version(tmp_path: Path) -> None:
+    # Fails on purpose when a change moves a single row: then bump WORLD_VERSION and measure docs/worlds.md again.
+    report = simulate_motor_claims(1_000, 1, tmp_path)
+    assert (report.version, report.digest) == (1, "ef75402c0fce1441657bce0aacd4e6db")
+
+
 def test_another_seed_gives_another_world(tmp_path: Path) -> None:
     first = simulate_motor_claims(1_000, 1, tmp_path / "first", fraud_rate=FRAUD_RATE)
     second = simulate_motor_claims(1_000, 2, tmp_path / "second", fraud_rate=FRAUD_RATE)

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import polars as pl
 
+from ringfence.policy import load_policy
 from ringfence.scenario import Door, IdentityKey, load_scenarios
 from ringfence.scenario.columns import Columns
 from ringfence.simulate import live_claims
@@ -25,6 +26,10 @@ def test_scenario_file_loads_with_its_roles_and_attributes(world: SmallWorld) ->
     assert names == {"claimant", "vehicle", "repair_shop", "lawyer", "doctor", "witness", "broker"}
     assert scenario.role("witness").many
     assert {"sex", "phone"}.isdisjoint(attribute.name for attribute in scenario.value_attributes)
+
+
+def test_policy_loads(world: SmallWorld) -> None:
+    load_policy(world.report.output / "policies" / "motor-claims.yaml")
 
 
 def test_history_is_admitted_without_a_reject(world: SmallWorld) -> None:
