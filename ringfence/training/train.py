@@ -26,7 +26,7 @@ from ringfence.training.fitting import Fitted, fit
 from ringfence.training.importance import importance_of
 from ringfence.training.replaying import rows_at
 from ringfence.training.report import render
-from ringfence.training.summary import alerts_of, summarise
+from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # stage, done, total
