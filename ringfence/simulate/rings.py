@@ -49,9 +49,6 @@ class Planned:
     policy_start_day: Floats  # (P,) day on which the claimant's contract began; NaN: as for everybody
     uncovered_day: Floats  # (P,) day on which investigators find the ring; inf: never
 
-    def __len__(self) -> int:
-        return int(self.day.shape[0])
-
 
 def planned_claims(settings: WorldSettings, population: Population) -> Planned:
     """Plan every ring and hailstorm of the world, its live days included."""
