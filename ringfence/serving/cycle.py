@@ -157,10 +157,7 @@ class Cycle:
         standing = self._writer.standing_label(notice)
         # The same word from the same source says nothing new: most likely a retry whose first answer got lost.
         ticket.repeated = standing is not None and (standing.source, standing.value) == (notice.source, notice.value)
-        if standing is not None and ticket.repeated:
-            seq = standing.label_seq
-        else:
-            seq = self._writer.stage_label(notice).seq
+        seq = standing.label_seq if standing is not None and ticket.repeated else self._writer.stage_label(notice).seq
         ticket.result = wire.LabelAnswer(
             event_id=notice.event_id,
             event_type=notice.event_type,
@@ -197,8 +194,7 @@ class Cycle:
     def _decide_all(self, wanted: dict[int, _Wanted], batch_size: int) -> None:
         entries = list(wanted.items())
         rows = np.stack([entry.row for _, entry in entries if entry.row is not None])
-        minor = [entry.admission.event.amount_minor for _, entry in entries]
-        amounts = np.array([np.nan if amount is None else amount for amount in minor], np.float64)
+        amounts = [entry.admission.event.amount_minor for _, entry in entries]
         reviews_left = self._reviews.left()
         answers = self._score(rows, amounts, reviews_left)
         for (seq, entry), row, answer in zip(entries, rows, answers, strict=True):
@@ -238,8 +234,15 @@ class Cycle:
             for ticket in entry.tickets:
                 ticket.result = result
 
-    def _score(self, rows: Rows, amounts: NDArray[np.float64], reviews_left: int | None) -> list[Answer]:
-        return self._live.scorer.answer(rows, amounts, reviews_left=reviews_left)
+    def _score(self, rows: Rows, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
+        try:
+            return self._live.scorer.answer(rows, amounts, reviews_left=reviews_left)
+        except Exception as error:
+            # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
+            why = type(error).__name__
+            _log.exception("scoring failed; the rules rung answers", scenario=self._name)
+            self._telemetry.degraded.labels(self._name, why).inc(len(rows))
+            return self._live.scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
 
 
 def answer_of(record: Record) -> wire.DecisionAnswer:
@@ -260,7 +263,7 @@ def answer_of(record: Record) -> wire.DecisionAnswer:
             for reason in body.reasons
         ],
         rung=str(circumstances.pop("rung", "full")),
-        degraded=bool(circumstances.pop("degraded", False)),
+        degraded=bool(circumstances.get("degraded", False)),
         durable=True,
         members=body.members,
         versions=body.versions,

@@ -20,6 +20,7 @@ from ringfence.engine.follower import run_follower
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, Record
 from ringfence.scoring.release import Release, load_release
+from ringfence.scoring.scorer import Scorer
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.recovery import champion_of
@@ -92,7 +93,7 @@ def explain_next(ledger: Ledger, releases_dir: Path, explanations: Explanations,
 def _explain(release: Release, decisions: list[tuple[Record, DecisionBody]]) -> list[tuple[int, list[ExactReason]]]:
     features = Catalogue.build(release.scenario).features
     rows = np.stack([np.frombuffer(body.row or b"", np.float64) for _, body in decisions])
-    contributions = release.gbdt.contributions(release.encoder.apply(rows))
+    contributions = Scorer(release).explain(rows)
     explained = []
     for (record, _), row, shares in zip(decisions, rows, contributions, strict=True):
         strongest = np.argsort(-np.abs(shares), kind="stable")[:_TOP]

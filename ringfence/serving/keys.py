@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""API keys: a JSON file of names, scopes and SHA-256 hashes; the token itself is shown once and kept nowhere.
+"""API keys: a text file of names, scopes and SHA-256 hashes; the token itself is shown once and kept nowhere.
 
-    {"keys": [{"name": "webshop", "scopes": ["decide", "label"], "sha256": "9f86d081..."}]}
+One key a line, `name:scopes:sha256`, scopes joined by `+`; `#` begins a comment:
 
-The environment carries the same as `name:decide+label:sha256`, entries separated by white space. A token carries 256
-random bits, so a plain SHA-256 of it cannot be searched and needs no salt or stretching.
+    webshop:decide+label:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+`RINGFENCE_KEYS` carries the same entries, separated by white space. A token carries 256 random bits, so a plain SHA-256
+of it cannot be searched and needs no salt or stretching.
 """
 
 from __future__ import annotations
@@ -77,16 +79,6 @@ class KeyRing:
         return found
 
 
-class _StoredKey(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
-    scopes: list[str]
-    sha256: str
-
-
-class _KeyFile(msgspec.Struct, forbid_unknown_fields=True):
-    keys: list[_StoredKey]
-
-
 def load_keys(path: Path | None, environment: str | None = None) -> KeyRing:
     """Read the keys of a file, where there is one, and of the text of `RINGFENCE_KEYS`.
 
@@ -96,13 +88,9 @@ def load_keys(path: Path | None, environment: str | None = None) -> KeyRing:
         If an entry is malformed, a name is there twice, others may read the file, or there is no key at all.
     """
     where = str(path or "RINGFENCE_KEYS")
-    stored = _read(path) if path is not None else []
-    keys = [_checked(key, where) for key in stored]
+    keys = list(list_keys(path)) if path is not None else []
     for position, text in enumerate((environment or "").split(), start=1):
-        name, _, rest = text.partition(":")
-        scopes, _, digest = rest.partition(":")
-        key = _StoredKey(name=name, scopes=scopes.split("+"), sha256=digest)
-        keys.append(_checked(key, f"RINGFENCE_KEYS, entry {position}"))
+        keys.append(_parsed(text, f"RINGFENCE_KEYS, entry {position}"))
     names = [key.name for key in keys]
     for name in names:
         if names.count(name) > 1:
@@ -124,20 +112,20 @@ def create_key(path: Path, name: str, scopes: Collection[Scope | str]) -> str:
     KeyFileError
         If the name is malformed or taken, a scope is unknown or none is given, or the file cannot be understood.
     """
-    stored = _read(path)
-    if any(key.name == name for key in stored):
+    lines = _lines(path)
+    if any(key.name == name for key in list_keys(path)):
         raise KeyFileError(str(path), f"a key named {name!r} already", "choose another name or remove that entry")
     token = "rf_" + secrets.token_urlsafe(32)
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    new = _StoredKey(name=name, scopes=sorted({str(scope) for scope in scopes}), sha256=digest)
-    _checked(new, str(path))
-    _write(path, [*stored, new])
+    line = f"{name}:{'+'.join(sorted({str(scope) for scope in scopes}))}:{hashlib.sha256(token.encode()).hexdigest()}"
+    _parsed(line, str(path))
+    _write(path, [*lines, line])
     return token
 
 
 def list_keys(path: Path) -> tuple[ApiKey, ...]:
     """Return the keys of a file in the order of their making; none when there is no file."""
-    return tuple(_checked(key, str(path)) for key in _read(path))
+    lines = ((number, line.partition("#")[0].strip()) for number, line in enumerate(_lines(path), start=1))
+    return tuple(_parsed(line, f"{path}, line {number}") for number, line in lines if line)
 
 
 def revoke_key(path: Path, name: str) -> None:
@@ -148,45 +136,47 @@ def revoke_key(path: Path, name: str) -> None:
     KeyFileError
         If the file has no key of that name.
     """
-    stored = _read(path)
-    kept = [key for key in stored if key.name != name]
-    if len(kept) == len(stored):
-        known = ", ".join(key.name for key in stored) or "none"
+    lines = _lines(path)
+    kept = [line for line in lines if line.partition(":")[0].strip() != name]
+    if len(kept) == len(lines):
+        known = ", ".join(key.name for key in list_keys(path)) or "none"
         raise KeyFileError(str(path), f"no key named {name!r}", f"name one of its keys: {known}")
     _write(path, kept)
 
 
-def _write(path: Path, keys: list[_StoredKey]) -> None:
+def _write(path: Path, lines: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(_KeyFile(keys=keys)), indent=2) + b"\n")
+        file.write("".join(f"{line}\n" for line in lines).encode())
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
 
 
-def _read(path: Path) -> list[_StoredKey]:
+def _lines(path: Path) -> list[str]:
     if not path.exists():
         return []
     if path.stat().st_mode & 0o007:
         raise KeyFileError(str(path), "a file that everyone can read or write", f"run: chmod 600 {path}")
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_KeyFile).keys
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise KeyFileError(str(path), str(error), "restore the file, or remove it and create the keys anew") from error
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise KeyFileError(str(path), "a file that is not UTF-8", "restore it, or create the keys anew") from error
 
 
-def _checked(key: _StoredKey, where: str) -> ApiKey:
-    if _NAME.match(key.name) is None:
+def _parsed(line: str, where: str) -> ApiKey:
+    name, _, rest = line.partition(":")
+    text, _, digest = rest.partition(":")
+    scopes = [scope for scope in text.split("+") if scope]
+    if _NAME.match(name) is None:
         do = "use letters, digits, dot, dash and underscore, at most 64, not beginning with a sign"
-        raise KeyFileError(where, f"the key name {key.name!r}", do)
-    unknown = sorted(set(key.scopes) - set(Scope))
-    if unknown or not key.scopes:
-        found = f"the unknown scope {unknown[0]!r}" if unknown else f"no scope for {key.name!r}"
-        raise KeyFileError(where, found, f"give one or more of {', '.join(Scope)}")
-    if _HASH.match(key.sha256) is None:
-        raise KeyFileError(where, f"no SHA-256 in hex for {key.name!r}", "create the key with `ringfence keys create`")
-    scopes = frozenset(Scope(scope) for scope in key.scopes)
-    return ApiKey(name=key.name, scopes=scopes, sha256=bytes.fromhex(key.sha256))
+        raise KeyFileError(where, f"the key name {name!r}", do)
+    unknown = sorted(set(scopes) - set(Scope))
+    if unknown or not scopes:
+        found = f"the unknown scope {unknown[0]!r}" if unknown else f"no scope for {name!r}"
+        raise KeyFileError(where, found, f"give one or more of {', '.join(Scope)}, joined by +")
+    if _HASH.match(digest) is None:
+        raise KeyFileError(where, f"no SHA-256 in hex for {name!r}", "create the key with `ringfence keys create`")
+    return ApiKey(name=name, scopes=frozenset(Scope(scope) for scope in scopes), sha256=bytes.fromhex(digest))

@@ -78,5 +78,6 @@ def warm_up(ledger: Ledger, live: Live) -> None:
     for batch in ledger.batches(until_seq=_WARM_RECORDS, size=_WARM_RECORDS):
         found = scratch.observe(batch)
         rows = found if len(found) else rows
-    for n in (1, 2, min(64, len(rows))):
-        live.scorer.answer(rows[:n], np.full(len(rows[:n]), 10_000.0), reviews_left=1)
+    live.scorer.warm_up()
+    for n in {1, len(rows)}:
+        live.scorer.answer(rows[:n], [None] * n, reviews_left=None)

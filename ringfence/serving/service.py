@@ -40,6 +40,7 @@ _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
 _RECENT_EVENTS: Final = 20
+_LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
 
 class State(StrEnum):
@@ -240,15 +241,21 @@ class ScenarioService:
                 )
                 self._on_ready()
                 self.state = State.READY
-                _log.info("ready", scenario=self.scenario.name, release=self._release.id, seq=live.engine.seq)
+                self._tell("ready", live)
                 with contextlib.closing(kept):
                     self._turns(cycle)
+                self._tell("stopped", live)
             self.state = State.STOPPED
         except Exception as error:
             self.state = State.FAILED
             _log.exception("engine thread failed", scenario=self.scenario.name, cause=type(error).__name__)
             self._refuse_waiting(NotReadyError(str(State.FAILED)))
             self._on_failure()
+
+    def _tell(self, event: str, live: Live) -> None:
+        engine = live.engine
+        state_hash = engine.state_hash() if engine.nbytes <= _LARGEST_HASHED else None
+        _log.info(event, scenario=self.scenario.name, release=self._release.id, seq=engine.seq, state_hash=state_hash)
 
     def _turns(self, cycle: Cycle) -> None:
         batch_size = self._telemetry.batch_size.labels(self.scenario.name)

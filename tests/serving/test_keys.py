@@ -17,8 +17,8 @@ def bearer(token: str) -> bytes:
 
 
 def test_new_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) -> None:
-    token = create_key(tmp_path / "keys.json", "webshop", {Scope.DECIDE, Scope.LABEL})
-    ring = load_keys(tmp_path / "keys.json")
+    token = create_key(tmp_path / "keys.txt", "webshop", {Scope.DECIDE, Scope.LABEL})
+    ring = load_keys(tmp_path / "keys.txt")
     assert ring.holder(bearer(token), Scope.DECIDE).name == "webshop"
     assert ring.holder(bearer(token), Scope.LABEL).name == "webshop"
     with pytest.raises(ScopeMissingError, match="'read'"):
@@ -26,8 +26,8 @@ def test_new_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) -> N
 
 
 def test_admin_key_opens_everything(tmp_path: Path) -> None:
-    token = create_key(tmp_path / "keys.json", "root", {Scope.ADMIN})
-    ring = load_keys(tmp_path / "keys.json")
+    token = create_key(tmp_path / "keys.txt", "root", {Scope.ADMIN})
+    ring = load_keys(tmp_path / "keys.txt")
     assert all(ring.holder(bearer(token), scope).name == "root" for scope in Scope)
 
 
@@ -35,13 +35,13 @@ def test_admin_key_opens_everything(tmp_path: Path) -> None:
     "header", [None, b"", b"Bearer", b"Bearer ", b"Basic eDp5", b"Bearer rf_wrong", b"Bearer \xff\xfe"]
 )
 def test_anything_but_a_known_token_is_refused(tmp_path: Path, header: bytes | None) -> None:
-    create_key(tmp_path / "keys.json", "webshop", {Scope.DECIDE})
+    create_key(tmp_path / "keys.txt", "webshop", {Scope.DECIDE})
     with pytest.raises(KeyMissingError):
-        load_keys(tmp_path / "keys.json").holder(header, Scope.DECIDE)
+        load_keys(tmp_path / "keys.txt").holder(header, Scope.DECIDE)
 
 
 def test_the_file_holds_no_token_and_only_its_owner_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
+    path = tmp_path / "keys.txt"
     token = create_key(path, "webshop", {Scope.DECIDE})
     assert token.startswith("rf_")
     assert len(token) == 46
@@ -50,7 +50,7 @@ def test_the_file_holds_no_token_and_only_its_owner_reads_it(tmp_path: Path) -> 
 
 
 def test_a_second_key_leaves_the_first_working(tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
+    path = tmp_path / "keys.txt"
     first, second = create_key(path, "one", {Scope.DECIDE}), create_key(path, "two", {Scope.DECIDE})
     ring = load_keys(path)
     assert ring.holder(bearer(first), Scope.DECIDE).name == "one"
@@ -59,7 +59,7 @@ def test_a_second_key_leaves_the_first_working(tmp_path: Path) -> None:
 
 
 def test_a_revoked_key_is_refused_and_the_others_stay(tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
+    path = tmp_path / "keys.txt"
     gone, kept = create_key(path, "gone", {Scope.DECIDE}), create_key(path, "kept", {Scope.DECIDE})
     revoke_key(path, "gone")
     ring = load_keys(path)
@@ -79,22 +79,23 @@ def test_keys_can_come_from_the_environment_alone() -> None:
 
 def test_without_any_key_nothing_starts_and_the_message_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="ringfence keys create"):
-        load_keys(tmp_path / "keys.json", None)
+        load_keys(tmp_path / "keys.txt", None)
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("{", "truncated"),
-        ("[]", "Expected `object`"),
-        ('{"keys": [{"name": "a b", "scopes": ["decide"], "sha256": "00"}]}', "key name 'a b'"),
-        ('{"keys": [{"name": "a", "scopes": ["fly"], "sha256": "00"}]}', "unknown scope 'fly'"),
-        ('{"keys": [{"name": "a", "scopes": [], "sha256": "00"}]}', "no scope"),
-        ('{"keys": [{"name": "a", "scopes": ["decide"], "sha256": "00"}]}', "no SHA-256"),
+        ("{}", "key name '{}'"),
+        ("# a comment\n\nwebshop", "no scope for 'webshop'"),
+        (f"a b:decide:{'0' * 64}", "line 1: the key name 'a b'"),
+        (f"a:fly:{'0' * 64}", "unknown scope 'fly'"),
+        (f"a::{'0' * 64}", "no scope"),
+        ("a:decide:00", "no SHA-256"),
+        ("\xff", "the key name"),
     ],
 )
 def test_a_damaged_key_file_is_refused_with_what_was_found(tmp_path: Path, text: str, found: str) -> None:
-    path = tmp_path / "keys.json"
+    path = tmp_path / "keys.txt"
     path.write_text(text)
     path.chmod(0o600)
     with pytest.raises(KeyFileError, match=found):
@@ -102,7 +103,7 @@ def test_a_damaged_key_file_is_refused_with_what_was_found(tmp_path: Path, text:
 
 
 def test_a_key_file_that_everyone_may_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
+    path = tmp_path / "keys.txt"
     create_key(path, "webshop", {Scope.DECIDE})
     path.chmod(0o644)
     with pytest.raises(KeyFileError, match="chmod 600"):
@@ -110,7 +111,7 @@ def test_a_key_file_that_everyone_may_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_are_given_once(tmp_path: Path) -> None:
-    path = tmp_path / "keys.json"
+    path = tmp_path / "keys.txt"
     create_key(path, "webshop", {Scope.DECIDE})
     with pytest.raises(KeyFileError, match="already"):
         create_key(path, "webshop", {Scope.READ})

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the service benchmarks run against: a simulated workspace with a release, and a real service process on it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ringfence.ledger.importer import import_files
+from ringfence.scenario.clock import SystemClock
+from ringfence.serving.keys import Scope, create_key
+from ringfence.simulate.motor_claims import simulate_motor_claims
+from ringfence.simulate.stream import live_claims
+from ringfence.workspace import Workspace
+
+LIVE_DAYS = 180
+_NOTES = "benchmark.json"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A workspace ready to serve."""
+
+    path: Path
+    token: str
+    seed: int
+    n_events: int
+    ends: date
+
+    def events(self, n: int, tag: str = "") -> Iterator[dict[str, Any]]:
+        """Yield `n` decisions to ask for. When the world has no more claims it begins again under other ids."""
+        made, round_number = 0, 0
+        while made < n:
+            for claim in islice(live_claims(self.seed, n_events=self.n_events, ends=self.ends), n - made):
+                made += 1
+                yield {**claim.event, "event_id": f"{claim.event['event_id']}{tag}-{round_number}"}
+            round_number += 1
+
+
+def prepare(path: Path, *, n_events: int, seed: int) -> Subject:
+    """Simulate, import and train in `path`, or take what an earlier run left there."""
+    notes = path / _NOTES
+    if not notes.exists():
+        ends = datetime.now(UTC).date() - timedelta(days=LIVE_DAYS + 1)
+        simulate_motor_claims(n_events, seed, path, None, ends=ends)
+        workspace = Workspace(path)
+        scenario = workspace.scenario()
+        import_files(workspace.ledger_dir(scenario), scenario, path, SystemClock())
+        subprocess.run([sys.executable, "-m", "ringfence.cli", "train", "-w", str(path)], check=True, stdout=sys.stderr)
+        token = create_key(workspace.keys_path, "benchmark", frozenset(Scope))
+        notes.write_text(json.dumps({"token": token, "seed": seed, "n_events": n_events, "ends": ends.isoformat()}))
+    found = json.loads(notes.read_text())
+    return Subject(path, found["token"], found["seed"], found["n_events"], date.fromisoformat(found["ends"]))
+
+
+class ServiceProcess:
+    """`ringfence serve` as a child."""
+
+    def __init__(self, subject: Subject, port: int, log: Path, environment: dict[str, str] | None = None) -> None:
+        self.port, self.log = port, log
+        command = [sys.executable, "-m", "ringfence.cli", "serve", "-w", str(subject.path), "--port", str(port)]
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
+
+    def wait_ready(self, patience_s: float = 180.0) -> float:
+        began = time.monotonic()
+        while time.monotonic() - began < patience_s:
+            if self.process.poll() is not None:
+                raise SystemExit(f"the service ended with {self.process.returncode}:\n{tail(self.log)}")
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
+                    return time.monotonic() - began
+            except OSError:
+                pass  # not listening yet
+            time.sleep(0.05)
+        raise SystemExit(f"the service was not ready after {patience_s:.0f} s:\n{tail(self.log)}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def tail(log: Path, n_lines: int = 20) -> str:
+    return "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-n_lines:]) if log.exists() else ""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def steal_seconds() -> float:
+    """Time that the hypervisor gave to others, over all processors."""
+    return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / os.sysconf("SC_CLK_TCK")
