@@ -69,6 +69,13 @@ class Gbdt:
         total = float(gain.sum())
         return gain / total if total > 0 else gain
 
+    @classmethod
+    def of(cls, text: str, walker: TreeWalker) -> Gbdt:
+        """Join a text and the walker that was once built from it, which saves reading the text."""
+        fitted = cls(text)
+        fitted.__dict__["walker"] = walker
+        return fitted
+
     @property
     def n_trees(self) -> int:
         return self.text.count("\nTree=")

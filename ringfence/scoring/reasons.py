@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a score is what it is: contributions of features, told by family and role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.ledger.records import Reason
+from ringfence.scoring.sentences import FeatureText, say
+
+FloatArray = NDArray[np.float64]
+
+FEWEST: Final = 3  # reasons on every answer that is not an approval
+MOST: Final = 5
+AMOUNT_AT_STAKE: Final = "AMOUNT_AT_STAKE"
+NO_MODEL: Final = "NO_MODEL"
+
+
+class CatalogueFeature(Protocol):
+    """What is read of a feature of `engine.catalogue`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def role(self) -> str | None: ...
+    @property
+    def pair(self) -> tuple[str, str] | None: ...
+
+
+def feature_texts(features: Sequence[CatalogueFeature]) -> tuple[FeatureText, ...]:
+    """Take from the catalogue what reasons need; a release pins it."""
+    return tuple(
+        FeatureText(
+            name=feature.name,
+            group=feature.group,
+            sentence=feature.sentence,
+            unit=feature.unit,
+            roles=feature.pair or ((feature.role,) if feature.role else ()),
+        )
+        for feature in features
+    )
+
+
+class ReasonBook:
+    """Turns contributions of one row into reasons.
+
+    A group is a family in one role or pair (`velocity:claimant`): its contribution is the sum over its features, its
+    sentence that of the feature that adds most. Audit-only and personal attributes are no features, so that no reason
+    can name them.
+    """
+
+    def __init__(self, features: Sequence[FeatureText], *, currency: str = "") -> None:
+        self.features = tuple(features)
+        self.currency = currency
+        self.groups = tuple(dict.fromkeys(feature.group for feature in self.features))
+        at = {group: index for index, group in enumerate(self.groups)}
+        self._group_of = np.array([at[feature.group] for feature in self.features], dtype=np.int64)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Every code that a group can give, in the order of `groups`."""
+        return tuple(code_of(group) for group in self.groups)
+
+    @cached_property
+    def family_of(self) -> NDArray[np.int64]:
+        """Return, per group, the position of its family in `families`."""
+        return np.array([self.families.index(_family(group)) for group in self.groups], dtype=np.int64)
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_family(group) for group in self.groups))
+
+    def by_group(self, contributions: FloatArray) -> FloatArray:
+        """Sum contributions (n, n_features) into (n, n_groups)."""
+        summed = np.zeros((contributions.shape[0], len(self.groups)))
+        for column, group in enumerate(self._group_of.tolist()):
+            summed[:, group] += contributions[:, column]
+        return summed
+
+    def by_family(self, contributions: FloatArray) -> FloatArray:
+        """Sum contributions (n, n_features) into (n, n_families)."""
+        summed = np.zeros((contributions.shape[0], len(self.families)))
+        groups = self.by_group(contributions)
+        for group, family in enumerate(self.family_of.tolist()):
+            summed[:, family] += groups[:, group]
+        return summed
+
+    def reasons(self, row: FloatArray, contributions: FloatArray, *, amount: float | None = None) -> tuple[Reason, ...]:
+        """Return the reasons of one row, largest contribution first.
+
+        Parameters
+        ----------
+        row : shape (n_features,), as the engine gives it.
+        contributions : shape (n_features,), log-odds.
+        amount : major units; None where the event has none.
+
+        Returns
+        -------
+        `FEWEST` to `MOST` reasons: groups that raise the score; where those are too few, further features that raise
+        it, then the amount at stake, then what lowers the score, said as such. Fewer only where there are fewer
+        features.
+        """
+        totals = np.bincount(self._group_of, weights=contributions, minlength=len(self.groups))
+        told: list[Reason] = []
+        spoken: set[int] = set()
+        for group in np.argsort(-totals, kind="stable").tolist()[:MOST]:
+            if totals[group] <= 0.0:
+                break
+            columns = np.flatnonzero(self._group_of == group)
+            column = int(columns[np.argmax(contributions[columns])])
+            spoken.add(column)
+            told.append(self._reason(self.groups[group], column, row, float(totals[group])))
+        if len(told) >= FEWEST:
+            return tuple(told)
+        order = [column for column in np.argsort(-contributions, kind="stable").tolist() if column not in spoken]
+        rising = [column for column in order if contributions[column] > 0.0]
+        for column in rising[: FEWEST - len(told)]:
+            told.append(self._reason(self.features[column].group, column, row, float(contributions[column])))
+        told.sort(key=lambda reason: -reason.contribution)
+        if len(told) < FEWEST and amount is not None:
+            money = f"{amount:,.2f} {self.currency}".rstrip()
+            told.append(Reason(code=AMOUNT_AT_STAKE, sentence=f"At stake: {money}", contribution=0.0))
+        for column in order[len(rising) :][: FEWEST - len(told)]:
+            reason = self._reason(self.features[column].group, column, row, float(contributions[column]))
+            sentence = f"{reason.sentence} (does not raise the score)"
+            told.append(Reason(code=reason.code, sentence=sentence, contribution=reason.contribution))
+        return tuple(told)
+
+    def _reason(self, group: str, column: int, row: FloatArray, contribution: float) -> Reason:
+        feature = self.features[column]
+        return Reason(
+            code=code_of(group),
+            sentence=say(feature, float(row[column]), currency=self.currency),
+            contribution=contribution,
+        )
+
+
+def code_of(group: str) -> str:
+    """Return a group's reason code: `velocity:claimant` is VELOCITY_CLAIMANT."""
+    return re.sub(r"[^A-Z0-9]+", "_", group.upper()).strip("_")
+
+
+def _family(group: str) -> str:
+    return group.partition(":")[0]

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Release bundles: everything that turns a feature row into an answer, in one immutable, content-addressed folder.
+
+    releases/r-0123456789ab/
+      manifest.json   what it is made from, and the digest of every other file
+      scenario.json   the spec its features are computed by
+      encoder.json  gbdt.txt  trees.npz  calibrator.json  policy.json  reasons.json   what answers
+      metrics.json  card.md  report.html   what was measured
+
+The id is a hash of what answers, and of the data, seeds and versions it came from: training twice on the same ledger
+gives the same id. What was measured is digested too, but does not name the release. No clock is read.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from functools import cached_property
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ringfence import __version__
+from ringfence.engine.catalogue import Catalogue
+from ringfence.models.calibration import Calibrator
+from ringfence.models.encoder import Encoder
+from ringfence.models.gbdt import Gbdt
+from ringfence.models.walker import TreeWalker
+from ringfence.policy.policy import Policy
+from ringfence.scenario.spec import Scenario
+from ringfence.scoring.errors import ReleaseDamagedError, ReleaseMismatchError, ReleaseNotFoundError
+from ringfence.scoring.reasons import ReasonBook, feature_texts
+from ringfence.scoring.sentences import FeatureText
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+ANSWERS: Final = (
+    "scenario.json",
+    "encoder.json",
+    "gbdt.txt",
+    "trees.npz",
+    "calibrator.json",
+    "policy.json",
+    "reasons.json",
+)
+MEASURED: Final = ("metrics.json", "card.md", "report.html")
+_LIBRARIES: Final = ("lightgbm", "numba", "numpy")
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What a release was made from."""
+
+    data_digest: str  # of the training examples: rows and labels
+    examples_from_ms: int | None  # inclusive; None: from the first event
+    until_ms: int  # nothing known later was used
+    until_seq: int
+    n_examples: int
+    n_fraud: int
+    seed: int
+    n_seeds: int = 1
+    n_trees: int = 0
+    settings: dict[str, Any] = {}  # hyperparameters and folds
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    format: int
+    id: str
+    scenario: str
+    spec_hash: str
+    policy: str  # Policy.version
+    made: Made
+    versions: dict[str, str]  # of ringfence, Python, libraries and platform
+    files: dict[str, str]  # file name -> blake2b-16 hex
+    headline: dict[str, Any] = {}  # the figures worth reading first
+
+
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """What `write_release` puts into a bundle."""
+
+    scenario: Scenario
+    encoder: Encoder
+    gbdt: Gbdt
+    calibrator: Calibrator
+    policy: Policy
+    made: Made
+    metrics: dict[str, Any] = {}
+    headline: dict[str, Any] = {}
+    card: str = ""
+    report: str = ""
+
+
+class Release:
+    """A bundle that was read and verified."""
+
+    def __init__(self, path: Path, manifest: Manifest, digest: str, answers: dict[str, bytes]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.digest = digest  # of the manifest, hence of every file: what the ledger records
+        self.scenario = msgspec.json.decode(answers["scenario.json"], type=Scenario)
+        self.encoder = Encoder.from_json(answers["encoder.json"])
+        self.gbdt = Gbdt.of(answers["gbdt.txt"].decode(), TreeWalker.from_bytes(answers["trees.npz"]))
+        self.calibrator = Calibrator.from_json(answers["calibrator.json"])
+        self.policy = Policy.from_json(answers["policy.json"])
+        self.features = msgspec.json.decode(answers["reasons.json"], type=tuple[FeatureText, ...])
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    @property
+    def spec_hash(self) -> str:
+        return self.manifest.spec_hash
+
+    @cached_property
+    def reason_book(self) -> ReasonBook:
+        return ReasonBook(self.features, currency=self.policy.costs.currency)
+
+    @property
+    def card(self) -> str:
+        return (self.path / "card.md").read_text(encoding="utf-8")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return msgspec.json.decode((self.path / "metrics.json").read_bytes(), type=dict[str, Any])
+
+
+def write_release(releases_dir: Path, contents: Contents) -> Release:
+    """Write a bundle and read it back; where the same release exists already, that one is kept and returned.
+
+    Raises
+    ------
+    ReleaseMismatchError
+        Where model, encoder and catalogue differ in width, or policy and scenario in currency.
+    """
+    catalogue = Catalogue.build(contents.scenario)
+    _check(contents, len(catalogue.features))
+    files = {
+        "scenario.json": _json(contents.scenario),
+        "encoder.json": contents.encoder.to_json(),
+        "gbdt.txt": contents.gbdt.text.encode(),
+        "trees.npz": contents.gbdt.walker.to_bytes(),
+        "calibrator.json": contents.calibrator.to_json(),
+        "policy.json": contents.policy.to_json(),
+        "reasons.json": _json(feature_texts(catalogue.features)),
+        "metrics.json": _json(contents.metrics),
+        "card.md": contents.card.encode(),
+        "report.html": contents.report.encode(),
+    }
+    digests = {name: _digest(data) for name, data in files.items()}
+    named = {
+        "files": {name: digests[name] for name in ANSWERS},
+        "spec_hash": catalogue.spec_hash,
+        "made": contents.made,
+        "versions": _versions(),
+    }
+    identity = blake2b(_json(named), digest_size=6).hexdigest()
+    manifest = Manifest(
+        format=FORMAT,
+        id=f"r-{identity}",
+        scenario=contents.scenario.name,
+        spec_hash=catalogue.spec_hash,
+        policy=contents.policy.version,
+        made=contents.made,
+        versions=_versions(),
+        files=digests,
+        headline=contents.headline,
+    )
+    path = releases_dir / manifest.id
+    if not path.exists():
+        _write_folder(path, {**files, MANIFEST: _json(manifest)})
+    return load_release(path)
+
+
+def load_release(path: Path) -> Release:
+    """Read a bundle and verify every digest in it.
+
+    Raises
+    ------
+    ReleaseNotFoundError
+        Where there is no manifest.
+    ReleaseDamagedError
+        Where a file is absent, changed, or of a later format.
+    """
+    try:
+        data = (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise ReleaseNotFoundError(str(path)) from error
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ReleaseDamagedError(str(path), MANIFEST, str(error)) from error
+    if manifest.format != FORMAT:
+        raise ReleaseDamagedError(str(path), MANIFEST, f"format {manifest.format}, this ringfence reads {FORMAT}")
+    if manifest.id != path.name:
+        raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
+    answers: dict[str, bytes] = {}
+    for name in (*ANSWERS, *MEASURED):
+        try:
+            content = (path / name).read_bytes()
+        except OSError as error:
+            raise ReleaseDamagedError(str(path), name, "cannot be read") from error
+        if _digest(content) != manifest.files.get(name):
+            raise ReleaseDamagedError(str(path), name, "its digest is not the one in the manifest")
+        if name in ANSWERS:
+            answers[name] = content
+    return Release(path, manifest, _digest(data), answers)
+
+
+def _check(contents: Contents, n_features: int) -> None:
+    widths = {"the encoder": contents.encoder.n_features, "the trees": contents.gbdt.walker.n_features}
+    for what, width in widths.items():
+        if width != n_features:
+            raise ReleaseMismatchError(
+                f"columns of {what}", str(width), str(n_features), "train on rows of this scenario's catalogue"
+            )
+    amount = contents.scenario.decided.amount
+    costs = contents.policy.costs
+    if amount is not None and (amount.currency, amount.digits) != (costs.currency, costs.digits):
+        raise ReleaseMismatchError(
+            f"money in the policy of {contents.scenario.name}",
+            f"{costs.currency} with {costs.digits} digits",
+            f"{amount.currency} with {amount.digits}, as in ringfence.yaml",
+            "set costs.currency and costs.digits in the policy file",
+        )
+
+
+def _write_folder(path: Path, files: dict[str, bytes]) -> None:
+    # Beside its place first, then one rename: a reader sees a whole bundle or none.
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for name, data in files.items():
+        with (beside / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        (beside / name).chmod(0o444)
+    try:
+        beside.rename(path)
+    except OSError:
+        if not path.exists():  # else another process wrote the same release first
+            raise
+        shutil.rmtree(beside, ignore_errors=True)
+        return
+    for folder in (path, path.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "ringfence": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()}-{platform.machine()}",
+        **{library: version(library) for library in _LIBRARIES},
+    }
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1)
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a release and feature rows to answers: the one copy that serving, batch scoring and proofs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.ledger.records import Reason
+from ringfence.models.calibration import sigmoid
+from ringfence.policy.costs import ACTIONS, APPROVE
+from ringfence.scoring.reasons import AMOUNT_AT_STAKE, NO_MODEL
+from ringfence.scoring.release import Release
+
+FloatArray = NDArray[np.float64]
+
+FULL: Final = "full"
+RULES: Final = "rules"
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """Scores of n events."""
+
+    raw: FloatArray  # (n,) log-odds before calibration
+    score: FloatArray  # (n,) calibrated probability of fraud
+    members: dict[str, FloatArray]  # per member (n,), its own probability, uncalibrated
+    encoded: FloatArray  # (n, n_features) what the models saw
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is answered for one event, and the circumstances that it takes to answer it again."""
+
+    action: str
+    score: float
+    raw: float
+    members: dict[str, float]
+    reasons: tuple[Reason, ...]
+    rung: str
+    circumstances: dict[str, Any]
+    propensity: float
+    expected_costs: tuple[float, ...]  # in the order of `policy.ACTIONS`, inf where the action does not exist
+
+
+class Scorer:
+    """Scores, decides and explains with one release. Holds no state that a call changes."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self._walker = release.gbdt.walker
+        self._book = release.reason_book
+
+    def warm_up(self) -> None:
+        """Compile or load every kernel, so that the first event does not wait for it."""
+        rows = np.full((2, self._walker.n_features), np.nan)
+        scores = self.score(rows)
+        self._walker.contributions(scores.encoded)
+        self.answer(rows, [None, None], reviews_left=1)
+
+    def score(self, rows: FloatArray) -> Scores:
+        """Score feature rows.
+
+        Parameters
+        ----------
+        rows : shape (n, n_features), as the engine gives them.
+
+        Returns
+        -------
+        Scores whose bits for a row do not depend on the rows beside it.
+        """
+        encoded = self.release.encoder.apply(rows)
+        raw = self._walker.raw(encoded)
+        return Scores(
+            raw=raw, score=self.release.calibrator.apply(raw), members={"gbdt": sigmoid(raw)}, encoded=encoded
+        )
+
+    def answer(
+        self,
+        rows: FloatArray,
+        amounts_minor: Sequence[int | None],
+        *,
+        reviews_left: int | None,
+        rung: str = FULL,
+    ) -> list[Answer]:
+        """Score, decide and give reasons for events in the order given.
+
+        Parameters
+        ----------
+        rows : shape (n, n_features), as the engine gives them.
+        amounts_minor : length n; None where an event has no amount.
+        reviews_left : reviews that may still be asked for, counted down event by event; None: no limit.
+        rung : recorded, and what decides which actions are permitted.
+
+        Returns
+        -------
+        n answers; every one that is not an approval has at least three reasons, largest contribution first.
+        """
+        scores = self.score(rows)
+        policy = self.release.policy
+        actions = policy.decide(scores.score, _amounts(amounts_minor), rung=rung, reviews_left=reviews_left)
+        told = np.flatnonzero(actions.codes != APPROVE)
+        reasons: dict[int, tuple[Reason, ...]] = {}
+        if told.shape[0]:
+            contributions = self._walker.contributions(scores.encoded[told])
+            for at, shares in zip(told.tolist(), contributions, strict=True):
+                minor = amounts_minor[at]
+                amount = None if minor is None else minor / 10.0**policy.costs.digits
+                reasons[at] = self._book.reasons(rows[at], shares, amount=amount)
+        circumstances = {"review_price": policy.review_price}
+        probability = scores.members["gbdt"].tolist()
+        return [
+            Answer(
+                action=ACTIONS[code],
+                score=score,
+                raw=raw,
+                members={"gbdt": probability[at]},
+                reasons=reasons.get(at, ()),
+                rung=rung,
+                circumstances=dict(circumstances),
+                propensity=1.0,
+                expected_costs=tuple(costs),
+            )
+            for at, (code, score, raw, costs) in enumerate(
+                zip(
+                    actions.codes.tolist(),
+                    scores.score.tolist(),
+                    scores.raw.tolist(),
+                    actions.expected_costs.tolist(),
+                    strict=True,
+                )
+            )
+        ]
+
+    def answer_without_model(
+        self, amounts_minor: Sequence[int | None], *, why: str, reviews_left: int | None
+    ) -> list[Answer]:
+        """Answer on the `rules` rung from the base rate alone: what is left when features or models are not there.
+
+        Parameters
+        ----------
+        why : recorded as the circumstance `degraded`, and told as a reason.
+        """
+        rate = self.base_rate
+        policy = self.release.policy
+        scores = np.full(len(amounts_minor), rate)
+        actions = policy.decide(scores, _amounts(amounts_minor), rung=RULES, reviews_left=reviews_left)
+        answers = []
+        for code, minor, costs in zip(
+            actions.codes.tolist(), amounts_minor, actions.expected_costs.tolist(), strict=True
+        ):
+            reasons = (
+                Reason(code=NO_MODEL, sentence=f"No model could be asked: {why}", contribution=0.0),
+                Reason(
+                    code="BASE_RATE",
+                    sentence=f"Of all events known to training, {100.0 * rate:.3g} % were fraud",
+                    contribution=0.0,
+                ),
+                Reason(
+                    code=AMOUNT_AT_STAKE,
+                    sentence=_at_stake(minor, policy.costs.currency, policy.costs.digits),
+                    contribution=0.0,
+                ),
+            )
+            answers.append(
+                Answer(
+                    action=ACTIONS[code],
+                    score=rate,
+                    raw=float(np.log(rate) - np.log1p(-rate)),
+                    members={},
+                    reasons=reasons if code != APPROVE else (),
+                    rung=RULES,
+                    circumstances={"review_price": policy.review_price, "degraded": why},
+                    propensity=1.0,
+                    expected_costs=tuple(costs),
+                )
+            )
+        return answers
+
+    def explain(self, rows: FloatArray) -> FloatArray:
+        """Return exact TreeSHAP contributions, shape (n, n_features), in log-odds. For after the answer."""
+        return self.release.gbdt.contributions(self.release.encoder.apply(rows))
+
+    @property
+    def base_rate(self) -> float:
+        """Rate of fraud among the events that calibrated the release, in (0, 1)."""
+        calibrator = self.release.calibrator
+        return (calibrator.n_fraud + 1.0) / (calibrator.n_fraud + calibrator.n_legit + 2.0)
+
+
+def _amounts(amounts_minor: Sequence[int | None]) -> FloatArray:
+    return np.array([np.nan if minor is None else float(minor) for minor in amounts_minor], dtype=np.float64)
+
+
+def _at_stake(minor: int | None, currency: str, digits: int) -> str:
+    return "The event has no amount" if minor is None else f"At stake: {minor / 10.0**digits:,.2f} {currency}"

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A feature and its value as one plain sentence that a customer-service agent can read out."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+import msgspec
+
+_SPANS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
+_COUNTED: Final = ("events of ", "events confirmed", "frauds of ", "confirmed frauds", "different ", "earlier ")
+
+
+class FeatureText(msgspec.Struct, frozen=True, kw_only=True):
+    """What a release remembers of one column in order to talk about it."""
+
+    name: str
+    group: str
+    sentence: str
+    unit: str
+    roles: tuple[str, ...] = ()
+
+
+def say(feature: FeatureText, value: float, *, currency: str) -> str:
+    """Return the sentence for a value; it names roles and facts, never a person.
+
+    Parameters
+    ----------
+    value : as in the feature row; NaN where missing.
+    currency : written after money, such as EUR.
+    """
+    text = _in_words(feature)
+    if math.isnan(value):
+        return _sentence(f"nothing is known about: {text}")
+    if feature.unit == "0/1":
+        return _sentence(text if value != 0.0 else f"not the case: {text}")
+    if feature.unit == "category":
+        return _sentence(f"{text.removesuffix(' as given')} is of a kind that matters here")
+    if feature.unit in ("days", "hours") and text.startswith(f"{feature.unit} "):
+        return _sentence(f"{_counted(value, feature.unit)}{text.removeprefix(feature.unit)}")
+    if feature.unit in ("events", "entities") and text.startswith(_COUNTED):
+        return _sentence(f"{_whole(value)} {_singular(text) if value == 1.0 else text}")
+    if feature.unit == "ratio" and text.startswith("amount against "):
+        return _sentence(f"the amount is {_number(value)} times {text.removeprefix('amount against ')}")
+    return _sentence(f"{text.removesuffix(' as given')}: {_measured(value, feature.unit, currency)}")
+
+
+def _in_words(feature: FeatureText) -> str:
+    text = feature.sentence
+    for role in feature.roles:
+        text = re.sub(rf"(?<![\w~.])(?:the role )?{re.escape(role)}(?![\w~])", f"this {role.replace('_', ' ')}", text)
+    text = re.sub(r"\b(\d+)([dhms])\b", _span, text)
+    return text.replace("_", " ")
+
+
+def _span(match: re.Match[str]) -> str:
+    n, unit = int(match.group(1)), _SPANS[match.group(2)]
+    return f"{n} {unit}s" if n != 1 else f"{n} {unit}"
+
+
+def _sentence(text: str) -> str:
+    text = text.replace("in the last 1 day", "in the last day").replace("in the last 1 hour", "in the last hour")
+    return text[:1].upper() + text[1:]
+
+
+def _singular(text: str) -> str:
+    return re.sub(r"\b(event|fraud)s\b", r"\1", text, count=1).replace("different entities", "entity", 1)
+
+
+def _whole(value: float) -> str:
+    return "no" if value == 0.0 else _number(value)
+
+
+def _counted(value: float, unit: str) -> str:
+    number = _number(value)
+    return f"{number} {unit[:-1] if number == '1' else unit}"
+
+
+def _measured(value: float, unit: str, currency: str) -> str:
+    if unit == "currency":
+        return f"{value:,.2f} {currency}".rstrip()
+    if unit in ("probability", "share"):
+        return f"{100.0 * value:.3g} %"
+    if unit in ("as given", "ratio", "0..23", "0..6"):
+        return _number(value)
+    return f"{_number(value)} {unit[:-1] if value == 1.0 and unit.endswith('s') else unit}"
+
+
+def _number(value: float) -> str:
+    if value == round(value) and abs(value) < 1e15:
+        return f"{round(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2g}"
