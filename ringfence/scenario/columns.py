@@ -94,7 +94,8 @@ class Columns:
         event_id = self._event_id(event_type, frame, rows, rejects)
         time_ms = self._time_ms(event_type, frame, rows, rejects)
         digests = PayloadDigests(frame.height)
-        digests.add(tag_of("time"), time_ms.view(np.uint64), 0)
+        if event_type.event_time_column is not None:
+            digests.add(tag_of("time"), time_ms.view(np.uint64), 0)
         amount_minor = np.full(frame.height, MISSING_AMOUNT, np.int64)
         if event_type.amount is not None and event_type.amount.column in frame.columns:
             amount_minor = _amounts(event_type.amount, frame[event_type.amount.column], rejects)
@@ -162,7 +163,8 @@ class Columns:
             if attribute.column in frame.columns:
                 column = frame[attribute.column]
                 values, bad = canonical_values(attribute, column, self._scenario.time_zone)
-                rejects.add(attribute.column, bad, f"{attribute.name} is {ATTRIBUTE_RULE[attribute.type]}")
+                rule = f"{attribute.name} is {ATTRIBUTE_RULE[attribute.type]}"
+                rejects.add(attribute.column, bad, rule, personal=attribute.personal)
                 given = values.is_not_null().to_numpy()
                 if given.any():
                     words = self._words(attribute, values)

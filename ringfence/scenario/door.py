@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ringfence.scenario.batch import FRAUD, LEGIT
 from ringfence.scenario.calendar import local_offset_ms_at
-from ringfence.scenario.errors import InvalidEventError, did_you_mean, shown
+from ringfence.scenario.errors import InvalidEventError, did_you_mean, shown, withheld
 from ringfence.scenario.event import Admission, AttributeValue, Event, LabelNotice, Link
 from ringfence.scenario.identity import LONGEST_ID, IdentityKey, id_text
 from ringfence.scenario.payload import TYPE_NUMBER, PayloadDigest, tag_of, value_word
@@ -52,7 +52,8 @@ class Door:
         time_ms = self._event_time(event_type, fields, now_ms)
         amount_minor = _amount(event_type, fields.get("amount"))
         digest = PayloadDigest()
-        digest.add(tag_of("time"), time_ms)
+        if fields.get("event_time") is not None:  # a time that we gave must not make a retry look changed
+            digest.add(tag_of("time"), time_ms)
         if amount_minor is not None:
             digest.add(tag_of("amount"), amount_minor)
         links, entity_ids = self._links(event_type, fields.get("entities"), digest)
@@ -178,8 +179,9 @@ class Door:
             try:
                 value = canonical_value(attribute, found, self._scenario.time_zone)
             except ValueError as error:
+                what = withheld(found) if attribute.personal else shown(found)
                 raise InvalidEventError(
-                    f"$.attributes.{attribute.name}", shown(found), f"this attribute is {error}; null where unknown"
+                    f"$.attributes.{attribute.name}", what, f"this attribute is {error}; null where unknown"
                 ) from None
             if value is None:
                 continue

@@ -26,11 +26,3 @@ def duration_ms(text: object) -> int:
     if match is None:
         raise ValueError("write a whole number and a unit, such as 90d, 12h, 30m or 10s")
     return int(match[1]) * _UNIT_MS[match[2]]
-
-
-def duration_text(ms: int) -> str:
-    """Write a duration in its largest whole unit: 7_200_000 is `2h`."""
-    for unit in ("d", "h", "m", "s"):
-        if ms and ms % _UNIT_MS[unit] == 0:
-            return f"{ms // _UNIT_MS[unit]}{unit}"
-    return f"{ms}ms" if ms else "0d"

@@ -66,6 +66,12 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_FOUND else text[: _LONGEST_FOUND - 1] + "…"
 
 
+def withheld(value: object) -> str:
+    """Describe a personal value without showing it: errors end up in logs, which nobody erases."""
+    kind = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}.get(type(value))
+    return "null" if value is None else f"{kind or 'a structure'} (personal, not shown)"
+
+
 def _printable(text: str) -> bool:
     try:
         text.encode()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A 128-bit digest of what an event says, for telling a repeated event from a changed one.
 
-The event is read as a set of items: its time, its amount in minor units, each link, each attribute that is given.
+The event is read as a set of items: its time where it gives one, its amount in minor units, each link, each attribute.
 Every item is a triple of 64-bit words (tag, a, b), where the tag is the unkeyed blake2b-8 hash of the item's name:
 
     time            a = event_time_ms                       b = 0

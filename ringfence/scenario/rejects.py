@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ringfence.scenario.errors import shown
+from ringfence.scenario.errors import shown, withheld
 
 _SCHEMA: Final = {"row": pl.Int64(), "column": pl.String(), "found": pl.String(), "reason": pl.String()}
 
@@ -23,13 +23,14 @@ class Rejects:
         self._bad = np.zeros(source.height, np.bool_)
         self._parts: list[pl.DataFrame] = []
 
-    def add(self, column: str, bad: NDArray[np.bool_], reason: str) -> None:
-        """Reject the rows where `bad`, shape (n,), for what `column` holds there."""
+    def add(self, column: str, bad: NDArray[np.bool_], reason: str, *, personal: bool = False) -> None:
+        """Reject the rows where `bad`, shape (n,), for what `column` holds there; a personal value is not shown."""
         if not bad.any():
             return
         self._bad |= bad
         at = np.flatnonzero(bad)
-        found = [shown(value) for value in self._source[column].gather(at).to_list()]
+        describe = withheld if personal else shown
+        found = [describe(value) for value in self._source[column].gather(at).to_list()]
         n = len(at)
         part = {"row": at + self._first_row, "column": [column] * n, "found": found, "reason": [reason] * n}
         self._parts.append(pl.DataFrame(part, schema=_SCHEMA))

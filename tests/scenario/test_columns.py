@@ -153,6 +153,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("a list as category", {"vehicle_make": [None, ["VW"], None]}, "a list of 1", "vehicle_make is a text"),
     ("a number as text", {"narrative": [None, 3, None]}, "3", "narrative is a text"),
     ("a flag as time", {"insured_since": [None, True, None]}, "True", "insured_since is a time"),
+    ("a personal time in words", {"birth_date": [None, "in 1980", None]}, "a text (personal, not shown)", "a time"),
     ("an unknown label", {"is_fraud": [0, 2, 1]}, "2", "fraud, legit or unlabelled"),
     ("a label of unknown age", {"label_time": ["2024-06-01", None, "2024-06-01"]}, "null", "became known"),
     (

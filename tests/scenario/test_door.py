@@ -12,6 +12,8 @@ import pytest
 from ringfence.scenario.batch import FRAUD, LEGIT
 from ringfence.scenario.door import MOST_ENTITIES, Door
 from ringfence.scenario.errors import InvalidEventError
+from ringfence.scenario.identity import IdentityKey
+from ringfence.scenario.load import scenario_from_mapping
 from ringfence.scenario.spec import Scenario
 from ringfence.scenario.values import category_code
 from tests.scenario.claims import NOW_MS, claim
@@ -131,6 +133,15 @@ def test_event_may_be_five_minutes_ahead(door: Door) -> None:
     assert door.admit(claim(event_time=NOW_MS + 300_000), now_ms=NOW_MS).event.event_time_ms == NOW_MS + 300_000
 
 
+def test_event_type_without_a_time_takes_the_present_and_can_be_retried(identity: IdentityKey) -> None:
+    described = {"decide": "loan", "events": {"loan": {"event_id": "row", "attributes": {"age": "number"}}}}
+    door = Door(scenario_from_mapping("loans", described, where="ringfence.yaml"), identity)
+    message = {"event_id": 1, "attributes": {"age": 30}}
+    first, again = (door.admit(message, now_ms=now_ms).event for now_ms in (NOW_MS, NOW_MS + 500))
+    assert (first.event_time_ms, again.event_time_ms) == (NOW_MS, NOW_MS + 500)
+    assert first.payload_digest == again.payload_digest
+
+
 def test_context_event_has_no_values(door: Door, scenario: Scenario) -> None:
     message = {"event_type": "policy_change", "event_id": 5, "event_time": NOON_MS, "entities": {"claimant": "p-1"}}
     admission = door.admit(message, now_ms=NOW_MS)
@@ -232,6 +243,13 @@ def test_malformed_event_is_refused_with_its_path(door: Door, message: Any, path
     assert refusal.value.do
     str(refusal.value).encode()  # the message itself can always be sent
     assert len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize("value", ["1980-13-01", 19801301.5, True, ["1980"]])
+def test_personal_value_is_not_shown_in_the_refusal(door: Door, value: Any) -> None:
+    with pytest.raises(InvalidEventError, match="personal, not shown") as refusal:
+        door.admit(claim(attributes={"birth_date": value}), now_ms=NOW_MS)
+    assert "1980" not in str(refusal.value)
 
 
 def test_unknown_name_gets_a_suggestion(door: Door) -> None:
