@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
 from ringfence.rollout.errors import NoChampionError
 from ringfence.rollout.registry import Registry
 from ringfence.scoring.release import Release
 from ringfence.scoring.scorer import FULL, Scorer
 from ringfence.training.errors import EmptyWindowError
-from ringfence.training.replaying import rows_at
 
 _BLOCK: Final = 16_384  # rows scored at once: bounds the memory of contributions, changes no score
 
@@ -48,7 +48,7 @@ def score(
         If no decided event lies in the window.
     """
     events = _events(ledger, release, from_ms, to_ms)
-    rows = rows_at(ledger, Catalogue.build(release.scenario), events["seq"].to_numpy(), report=progress)
+    rows = feature_rows(ledger, Catalogue.build(release.scenario), events["seq"].to_numpy(), progress=progress).rows
     return _scored(events, rows, release)
 
 
@@ -86,7 +86,7 @@ def score_as_live(
     for change in np.unique(at):
         release = load(changes[int(change)][1])
         mine = events.filter(pl.Series(at == change))
-        rows = rows_at(ledger, Catalogue.build(release.scenario), mine["seq"].to_numpy(), report=progress)
+        rows = feature_rows(ledger, Catalogue.build(release.scenario), mine["seq"].to_numpy(), progress=progress).rows
         parts.append(_scored(mine, rows, release).with_columns(release=pl.lit(release.id)))
     return pl.concat(parts, how="diagonal")
 

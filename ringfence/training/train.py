@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
 from ringfence.policy.policy import Policy
 from ringfence.rollout.registry import Registry
@@ -24,7 +25,6 @@ from ringfence.training.evaluation import Evaluation, Scored, evaluate
 from ringfence.training.examples import Examples, collect_examples, require_both_classes
 from ringfence.training.fitting import Fitted, fit
 from ringfence.training.importance import importance_of
-from ringfence.training.replaying import rows_at
 from ringfence.training.report import render
 from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
 
@@ -76,7 +76,7 @@ def train(
     later = _later_events(ledger, cut_ms) if until_ms is not None else None
     catalogue = Catalogue.build(scenario)
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
-    rows = rows_at(ledger, catalogue, seqs, report=lambda done, total: report("replaying", done, total))
+    rows = feature_rows(ledger, catalogue, seqs, progress=lambda done, total: report("replaying", done, total)).rows
     fitted = fit(
         rows[: len(examples)],
         examples,
