@@ -1,33 +1,148 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`train`, `score`, `evaluate`: from the ledger to a release, and from a release to figures."""
+"""`train`, `score`, `evaluate`: from the ledger to a release, and from a release to scores and figures."""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
-from ringfence.cli.terminal import show, staged_progress
+from ringfence.cli.terminal import progress, show, staged_progress, table
+
+if TYPE_CHECKING:
+    from ringfence.scenario.spec import Scenario
+    from ringfence.scoring.release import Release
+    from ringfence.workspace import Workspace
+
+_FIGURES = {
+    "average_precision": "average precision",
+    "roc_auc": "ROC-AUC",
+    "brier_skill": "Brier skill",
+    "ece": "calibration error",
+}
+ReleaseOption = Annotated[
+    str | None, typer.Option(metavar="RELEASE", help="A release id, or `latest`.", show_default="the champion")
+]
 
 
 def train(
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     examples_from: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Examples are events from this time on (inclusive).")
+        str | None,
+        typer.Option(metavar="TIME", help="Examples are events from this time on (inclusive); earlier ones teach."),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Nothing known after this time is used.")] = None,
-    trials: Annotated[int, typer.Option(min=0, help="Hyperparameter settings to try; 0 takes the defaults.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed on the same ledger makes the same release.")] = 0,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Nothing that became known after this time is fitted; default: the end."),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=0, help="Hyperparameter settings to try beside the default.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed on the same ledger makes the same release.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a release: replay the ledger, fit, calibrate, evaluate out of fold, write report and card.
+    """Make a release: replay the ledger, fit, calibrate, evaluate, write the bundle with report and card.
 
     Examples are the decided events from --examples-from whose label was known by --until. The first release becomes
     the champion; later ones wait for `ringfence release promote`.
     """
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    release, seconds = make_release(
+        here,
+        spec,
+        examples_from_ms=_time(examples_from, "--examples-from", spec),
+        until_ms=_time(until, "--until", spec),
+        trials=trials,
+        seed=seed,
+    )
+    show(
+        {**_described(release), "seconds": seconds},
+        as_json=as_json,
+        text=f"{headline(release)}\nin {seconds:.1f} s; report: {release.path / 'report.html'}",
+    )
+
+
+def make_release(
+    here: Workspace,
+    scenario: Scenario,
+    *,
+    examples_from_ms: int | None = None,
+    until_ms: int | None = None,
+    trials: int = 0,
+    seed: int = 0,
+) -> tuple[Release, float]:
+    """Train with a bar per stage, on all cores; return the release and the seconds it took."""
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.policy.load import load_policy
+    from ringfence.scenario.clock import SystemClock
+    from ringfence.training.train import train as make
+
+    began = time.monotonic()
+    policy = load_policy(here.policy_path(scenario))
+    with staged_progress() as report_progress:
+        release = make(
+            Ledger.open(here.ledger_dir(scenario), scenario),
+            scenario,
+            policy,
+            releases_dir=here.releases_dir,
+            clock=SystemClock(),
+            examples_from_ms=examples_from_ms,
+            until_ms=until_ms,
+            trials=trials,
+            seed=seed,
+            n_threads=os.cpu_count() or 1,
+            progress=report_progress,
+        )
+    return release, time.monotonic() - began
+
+
+def headline(release: Release) -> str:
+    """Say what a release was made from and the figures worth reading first, with their intervals."""
+    made, figures = release.manifest.made, release.manifest.headline
+    lines = [
+        f"release {release.id} from {made.n_examples:,} examples, {made.n_fraud:,} of them fraud, "
+        f"known by {iso_time(made.until_ms)}"
+    ]
+    if figures:
+        where = "events after the cut, never fitted" if figures["name"] == "later_window" else "out of fold, in time"
+        lines.append(f"measured on {figures['n']:,} events ({where}), {figures['n_fraud']:,} of them fraud:")
+        rows = [[text, *_figure(figures.get(name))] for name, text in _FIGURES.items()]
+        lines += [f"  {line}" for line in table(["", "value", "95 % interval"], rows).splitlines()]
+    return "\n".join(lines)
+
+
+def _figure(found: Any) -> list[str]:
+    """Lay out a figure with its interval, however it is nested: a number, or {value, low, high}."""
+    if isinstance(found, dict):
+        value, low, high = (found.get(name) for name in ("value", "low", "high"))
+    else:
+        value, low, high = found, None, None
+    interval = "" if low is None or high is None else f"{low:.3f} .. {high:.3f}"
+    return ["none" if value is None else f"{value:.3f}", interval]
+
+
+def _described(release: Release) -> dict[str, Any]:
+    made = release.manifest.made
+    return {
+        "release": release.id,
+        "scenario": release.manifest.scenario,
+        "examples_from": iso_time(made.examples_from_ms),
+        "until": iso_time(made.until_ms),
+        "n_examples": made.n_examples,
+        "n_fraud": made.n_fraud,
+        "n_trees": made.n_trees,
+        "headline": release.manifest.headline,
+        "path": str(release.path),
+        "report": str(release.path / "report.html"),
+        "card": str(release.path / "card.md"),
+    }
 
 
 def score(
@@ -36,28 +151,86 @@ def score(
     to_time: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="Events before this time (exclusive); default: the end.")
     ] = None,
-    release: Annotated[
-        str | None, typer.Option(metavar="R|latest", help="A release id, or latest; default: the champion.")
-    ] = None,
+    release: ReleaseOption = None,
+    as_live: Annotated[
+        bool, typer.Option("--as-live", help="Each event by the release that was live then; one more column names it.")
+    ] = False,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score past events as the service would have at that moment. Reads only; writes nothing but the output file.
 
-    One row per event: event_id, event_time, score, action, rung, and one column per member score.
+    One row per event: event_id, event_time, score, action, rung, and one column per member score. Actions assume an
+    empty review queue.
     """
+    from ringfence.cli.releases import open_release
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.scoring.release import load_release
+    from ringfence.training.score import score as score_window
+    from ringfence.training.score import score_as_live
+    from ringfence.workspace import Workspace
+
+    if as_live and release is not None:
+        raise UsageError("--as-live and --release exclude each other: one takes the release live then, one names it")
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    from_ms, to_ms = time_option(from_time, "--from", spec.time_zone), _time(to_time, "--to", spec)
+    if to_ms is not None and to_ms <= from_ms:
+        raise UsageError(f"--to {to_time} is not after --from {from_time}; --from is inclusive, --to exclusive")
+    if not output.resolve().parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.resolve().parent}")
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    began = time.monotonic()
+    with progress("scoring", unit="records") as report_progress:
+        if as_live:
+            frame = score_as_live(
+                ledger, lambda name: load_release(here.releases_dir / name), from_ms, to_ms, progress=report_progress
+            )
+            by = "the releases live then"
+        else:
+            bundle = open_release(here, Registry.read(ledger), release, spec.name)
+            frame = score_window(ledger, bundle, from_ms, to_ms, progress=report_progress)
+            by = bundle.id
+    # Beside its place first: a reader, or an interrupt, meets the whole file or none.
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    frame.write_parquet(unfinished)
+    unfinished.replace(output)
+    seconds = time.monotonic() - began
+    actions = dict(sorted(frame["action"].value_counts().iter_rows()))
+    show(
+        {"output": str(output), "release": by, "n_events": frame.height, "actions": actions, "seconds": seconds},
+        as_json=as_json,
+        text=f"{frame.height:,} events scored by {by} in {seconds:.1f} s: "
+        + ", ".join(f"{count:,} {action}" for action, count in actions.items())
+        + f"; written to {output}",
+    )
 
 
 def evaluate(
-    release: Annotated[
-        str | None, typer.Option(metavar="R|latest", help="A release id, or latest; default: the champion.")
-    ] = None,
+    release: ReleaseOption = None,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a release measured of itself out of fold, and where its report lies."""
+    """Show what a release measured of itself: figures with intervals, and where its report lies."""
+    from ringfence.cli.releases import open_release
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    found = open_release(here, Registry.read(ledger), release, spec.name)
+    show(
+        {**_described(found), "metrics": found.metrics},
+        as_json=as_json,
+        text=f"{headline(found)}\nall figures: {found.path / 'metrics.json'}\nreport: {found.path / 'report.html'}\n"
+        f"card: {found.path / 'card.md'}",
+    )
 
 
-_ = (iso_time, time_option, show, staged_progress)
+def _time(text: str | None, option: str, scenario: Scenario) -> int | None:
+    return None if text is None else time_option(text, option, scenario.time_zone)

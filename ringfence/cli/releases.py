@@ -92,7 +92,7 @@ def show_one(
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a release: its card for people, its manifest with --json."""
+    """Show a release: its card; with --json its manifest."""
     import msgspec
 
     from ringfence.ledger.ledger import Ledger
@@ -103,8 +103,8 @@ def show_one(
     spec = here.scenario(scenario)
     registry = Registry.read(Ledger.open(here.ledger_dir(spec), spec))
     found = open_release(here, registry, release, spec.name)
-    manifest = msgspec.to_builtins(found.manifest)
-    show(manifest, as_json=as_json, text=(found.path / "card.md").read_text("utf-8").rstrip())
+    manifest = {"release": found.id, **msgspec.to_builtins(found.manifest)}
+    show(manifest, as_json=as_json, text=found.card.rstrip())
 
 
 @app.command()

@@ -77,20 +77,15 @@ def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
 @app.command()
 def audit(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
     """Walk the ledger's hash chain and the digests of its files: nothing was changed, removed or put in."""
-    from ringfence.ledger.audit import verify
+    from ringfence.ledger.audit import audit_ledger
+    from ringfence.ledger.ledger import Ledger
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
+    spec = here.scenario(scenario)
     with progress("walking the chain", unit="records") as report_progress:
-        report = verify(here.ledger_dir(here.scenario(scenario)), report_progress)
-    if report.is_intact:
-        text = (
-            f"the chain is intact: {report.n_records:,} records and {report.n_segments} imported segments up to seq "
-            f"{report.last_seq:,}; note down its value, which vouches for all of them: {report.chain}"
-        )
-    else:
-        text = f"the chain is BROKEN at seq {report.first_broken_seq}: {report.found}"
-    _conclude({"holds": report.is_intact, "report": report}, holds=report.is_intact, as_json=as_json, text=text)
+        report = audit_ledger(Ledger.open(here.ledger_dir(spec), spec), report_progress)
+    _conclude({"holds": report.holds, "report": report}, holds=report.holds, as_json=as_json, text=report.text)
 
 
 @app.command()
