@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from tests.ledger.claims import clock, door, ledger, scenario
+
+__all__ = ["clock", "door", "ledger", "scenario"]
