@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -44,16 +45,8 @@ class IdentityKey:
         IdentityKeyError
             If the file holds no key, or can be read by others.
         """
-        try:
-            # O_EXCL: of two processes that start together, one creates and the other reads.
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(handle, "wb") as file:
-                file.write(secrets.token_bytes(32))
-                file.flush()
-                os.fsync(file.fileno())
+        if not path.exists():
+            _create(path)
         if path.stat().st_mode & 0o077:
             raise IdentityKeyError(f"{path} can be read by others; run: chmod 600 {path}")
         try:
@@ -96,6 +89,25 @@ class IdentityKey:
     def token(self, text: str) -> bytes:
         """16 bytes that stand for a personal value: equal texts have equal tokens."""
         return blake2b(f"token{SEPARATOR}{text}".encode(), digest_size=16, key=self._secret).digest()
+
+
+def _create(path: Path) -> None:
+    """Write a new key so that no reader sees half of it, and of two writers one wins; durable on return."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(32))
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def id_text(value: object) -> str | None:

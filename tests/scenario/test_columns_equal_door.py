@@ -183,3 +183,55 @@ def test_card_payments_are_encoded_as_at_the_door(data_dir: Path) -> None:
         assert_equal(found, i, door.admit(message, now_ms=ALWAYS_MS))
         assert found.label_value[i] == row["TX_FRAUD"]
         assert found.label_known_at_ms[i] == found.time_ms[i] + timedelta(days=7) // timedelta(milliseconds=1)
+
+
+@pytest.mark.data
+def test_claims_with_joined_parties_are_encoded_as_at_the_door(data_dir: Path) -> None:
+    described = {
+        "decide": "claim",
+        "time_zone": "Europe/Brussels",
+        "events": {
+            "claim": {
+                "event_id": "ClaimID",
+                "event_time": "claim_time_derived",
+                "amount": {"field": "ClaimAmount", "currency": "EUR"},
+                "entities": {
+                    "policyholder": {"column": "Policyholder", "type": "person"},
+                    "garage": "Garage",
+                    "broker": "Broker",
+                    "person": {"column": "Person", "type": "person", "many": True},
+                },
+                "attributes": {
+                    "police": {"type": "category", "column": "Police"},
+                    "age": {"type": "number", "column": "AgePH"},
+                    "rule": {"type": "boolean", "column": "Rule1"},
+                    "contract_start": {"type": "time", "column": "contract_start_derived"},
+                },
+                "label": {"field": "Fraud", "delay": "90d"},
+            }
+        },
+    }
+    scenario = scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
+    folder = data_dir / "motor_claims_network"
+    claims = pl.read_parquet(folder / "claims.parquet").drop("Garage", "Broker")
+    parties = pl.read_parquet(folder / "claim_parties.parquet").group_by("ClaimID", "role", maintain_order=True)
+    wide = parties.agg("party_id").pivot("role", index="ClaimID", values="party_id")
+    rows = claims.join(wide, on="ClaimID", how="left", maintain_order="left")
+    found = Columns(scenario, KEY).admit(scenario.decided, rows, first_row=0)
+    assert found.rejects.is_empty()
+    door = Door(scenario, KEY)
+    n_without_broker = 0
+    for i in range(0, rows.height, 61):
+        row = rows.row(i, named=True)
+        single = {role: row[role.title()] and row[role.title()][0] for role in ("policyholder", "garage", "broker")}
+        n_without_broker += single["broker"] is None
+        attributes = {a.name: row[a.column] for a in scenario.decided.attributes}
+        message = {
+            "event_id": row["ClaimID"],
+            "event_time": row["claim_time_derived"].isoformat(),
+            "amount": row["ClaimAmount"],
+            "entities": single | {"person": row["Person"]},
+            "attributes": attributes | {"contract_start": row["contract_start_derived"].isoformat()},
+        }
+        assert_equal(found, i, door.admit(message, now_ms=ALWAYS_MS))
+    assert n_without_broker > 10

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -47,6 +48,13 @@ def test_key_file_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert IdentityKey.load_or_create(file).entity("person", "7") == made.entity("person", "7")
     assert IdentityKey.load_or_create(tmp_path / "other.key").entity("person", "7") != made.entity("person", "7")
+
+
+def test_threads_that_start_together_get_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda _: IdentityKey.load_or_create(tmp_path / "identity.key"), range(32)))
+    assert len({key.entity("person", "7") for key in keys}) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["identity.key"]
 
 
 def test_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
