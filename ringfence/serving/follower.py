@@ -53,8 +53,9 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
     )
     explainer.start()
     run_follower(
-        workspace,
-        scenario,
+        ledger,
+        Catalogue.build(release.scenario),
+        workspace.state_dir(scenario),
         every_records=config.snapshot_every_records,
         every_seconds=config.snapshot_every_s,
         stop=ended,

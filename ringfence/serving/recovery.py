@@ -13,6 +13,7 @@ import structlog
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
+from ringfence.engine.errors import SnapshotError
 from ringfence.engine.replay import replay
 from ringfence.engine.snapshot import restore_newest
 from ringfence.ledger.ledger import Ledger
@@ -48,7 +49,11 @@ def recover(
     A damaged or foreign snapshot is refused by the engine and an older one, or the whole ledger, takes its place.
     """
     catalogue = Catalogue.build(release.scenario)
-    engine = restore_newest(catalogue, state_dir)
+
+    def refused(error: SnapshotError) -> None:
+        _log.warning("snapshot refused", scenario=ledger.scenario.name, cause=str(error))
+
+    engine = restore_newest(catalogue, state_dir, last_seq=ledger.last_seq, refused=refused)
     restored_seq = 0 if engine is None else engine.seq
     engine = engine or Engine(catalogue)
     until_seq = ledger.last_seq
