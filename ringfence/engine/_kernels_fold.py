@@ -54,12 +54,12 @@ PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
 ABSENT, SAME = -1, -2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _slot_of(lo, stream, plan, state):
     return find(state.table, mix64(lo ^ plan.salts[stream]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _resolve(batch, plan, state, first, last, kind, slots, spans):
     # slots[j, 0]: role stream of link first + j; slots[j, 1]: any-role stream, SAME when an earlier link of this
     # record names the same entity. spans[role]: that role's links as first and last + 1.
@@ -87,12 +87,12 @@ def _resolve(batch, plan, state, first, last, kind, slots, spans):
             slots[j, 1] = SAME if same else _slot_of(lo, any_stream, plan, state)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _fan(spans, role):
     return min(spans[role, 1] - spans[role, 0], PAIR_FAN)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _room_for_event(plan, state, kind, n_links, spans, slots):
     # Bounds from above: every absent key is new, every full ring takes a fresh block twice its size.
     wanted_keys = np.int64(0)
@@ -118,7 +118,7 @@ def _room_for_event(plan, state, kind, n_links, spans, slots):
     return DONE
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _room_for_label(state, n_links, slots):
     wanted_entries = np.int64(0)
     for j in range(n_links):
@@ -130,13 +130,13 @@ def _room_for_label(state, n_links, slots):
     return DONE
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _prior(meta):
     # Fraud rate of all labels known so far, pulled to one half while there are next to none.
     return (meta[ALL_FRAUD] + 0.5) / (meta[ALL_KNOWN] + 1.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, row):
     time_ms = batch.time_ms[i]
     amount = batch.amount_minor[i]
@@ -190,7 +190,7 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, r
         finish_averages(plan.gathers, pairing["first"], pairing["last"], row, scratch.n_seen)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
     k = 0
     for p in range(plan.pairings.shape[0]):
@@ -205,7 +205,7 @@ def _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
                 k += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _new_key(state, key, check):
     slot = find(state.table, key)  # two links of one record can share a key only by collision; look again
     if slot >= 0:
@@ -222,7 +222,7 @@ def _new_key(state, key, check):
     return slot
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _apply_to_key(state, slot, check, time_ms, amount, retention_ms):
     row = state.keys[slot]
     if row["check"] != check:
@@ -251,7 +251,7 @@ def _apply_to_key(state, slot, check, time_ms, amount, retention_ms):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys):
     kind = batch.event_type[i]
     time_ms = batch.time_ms[i]
@@ -312,7 +312,7 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
                 k += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _label_key(state, slot, retention_ms, known_at_ms, event_seq, event_time_ms, value, replaces):
     risk = state.risk[slot]
     ring = state.label_rings[slot]
@@ -349,7 +349,7 @@ def _label_key(state, slot, retention_ms, known_at_ms, event_seq, event_time_ms,
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
     value = np.int64(batch.label_value[i])
     replaces = np.int64(batch.label_replaces[i])
@@ -395,7 +395,7 @@ def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
             k += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
     """Fold records from `begin` on. Returns (records done, rows written, what ran out: DONE or GROW_*)."""
     n = batch.seq.shape[0]

@@ -17,12 +17,12 @@ from numba import njit
 from ringfence.engine.layout import FIRST_ORDER, MISSING_AMOUNT
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def ring_index(ring, i):
     return ring["start"] + ((ring["head"] + i) & ((np.int64(1) << ring["order"]) - 1))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def block_wanted(ring):
     # Entries of arena that one insertion into this ring may take, before trimming and free lists are considered.
     if ring["order"] < 0:
@@ -32,7 +32,7 @@ def block_wanted(ring):
     return np.int64(0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def take_block(arena, free, order, top):
     # Returns (start, new top). Free blocks are chained through the time of their first entry.
     start = free[order]
@@ -42,7 +42,7 @@ def take_block(arena, free, order, top):
     return top, top + (np.int64(1) << order)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def reserve(ring, arena, free, top):
     # Room for one more entry; returns the new top of the arena.
     order = ring["order"]
@@ -65,7 +65,7 @@ def reserve(ring, arena, free, top):
     return top
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def trim(ring, arena, cutoff_ms):
     # Forget entries at or before the cutoff.
     while ring["size"] > 0 and arena[ring_index(ring, 0)]["time_ms"] <= cutoff_ms:
@@ -73,7 +73,7 @@ def trim(ring, arena, cutoff_ms):
         ring["size"] -= 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def first_after(ring, arena, time_ms, end):
     # The first i in [0, end] whose entry is later than time_ms, `end` if none below it is. Gallops back from `end`,
     # since the windows asked for are mostly short.
@@ -100,7 +100,7 @@ def first_after(ring, arena, time_ms, end):
     return low
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def add_event(ring, arena, free, top, newest_ms, retention_ms, time_ms, amount):
     # newest_ms includes the new event. Ties go behind what is there: seq order. Returns the new top.
     cutoff_ms = newest_ms - retention_ms
@@ -146,7 +146,7 @@ def add_event(ring, arena, free, top, newest_ms, retention_ms, time_ms, amount):
     return top
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def add_label(ring, arena, free, top, retention_ms, known_at_ms, event_seq, event_time_ms, value):
     newest_ms = known_at_ms
     if ring["size"] > 0:
@@ -185,7 +185,7 @@ def add_label(ring, arena, free, top, retention_ms, known_at_ms, event_seq, even
     return top
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def remove_label(ring, arena, event_seq):
     # Take an event's standing label out of the ring, wherever it is; nothing happens when it was forgotten already.
     size = np.int64(ring["size"])

@@ -41,13 +41,13 @@ E_NIGHT, E_MONTH_DAY, E_VALUES = layout.E_NIGHT, layout.E_MONTH_DAY, layout.E_VA
 HOUR_MS, DAY_MS = layout.HOUR_MS, layout.DAY_MS
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def floors_of(time_ms, windows_ms, granules_ms, out):
     for w in range(windows_ms.shape[0]):
         out[w] = (time_ms - windows_ms[w]) // granules_ms[w] * granules_ms[w]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def read_entity(slot, time_ms, amount, floors, minor_per_major, prior, needs, keys, risk, out):
     # What needs no log. A new entity has counts of 0 and no averages.
     n_windows = floors.shape[0]
@@ -104,7 +104,7 @@ def read_entity(slot, time_ms, amount, floors, minor_per_major, prior, needs, ke
         out[SINCE_FRAUD] = (time_ms - labels["last_fraud_event_ms"]) / DAY_MS
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def read_events(ring, log, time_ms, amount, floors, minor_per_major, mean, needs, out):
     # Windows over the entity's event log. One walk back over the newest entries serves maxima and short windows;
     # windows that reach further are finished by binary search.
@@ -172,14 +172,14 @@ def read_events(ring, log, time_ms, amount, floors, minor_per_major, mean, needs
         out[BURST] = out[WINDOWED + W_COUNT * n_windows] / longest
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _put_recent(out, n_windows, w, largest, n_large, minor_per_major):
     if largest != MISSING_AMOUNT:
         out[WINDOWED + W_MAX * n_windows + w] = largest / minor_per_major
     out[WINDOWED + W_LARGE * n_windows + w] = n_large
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _put_window(out, n_windows, w, count, log, ring, start, end, total, n_total, amount, minor_per_major):
     out[WINDOWED + W_COUNT * n_windows + w] = count
     paid = np.int64(0)
@@ -196,7 +196,7 @@ def _put_window(out, n_windows, w, count, log, ring, start, end, total, n_total,
             out[WINDOWED + W_TO_MEAN * n_windows + w] = amount / mean
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def read_labels(ring, log, time_ms, floors, prior, needs, out):
     # Labels by the time they became known. Runs are counted back from the newest label.
     n_windows = floors.shape[0]
@@ -223,7 +223,7 @@ def read_labels(ring, log, time_ms, floors, prior, needs, out):
         _read_runs(ring, log, time_ms, out)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _read_runs(ring, log, time_ms, out):
     size = ring["size"]
     n_legit = 0
@@ -261,7 +261,7 @@ def _read_runs(ring, log, time_ms, out):
         out[RUN_AGE] = (time_ms - run_start_ms) / DAY_MS
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def read_pair(slot, time_ms, pairs, out):
     out[:] = np.nan
     out[P_FRAUDS] = 0.0
@@ -279,7 +279,7 @@ def read_pair(slot, time_ms, pairs, out):
     out[P_KNOWN] = row["n_known"]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def read_event(time_ms, offset_ms, amount, minor_per_major, values, out):
     local_ms = time_ms + offset_ms
     day = local_ms // DAY_MS
@@ -302,7 +302,7 @@ def read_event(time_ms, offset_ms, amount, minor_per_major, values, out):
         out[E_VALUES + v] = values[v]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def gather(gathers, first, last, stats, row, n_seen):
     # Carry statistics of one entity into the feature row. n_seen counts, per gather, the entities with a value.
     for g in range(first, last):
@@ -321,7 +321,7 @@ def gather(gathers, first, last, stats, row, n_seen):
                 row[column] += value
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def finish_averages(gathers, first, last, row, n_seen):
     for g in range(first, last):
         if gathers[g]["how"] == 2 and n_seen[g] > 1:

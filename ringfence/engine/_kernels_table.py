@@ -15,7 +15,7 @@ _SHIFT_31 = np.uint64(31)
 _ONE = np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def mix64(x):
     # The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection, so equal keys in one stream mean equal ids.
     x = (x ^ (x >> _SHIFT_30)) * _MULTIPLY_1
@@ -23,12 +23,12 @@ def mix64(x):
     return x ^ (x >> _SHIFT_31)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def pair_key(lo_a, lo_b, salt):
     return mix64(mix64(lo_a ^ salt) ^ lo_b)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def find(table, key):
     # Entries hold slot + 1, so that zeroed memory is an empty table.
     mask = np.uint64(table.shape[0] - 1)
@@ -42,7 +42,7 @@ def find(table, key):
         i = (i + _ONE) & mask
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def insert(table, key, slot):
     # The key must not be there yet, and the table must keep at least one empty entry.
     mask = np.uint64(table.shape[0] - 1)
@@ -54,7 +54,7 @@ def insert(table, key, slot):
     entry["slot"] = slot + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def rebuild(table, rows, n_rows):
     # Fill an empty table from rows that carry their own key.
     for slot in range(n_rows):

@@ -64,7 +64,7 @@ def test_rows_with_single_roles_in_full_detail_equal_twin(seed: int) -> None:
     assert_rows_equal_twin(records, cards_scenario())
 
 
-def test_rows_of_a_hub_with_more_events_than_the_newest_64_equal_twin() -> None:
+def test_rows_of_a_hub_with_more_events_than_the_newest_32_equal_twin() -> None:
     rng = np.random.default_rng(7)
     records: list[Record] = []
     for i in range(220):

@@ -218,7 +218,7 @@ class FeatureTwin:
     def _recent_values(self, past: Past, event: Happening, mean: float) -> dict[str, float]:
         t, amount = event.time_ms, event.amount
         seen = [entry for entry in past.log if entry[0] <= t]
-        newest = seen[-64:]
+        newest = seen[-32:]
         out: dict[str, float] = {}
         counts = []
         for span in self.scenario.windows_ms:
@@ -247,7 +247,7 @@ class FeatureTwin:
 
     @staticmethod
     def _run_values(past: Past, t: int) -> dict[str, float]:
-        newest_first = past.labels[::-1][:64]
+        newest_first = past.labels[::-1][:32]
         legit = 0
         while legit < len(newest_first) and newest_first[legit][3] == 0:
             legit += 1

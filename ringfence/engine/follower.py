@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The follower: a second engine that tails the ledger and writes snapshots, so that decisions never stall for one.
+
+It holds a full copy of the state (its memory is `Engine.nbytes`) and only reads the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.engine import Engine
+from ringfence.engine.errors import SnapshotError
+from ringfence.engine.replay import replay
+from ringfence.engine.snapshot import restore_newest, write_snapshot
+from ringfence.scenario.batch import Batch
+
+
+class TailedLedger(Protocol):
+    """The part of a ledger that is followed."""
+
+    @property
+    def last_seq(self) -> int: ...
+
+    def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]: ...
+
+
+def run_follower(
+    ledger: TailedLedger,
+    catalogue: Catalogue,
+    directory: Path,
+    *,
+    every_records: int,
+    every_seconds: float,
+    stop: Callable[[], bool],
+    poll_seconds: float = 0.5,
+    refused: Callable[[SnapshotError], None] | None = None,
+) -> int:
+    """Follow the ledger until `stop()`; return the seq of the last snapshot written, 0 if none was.
+
+    A snapshot is written after `every_records` folded records, and after `every_seconds` if there was at least one;
+    never when nothing changed.
+
+    Parameters
+    ----------
+    directory : where snapshots go, and where the follower starts from.
+    stop : asked between batches and polls.
+    refused : told about each snapshot that could not be used at the start.
+    """
+    engine = restore_newest(catalogue, directory, last_seq=ledger.last_seq, refused=refused) or Engine(catalogue)
+    written_seq = 0
+    n_since = 0
+    written_at = time.monotonic()
+    while not stop():
+        before = engine.counters
+        for batch in ledger.batches(after_seq=engine.seq):
+            replay(engine, (batch,), until_seq=ledger.last_seq)
+            if stop():
+                break
+        after = engine.counters
+        n_new = after["events"] - before["events"] + after["labels"] - before["labels"]
+        n_since += n_new
+        due = n_since >= every_records or time.monotonic() - written_at >= every_seconds
+        if n_since and due:
+            write_snapshot(engine, directory)
+            written_seq, n_since, written_at = engine.seq, 0, time.monotonic()
+        elif not n_new:
+            time.sleep(poll_seconds)
+    return written_seq

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replay: the ledger's batches through the same call that serves, forwards from wherever the engine stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.engine import Engine
+from ringfence.engine.errors import EngineError, SequenceError
+from ringfence.scenario.batch import Batch
+
+Progress = Callable[[int, int], None]  # (seq reached, last seq)
+Sink = Callable[[Batch, NDArray[np.float64]], None]
+
+
+class BatchSource(Protocol):
+    """The part of a ledger that is replayed."""
+
+    def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]: ...
+
+
+class FeatureRows(msgspec.Struct, frozen=True):
+    """Rows as of their events."""
+
+    seq: NDArray[np.int64]  # (n,) ascending
+    rows: NDArray[np.float64]  # (n, n features)
+
+
+class NotDecidedError(EngineError):
+    """Rows were asked for records that have none."""
+
+    def __init__(self, *, n_missing: int, n_wanted: int) -> None:
+        self.n_missing = n_missing
+        super().__init__(
+            f"{n_missing} of {n_wanted} wanted seqs are no events of the decided type in this ledger; "
+            "take seqs from `Ledger.events`"
+        )
+
+
+def replay(
+    engine: Engine,
+    batches: Iterable[Batch],
+    *,
+    from_seq: int | None = None,
+    until_seq: int,
+    sink: Sink | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fold batches into `engine`.
+
+    Parameters
+    ----------
+    batches : what follows `engine.seq`, up to and including `until_seq`, in order.
+    from_seq : where the caller believes the engine stands; None: not checked.
+    until_seq : last seq of the replay, for `progress` only.
+    sink : given each batch with the rows of its decided events; without one no row is computed.
+
+    Raises
+    ------
+    SequenceError
+        If the engine does not stand at `from_seq`, or the batches do not follow it.
+    """
+    if from_seq is not None and from_seq != engine.seq:
+        raise SequenceError(engine_seq=engine.seq, found_seq=from_seq + 1)
+    for batch in batches:
+        want = None if sink is not None else np.zeros(len(batch), np.bool_)
+        rows = engine.observe(batch, want)
+        if sink is not None:
+            sink(batch, rows)
+        if progress is not None and len(batch):
+            progress(int(batch.seq[-1]), until_seq)
+
+
+def feature_rows(
+    source: BatchSource,
+    catalogue: Catalogue,
+    seqs: NDArray[np.int64],
+    *,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> FeatureRows:
+    """Return the rows of the wanted events, each as of its own seq, by one read-only replay.
+
+    Parameters
+    ----------
+    seqs : shape (n,), strictly ascending seqs of events of the decided type.
+    engine : where to start from, with `engine.seq` below every wanted seq; a fresh one if None.
+
+    Raises
+    ------
+    NotDecidedError
+        If a wanted seq is not an event of the decided type after `engine.seq`.
+    """
+    engine = Engine(catalogue) if engine is None else engine
+    rows = np.empty((seqs.shape[0], len(catalogue.features)), np.float64)
+    filled = 0
+    if seqs.shape[0]:
+        last = int(seqs[-1])
+        for batch in source.batches(after_seq=engine.seq, until_seq=last):
+            place = np.minimum(np.searchsorted(seqs, batch.seq), seqs.shape[0] - 1)
+            found = engine.observe(batch, seqs[place] == batch.seq)
+            rows[filled : filled + found.shape[0]] = found
+            filled += found.shape[0]
+            if progress is not None:
+                progress(int(batch.seq[-1]), last)
+    if filled != seqs.shape[0]:
+        raise NotDecidedError(n_missing=seqs.shape[0] - filled, n_wanted=int(seqs.shape[0]))
+    return FeatureRows(seqs, rows)
