@@ -47,6 +47,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….events.*.entities.*.column", "column", "required", "Holds the ids."),
     ("….events.*.entities.*.type", "name", "the role's name", "Roles of one type share their entities."),
     ("….events.*.entities.*.many", "true or false", "`false`", "An event can name several in this role."),
+    ("….events.*.entities.*.separator", "text", "none", "Between the ids of a `many` role, where a column is text."),
     ("….events.*.entities.*.strong", "true or false", "`false`", "Identifies one person or thing."),
     ("….events.*.attributes", "name: type, or mapping", "`{}`", "What else is known of the event."),
     ("….events.*.attributes.*.type", "`number` `category` `boolean` `text` `time`", "required", "How it is read."),

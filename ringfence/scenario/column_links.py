@@ -48,9 +48,14 @@ def read_links(
     scenario: Scenario, event_type: EventType, frame: pl.DataFrame, identity: IdentityKey, rejects: Rejects
 ) -> Links:
     """Read every role column of an event type; a column that the frame lacks names nobody."""
-    columns = {column.role: column.column for column in event_type.roles}
-    roles = [role for role in scenario.roles if role.name in columns and columns[role.name] in frame.columns]
-    parts = [(role, _read_role(role, frame[columns[role.name]], identity, rejects)) for role in roles]
+    columns = {column.role: column for column in event_type.roles}
+    roles = [role for role in scenario.roles if role.name in columns and columns[role.name].column in frame.columns]
+    parts = []
+    for role in roles:
+        column, separator = frame[columns[role.name].column], columns[role.name].separator
+        if separator is not None and column.dtype == pl.String:
+            column = column.str.split(separator).list.eval(pl.element().str.strip_chars())
+        parts.append((role, _read_role(role, column, identity, rejects)))
     n_links = sum(part.event.shape[0] for _, part in parts)
     per_role = [np.bincount(part.event, minlength=frame.height) for _, part in parts]
     counts = sum(per_role, np.zeros(frame.height, np.int64))

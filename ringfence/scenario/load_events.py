@@ -39,11 +39,11 @@ def read_event_types(node: Node, *, decide: str) -> tuple[tuple[EventType, ...],
             ("event_id", "event_time", "amount", "entities", "attributes", "label"), later=("derive", "segments")
         )
     roles = _roles(node, entries)
-    event_types = tuple(_event_type(entry, index, decide) for index, entry in enumerate(entries))
+    event_types = tuple(_event_type(entry, index, decide, roles) for index, entry in enumerate(entries))
     return event_types, roles
 
 
-def _event_type(node: Node, index: int, decide: str) -> EventType:
+def _event_type(node: Node, index: int, decide: str, roles: tuple[Role, ...]) -> EventType:
     event_id = node.required("event_id", "name the column that identifies the event, or `row`").text()
     event_time = node.get("event_time")
     label = node.get("label")
@@ -55,7 +55,7 @@ def _event_type(node: Node, index: int, decide: str) -> EventType:
         index=index,
         event_id_column=None if event_id == ROW_AS_ID else event_id,
         event_time_column=None if event_time is None else event_time.text(),
-        roles=_role_columns(node.get("entities")),
+        roles=_role_columns(node.get("entities"), {role.name for role in roles if role.many}),
         attributes=_attributes(node.get("attributes")),
         amount=None if amount is None else _amount(amount),
         label=None if label is None else _label(label),
@@ -74,7 +74,7 @@ def _roles(events: Node, entries: list[Node]) -> tuple[Role, ...]:
                 order.append(item.name)
             if not isinstance(item.value, dict):
                 continue
-            item.keys(("column", "type", "many", "strong"))
+            item.keys(("column", "type", "many", "strong", "separator"))
             entity_type, many, strong = item.get("type"), item.get("many"), item.get("strong")
             if entity_type is None and many is None and strong is None:
                 continue
@@ -100,13 +100,19 @@ def _roles(events: Node, entries: list[Node]) -> tuple[Role, ...]:
     return tuple(roles)
 
 
-def _role_columns(node: Node | None) -> tuple[RoleColumn, ...]:
+def _role_columns(node: Node | None, many: set[str]) -> tuple[RoleColumn, ...]:
     if node is None:
         return ()
     columns: dict[str, str] = {}
+    separators: dict[str, str] = {}
     for item in node.mapping("a column per role"):
         if isinstance(item.value, dict):
             column = item.required("column", "name the column that holds the ids").text()
+            separator = item.get("separator")
+            if separator is not None:
+                if item.name not in many:
+                    raise separator.error(shown(separator.value), "only a role with `many: true` holds several ids")
+                separators[item.name] = separator.text()
         else:
             column = item.text()
         if column in columns.values():
@@ -115,7 +121,9 @@ def _role_columns(node: Node | None) -> tuple[RoleColumn, ...]:
                 f"the column {column!r} again", f"role {twin!r} already uses it; one column names one role"
             )
         columns[item.name] = column
-    return tuple(RoleColumn(role=role, column=column) for role, column in columns.items())
+    return tuple(
+        RoleColumn(role=role, column=column, separator=separators.get(role)) for role, column in columns.items()
+    )
 
 
 def _attributes(node: Node | None) -> tuple[Attribute, ...]:

@@ -41,6 +41,7 @@ class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
 
     role: str
     column: str
+    separator: str | None = None  # between the ids of a `many` role where a file can only hold text
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True):

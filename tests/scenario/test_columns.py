@@ -65,6 +65,15 @@ def test_single_role_may_come_as_a_list_of_one(scenario: Scenario, identity: Ide
     assert found.rejects.rows() == [(12, "shop_id", "a list of 2", "this role holds one entity")]
 
 
+def test_text_with_a_separator_names_several(identity: IdentityKey) -> None:
+    witness = {"column": "witness_ids", "type": "person", "many": True, "separator": ";"}
+    scenario = scenario_from_mapping(
+        "motor-claims", claim_scenario(entities={"witness": witness}), where="ringfence.yaml"
+    )
+    found = admit(scenario, identity, frame(4, witness_ids=["a; b;a", "a", "", None]))
+    assert links_of(found) == [[(0, "a"), (0, "b")], [(0, "a")], [], []]
+
+
 def test_empty_text_and_nan_mean_that_nothing_is_given(scenario: Scenario, identity: IdentityKey) -> None:
     rows = frame(
         2,

@@ -167,6 +167,13 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
         "events.policy_change.entities.claimant",
         "the same as",
     ),
+    (
+        "a separator where one id stands",
+        f"{CLAIM}.entities.x",
+        {"column": "x", "separator": ";"},
+        f"{CLAIM}.entities.x.separator",
+        "many: true",
+    ),
     ("an unknown type", f"{CLAIM}.attributes.x", "numbr", f"{CLAIM}.attributes.x", "did you mean 'number'"),
     ("an attribute without a type", f"{CLAIM}.attributes.x", {"use": "feature"}, f"{CLAIM}.attributes.x.type", "name"),
     (
