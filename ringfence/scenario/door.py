@@ -22,6 +22,7 @@ LARGEST_MINOR: Final = 2**53  # exclusive: beyond it float64 cannot count single
 MOST_ENTITIES: Final = 1_000  # in one role of one event
 _EVENT_FIELDS: Final = frozenset({"event_type", "event_id", "event_time", "amount", "entities", "attributes"})
 _LABEL_FIELDS: Final = frozenset({"event_type", "event_id", "label", "source", "known_at"})
+_LABELS: Final = {"fraud": FRAUD, "legit": LEGIT}
 _SOURCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ID_RULE: Final = f"an id is a text of 1 to {LONGEST_ID} characters or a whole number of at most 64 bits"
 
@@ -94,7 +95,8 @@ class Door:
         fields = _object(raw, "$", _LABEL_FIELDS)
         event_type = self._event_type(fields)
         event_id = _id(fields, "event_id")
-        value = {"fraud": FRAUD, "legit": LEGIT}.get(label) if isinstance(label := fields.get("label"), str) else None
+        label = fields.get("label")
+        value = _LABELS.get(label) if isinstance(label, str) else None
         if value is None:
             raise InvalidEventError("$.label", _found(fields, "label"), 'a label is "fraud" or "legit"')
         source = fields.get("source", "api")

@@ -140,6 +140,9 @@ def id_texts(values: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
         texts = values.replace("", None)
         bad = (texts.str.len_chars() > LONGEST_ID).fill_null(False).to_numpy()
         return texts, bad
+    if isinstance(dtype, pl.Decimal) and dtype.scale == 0:  # how some warehouses export whole numbers
+        whole_numbers = values.cast(pl.Int64, strict=False)
+        return whole_numbers.cast(pl.String), given & whole_numbers.is_null().to_numpy()
     if dtype.is_integer():
         return values.cast(pl.String), np.zeros(len(values), np.bool_)
     if dtype.is_float():

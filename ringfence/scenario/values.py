@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ringfence.scenario.event import AttributeValue
 from ringfence.scenario.factor import factorise
-from ringfence.scenario.identity import id_text
+from ringfence.scenario.identity import id_text, id_texts
 from ringfence.scenario.spec import Attribute, AttributeType
 from ringfence.scenario.times import moment_ms, moments_ms
 
@@ -216,8 +216,8 @@ def _categories(values: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
         texts = values.replace("", None)
         bad = (texts.str.len_chars() > LONGEST_CATEGORY).fill_null(False).to_numpy()
         return _without(texts, bad), bad
-    if dtype.is_integer():
-        return values.cast(pl.String), np.zeros(len(values), np.bool_)
+    if dtype.is_integer() or isinstance(dtype, pl.Decimal):
+        return id_texts(values)
     if dtype.is_float():
         factor = factorise(values.cast(pl.Float64).fill_nan(None))
         names = [id_text(number) for number in factor.uniques.to_list()]

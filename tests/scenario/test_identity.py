@@ -17,7 +17,13 @@ KEY = IdentityKey(bytes(range(32)))
 
 def test_whole_numbers_are_their_decimals() -> None:
     assert KEY.entity("person", 7) == KEY.entity("person", "7")
-    columns = [pl.Series([7]), pl.Series([7.0]), pl.Series(["7"]), pl.Series(["7"], dtype=pl.Categorical)]
+    columns = [
+        pl.Series([7]),
+        pl.Series([7.0]),
+        pl.Series(["7"]),
+        pl.Series(["7"], dtype=pl.Categorical),
+        pl.Series([7]).cast(pl.Decimal(18, 0)),
+    ]
     assert {tuple(int(half[0]) for half in KEY.entities("person", column)) for column in columns} == {
         KEY.entity("person", "7")
     }
