@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots are whole or refused with a reason; the follower writes them from the ledger alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ringfence.engine import Catalogue, Engine, SnapshotError, restore_newest, write_snapshot
+from ringfence.engine import layout as at
+from ringfence.engine.follower import run_follower
+from ringfence.engine.snapshot import list_snapshots, read_snapshot
+from ringfence.scenario.batch import Batch
+from tests.oracles.streams import batch_of, cards_scenario, claims_scenario, cut, drawn_records
+
+CATALOGUE = Catalogue.build(claims_scenario())
+BATCH = batch_of(drawn_records(1, 120), claims_scenario())
+
+
+class ListedLedger:
+    """A ledger that is one batch long."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    @property
+    def last_seq(self) -> int:
+        return int(self.batch.seq[-1])
+
+    def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:
+        until = self.last_seq if until_seq is None else until_seq
+        for begin in range(after_seq, until, size):
+            yield cut(self.batch, begin, min(begin + size, until))
+
+
+def engine_at(seq: int) -> Engine:
+    engine = Engine(CATALOGUE)
+    engine.observe(cut(BATCH, 0, seq))
+    return engine
+
+
+def refused_reason(path: Path, *, catalogue: Catalogue = CATALOGUE, last_seq: int | None = None) -> str:
+    with pytest.raises(SnapshotError) as caught:
+        read_snapshot(catalogue, path, last_seq=last_seq)
+    assert path.name in str(caught.value)
+    return caught.value.reason
+
+
+def test_only_the_newest_three_snapshots_are_kept(tmp_path: Path) -> None:
+    for seq in (10, 20, 30, 40):
+        write_snapshot(engine_at(seq), tmp_path)
+    assert [int(path.stem) for path in list_snapshots(tmp_path)] == [40, 30, 20]
+    assert sorted(tmp_path.iterdir()) == sorted(list_snapshots(tmp_path))
+
+
+def test_no_snapshot_means_none(tmp_path: Path) -> None:
+    assert restore_newest(CATALOGUE, tmp_path / "nowhere") is None
+
+
+def test_snapshot_of_an_empty_engine_restores(tmp_path: Path) -> None:
+    write_snapshot(Engine(CATALOGUE), tmp_path)
+    restored = restore_newest(CATALOGUE, tmp_path)
+    assert restored is not None
+    assert restored.seq == 0
+    assert restored.state_hash() == Engine(CATALOGUE).state_hash()
+
+
+def test_damaged_snapshot_is_passed_over_for_an_older_one(tmp_path: Path) -> None:
+    write_snapshot(engine_at(50), tmp_path)
+    newest = write_snapshot(engine_at(90), tmp_path)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    told: list[SnapshotError] = []
+    restored = restore_newest(CATALOGUE, tmp_path, refused=told.append)
+    assert restored is not None
+    assert restored.seq == 50
+    assert [error.reason for error in told] == ["its checksum does not match"]
+
+
+@pytest.mark.parametrize("size", [0, 7, 40, 1000])
+def test_truncated_snapshot_is_refused(tmp_path: Path, size: int) -> None:
+    path = write_snapshot(engine_at(90), tmp_path)
+    path.write_bytes(path.read_bytes()[:size])
+    assert refused_reason(path)
+
+
+def test_other_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "1.snapshot"
+    path.write_bytes(b"x" * 200)
+    assert refused_reason(path) == "it is no snapshot of ringfence"
+
+
+def test_unreadable_snapshot_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "1.snapshot"
+    path.mkdir()
+    assert "cannot be read" in refused_reason(path) or "bytes" in refused_reason(path)
+
+
+def test_snapshot_of_other_features_is_refused(tmp_path: Path) -> None:
+    path = write_snapshot(engine_at(90), tmp_path)
+    assert "holds features" in refused_reason(path, catalogue=Catalogue.build(cards_scenario()))
+
+
+def test_snapshot_of_another_state_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_snapshot(engine_at(90), tmp_path)
+    monkeypatch.setattr(at, "STATE_FORMAT", at.STATE_FORMAT + 1)
+    assert "state format" in refused_reason(path)
+
+
+def test_snapshot_ahead_of_the_ledger_is_refused(tmp_path: Path) -> None:
+    path = write_snapshot(engine_at(90), tmp_path)
+    assert refused_reason(path, last_seq=89) == "it is at seq 90, the ledger ends at 89"
+    assert read_snapshot(CATALOGUE, path, last_seq=90).seq == 90
+
+
+def test_follower_writes_what_a_replay_gives_and_starts_from_it(tmp_path: Path) -> None:
+    ledger = ListedLedger(cut(BATCH, 0, 80))
+    polls = iter([False, False, False, True])
+    written = run_follower(
+        ledger,
+        CATALOGUE,
+        tmp_path,
+        every_records=50,
+        every_seconds=1e9,
+        stop=lambda: next(polls, True),
+        poll_seconds=0.0,
+    )
+    assert written == 80
+    ledger.batch = BATCH
+    polls = iter([False, False, False, False, True])
+    run_follower(
+        ledger, CATALOGUE, tmp_path, every_records=10**9, every_seconds=0.0, stop=lambda: next(polls, True),
+        poll_seconds=0.0,
+    )  # fmt: skip
+    restored = restore_newest(CATALOGUE, tmp_path)
+    assert restored is not None
+    assert restored.seq == len(BATCH)
+    assert restored.state_hash() == engine_at(len(BATCH)).state_hash()
