@@ -11,6 +11,7 @@ import secrets
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from threading import get_ident
 from typing import Final
 
 import numpy as np
@@ -93,7 +94,7 @@ class IdentityKey:
 
 def _create(path: Path) -> None:
     """Write a new key so that no reader sees half of it, and of two writers one wins; durable on return."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(secrets.token_bytes(32))
         file.flush()
