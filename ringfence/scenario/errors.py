@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST_FOUND = 80
+_MOST_NAMES = 20
 
 
 class ScenarioFileError(RingfenceError):
@@ -86,4 +87,7 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     close = get_close_matches(found, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(names) if names else "nothing may stand here"
+    if not names:
+        return "nothing may stand here"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return "known: " + ", ".join(names[:_MOST_NAMES]) + more

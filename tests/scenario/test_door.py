@@ -11,7 +11,7 @@ import pytest
 
 from ringfence.scenario.batch import FRAUD, LEGIT
 from ringfence.scenario.door import MOST_ENTITIES, Door
-from ringfence.scenario.errors import InvalidEventError
+from ringfence.scenario.errors import InvalidEventError, did_you_mean
 from ringfence.scenario.identity import IdentityKey
 from ringfence.scenario.load import scenario_from_mapping
 from ringfence.scenario.spec import Scenario
@@ -255,6 +255,11 @@ def test_personal_value_is_not_shown_in_the_refusal(door: Door, value: Any) -> N
 def test_unknown_name_gets_a_suggestion(door: Door) -> None:
     with pytest.raises(InvalidEventError, match="did you mean 'claimant'"):
         door.admit(claim(entities={"claiment": "p"}), now_ms=NOW_MS)
+
+
+def test_suggestion_stays_short_however_much_is_known() -> None:
+    assert did_you_mean("zzz", [f"name_{i:03}" for i in range(50)]).endswith("name_019 and 30 more")
+    assert did_you_mean("zzz", []) == "nothing may stand here"
 
 
 def test_label_is_read(door: Door) -> None:
