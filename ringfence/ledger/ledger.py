@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from ringfence.ledger.assembly import BatchAssembler, slice_batch
+from ringfence.ledger.checkpoint import checkpoints
 from ringfence.ledger.codec import SELECT_RECORD, decode_event, decode_label, record_of
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import UnsupportedDurabilityError
@@ -111,11 +112,20 @@ class Ledger:
             connection = connect(self._directory, busy_ms=1_000)
             check_numbering(connection, self._scenario, write=True)
             recover(self._directory, connection)
-            writer = Writer(self._directory, self._scenario, self.identity, clock, connection, self.event_links)
-            try:
-                yield writer
-            finally:
-                writer.close()
+            with checkpoints(self._directory, connection) as checkpointer:
+                writer = Writer(
+                    self._directory,
+                    self._scenario,
+                    self.identity,
+                    clock,
+                    connection,
+                    self.event_links,
+                    checkpointer.count_commit,
+                )
+                try:
+                    yield writer
+                finally:
+                    writer.close()
 
     def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:
         """Yield events and labels with `after_seq` < seq <= `until_seq` in seq order, at most `size` to a batch.
@@ -147,7 +157,7 @@ class Ledger:
                 yield slice_batch(batch, low, min(low + size, stop))
 
     def _live_batches(self, after: int, until: int, size: int) -> Iterator[Batch]:
-        query = "SELECT seq, kind, body FROM records WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        query = "SELECT seq, kind, body FROM records WHERE seq > ? AND seq <= ? AND kind IN (0, 1) ORDER BY seq LIMIT ?"
         assembler = BatchAssembler(self._scenario)
         # Fetched in whole chunks, so that no read transaction stays open while the caller works.
         while rows := self._connection.execute(query, (after, until, size)).fetchall():

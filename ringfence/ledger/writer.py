@@ -31,7 +31,7 @@ from ringfence.scenario.identity import IdentityKey
 from ringfence.scenario.spec import Scenario
 
 FUTURE_TOLERANCE_MS: Final = 300_000
-_KNOWN_NAMES: Final = 1_000_000  # digests remembered as being in the directory, so that they are not sent again
+_KNOWN_NAMES: Final = 200_000  # digests remembered as being in the directory, so that they are not sent again
 
 EventLookup = Callable[[int], tuple[int, int, tuple[Link, ...]]]  # seq -> event type index, event_time_ms, links
 
@@ -80,6 +80,7 @@ class Writer:
         clock: Clock,
         connection: sqlite3.Connection,
         lookup: EventLookup,
+        on_commit: Callable[[], None],
     ) -> None:
         self._path = directory / DATABASE
         self._scenario = scenario
@@ -88,6 +89,7 @@ class Writer:
         self._connection = connection
         self._erasable = Erasable(directory, busy_ms=1_000)
         self._lookup = lookup
+        self._on_commit = on_commit
         self._precedence = Precedence(scenario.label_precedence)
         self._type_index = {event_type.name: event_type.index for event_type in scenario.event_types}
         label = scenario.decided.label
@@ -281,6 +283,7 @@ class Writer:
                 self._roll_back()
                 raise
             del self._sealed[0]
+            self._on_commit()
         self._new_identity.clear()
         self._new_events.clear()
         self._new_decisions.clear()
