@@ -48,7 +48,9 @@ def data_folder() -> Path:
 def ringfence(*arguments: str) -> dict[str, object]:
     """Run one command as a user would, and return its JSON."""
     command = [sys.executable, "-m", "ringfence.cli", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Waiting OpenMP threads that spin starve each other on a shared machine.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
     return json.loads(done.stdout) if done.stdout.strip() else {}

@@ -40,7 +40,9 @@ def data_folder() -> Path:
 def ringfence(*arguments: str) -> dict[str, Any]:
     """Run one command as a user would, and return its JSON."""
     command = [sys.executable, "-m", "ringfence.cli", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Waiting OpenMP threads that spin starve each other on a shared machine.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}

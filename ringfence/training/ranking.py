@@ -121,6 +121,8 @@ def _recall_at_precision(fraud: FloatArray, legit: FloatArray, precision: float)
 
 
 def _precision_on(fraud: FloatArray, legit: FloatArray, grid: FloatArray) -> FloatArray:
+    if fraud.sum() == 0:
+        return np.full(grid.shape[0], np.nan)
     tp = np.cumsum(fraud)
     seen = tp + np.cumsum(legit)
     at = np.minimum(np.searchsorted(tp, grid * fraud.sum() - 1e-9, side="left"), tp.shape[0] - 1)
@@ -129,6 +131,8 @@ def _precision_on(fraud: FloatArray, legit: FloatArray, grid: FloatArray) -> Flo
 
 
 def _tpr_on(fraud: FloatArray, legit: FloatArray, grid: FloatArray) -> FloatArray:
+    if fraud.sum() == 0 or legit.sum() == 0:
+        return np.full(grid.shape[0], np.nan)
     fpr = np.append(0.0, np.cumsum(legit) / legit.sum())
     tpr = np.append(0.0, np.cumsum(fraud) / fraud.sum())
     rate: FloatArray = np.interp(grid, fpr, tpr)  # over a vertical step it takes the upper end
