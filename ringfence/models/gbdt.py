@@ -61,7 +61,7 @@ class Gbdt:
 
     def contributions(self, rows: FloatArray) -> FloatArray:
         """Return exact path-dependent TreeSHAP, shape (n, n_features), in log-odds; sums to raw minus `walker.base`."""
-        return self.walker.contributions(rows, n_points=self.walker.n_points_exact, tolerance=0.0)
+        return self.walker.contributions(rows, n_points=self.walker.n_points_exact, coarseness=0.0)
 
     def gain_importance(self) -> FloatArray:
         """Return each feature's share of the training gain, shape (n_features,), summing to 1 (or all 0)."""

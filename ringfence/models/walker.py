@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 FAST_POINTS: Final = 2  # Gauss-Legendre points of `contributions` on the answer; measured in docs/adr/0004
-FAST_TOLERANCE: Final = 1e-3
+FAST_COARSENESS: Final = 0.08
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING_ZERO, _MISSING_NAN = 1, 2, 4, 8
 
 
@@ -75,7 +76,7 @@ class TreeWalker:
         return raw
 
     def contributions(
-        self, rows: FloatArray, *, n_points: int = FAST_POINTS, tolerance: float = FAST_TOLERANCE
+        self, rows: FloatArray, *, n_points: int = FAST_POINTS, coarseness: float = FAST_COARSENESS
     ) -> FloatArray:
         """Return what each feature adds to the log-odds: path-dependent TreeSHAP by quadrature.
 
@@ -83,30 +84,40 @@ class TreeWalker:
         ----------
         rows : shape (n, n_features), encoded float64; NaN where missing.
         n_points : quadrature points, >= 1. Exact from half the largest number of distinct features on a path
-            (`n_points_exact`); 2 differs from exact by far less than one reason from the next.
+            (`n_points_exact`); two differ from exact by far less than one reason from the next.
+        coarseness : >= 0; a subtree that can move the score by no more than this share of a whole tree's mean spread
+            counts as one leaf of its mean value. 0 looks at every leaf.
 
         Returns
         -------
-        shape (n, n_features); with `base` a row sums to its raw score, exactly so when `n_points` is exact.
+        shape (n, n_features). With `n_points_exact` points and coarseness 0 this is TreeSHAP up to rounding, and a row
+        sums to its raw score minus `base`. A row's bits do not depend on the rows beside it.
         """
         rows = self._checked(rows)
-        points, weights = np.polynomial.legendre.leggauss(n_points)
         out = np.zeros((rows.shape[0], self.n_features))
         shapley_rows(
             self.nodes,
             self.category_words,
             self.steps,
             self.step_start,
-            tuple(float(point) for point in (points + 1.0) / 2.0),
-            tuple(float(weight) for weight in weights / 2.0),
-            float(tolerance),
-            _scratch(int(np.diff(self.step_start).max(initial=1)), n_points),
+            *_quadrature(n_points),
+            coarseness * self._tree_spread,
+            _scratch(self._longest, n_points),
             rows,
             out,
         )
         return out
 
-    @property
+    @cached_property
+    def _tree_spread(self) -> float:
+        """Largest minus smallest leaf value of a tree, log-odds, mean over the trees."""
+        return float(self.steps["spread"][self.step_start[:-1]].mean()) if self.roots.shape[0] else 0.0
+
+    @cached_property
+    def _longest(self) -> int:
+        return int(np.diff(self.step_start).max(initial=1))
+
+    @cached_property
     def n_points_exact(self) -> int:
         """Quadrature points from which `contributions` is exact TreeSHAP up to rounding."""
         n_distinct = np.zeros(self.steps.shape[0], dtype=np.int64)
@@ -273,6 +284,13 @@ class _Reader:
                 pending.append((left[node], at, 1, seen))
 
 
+@cache
+def _quadrature(n_points: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Gauss-Legendre points and weights on (0, 1)."""
+    points, weights = np.polynomial.legendre.leggauss(n_points)
+    return tuple(((points + 1.0) / 2.0).tolist()), tuple((weights / 2.0).tolist())
+
+
 def _scratch(n_steps: int, n_points: int) -> tuple[NDArray[np.generic], ...]:
     points = (n_steps, n_points)
     return (
@@ -282,7 +300,7 @@ def _scratch(n_steps: int, n_points: int) -> tuple[NDArray[np.generic], ...]:
         np.empty(points),  # gain
         np.empty(points),  # below
         np.empty(n_steps, dtype=np.int32),  # lefts
-        np.empty(n_steps, dtype=np.int64),  # visited
+        np.empty(n_steps, dtype=np.uint64),  # visited
     )
 
 

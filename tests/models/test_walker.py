@@ -104,7 +104,7 @@ def test_exact_contributions_and_base_sum_to_the_raw_score() -> None:
 
 def test_fast_contributions_name_the_same_first_feature_as_exact_ones() -> None:
     fitted = model(n_trees=30, leaves=31)
-    rows = table(300, seed=11)[0]
+    rows = table(80, seed=11)[0]
     first = fitted.walker.contributions(rows).argmax(axis=1)
     assert np.mean(first == fitted.contributions(rows).argmax(axis=1)) >= 0.9
 
