@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ringfence.ledger.codec import encode_body
+from ringfence.ledger.joins import LINE, join_parties
 from ringfence.ledger.segments import attribute_fields
 from ringfence.ledger.sources import Frame, SourceFile, check_columns, column_names, n_rows, needed_columns, read_frames
 from ringfence.ledger.writer import FUTURE_TOLERANCE_MS
@@ -27,7 +28,6 @@ from ringfence.scenario.spec import EventType, Scenario
 
 Progress = Callable[[int, int], None]  # (done, total)
 
-_LINE: Final = "__line"
 _DIRECTORY: Final = pa.schema(
     [("hi", pa.uint64()), ("lo", pa.uint64()), ("entity_type", pa.string()), ("entity_id", pa.string())]
 )
@@ -266,80 +266,9 @@ def _frames(
         for frame in plain:
             yield Frame(frame.rows.select([name for name in frame.rows.columns if name in wanted]), frame.lines)
         return
-    path = _join(file, sorted(joined), plain, scratch, database)
+    path = join_parties(file, sorted(joined), plain, scratch, database)
     with pq.ParquetFile(path, memory_map=True) as parquet:
         for batch in parquet.iter_batches(131_072, use_threads=False):
             rows = pl.DataFrame(pl.from_arrow(batch))
-            yield Frame(rows.drop(_LINE), rows[_LINE].to_numpy())
+            yield Frame(rows.drop(LINE), rows[LINE].to_numpy())
     path.unlink()
-
-
-def _join(
-    file: SourceFile, columns: list[str], frames: Iterator[Frame], scratch: Path, database: duckdb.DuckDBPyConnection
-) -> Path:
-    """Join the long table of (event, role, entity) to its source: one list column per role, in the table's order."""
-    assert file.join is not None
-    assert file.join_path is not None
-    left, long, out = (scratch / f"join-{name}.parquet" for name in ("left", "long", "out"))
-    _spool(left, (frame.rows.with_columns(pl.Series(_LINE, frame.lines)) for frame in frames))
-    join = file.join
-    parts = read_frames(file.join_path, [join.on, join.role, join.value], _refuse_join(file.join_path))
-    _spool(long, (frame.rows.with_columns(pl.Series(_LINE, frame.lines)) for frame in parts))
-    lists = ", ".join(
-        f"list({_quoted(join.value)} ORDER BY {_LINE}) FILTER (WHERE {_quoted(join.role)} = {_literal(column)}) "
-        f"AS {_quoted(column)}"
-        for column in columns
-    )
-    database.execute(
-        f"""COPY (
-          SELECT source.*, {", ".join(f"parties.{_quoted(column)}" for column in columns)}
-          FROM read_parquet({_literal(str(left))}) AS source
-          LEFT JOIN (
-            SELECT {_key(database, long, join.on)} AS party_key, {lists}
-            FROM read_parquet({_literal(str(long))}) WHERE {_quoted(join.value)} IS NOT NULL GROUP BY party_key
-          ) AS parties ON {_key(database, left, join.on)} = parties.party_key
-          ORDER BY source.{_LINE}
-        ) TO {_literal(str(out))} (FORMAT parquet, ROW_GROUP_SIZE 131072)"""
-    )
-    left.unlink()
-    long.unlink()
-    return out
-
-
-def _refuse_join(path: Path) -> Callable[[int, str, str], None]:
-    from ringfence.ledger.errors import SourceUnreadableError
-
-    def refuse(line: int, found: str, reason: str) -> None:
-        raise SourceUnreadableError(path, f"line {line} {reason}: {found!r}", "mend the line: a join has no rejects")
-
-    return refuse
-
-
-def _spool(path: Path, frames: Iterator[pl.DataFrame]) -> None:
-    writer: pq.ParquetWriter | None = None
-    for frame in frames:
-        table = frame.to_arrow()
-        if writer is None:
-            writer = pq.ParquetWriter(path, table.schema, compression="lz4")
-        writer.write_table(table)
-    if writer is None:
-        raise ValueError(f"no frame for {path}")
-    writer.close()
-
-
-def _key(database: duckdb.DuckDBPyConnection, path: Path, column: str) -> str:
-    """SQL for a join key as text, so that 17, 17.0 and "17" are one event."""
-    kind = database.execute(
-        f"SELECT typeof({_quoted(column)}) FROM read_parquet({_literal(str(path))}) LIMIT 1"
-    ).fetchone()
-    if kind is not None and kind[0] in ("DOUBLE", "FLOAT"):
-        return f"CAST(CAST({_quoted(column)} AS BIGINT) AS VARCHAR)"
-    return f"CAST({_quoted(column)} AS VARCHAR)"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

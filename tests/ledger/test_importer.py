@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ringfence.ledger import importer
+from ringfence.ledger import importer, segment_build
 from ringfence.ledger.audit import audit_ledger
 from ringfence.ledger.errors import (
     LedgerLockedError,
@@ -451,8 +451,8 @@ def killed(place: Place, stage: str) -> None:
 def _run_killed(place: Place, stage: str) -> None:
     target, name = {
         "after runs": (importer, "sift"),
-        "before the sort": (importer, "_write_segment"),
-        "before names": (importer, "_write_names"),
+        "before the sort": (importer, "write_segment"),
+        "before names": (segment_build, "_write_names"),
         "before publishing": (importer, "_publish"),
         "before renaming": (importer.os, "rename"),
         "before the transaction": (importer, "_append_import"),

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A long table of (event, role, entity) joined to its source: one list column per role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import polars as pl
+import pyarrow.parquet as pq
+
+from ringfence.ledger.errors import SourceUnreadableError
+from ringfence.ledger.sources import Frame, SourceFile, read_frames
+
+LINE: Final = "__line"  # the column that carries a row's line through the join
+
+
+def join_parties(
+    file: SourceFile, columns: list[str], frames: Iterator[Frame], scratch: Path, database: duckdb.DuckDBPyConnection
+) -> Path:
+    """Join the long table of (event, role, entity) to its source: one list column per role, in the table's order."""
+    assert file.join is not None
+    assert file.join_path is not None
+    left, long, out = (scratch / f"join-{name}.parquet" for name in ("left", "long", "out"))
+    _spool(left, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in frames))
+    join = file.join
+    parts = read_frames(file.join_path, [join.on, join.role, join.value], _refuse_join(file.join_path))
+    _spool(long, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in parts))
+    lists = ", ".join(
+        f"list({_quoted(join.value)} ORDER BY {LINE}) FILTER (WHERE {_quoted(join.role)} = {_literal(column)}) "
+        f"AS {_quoted(column)}"
+        for column in columns
+    )
+    database.execute(
+        f"""COPY (
+          SELECT source.*, {", ".join(f"parties.{_quoted(column)}" for column in columns)}
+          FROM read_parquet({_literal(str(left))}) AS source
+          LEFT JOIN (
+            SELECT {_key(database, long, join.on)} AS party_key, {lists}
+            FROM read_parquet({_literal(str(long))}) WHERE {_quoted(join.value)} IS NOT NULL GROUP BY party_key
+          ) AS parties ON {_key(database, left, join.on)} = parties.party_key
+          ORDER BY source.{LINE}
+        ) TO {_literal(str(out))} (FORMAT parquet, ROW_GROUP_SIZE 131072)"""
+    )
+    left.unlink()
+    long.unlink()
+    return out
+
+
+def _refuse_join(path: Path) -> Callable[[int, str, str], None]:
+    def refuse(line: int, found: str, reason: str) -> None:
+        raise SourceUnreadableError(path, f"line {line} {reason}: {found!r}", "mend the line: a join has no rejects")
+
+    return refuse
+
+
+def _spool(path: Path, frames: Iterator[pl.DataFrame]) -> None:
+    writer: pq.ParquetWriter | None = None
+    for frame in frames:
+        table = frame.to_arrow()
+        if writer is None:
+            writer = pq.ParquetWriter(path, table.schema, compression="lz4")
+        writer.write_table(table)
+    if writer is None:
+        raise ValueError(f"no frame for {path}")
+    writer.close()
+
+
+def _key(database: duckdb.DuckDBPyConnection, path: Path, column: str) -> str:
+    """SQL for a join key as text, so that 17, 17.0 and "17" are one event."""
+    kind = database.execute(
+        f"SELECT typeof({_quoted(column)}) FROM read_parquet({_literal(str(path))}) LIMIT 1"
+    ).fetchone()
+    if kind is not None and kind[0] in ("DOUBLE", "FLOAT"):
+        return f"CAST(CAST({_quoted(column)} AS BIGINT) AS VARCHAR)"
+    return f"CAST({_quoted(column)} AS VARCHAR)"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
