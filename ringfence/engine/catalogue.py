@@ -8,7 +8,7 @@ drift from the others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -72,15 +72,20 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     spec_hash: str  # 32 hex digits; equal exactly when the same records give the same rows
 
     @classmethod
-    def build(cls, scenario: Scenario) -> Catalogue:
+    def build(cls, scenario: Scenario, *, only: Collection[str] | None = None) -> Catalogue:
         """Lay out the features of `scenario`.
+
+        Parameters
+        ----------
+        only : names of the features to keep, in catalogue order; None keeps all. What no kept feature needs is not
+            computed.
 
         Raises
         ------
         TooManyWindowsError
             If the scenario names more than eight windows.
         UnknownFeatureError
-            If `scenario.features` switches a family that does not exist.
+            If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
         """
         if len(scenario.windows_ms) > at.MAX_WINDOWS:
             raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
@@ -88,9 +93,13 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             if family not in FAMILIES:
                 raise UnknownFeatureError(what="feature family", found=family, known=FAMILIES)
         for detail in (FULL, COMPACT, BRIEF):
-            layout = _Layout(scenario, detail)
-            if len(layout.features) <= MOST_FEATURES:
+            layout = _Layout(scenario, detail, only)
+            if layout.n_laid_out <= MOST_FEATURES:
                 break
+        names = tuple(feature.name for feature in layout.features)
+        for name in only or ():
+            if name not in names:
+                raise UnknownFeatureError(what="feature", found=name, known=names)
         return cls(
             scenario=scenario,
             features=tuple(layout.features),
@@ -130,7 +139,9 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 class _Layout:
     """Walks the scenario once, adding features and telling the plan builder where their numbers come from."""
 
-    def __init__(self, scenario: Scenario, detail: int) -> None:
+    def __init__(self, scenario: Scenario, detail: int, only: Collection[str] | None) -> None:
+        self.only = only
+        self.n_laid_out = 0
         self.scenario = scenario
         self.detail = detail
         self.features: list[Feature] = []
@@ -147,6 +158,10 @@ class _Layout:
         return self.scenario.features.get(family, True)
 
     def _put(self, feature: Feature) -> int:
+        # Returns the feature's column, -1 when it is not kept: the plan builder then ignores it.
+        self.n_laid_out += 1
+        if self.only is not None and feature.name not in self.only:
+            return -1
         self.features.append(feature)
         return len(self.features) - 1
 

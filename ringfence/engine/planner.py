@@ -24,7 +24,7 @@ def salt_of(number: int) -> np.uint64:
 
 
 class PlanBuilder:
-    """Collects what the catalogue lays out; `plan` freezes it."""
+    """Collects what the catalogue lays out; `plan` freezes it. A column below 0 is a feature that is not kept."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -95,6 +95,8 @@ class PlanBuilder:
         return self._reader(role, int(self._stream_of[event_type.index, context_role.index]), -1)
 
     def gather(self, reader: int, source: int, column: int, how: int, needs: int) -> None:
+        if column < 0:
+            return
         self._readers[reader][3] |= needs
         self._reader_gathers[reader].append((source, column, how))
         if at.PARTNERS <= source < at.PARTNERS + at.MAX_PARTNERS:
@@ -106,13 +108,16 @@ class PlanBuilder:
         return len(self._pairings) - 1
 
     def pair_gather(self, pairing: int, source: int, column: int, how: int) -> None:
-        self._pairing_gathers[pairing].append((source, column, how))
+        if column >= 0:
+            self._pairing_gathers[pairing].append((source, column, how))
 
     def event_gather(self, source: int, column: int) -> None:
-        self._event_gathers.append((source, column, at.SINGLE))
+        if column >= 0:
+            self._event_gathers.append((source, column, at.SINGLE))
 
     def number(self, role: Role, column: int) -> None:
-        self._numbers.append((role.index, column))
+        if column >= 0:
+            self._numbers.append((role.index, column))
 
     def plan(self, *, n_features: int) -> Plan:
         """Freeze what was collected."""
