@@ -18,6 +18,7 @@ from ringfence.engine.replay import replay
 from ringfence.engine.snapshot import restore_newest
 from ringfence.ledger.ledger import Ledger
 from ringfence.rollout.registry import Registry
+from ringfence.scenario.calendar import local_offset_ms_at
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.cycle import Live
@@ -83,6 +84,7 @@ def warm_up(ledger: Ledger, live: Live) -> None:
     for batch in ledger.batches(until_seq=_WARM_RECORDS, size=_WARM_RECORDS):
         found = scratch.observe(batch)
         rows = found if len(found) else rows
+    local_offset_ms_at(ledger.scenario.time_zone, ledger.watermark_ms)  # the door's table of offsets
     live.scorer.warm_up()
     for n in {1, len(rows)}:
         live.scorer.answer(rows[:n], [None] * n, reviews_left=None)
