@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 Report = Callable[[int, int], None]
 
 STEP = 10
-MAX_TREES = 600
+MAX_TREES = 400
 HEADROOM = 1.5  # folds after the first grow to this multiple of its best count
 
 

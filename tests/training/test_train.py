@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ringfence.ledger.ledger import Ledger
+from ringfence.policy.policy import Policy
+from ringfence.rollout.errors import NoChampionError
+from ringfence.rollout.registry import Registry
+from ringfence.scenario.clock import FakeClock
+from ringfence.scenario.spec import Scenario
+from ringfence.scoring.release import Release, load_release
+from ringfence.training.errors import EmptyWindowError, NoExamplesError, OneClassError
+from ringfence.training.score import score, score_as_live
+from ringfence.training.train import train
+
+from .conftest import at_ms, ledger_of, payments
+
+CUT_MS = at_ms(45)
+
+
+@pytest.fixture(scope="module")
+def history() -> pl.DataFrame:
+    return payments(2500)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory, history: pl.DataFrame, scenario: Scenario) -> Ledger:
+    return ledger_of(tmp_path_factory.mktemp("history"), history, scenario)
+
+
+@pytest.fixture(scope="module")
+def release(ledger: Ledger, scenario: Scenario, policy: Policy, clock: FakeClock) -> Release:
+    folder = ledger.directory.parent / "releases"
+    return train(ledger, scenario, policy, releases_dir=folder, clock=clock, until_ms=CUT_MS)
+
+
+def test_first_release_becomes_the_champion(ledger: Ledger, release: Release) -> None:
+    registry = Registry.read(ledger)
+    assert registry.champion() == release.id
+    assert [(entry.release, entry.digest) for entry in registry.entries()] == [(release.id, release.digest)]
+
+
+def test_examples_are_events_whose_label_was_known_by_the_cut(release: Release, history: pl.DataFrame) -> None:
+    #  cut at day 45, labels 3 days late: events up to day 42
+    known = history.filter(pl.col("at") <= "2024-02-12T00:00:00")
+    assert release.manifest.made.n_examples == known.height
+    assert release.manifest.made.n_fraud == known["fraud"].sum()
+
+
+def test_same_seed_on_the_same_ledger_makes_the_same_release(
+    ledger: Ledger, scenario: Scenario, policy: Policy, clock: FakeClock, release: Release, tmp_path: Path
+) -> None:
+    before = len(ledger.releases())
+    again = train(ledger, scenario, policy, releases_dir=tmp_path, clock=clock, until_ms=CUT_MS)
+    assert again.id == release.id
+    assert again.digest == release.digest
+    assert len(ledger.releases()) == before
+
+
+def test_scores_after_the_cut_find_the_bad_shops(ledger: Ledger, release: Release, history: pl.DataFrame) -> None:
+    scored = score(ledger, release, CUT_MS).join(history.select(event_id="id", fraud="fraud"), on="event_id")
+    assert roc_auc_score(scored["fraud"], scored["score"]) > 0.7
+    assert scored.columns[:6] == ["event_id", "event_time", "score", "action", "rung", "gbdt"]
+    assert set(scored["action"]) <= {"approve", "review", "decline"}
+
+
+def test_later_events_and_labels_change_no_score(
+    tmp_path: Path, ledger: Ledger, release: Release, history: pl.DataFrame, scenario: Scenario
+) -> None:
+    until = at_ms(50)
+    known = history.filter(pl.col("at") < "2024-02-20T00:00:00")
+    shorter = ledger_of(tmp_path, known, scenario)
+    whole = score(ledger, release, CUT_MS, until)
+    assert whole.equals(score(shorter, release, CUT_MS, until))
+    assert whole.height > 100
+
+
+def test_window_bounds_are_inclusive_and_exclusive(ledger: Ledger, release: Release) -> None:
+    events = ledger.events(CUT_MS)
+    first, second = events["event_time_ms"][:2]
+    assert score(ledger, release, first, second)["event_id"].to_list() == [events["event_id"][0]]
+    with pytest.raises(EmptyWindowError, match="--from"):
+        score(ledger, release, at_ms(400), at_ms(401))
+
+
+def test_as_live_refuses_events_before_the_first_champion(ledger: Ledger, release: Release) -> None:
+    #  all events were imported before the promotion
+    with pytest.raises(NoChampionError, match="no champion"):
+        score_as_live(ledger, lambda name: load_release(release.path.parent / name), CUT_MS)
+
+
+def test_metrics_hold_both_windows_and_no_nan(release: Release) -> None:
+    found = json.loads((release.path / "metrics.json").read_text())
+    assert [evaluation["name"] for evaluation in found["evaluations"]] == ["later_window", "out_of_fold"]
+    assert found["headline"]["n"] == found["evaluations"][0]["n"]
+    assert len(found["folds"]) == 5
+    assert sum(feature["share"] for feature in found["importance"]) == pytest.approx(1.0)
+
+
+def test_later_labels_change_the_report_but_not_the_model(
+    tmp_path: Path, release: Release, history: pl.DataFrame, scenario: Scenario, policy: Policy, clock: FakeClock
+) -> None:
+    flipped = history.with_columns(
+        fraud=pl.when(pl.col("at") > "2024-02-12T00:00:00").then(1 - pl.col("fraud")).otherwise(pl.col("fraud"))
+    )
+    other = train(
+        ledger_of(tmp_path, flipped, scenario),
+        scenario,
+        policy,
+        releases_dir=tmp_path / "releases",
+        clock=clock,
+        until_ms=CUT_MS,
+    )
+    assert other.gbdt.text == release.gbdt.text
+    assert other.calibrator == release.calibrator
+    assert other.policy == release.policy
+
+
+def test_a_history_without_fraud_is_refused(
+    tmp_path: Path, scenario: Scenario, policy: Policy, clock: FakeClock
+) -> None:
+    ledger = ledger_of(tmp_path, payments(100, fraud=False), scenario)
+    with pytest.raises(OneClassError, match="100 examples hold 0 fraud"):
+        train(ledger, scenario, policy, releases_dir=tmp_path, clock=clock)
+
+
+def test_a_cut_before_any_label_is_refused(
+    tmp_path: Path, scenario: Scenario, policy: Policy, clock: FakeClock
+) -> None:
+    ledger = ledger_of(tmp_path, payments(100), scenario)
+    with pytest.raises(NoExamplesError, match="--until"):
+        train(ledger, scenario, policy, releases_dir=tmp_path, clock=clock, until_ms=at_ms(2))
+
+
+def test_trials_never_end_with_a_worse_log_loss_than_the_default(
+    ledger: Ledger, scenario: Scenario, policy: Policy, clock: FakeClock, tmp_path: Path
+) -> None:
+    made = train(ledger, scenario, policy, releases_dir=tmp_path, clock=clock, until_ms=CUT_MS, trials=1, seed=3)
+    tried = made.metrics["settings_tried"]
+    assert len(tried) == 2
+    best = np.argmin([setting["log_loss"] for setting in tried])
+    assert made.manifest.made.settings["num_leaves"] == tried[best]["num_leaves"]
