@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -63,7 +64,12 @@ class Acknowledged:
 
 
 def send(
-    subject: Subject, service: ServiceProcess, requests: list[Request], rate: float, kill_after_s: float | None
+    subject: Subject,
+    service: ServiceProcess,
+    requests: list[Request],
+    rate: float,
+    kill_after_s: float | None = None,
+    kill: Callable[[], None] = lambda: None,
 ) -> list[tuple[Request, int, bytes]]:
     """Send requests at a constant rate, killing the service in the middle if asked; status 0 is no answer."""
     wires = [http_request(path, json.dumps(body).encode(), subject.token, "127.0.0.1") for path, body in requests]
@@ -73,7 +79,7 @@ def send(
         await load.run(patience_s=10.0)
         return load
 
-    killer = threading.Timer(kill_after_s, service.kill) if kill_after_s is not None else None
+    killer = threading.Timer(kill_after_s, kill) if kill_after_s is not None else None
     if killer is not None:
         killer.start()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -180,6 +186,8 @@ def torture(
     learned: list[dict[str, Any]] = []
     for round_number in range(rounds + 1):
         service = ServiceProcess(subject, free_port(), log, environment)
+        # Undoing writes is only right when nobody has the files open any more.
+        kill = service.kill_all if drop_unsynced else service.kill
         try:
             service.wait_ready()
             recovered = logged_hash(log, "ready")
@@ -191,9 +199,8 @@ def torture(
             requests = pending if last else pending + requests_of(subject, fresh, known, draw)
             if not last:
                 requests += [("/v1/decisions", event) for event in learned[-20:]]  # learned before, decided now
-            outcomes = send(
-                subject, service, requests, rate, None if last else draw.uniform(0.3, 0.9) * len(requests) / rate
-            )
+            kill_after_s = None if last else draw.uniform(0.3, 0.9) * len(requests) / rate
+            outcomes = send(subject, service, requests, rate, kill_after_s, kill)
             pending = []
             for (path, body), status, answer in outcomes:
                 if status in (200, 202):
@@ -210,9 +217,8 @@ def torture(
                 if logged_hash(log, "stopped") != replayed_hash(subject):
                     found.append("the state at the end is not the replayed one")
         finally:
-            service.kill()
+            kill()
         if drop_unsynced:
-            time.sleep(0.5)  # the follower sees that its parent is gone
             n_undone += unsynced.undo(undo_logs)
     found += faults(subject, known)
     return {

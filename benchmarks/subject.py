@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -72,7 +73,9 @@ class ServiceProcess:
         self.port, self.log = port, log
         command = [sys.executable, "-m", "ringfence.cli", "serve", "-w", str(subject.path), "--port", str(port)]
         with log.open("ab") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, env={**os.environ, **(environment or {})}, start_new_session=True
+            )
 
     def wait_ready(self, patience_s: float = 180.0) -> float:
         began = time.monotonic()
@@ -95,7 +98,14 @@ class ServiceProcess:
             self.process.wait(60)
 
     def kill(self) -> None:
+        """End the service as a crash would; its follower lives on until it notices."""
         self.process.kill()
+        self.process.wait()
+
+    def kill_all(self) -> None:
+        """End the service and all its children at once, as the loss of power would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
