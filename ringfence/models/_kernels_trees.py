@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+BLOCK = 64  # rows that share a tree's nodes in the cache
+
 NODE = np.dtype(
     [
         ("threshold", np.float64),
@@ -55,21 +57,23 @@ def goes_left(nodes, category_words, node, value):
 
 @njit(cache=True, nogil=True)
 def raw_rows(nodes, category_words, roots, leaf_value, rows, raw):
-    # Trees outside, rows inside: a tree's nodes stay in the first-level cache for the whole batch, while every row
+    # Blocks of rows inside trees: a tree's nodes stay in the first-level cache for the whole block, while every row
     # still adds its leaves in tree order, so that a row alone and a row in a batch get the same bits.
     n_rows = rows.shape[0]
-    for i in range(n_rows):
-        raw[i] = 0.0
-    for tree in range(roots.shape[0]):
-        root = roots[tree]
-        for i in range(n_rows):
-            node = root
-            while node >= 0:
-                if goes_left(nodes, category_words, node, rows[i, nodes[node]["feature"]]):
-                    node = nodes[node]["left"]
-                else:
-                    node = nodes[node]["right"]
-            raw[i] += leaf_value[~node]
+    for first in range(0, n_rows, BLOCK):
+        last = min(first + BLOCK, n_rows)
+        for i in range(first, last):
+            raw[i] = 0.0
+        for tree in range(roots.shape[0]):
+            root = roots[tree]
+            for i in range(first, last):
+                node = root
+                while node >= 0:
+                    if goes_left(nodes, category_words, node, rows[i, nodes[node]["feature"]]):
+                        node = nodes[node]["left"]
+                    else:
+                        node = nodes[node]["right"]
+                raw[i] += leaf_value[~node]
 
 
 @njit(cache=True, nogil=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,11 +20,29 @@ FloatArray = NDArray[np.float64]
 MAX_CODES: Final = 254  # LightGBM bins a category column into at most 255 by default
 
 
-class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The values of one category column, most frequent first: a value's code is its position."""
 
     column: int
     values: tuple[float, ...]
+
+    @cached_property
+    def sorted_values(self) -> FloatArray:
+        return np.sort(np.array(self.values, dtype=np.float64))
+
+    @cached_property
+    def sorted_codes(self) -> FloatArray:
+        """Codes in the order of `sorted_values`."""
+        return np.argsort(np.array(self.values, dtype=np.float64), kind="stable").astype(np.float64)
+
+    def codes(self, column: FloatArray) -> FloatArray:
+        """Return the code of each value, shape (n,): `len(values)` where unseen, NaN where missing."""
+        unseen = float(len(self.values))
+        if not self.values:
+            return np.where(np.isnan(column), np.nan, unseen)
+        at = np.minimum(np.searchsorted(self.sorted_values, column), len(self.values) - 1)  # NaN sorts last
+        codes = np.where(self.sorted_values[at] == column, self.sorted_codes[at], unseen)
+        return np.where(np.isnan(column), np.nan, codes)
 
 
 class Encoder(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +94,7 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
             return np.ascontiguousarray(rows, dtype=np.float64)
         encoded = np.array(rows, dtype=np.float64, order="C")
         for vocabulary in self.vocabularies:
-            encoded[:, vocabulary.column] = _codes(encoded[:, vocabulary.column], vocabulary.values)
+            encoded[:, vocabulary.column] = vocabulary.codes(encoded[:, vocabulary.column])
         return encoded
 
     def to_json(self) -> bytes:
@@ -84,14 +103,3 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, data: bytes) -> Encoder:
         return msgspec.json.decode(data, type=cls)
-
-
-def _codes(column: FloatArray, values: tuple[float, ...]) -> FloatArray:
-    unseen = float(len(values))
-    if not values:
-        return np.where(np.isnan(column), np.nan, unseen)
-    known = np.array(values)
-    order = np.argsort(known, kind="stable")
-    at = np.minimum(np.searchsorted(known[order], column), known.shape[0] - 1)  # NaN sorts last, mended below
-    codes = np.where(known[order][at] == column, order[at].astype(np.float64), unseen)
-    return np.where(np.isnan(column), np.nan, codes)
