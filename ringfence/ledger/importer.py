@@ -202,8 +202,8 @@ def _publish(
     segments = directory / SEGMENTS
     segments.mkdir(exist_ok=True)
     os.rename(folder, segments / name)  # noqa: PTH104 - the same call, and monkeypatched by the crash tests
-    sync_directory(segments)
-    sync_directory(directory)
+    for parent in (segments, directory, directory.parent):
+        sync_directory(parent)
     return Segment(
         first_seq,
         at.seq,

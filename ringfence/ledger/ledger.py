@@ -22,7 +22,7 @@ from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.lock import writer_lock
 from ringfence.ledger.records import EventBody, Kind, LabelBody, Record
-from ringfence.ledger.recovery import recover
+from ringfence.ledger.recovery import recover, sync_directory
 from ringfence.ledger.schema import check_numbering, connect
 from ringfence.ledger.segments import Segment, SegmentReader, list_segments
 from ringfence.ledger.writer import Writer
@@ -112,11 +112,15 @@ class Ledger:
             connection = connect(self._directory, busy_ms=1_000)
             check_numbering(connection, self._scenario, write=True)
             recover(self._directory, connection)
+            identity = self.identity
+            # SQLite syncs its files, not the folder that names a new database and its key.
+            sync_directory(self._directory)
+            sync_directory(self._directory.parent)
             with checkpoints(self._directory, connection) as checkpointer:
                 writer = Writer(
                     self._directory,
                     self._scenario,
-                    self.identity,
+                    identity,
                     clock,
                     connection,
                     self.event_links,

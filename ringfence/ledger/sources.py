@@ -205,11 +205,18 @@ def _parquet_frames(path: Path, columns: list[str]) -> Iterator[Frame]:
 
 def _csv_frames(path: Path, columns: list[str], reject: RejectLine) -> Iterator[Frame]:
     skipped: list[int] = []
+    bad: list[tuple[int, str, str]] = []
 
-    def refuse(row: pa_csv.InvalidRow) -> str:
-        skipped.append(row.number)
-        reject(row.number, row.text[:200], f"has {row.actual_columns} fields, the header has {row.expected_columns}")
+    def refuse(invalid: pa_csv.InvalidRow) -> str:
+        skipped.append(invalid.number)
+        reason = f"has {invalid.actual_columns} fields, the header has {invalid.expected_columns}"
+        bad.append((invalid.number, invalid.text[:200], reason))  # told later: here no exception would get through
         return "skip"
+
+    def tell() -> None:
+        for line, found, reason in bad:
+            reject(line, found, reason)
+        bad.clear()
 
     names = column_names(path)
     reader = pa_csv.open_csv(
@@ -226,13 +233,16 @@ def _csv_frames(path: Path, columns: list[str], reject: RejectLine) -> Iterator[
     )  # fmt: skip
     n_good = 0
     for batch in reader:
-        numbers = np.arange(n_good, n_good + batch.num_rows, dtype=np.int64) + 2
+        tell()
+        good = np.arange(n_good, n_good + batch.num_rows, dtype=np.int64)
         n_good += batch.num_rows
-        for number in skipped:  # ascending; a skipped line moves all later ones down by one
-            numbers += numbers >= number
+        # Skipped line i has s_i - i - 2 good rows before it, and moves all later ones down by one.
+        before = np.array(skipped, np.int64) - np.arange(len(skipped)) - 2
+        lines = good + 2 + np.searchsorted(before, good, side="right")
         rows = pl.DataFrame(pl.from_arrow(batch))
         for start in range(0, len(rows), FRAME_ROWS):
-            yield Frame(rows.slice(start, FRAME_ROWS), numbers[start : start + FRAME_ROWS])
+            yield Frame(rows.slice(start, FRAME_ROWS), lines[start : start + FRAME_ROWS])
+    tell()
 
 
 def _check_text(path: Path) -> int:
