@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from ringfence.workspace import Workspace
 
 _LIVE_DAYS = 180  # the world goes on so long after its history; the demo lets that end yesterday
+_FRAUD_RATE = 0.015  # more than an insurer's usual share, so that two thousand live claims hold enough to see
 _MIN_REASONS = 3
-_MIN_LIFT = 3.0
+_MIN_LIFT = 2.0
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ def demo(
     """
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     folder = (workspace or Path(tempfile.mkdtemp(prefix="ringfence-demo-"))).resolve()
     if folder.exists() and any(folder.iterdir()):
@@ -83,7 +84,7 @@ def demo(
             console.print(f"all checks hold, {time.monotonic() - began:.0f} s in all; the workspace is {folder}")
             return
         console.rule("yours", align="left")
-        console.print(_invitation(folder, port, token, answered), soft_wrap=True)
+        console.print(_invitation(folder, port, token, answered))
         try:
             while service.alive:
                 time.sleep(0.2)
@@ -99,7 +100,7 @@ def _history(console: Console, folder: Path, *, events: int, seed: int, ends: da
 
     console.rule("simulate", align="left")
     with progress("simulating an insurer", unit="claims") as report_progress:
-        world = simulate_motor_claims(events, seed, folder, report_progress, ends=ends)
+        world = simulate_motor_claims(events, seed, folder, report_progress, fraud_rate=_FRAUD_RATE, ends=ends)
     console.print(
         f"an insurer with {world.n_events:,} claims, {world.n_fraud:,} of them fraudulent in {world.n_rings} rings; "
         f"investigators know the truth about {world.n_labelled:,}"
@@ -122,7 +123,7 @@ def _release(console: Console, here: Workspace) -> None:
     console.rule("train", align="left")
     release, seconds = make_release(here, here.scenario())
     console.print(headline(release))
-    console.print(f"{seconds:.1f} s; report: {release.path / 'report.html'}", soft_wrap=True)
+    console.print(f"{seconds:.1f} s; report: {release.path / 'report.html'}")
 
 
 def _key(here: Workspace) -> str:
@@ -134,7 +135,7 @@ def _key(here: Workspace) -> str:
 def _live(seed: int, events: int, ends: date, n_claims: int) -> Iterator[LiveClaim]:
     from ringfence.simulate.stream import live_claims
 
-    return islice(live_claims(seed, n_events=events, ends=ends), n_claims)
+    return islice(live_claims(seed, n_events=events, fraud_rate=_FRAUD_RATE, ends=ends), n_claims)
 
 
 def _stream(console: Console, client: Client, claims: Iterable[LiveClaim]) -> Iterator[Answered]:
@@ -160,9 +161,9 @@ def _show(console: Console, claim: LiveClaim, answer: dict[str, Any]) -> None:
     colour = {"challenge": "cyan", "review": "yellow", "decline": "red"}.get(answer["action"], "")
     reasons = [reason["sentence"] for reason in answer["reasons"][:_MIN_REASONS]]
     head = f"{claim.event['event_id']!s:<16} {claim.event['amount']:>12,.2f}  "
-    console.print(f"{head}{answer['action']:<9} {answer['score']:>6.1%}  {reasons[0]}", style=colour, soft_wrap=True)
+    console.print(f"{head}{answer['action']:<9} {answer['score']:>6.1%}  {reasons[0]}", style=colour)
     for reason in reasons[1:]:
-        console.print(f"{'':<48} {reason}", style="dim", soft_wrap=True)
+        console.print(f"{'':<48} {reason}", style="dim")
 
 
 def _summary(console: Console, answered: list[Answered]) -> None:
