@@ -56,12 +56,16 @@ format: setup ## let ruff rewrite what it can
 docs: setup ## write the generated pages of docs/reference
 	$(BIN)/python scripts/generate_reference.py
 
-bench: setup ## replay, fast reasons, and the service under constant load
-	$(BIN)/python benchmarks/replay.py
+bench: setup ## replay against DuckDB, the service under constant load, kill -9 in the middle of load
+	$(BIN)/python -m benchmarks.replay
+	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
+	$(BIN)/python -m benchmarks.durability --rounds 10
+	bash scripts/install_services.sh
+	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced
 
 evaluate: setup ## the public protocols in examples/ (needs the data sets)
-	$(BIN)/python benchmarks/p1.py
-	$(BIN)/python benchmarks/p2.py
+	$(BIN)/python -m benchmarks.p1
+	$(BIN)/python -m benchmarks.p2
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
