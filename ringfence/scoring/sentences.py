@@ -13,6 +13,13 @@ _SPANS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _COUNTED: Final = ("events of ", "events confirmed", "frauds of ", "confirmed frauds", "different ", "earlier ")
 
 
+_OVER_SEVERAL: Final = {
+    "largest over the entities: ": "the largest of several",
+    "mean over the entities: ": "mean of several",
+}
+_TECHNICAL: Final = ", shrunk towards that of all entities"
+
+
 class FeatureText(msgspec.Struct, frozen=True, kw_only=True):
     """What a release remembers of one column in order to talk about it."""
 
@@ -32,23 +39,39 @@ def say(feature: FeatureText, value: float, *, currency: str) -> str:
     currency : written after money, such as EUR.
     """
     text = _in_words(feature)
+    for prefix, extent in _OVER_SEVERAL.items():
+        if text.startswith(prefix):
+            text = text.removeprefix(prefix)
+            if feature.unit == "0/1" and 0.0 < value < 1.0:
+                return _sentence(f"for {100.0 * value:.3g} % of several: {text}")
+            said = _said(text, feature.unit, value, currency)
+            return _sentence(said if math.isnan(value) or value == 0.0 else f"{said} ({extent})")
+    return _sentence(_said(text, feature.unit, value, currency))
+
+
+def _said(text: str, unit: str, value: float, currency: str) -> str:
     if math.isnan(value):
-        return _sentence(f"nothing is known about: {text}")
-    if feature.unit == "0/1":
-        return _sentence(text if value != 0.0 else f"not the case: {text}")
-    if feature.unit == "category":
-        return _sentence(f"{text.removesuffix(' as given')} is of a kind that matters here")
-    if feature.unit in ("days", "hours") and text.startswith(f"{feature.unit} "):
-        return _sentence(f"{_counted(value, feature.unit)}{text.removeprefix(feature.unit)}")
-    if feature.unit in ("events", "entities") and text.startswith(_COUNTED):
-        return _sentence(f"{_whole(value)} {_singular(text) if value == 1.0 else text}")
-    if feature.unit == "ratio" and text.startswith("amount against "):
-        return _sentence(f"the amount is {_number(value)} times {text.removeprefix('amount against ')}")
-    return _sentence(f"{text.removesuffix(' as given')}: {_measured(value, feature.unit, currency)}")
+        return f"nothing is known about: {text}"
+    given = text.removesuffix(" as given")
+    if unit == "0/1":
+        if given != text:
+            return f"{given}: {'yes' if value != 0.0 else 'no'}"
+        return text if value != 0.0 else f"not the case: {text}"
+    if unit == "category":
+        return f"{given} is of a kind that matters here"
+    if unit in ("days", "hours") and text.startswith(f"{unit} "):
+        return f"{_counted(value, unit)}{text.removeprefix(unit)}"
+    if unit in ("events", "entities") and text.startswith(_COUNTED):
+        return f"{_whole(value)} {_singular(text) if value == 1.0 else text}"
+    if unit in ("events", "entities") and text.startswith("number of "):
+        return f"{text}: {_number(value)}"
+    if unit == "ratio" and text.startswith("amount against "):
+        return f"the amount is {_number(value)} times {text.removeprefix('amount against ')}"
+    return f"{given}: {_measured(value, unit, currency)}"
 
 
 def _in_words(feature: FeatureText) -> str:
-    text = feature.sentence
+    text = feature.sentence.removesuffix(_TECHNICAL)
     for role in feature.roles:
         text = re.sub(rf"(?<![\w~.])(?:the role )?{re.escape(role)}(?![\w~])", f"this {role.replace('_', ' ')}", text)
     text = re.sub(r"\b(\d+)([dhms])\b", _span, text)

@@ -28,6 +28,10 @@ NAN = float("nan")
         ("claimant.age_days", 12.25, "12.2 days since this claimant was first seen"),
         ("attribute.policy_age_days", 9.0, "Policy age days: 9"),
         ("attribute.vehicle_make", 4.5e9, "Vehicle make is of a kind that matters here"),
+        ("repair_shop.n_events", 4.0, "Number of earlier events of this repair shop: 4"),
+        ("witness.count_7d.max", 2.0, "2 events of this witness in the last 7 days (the largest of several)"),
+        ("witness.is_new.mean", 0.5, "For 50 % of several: this witness has never been seen before"),
+        ("witness.is_new.max", 0.0, "Not the case: this witness has never been seen before"),
         ("claimant~repair_shop.is_new", 1.0, "This claimant and this repair shop have never been seen together"),
     ],
 )
