@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -36,17 +36,15 @@ class Subject:
 
     path: Path
     token: str
-    seed: int
-    n_events: int
-    ends: date
+    world: Callable[[], Iterable[dict[str, Any]]]  # bodies of POST /v1/decisions, the same ones at every call
 
     def events(self, n: int, tag: str = "") -> Iterator[dict[str, Any]]:
-        """Yield `n` decisions to ask for. When the world has no more claims it begins again under other ids."""
+        """Yield `n` decisions to ask for. When the world has no more events it begins again under other ids."""
         made, round_number = 0, 0
         while made < n:
-            for claim in islice(live_claims(self.seed, n_events=self.n_events, ends=self.ends), n - made):
+            for event in islice(self.world(), n - made):
                 made += 1
-                yield {**claim.event, "event_id": f"{claim.event['event_id']}{tag}-{round_number}"}
+                yield {**event, "event_id": f"{event['event_id']}{tag}-{round_number}"}
             round_number += 1
 
 
@@ -63,7 +61,12 @@ def prepare(path: Path, *, n_events: int, seed: int) -> Subject:
         token = create_key(workspace.keys_path, "benchmark", frozenset(Scope))
         notes.write_text(json.dumps({"token": token, "seed": seed, "n_events": n_events, "ends": ends.isoformat()}))
     found = json.loads(notes.read_text())
-    return Subject(path, found["token"], found["seed"], found["n_events"], date.fromisoformat(found["ends"]))
+    ends = date.fromisoformat(found["ends"])
+
+    def world() -> Iterator[dict[str, Any]]:
+        return (claim.event for claim in live_claims(found["seed"], n_events=found["n_events"], ends=ends))
+
+    return Subject(path, found["token"], world)
 
 
 class ServiceProcess:
