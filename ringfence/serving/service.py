@@ -240,8 +240,8 @@ class ScenarioService:
                     row_sample=self._config.row_sample,
                 )
                 self._on_ready()
-                self.state = State.READY
                 self._tell("ready", live)
+                self.state = State.READY
                 with contextlib.closing(kept):
                     self._turns(cycle)
                 self._tell("stopped", live)
