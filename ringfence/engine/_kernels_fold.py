@@ -13,6 +13,7 @@ from numba import njit
 
 from ringfence.engine import layout
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
+from ringfence.engine._kernels_prefetch import fetch_ahead
 from ringfence.engine._kernels_read import (
     finish_averages,
     floors_of,
@@ -407,6 +408,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
         first = batch.link_start[i]
         last = batch.link_start[i + 1]
         kind = np.int64(batch.event_type[i])
+        fetch_ahead(batch, plan, state, i)
         _resolve(batch, plan, state, first, last, kind, slots, spans)
         has_pairs = plan.has_pairs and kind == plan.decided
         if batch.kind[i] == 0:

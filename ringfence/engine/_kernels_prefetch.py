@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
+"""Ask the memory for what the next records need, while this one is worked on.
+
+State is larger than any cache, and each record touches a few dozen lines of it at random. A replay knows what comes:
+four records ahead the id table's line is fetched, two ahead the entities' rows, one ahead the ends of their logs. A
+prefetch has no effect but time: it never faults, and no value depends on it.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from ringfence.engine._kernels_log import ring_index
+from ringfence.engine._kernels_table import find, mix64, pair_key
+
+TABLE_AHEAD, ROWS_AHEAD, LOGS_AHEAD = 4, 2, 1
+LINES = 6  # of a log's newest entries; the hardware goes on from there
+
+if config.DISABLE_JIT:
+
+    def touch(array, index):
+        """Do nothing: uncompiled code has no use for it."""
+
+else:
+
+    @intrinsic
+    def touch(typing_context, array, index):
+        def generate(context, builder, signature, arguments):
+            data = make_array(signature.args[0])(context, builder, arguments[0]).data
+            byte = builder.bitcast(data, ir.IntType(8).as_pointer())
+            offset = builder.mul(arguments[1], ir.Constant(ir.IntType(64), signature.args[0].dtype.size))
+            place = builder.gep(byte, [offset])
+            number = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            # read, high locality, data
+            builder.call(prefetch, [place, number(0), number(3), number(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64), generate
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _touch_log(ring, log, walks):
+    size = ring["size"]
+    if size == 0:
+        return
+    touch(log, ring_index(ring, 0))  # what `trim` looks at
+    touch(log, ring_index(ring, size))  # where the next entry goes
+    if walks:
+        for line in range(LINES):
+            if 2 * line < size:
+                touch(log, ring_index(ring, size - 1 - 2 * line))
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def fetch_ahead(batch, plan, state, i):
+    """Prefetch for records i + 4, i + 2 and i + 1, as far as the batch has them."""
+    n = batch.seq.shape[0]
+    mask = state.table.shape[0] - 1
+    ahead = i + TABLE_AHEAD
+    if ahead < n:
+        kind = batch.event_type[ahead]
+        first, last = batch.link_start[ahead], batch.link_start[ahead + 1]
+        for j in range(first, last):
+            stream = plan.stream_of[kind, batch.link_role[j]]
+            if stream >= 0:
+                touch(state.table, int(mix64(batch.link_lo[j] ^ plan.salts[stream])) & mask)
+        if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
+            key = pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0])
+            touch(state.pair_table, int(key) & (state.pair_table.shape[0] - 1))
+    ahead = i + ROWS_AHEAD
+    if ahead < n:
+        kind = batch.event_type[ahead]
+        first, last = batch.link_start[ahead], batch.link_start[ahead + 1]
+        for j in range(first, last):
+            stream = plan.stream_of[kind, batch.link_role[j]]
+            if stream >= 0:
+                slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
+                if slot >= 0:
+                    touch(state.keys, slot)
+                    touch(state.risk, slot)
+                    touch(state.event_rings, slot)
+                    touch(state.label_rings, slot)
+        if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
+            slot = find(state.pair_table, pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0]))
+            if slot >= 0:
+                touch(state.pairs, slot)
+    ahead = i + LOGS_AHEAD
+    if ahead < n:
+        kind = batch.event_type[ahead]
+        for j in range(batch.link_start[ahead], batch.link_start[ahead + 1]):
+            stream = plan.stream_of[kind, batch.link_role[j]]
+            if stream >= 0:
+                slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
+                if slot >= 0:
+                    is_event = batch.kind[ahead] == 0
+                    if is_event:
+                        _touch_log(state.event_rings[slot], state.event_log, True)
+                    _touch_log(state.label_rings[slot], state.label_log, is_event)
