@@ -216,3 +216,14 @@ def test_groups_split_families_by_role() -> None:
     assert "velocity:claimant" in CATALOGUE.groups
     assert "novelty_gaps:claimant~shop" in CATALOGUE.groups
     assert "event" in CATALOGUE.groups
+
+
+def test_kept_features_have_the_values_they_have_among_all() -> None:
+    names = ("claimant.count_1d", "shop.fraud_rate", "claimant~shop.gap_hours", "event.hour")
+    few = Catalogue.build(SCENARIO, only=names)
+    assert set(few.names) == set(names)
+    every = Engine(CATALOGUE).observe(BATCH)[:, [CATALOGUE.index(name) for name in few.names]]
+    assert Engine(few).observe(BATCH).tobytes() == every.tobytes()
+    assert few.spec_hash != CATALOGUE.spec_hash
+    with pytest.raises(UnknownFeatureError, match="no_such"):
+        Catalogue.build(SCENARIO, only=["no_such"])
