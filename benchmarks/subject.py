@@ -86,10 +86,10 @@ class ServiceProcess:
             if self.process.poll() is not None:
                 raise SystemExit(f"the service ended with {self.process.returncode}:\n{tail(self.log)}")
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-                connection.request("GET", "/readyz")
-                if connection.getresponse().status == 200:
-                    return time.monotonic() - began
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)) as connection:
+                    connection.request("GET", "/readyz")
+                    if connection.getresponse().status == 200:
+                        return time.monotonic() - began
             except OSError:
                 pass  # not listening yet
             time.sleep(0.05)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real thing: `ringfence serve` in a process, over a socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from ringfence.serving.keys import Scope, create_key
+from ringfence.workspace import Workspace
+
+from .conftest import claim, copy_of
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture(scope="module")
+def port_and_token(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    from benchmarks.subject import ServiceProcess, Subject, free_port
+
+    folder = tmp_path_factory.mktemp("process")
+    workspace = copy_of(template, folder / "workspace")
+    token = create_key(workspace.keys_path, "test", {Scope.ADMIN})
+    service = ServiceProcess(Subject(workspace.path, token, list), free_port(), folder / "service.log")
+    try:
+        service.wait_ready()
+        yield service.port, token
+        service.stop()
+        assert service.process.returncode == 0
+        assert '"event": "stopped"' in (folder / "service.log").read_text()
+    finally:
+        service.kill_all()
+
+
+def ask(port: int, token: str, body: bytes) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    connection.request("POST", "/v1/decisions", body, headers)
+    response = connection.getresponse()
+    found = response.status, response.read()
+    connection.close()
+    return found
+
+
+def test_it_decides_over_a_socket(port_and_token: tuple[int, str]) -> None:
+    status, body = ask(*port_and_token, json.dumps(claim("socket")).encode())
+    assert status == 200, body
+    assert json.loads(body)["durable"]
+
+
+def test_a_hundred_megabytes_get_a_413_and_the_process_does_not_grow_by_them(port_and_token: tuple[int, str]) -> None:
+    port, token = port_and_token
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        head = f"POST /v1/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        client.sendall((head + "Transfer-Encoding: chunked\r\n\r\n").encode())
+        piece = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+        for _ in range(100 * 16):
+            client.sendall(piece)
+        client.sendall(b"0\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 413")
+    assert ask(port, token, json.dumps(claim("after-413")).encode())[0] == 200
+
+
+@pytest.mark.parametrize("noise", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n", b"\x00" * 100])
+def test_noise_on_the_socket_harms_nobody(port_and_token: tuple[int, str], noise: bytes) -> None:
+    port, token = port_and_token
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(noise)
+    assert ask(port, token, json.dumps(claim("noise")).encode())[0] == 200
