@@ -17,7 +17,7 @@ _OVER_SEVERAL: Final = {
     "largest over the entities: ": "the largest of several",
     "mean over the entities: ": "mean of several",
 }
-_TECHNICAL: Final = ", shrunk towards that of all entities"
+_TECHNICAL: Final = (", shrunk towards that of all entities", " (negative when this one is late)")
 
 
 class FeatureText(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +60,10 @@ def _said(text: str, unit: str, value: float, currency: str) -> str:
     if unit == "category":
         return f"{given} is of a kind that matters here"
     if unit in ("days", "hours") and text.startswith(f"{unit} "):
-        return f"{_counted(value, unit)}{text.removeprefix(unit)}"
+        since = text.removeprefix(unit)
+        return (
+            f"{_counted(value / 24.0, 'days') if unit == 'hours' and value >= 48.0 else _counted(value, unit)}{since}"
+        )
     if unit in ("events", "entities") and text.startswith(_COUNTED):
         return f"{_whole(value)} {_singular(text) if value == 1.0 else text}"
     if unit in ("events", "entities") and text.startswith("number of "):
@@ -71,9 +74,11 @@ def _said(text: str, unit: str, value: float, currency: str) -> str:
 
 
 def _in_words(feature: FeatureText) -> str:
-    text = feature.sentence.removesuffix(_TECHNICAL)
+    text = feature.sentence
+    for technical in _TECHNICAL:
+        text = text.removesuffix(technical)
     for role in feature.roles:
-        text = re.sub(rf"(?<![\w~.])(?:the role )?{re.escape(role)}(?![\w~])", f"this {role.replace('_', ' ')}", text)
+        text = re.sub(rf"(?<![\w~.])(?<!the role ){re.escape(role)}(?![\w~])", f"this {role.replace('_', ' ')}", text)
     text = re.sub(r"\b(\d+)([dhms])\b", _span, text)
     return text.replace("_", " ")
 
