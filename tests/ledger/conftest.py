@@ -2,5 +2,6 @@
 from __future__ import annotations
 
 from tests.ledger.claims import clock, door, ledger, scenario
+from tests.ledger.places import place
 
-__all__ = ["clock", "door", "ledger", "scenario"]
+__all__ = ["clock", "door", "ledger", "place", "scenario"]
