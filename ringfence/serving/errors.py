@@ -37,13 +37,11 @@ class NoChampionError(ServingError):
 
 
 class ServiceFailedError(ServingError):
-    """An engine thread gave up; the log says why."""
+    """An engine thread gave up."""
 
-    def __init__(self, scenarios: list[str]) -> None:
-        self.scenarios = scenarios
-        super().__init__(
-            f"the service of {', '.join(scenarios)} failed; its log has the cause; start it again to recover"
-        )
+    def __init__(self, scenario: str, cause: str) -> None:
+        self.scenario, self.cause = scenario, cause
+        super().__init__(f"the service of {scenario!r} stopped: {cause}; mend that and start it again, which recovers")
 
 
 class KeyMissingError(ServingError):

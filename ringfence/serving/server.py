@@ -103,9 +103,9 @@ def serve(
         for follower in followers:
             follower.terminate()
             follower.join(5)
-    failed = [name for name, service in services.items() if service.state is State.FAILED]
-    if failed:
-        raise ServiceFailedError(failed)
+    for name, service in services.items():
+        if service.state is State.FAILED:
+            raise ServiceFailedError(name, str(service.failure)) from service.failure
 
 
 class _Server(uvicorn.Server):

@@ -83,6 +83,7 @@ class ScenarioService:
         self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
         self._latencies: dict[tuple[str, str], Any] = {}
         self.state = State.STARTING
+        self.failure: Exception | None = None  # why the state is FAILED
 
     @property
     def scenario(self) -> Scenario:
@@ -247,6 +248,7 @@ class ScenarioService:
                 self._tell("stopped", live)
             self.state = State.STOPPED
         except Exception as error:
+            self.failure = error
             self.state = State.FAILED
             _log.exception("engine thread failed", scenario=self.scenario.name, cause=type(error).__name__)
             self._refuse_waiting(NotReadyError(str(State.FAILED)))

@@ -82,6 +82,7 @@ def test_a_second_service_on_the_same_ledger_does_not_start(start: Start, monkey
     second.start(first.loop)
     assert failed.wait(20)
     assert second.state is State.FAILED
+    assert "writing to the ledger" in str(second.failure)
     assert first.ask("POST", "/v1/decisions", claim("still")).status_code == 200
 
 

@@ -262,6 +262,20 @@ def test_restart_recovers_the_state_by_replay(start: Start) -> None:
     assert second.service._live.engine.state_hash() == expected
 
 
+def test_an_event_that_cannot_be_scored_still_gets_a_decision_that_says_so(start: Start) -> None:
+    service = start()
+    live = service.service._live
+    assert live is not None
+    live.scorer._walker = None  # a model file that turned out broken after start-up
+    answer = decide(service, claim("unscored", amount=9_000))
+    assert answer["rung"] == "rules"
+    assert answer["degraded"]
+    assert answer["circumstances"]["degraded"] == "AttributeError"
+    assert answer["action"] != "decline"
+    page = service.ask("GET", "/metrics", key="read").text
+    assert 'ringfence_degraded_total{scenario="motor-claims",why="AttributeError"} 1.0' in page
+
+
 def test_a_full_queue_refuses_with_retry_after(start: Start) -> None:
     service = start(queue_bound=0)
     response = service.ask("POST", "/v1/decisions", claim("busy"))
