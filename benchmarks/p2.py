@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,9 +52,11 @@ def workspace(folder: Path, features: dict[str, bool] | None) -> Path:
     """Copy the example beside the data, with feature families switched off where asked, and import."""
     shutil.copytree(EXAMPLE, folder)
     if features is not None:
-        spec = yaml.safe_load((folder / "ringfence.yaml").read_text())
-        spec["scenarios"]["motor-claims"]["features"] = features
-        (folder / "ringfence.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+        switches = ", ".join(f"{family}: {str(on).lower()}" for family, on in features.items())
+        text = (folder / "ringfence.yaml").read_text()
+        (folder / "ringfence.yaml").write_text(
+            text.replace("    time_zone: UTC\n", f"    time_zone: UTC\n    features: {{{switches}}}\n", 1)
+        )
     for name in ("claims.parquet", "claim_parties.parquet"):
         shutil.copy(data_folder() / name, folder / name)
     ringfence("import", "--workspace", str(folder))
