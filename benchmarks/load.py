@@ -79,6 +79,7 @@ class Load:
         self.answers: list[bytes] = [b""] * n
         self.idle: deque[Connection] = deque()
         self.waiting: deque[int] = deque()
+        self.connections: list[Connection] = []
         self.n_open = 0
         self.settled = 0
         self.finished = asyncio.Event()
@@ -108,6 +109,7 @@ class Load:
         for _ in range(self.n_connections):
             _, connection = await loop.create_connection(lambda: Connection(self), self.host, self.port)
             self.idle.append(connection)
+            self.connections.append(connection)
             self.n_open += 1
         gc.collect()
         gc.freeze()
@@ -129,6 +131,12 @@ class Load:
         seconds = (time.perf_counter_ns() - start) / 1e9
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.finished.wait(), patience_s)
+        gc.enable()
+        gc.unfreeze()
+        for connection in self.connections:
+            if connection.transport is not None:
+                connection.transport.close()
+        await asyncio.sleep(0)  # lets them end before the loop does
         return seconds
 
 
