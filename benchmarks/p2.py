@@ -98,7 +98,8 @@ def main() -> None:
     y = test["fraud"].to_numpy()
     print(f"{claims.height - test.height:,} claims before {cut}, {test.height:,} after, {int(y.sum())} of them fraud")
 
-    work = Path(tempfile.mkdtemp(prefix="ringfence-p2-"))
+    temporary = tempfile.TemporaryDirectory(prefix="ringfence-p2-")  # removed at exit, whatever happens
+    work = Path(temporary.name)
     mean_scores = {}
     report: dict[str, Any] = {"cut": cut}
     for name, features in (("full", None), ("without entity history", WITHOUT_HISTORY)):
@@ -130,7 +131,6 @@ def main() -> None:
         print(f"  {name:50} {figures}")
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1))
-    shutil.rmtree(work)
 
 
 if __name__ == "__main__":
