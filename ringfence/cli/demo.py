@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -72,6 +73,9 @@ def demo(
     token = _key(here)
     port = port or free_port()
     console.rule("serve", align="left")
+    # Being told to end, by whatever means, must not leave the service behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Service(here.path, port, folder / "service.log") as service:
         console.print(f"ready after {service.wait_ready():.1f} s at http://127.0.0.1:{port}, log in service.log")
         console.rule("live claims", align="left")
