@@ -39,23 +39,33 @@ class BatchArrays(NamedTuple):
     label_replaces: NDArray[np.int8]
 
 
-_DTYPES: dict[str, Any] = {
-    "kind": np.uint8,
-    "event_type": np.uint8,
-    "offset_ms": np.int32,
-    "values": np.float64,
-    "link_role": np.uint8,
-    "link_lo": np.uint64,
-    "link_hi": np.uint64,
-    "label_value": np.int8,
-    "label_replaces": np.int8,
-}
+_DTYPES: tuple[Any, ...] = tuple(
+    np.dtype(
+        {
+            "kind": np.uint8,
+            "event_type": np.uint8,
+            "offset_ms": np.int32,
+            "values": np.float64,
+            "link_role": np.uint8,
+            "link_lo": np.uint64,
+            "link_hi": np.uint64,
+            "label_value": np.int8,
+            "label_replaces": np.int8,
+        }.get(name, np.int64)
+    )
+    for name in BatchArrays._fields
+)
 
 
 def _arrays(batch: Batch) -> BatchArrays:
     # Contiguous copies only where a caller handed over something else; also one signature for the compiled call.
+    # The check comes before np.require, which costs 4 µs an array: 60 µs of every live turn.
+    found = [getattr(batch, name) for name in BatchArrays._fields]
     return BatchArrays(
-        *(np.require(getattr(batch, name), _DTYPES.get(name, np.int64), ["C", "W"]) for name in BatchArrays._fields)
+        *(
+            array if array.dtype == dtype and array.flags.carray else np.require(array, dtype, ["C", "W"])
+            for array, dtype in zip(found, _DTYPES, strict=True)
+        )
     )
 
 
