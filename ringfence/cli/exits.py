@@ -30,7 +30,7 @@ _MEANINGS = {
     Exit.CHECK_FAILED: "the command ran, and what it checked does not hold (`verify`, `doctor`, `demo --once`)",
     Exit.USAGE: "the command line itself is wrong: an unknown option, a time that is none",
     Exit.BAD_INPUT: "a file, a configuration or a name given is wrong; the message says which, where, and what to do",
-    Exit.BUSY: "someone else holds what is needed, such as the ledger's writer lock; try again later",
+    Exit.BUSY: "someone else holds what is needed, such as the ledger's writer lock or the port; try again later",
     Exit.STORAGE: "the disk or the operating system refused: no space, no permission, an input/output error",
     Exit.INTERNAL: "a fault in ringfence; run again with --debug and report it",
     Exit.INTERRUPTED: "stopped from the keyboard",
@@ -42,6 +42,7 @@ CODES: dict[str, Exit] = {
     "UsageError": Exit.USAGE,
     "CheckFailedError": Exit.CHECK_FAILED,
     "LedgerLockedError": Exit.BUSY,
+    "AddressTakenError": Exit.BUSY,
     "CommitFailedError": Exit.STORAGE,
 }
 

@@ -80,15 +80,19 @@ def make_release(
 ) -> tuple[Release, float]:
     """Train with a bar per stage, on all cores; return the release and the seconds it took."""
     from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.lock import writer_lock
     from ringfence.policy.load import load_policy
     from ringfence.scenario.clock import SystemClock
     from ringfence.training.train import train as make
 
     began = time.monotonic()
     policy = load_policy(here.policy_path(scenario))
+    ledger = Ledger.open(here.ledger_dir(scenario), scenario)
+    with writer_lock(ledger.directory):
+        pass  # the release is recorded at the end: better learn now than then that someone else writes
     with staged_progress() as report_progress:
         release = make(
-            Ledger.open(here.ledger_dir(scenario), scenario),
+            ledger,
             scenario,
             policy,
             releases_dir=here.releases_dir,

@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import Annotated
 
 import typer
 
 from ringfence.cli.options import HERE, ScenarioOption, WorkspaceOption
+from ringfence.errors import RingfenceError
+
+
+class AddressTakenError(RingfenceError):
+    """Someone else listens there, or the machine has no such address."""
+
+    def __init__(self, host: str, port: int, found: str) -> None:
+        self.host, self.port = host, port
+        super().__init__(f"cannot listen on {host}:{port}: {found}; name another with --port, or end who holds it")
 
 
 def serve(
@@ -34,6 +44,18 @@ def serve(
     here = Workspace(workspace)
     keys = load_keys(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
     config = ServiceConfig(host=host, port=port, metrics_open=metrics_open)
+    _require_free(host, port)
     from ringfence.serving.server import serve as run_server
 
     run_server(here, keys, SystemClock(), config, sys.stderr, scenario=scenario)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise `AddressTakenError` now rather than after the recovery of the state."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a closing socket is no holder
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise AddressTakenError(host, port, error.strerror or str(error)) from None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
+from ringfence.policy.load import default_policy_text
 from ringfence.workspace import UnknownScenarioError, Workspace
 
 SCENARIO = """
@@ -143,3 +145,39 @@ def test_simulating_an_unknown_world_names_the_known_ones(tmp_path: Path, capsys
 def test_demo_does_not_write_into_a_used_folder(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--once", "-w", str(payments)]) == Exit.USAGE
     assert "not empty" in capsys.readouterr().err
+
+
+def test_empty_ledger_is_said_plainly(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (payments / "policies").mkdir()
+    Workspace(payments).policy_path("payments").write_text(default_policy_text("card-payments"))
+    assert run(["train", "-w", str(payments)]) == Exit.BAD_INPUT
+    assert "no example to train on" in capsys.readouterr().err
+    assert run(["evaluate", "-w", str(payments)]) == Exit.BAD_INPUT
+    assert "ringfence train" in capsys.readouterr().err
+    assert run(["verify", "parity", "-w", str(payments)]) == Exit.CHECK_FAILED
+    assert "nothing to compare" in capsys.readouterr().out
+    assert run(["release", "list", "-w", str(payments)]) == Exit.OK
+    assert "no release yet" in capsys.readouterr().out
+
+
+def test_training_without_a_policy_names_the_file(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "-w", str(payments)]) == Exit.BAD_INPUT
+    assert "policies/payments.yaml" in capsys.readouterr().err
+
+
+def test_time_that_is_none_is_a_usage_error(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--until", "someday", "-w", str(payments)]) == Exit.USAGE
+    assert "--until 'someday'" in capsys.readouterr().err
+    window = ["score", "--from", "2024-02-01", "--to", "2024-01-01", "-o", "s.parquet", "-w", str(payments)]
+    assert run(window) == Exit.USAGE
+    assert "not after" in capsys.readouterr().err
+
+
+def test_taken_port_is_said_before_anything_is_recovered(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["keys", "create", "desk", "-w", str(payments)]) == Exit.OK
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert run(["serve", "-w", str(payments), "--port", port]) == Exit.BUSY
+    assert "--port" in capsys.readouterr().err
