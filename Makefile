@@ -56,8 +56,9 @@ format: setup ## let ruff rewrite what it can
 docs: setup ## write the generated pages of docs/reference
 	$(BIN)/python scripts/generate_reference.py
 
-bench: setup ## replay against DuckDB, the service under constant load, kill -9 in the middle of load
+bench: setup ## replay against DuckDB, fast reasons against exact ones, the service under load and under kill -9
 	$(BIN)/python -m benchmarks.replay
+	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.durability --rounds 10
 	bash scripts/install_services.sh
