@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Card payments, published protocol: import, train and score through the command line, metrics from the scores file.
 
-    python benchmarks/p1.py [--folds test|validation] [--variants week,all] [--work DIR] [--json FILE]
+    python -m benchmarks.p1 [--folds test|validation] [--variants week,all] [--work DIR] [--json FILE]
 
 Protocol (Fraud Detection Handbook, chapters 3 and 5): examples of one week, labels 7 days late, the week after that is
 the test; four folds. Cards known to be compromised at test time are left out: those with a fraud in the training week
@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import datetime, timedelta
@@ -25,7 +22,9 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.commands import ROOT, data_folder, ringfence
+
+DATA = data_folder("card_payments_handbook")
 EXAMPLE = ROOT / "examples" / "card-payments-handbook"
 FOLDS = {
     "validation": ("2018-06-20", "2018-06-27", "2018-07-04", "2018-07-11"),
@@ -39,21 +38,6 @@ PUBLISHED = (
     ("neural network (published)", 0.876, 0.675, 0.303),
     ("balanced bagging (published)", 0.879, 0.680, 0.305),
 )
-
-
-def data_folder() -> Path:
-    return Path(os.environ.get("RINGFENCE_DATA", ROOT.parent / "shared" / "data")) / "card_payments_handbook"
-
-
-def ringfence(*arguments: str) -> dict[str, object]:
-    """Run one command as a user would, and return its JSON."""
-    command = [sys.executable, "-m", "ringfence.cli", *arguments, "--json"]
-    # Waiting OpenMP threads that spin starve each other on a shared machine.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
-    return json.loads(done.stdout) if done.stdout.strip() else {}
 
 
 def test_set(payments: pl.DataFrame, train_start: datetime) -> pl.DataFrame:
@@ -154,13 +138,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
 
-    payments = pl.read_parquet(data_folder() / "transactions.parquet").drop("TX_FRAUD_SCENARIO", strict=False)
+    payments = pl.read_parquet(DATA / "transactions.parquet").drop("TX_FRAUD_SCENARIO", strict=False)
     check_protocol(payments)
     work = arguments.work or Path(tempfile.mkdtemp(prefix="ringfence-p1-"))
     if not (work / "ringfence.yaml").is_file():
         shutil.copytree(EXAMPLE, work, dirs_exist_ok=True)
         began = time.perf_counter()
-        ringfence("import", str(data_folder() / "transactions.parquet"), "--workspace", str(work))
+        ringfence("import", str(DATA / "transactions.parquet"), "--workspace", str(work))
         print(f"imported {payments.height:,} payments in {time.perf_counter() - began:.1f} s", flush=True)
 
     results = []

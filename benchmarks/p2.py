@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Motor claims network: import, train and score through the command line, metrics from the scores file.
 
-    python benchmarks/p2.py [--seeds 5] [--trials N] [--json FILE]
+    python -m benchmarks.p2 [--seeds 5] [--trials N] [--json FILE]
 
 First 60 % of the claims by time train, labels known 90 days after the claim and by the cut; the rest is the test.
 """
@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,9 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.commands import ROOT, data_folder, ringfence
+
+DATA = data_folder("motor_claims_network")
 EXAMPLE = ROOT / "examples" / "motor-claims-network"
 WITHOUT_HISTORY = {"novelty_gaps": False, "velocity": False, "label_risk": False}
 BASELINES = (
@@ -30,22 +29,6 @@ BASELINES = (
     ("+ neighbour counts and known fraud, 1 and 2 hops", ".849 / .330 · .856 / .311"),
     ("their mean", ".858 / .334"),
 )
-
-
-def data_folder() -> Path:
-    return Path(os.environ.get("RINGFENCE_DATA", ROOT.parent / "shared" / "data")) / "motor_claims_network"
-
-
-def ringfence(*arguments: str) -> dict[str, Any]:
-    """Run one command as a user would, and return its JSON."""
-    command = [sys.executable, "-m", "ringfence.cli", *arguments, "--json"]
-    # Waiting OpenMP threads that spin starve each other on a shared machine.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}\nexit {done.returncode}\n{done.stdout}{done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
-    return found
 
 
 def workspace(folder: Path, features: dict[str, bool] | None) -> Path:
@@ -58,7 +41,7 @@ def workspace(folder: Path, features: dict[str, bool] | None) -> Path:
             text.replace("    time_zone: UTC\n", f"    time_zone: UTC\n    features: {{{switches}}}\n", 1)
         )
     for name in ("claims.parquet", "claim_parties.parquet"):
-        shutil.copy(data_folder() / name, folder / name)
+        shutil.copy(DATA / name, folder / name)
     ringfence("import", "--workspace", str(folder))
     return folder
 
@@ -92,7 +75,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
 
-    claims = pl.read_parquet(data_folder() / "claims.parquet").sort("claim_time_derived")
+    claims = pl.read_parquet(DATA / "claims.parquet").sort("claim_time_derived")
     test = claims[int(0.6 * claims.height) :].select(event_id="ClaimID", fraud="Fraud", at="claim_time_derived")
     cut = test["at"][0].isoformat(timespec="milliseconds")
     y = test["fraud"].to_numpy()

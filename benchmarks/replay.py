@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replay of the P1 payments on one thread, against DuckDB on two threads in the same run.
 
-    python benchmarks/replay.py [--repeats 3] [--data DIR] [--json]
+    python -m benchmarks.replay [--repeats 3] [--data DIR] [--json]
 
 (a) The same 12 exact sliding-window features, count and sum over 1, 7 and 30 days per customer and per terminal, from
     the engine and from one SQL query; values are compared before any time is reported. DuckDB is timed twice: with

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How hard is a simulated world? Single columns, what leaks, and LightGBM on attributes and on the engine's features.
 
-    python benchmarks/worlds.py --events 30000 --fraud-rate 0.03 --seeds 1 2 7
+    python -m benchmarks.worlds --events 30000 --fraud-rate 0.03 --seeds 1 2 7
 
 Everything is judged by the truth, which the models never see: they train on the labels known when the last fifth of
 the history begins, and are tested on that fifth.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -79,4 +80,7 @@ def run(arguments: list[str]) -> int:
 
 def main() -> NoReturn:
     """The `ringfence` command."""
+    # OpenMP reads this when LightGBM loads it. Threads that spin while they wait make training on shared cores five
+    # times slower (100 trees on two busy cores: 12.3 s spinning, 2.5 s waiting).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(run(sys.argv[1:]))
