@@ -124,7 +124,8 @@ class Engine:
             raise BatchShapeError(what="values", found=batch.values.shape, expected=(len(batch), n_values))
         if batch.link_start.shape != (len(batch) + 1,):
             raise BatchShapeError(what="link_start", found=batch.link_start.shape, expected=(len(batch) + 1,))
-        n_links = int(np.diff(batch.link_start).max(initial=0))
+        starts = batch.link_start
+        n_links = int((starts[1:] - starts[:-1]).max(initial=0))
         if n_links > self._scratch.slots.shape[0]:
             self._scratch = self._scratch_for(2 * n_links)
 
@@ -158,7 +159,7 @@ class Engine:
             If the batch belongs to another scenario.
         """
         self._check(batch)
-        if len(batch) and (int(batch.seq[0]) <= self.seq or bool((np.diff(batch.seq) <= 0).any())):
+        if len(batch) and (int(batch.seq[0]) <= self.seq or bool((batch.seq[1:] <= batch.seq[:-1]).any())):
             raise SequenceError(engine_seq=self.seq, found_seq=int(batch.seq[0]))
         return self._fold(batch, want, apply=True)
 

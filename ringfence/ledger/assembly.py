@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ringfence.ledger.records import LabelBody
 from ringfence.scenario.batch import EVENT, LABEL, MISSING_AMOUNT, NO_LABEL, Batch
-from ringfence.scenario.calendar import local_offset_ms
+from ringfence.scenario.calendar import local_offset_ms_at
 from ringfence.scenario.event import Event
 from ringfence.scenario.spec import Scenario
 from ringfence.scenario.values import value_of
@@ -46,7 +46,8 @@ class BatchAssembler:
                 values = tuple(value_of(a, given.get(a.name), time_ms) for a in self._attributes)
         amount = MISSING_AMOUNT if event.amount_minor is None else event.amount_minor
         index = self._index[event.event_type]
-        self._scalars.append((seq, EVENT, index, event.event_time_ms, amount, -1, 0, NO_LABEL, NO_LABEL))
+        offset_ms = local_offset_ms_at(self._time_zone, event.event_time_ms)
+        self._scalars.append((seq, EVENT, index, event.event_time_ms, offset_ms, amount, -1, 0, NO_LABEL, NO_LABEL))
         self._values.append(values)
         self._links.extend((link.role, link.lo, link.hi) for link in event.links)
         self._link_start.append(len(self._links))
@@ -56,7 +57,7 @@ class BatchAssembler:
         if not label.stands or label.value == label.replaces:
             return
         about = (label.event_seq, label.event_time_ms, label.value, label.replaces)
-        self._scalars.append((seq, LABEL, label.event_type, label.known_at_ms, 0, *about))
+        self._scalars.append((seq, LABEL, label.event_type, label.known_at_ms, 0, 0, *about))
         self._values.append(self._nothing)
         self._links.extend((link.role, link.lo, link.hi) for link in label.links)
         self._link_start.append(len(self._links))
@@ -64,27 +65,24 @@ class BatchAssembler:
     def take(self) -> Batch:
         """Return what was collected and begin anew."""
         n = len(self._scalars)
-        columns = list(zip(*self._scalars, strict=True)) if n else [()] * 9
+        columns = list(zip(*self._scalars, strict=True)) if n else [()] * 10
         roles, los, his = zip(*self._links, strict=True) if self._links else ((), (), ())
-        kind = np.array(columns[1], np.uint8)
-        time_ms = np.array(columns[3], np.int64)
-        offset_ms = np.where(kind == EVENT, local_offset_ms(self._time_zone, time_ms), 0).astype(np.int32)
         batch = Batch(
             seq=np.array(columns[0], np.int64),
-            kind=kind,
+            kind=np.array(columns[1], np.uint8),
             event_type=np.array(columns[2], np.uint8),
-            time_ms=time_ms,
-            offset_ms=offset_ms,
-            amount_minor=np.array(columns[4], np.int64),
+            time_ms=np.array(columns[3], np.int64),
+            offset_ms=np.array(columns[4], np.int32),
+            amount_minor=np.array(columns[5], np.int64),
             values=np.array(self._values, np.float64).reshape(n, len(self._attributes)),
             link_start=np.array(self._link_start, np.int64),
             link_role=np.array(roles, np.uint8),
             link_lo=np.array(los, np.uint64),
             link_hi=np.array(his, np.uint64),
-            label_event_seq=np.array(columns[5], np.int64),
-            label_event_time_ms=np.array(columns[6], np.int64),
-            label_value=np.array(columns[7], np.int8),
-            label_replaces=np.array(columns[8], np.int8),
+            label_event_seq=np.array(columns[6], np.int64),
+            label_event_time_ms=np.array(columns[7], np.int64),
+            label_value=np.array(columns[8], np.int8),
+            label_replaces=np.array(columns[9], np.int8),
         )
         self._clear()
         return batch

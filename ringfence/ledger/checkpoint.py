@@ -12,9 +12,14 @@ from typing import Final
 
 from ringfence.ledger.schema import connect
 
-EVERY_COMMITS: Final = 256
-# Where the thread cannot keep up (a reader that never ends), the writer bounds the log itself, at 400 MB.
-_PAGES_AT_MOST: Final = 100_000
+EVERY_COMMITS: Final = 64
+# A log starts again from its beginning only when all of it has been copied at the moment of a commit. Under constant
+# load one pass always misses the commits made during it, so the log would grow without end, and an fsync that also
+# extends a file costs more. The later passes copy next to nothing and mostly end between two commits.
+_PASSES: Final = 3
+# Where the thread cannot keep up, the writer bounds the log itself, at 16 MB. Measured at 450 commits/s, p50 / p99 /
+# p99.9: 0.48 / 2.2 / 4.7 ms with one pass every 256 commits and no bound, 0.37 / 0.9 / 1.7 ms so.
+_PAGES_AT_MOST: Final = 4_000
 
 
 class Checkpointer:
@@ -52,7 +57,8 @@ class Checkpointer:
                     return
                 try:
                     # PASSIVE neither blocks the writer nor waits for readers; what it leaves comes next time.
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    for _ in range(_PASSES):
+                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 except sqlite3.Error:
                     continue  # a full disk shows at the next commit, to someone who can tell
         finally:

