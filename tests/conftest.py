@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from ringfence.cli.kernel_cache import use_kernel_cache
+
 os.environ["TZ"] = "UTC"
 time.tzset()
+use_kernel_cache(os.environ)  # before anything imports numba
 
 # Drawn examples are the same in every run; hypothesis' own seed is that of the test's name.
 settings.register_profile("ringfence", derandomize=True, deadline=None)

@@ -12,6 +12,7 @@ import typer
 from ringfence import __version__
 from ringfence.cli import data, demo, doctor, keys, models, releases, service, verify
 from ringfence.cli.exits import Exit, exit_code
+from ringfence.cli.kernel_cache import use_kernel_cache
 from ringfence.errors import RingfenceError
 
 app = typer.Typer(
@@ -83,4 +84,5 @@ def main() -> NoReturn:
     # OpenMP reads this when LightGBM loads it. Threads that spin while they wait make training on shared cores five
     # times slower (100 trees on two busy cores: 12.3 s spinning, 2.5 s waiting).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    use_kernel_cache(os.environ)
     sys.exit(run(sys.argv[1:]))

@@ -15,6 +15,7 @@ from ringfence.engine import layout
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
 from ringfence.engine._kernels_prefetch import fetch_ahead
 from ringfence.engine._kernels_read import (
+    blank,
     finish_averages,
     floors_of,
     gather,
@@ -55,12 +56,12 @@ PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
 ABSENT, SAME = -1, -2
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _slot_of(lo, stream, plan, state):
     return find(state.table, mix64(lo ^ plan.salts[stream]))
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _resolve(batch, plan, state, first, last, kind, slots, spans):
     # slots[j, 0]: role stream of link first + j; slots[j, 1]: any-role stream, SAME when an earlier link of this
     # record names the same entity. spans[role]: that role's links as first and last + 1.
@@ -93,7 +94,7 @@ def _fan(spans, role):
     return min(spans[role, 1] - spans[role, 0], PAIR_FAN)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _room_for_event(plan, state, kind, n_links, spans, slots):
     # Bounds from above: every absent key is new, every full ring takes a fresh block twice its size.
     wanted_keys = np.int64(0)
@@ -119,7 +120,7 @@ def _room_for_event(plan, state, kind, n_links, spans, slots):
     return DONE
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _room_for_label(state, n_links, slots):
     wanted_entries = np.int64(0)
     for j in range(n_links):
@@ -131,17 +132,17 @@ def _room_for_label(state, n_links, slots):
     return DONE
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _prior(meta):
     # Fraud rate of all labels known so far, pulled to one half while there are next to none.
     return (meta[ALL_FRAUD] + 0.5) / (meta[ALL_KNOWN] + 1.0)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
-def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, row):
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
+def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, keep, row):
     time_ms = batch.time_ms[i]
     amount = batch.amount_minor[i]
-    row[:] = np.nan
+    blank(row)
     event_stats = scratch.event_stats
     read_event(time_ms, batch.offset_ms[i], amount, plan.minor_per_major, batch.values[i], event_stats)
     for g in range(plan.event_gathers.shape[0]):
@@ -172,10 +173,22 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, r
                     mean = state.keys[slot]["mean"]
                     ring = state.event_rings[slot]
                     read_events(
-                        ring, state.event_log, time_ms, amount, floors, plan.minor_per_major, mean, needs, stats
+                        ring,
+                        state.event_log,
+                        state.event_marks[slot],
+                        keep,
+                        time_ms,
+                        amount,
+                        floors,
+                        plan.minor_per_major,
+                        mean,
+                        needs,
+                        stats,
                     )
                 if needs & NEED_ANY_LABELS:
-                    read_labels(state.label_rings[slot], state.label_log, time_ms, floors, prior, needs, stats)
+                    ring = state.label_rings[slot]
+                    marks = state.label_marks[slot]
+                    read_labels(ring, state.label_log, marks, keep, time_ms, floors, prior, needs, stats)
             gather(plan.gathers, reader["first"], reader["last"], stats, row, scratch.n_seen)
         finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
     if not plan.has_pairs:
@@ -191,7 +204,7 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, r
         finish_averages(plan.gathers, pairing["first"], pairing["last"], row, scratch.n_seen)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
     k = 0
     for p in range(plan.pairings.shape[0]):
@@ -206,7 +219,7 @@ def _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
                 k += 1
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _new_key(state, key, check):
     slot = find(state.table, key)  # two links of one record can share a key only by collision; look again
     if slot >= 0:
@@ -223,7 +236,7 @@ def _new_key(state, key, check):
     return slot
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _apply_to_key(state, slot, check, time_ms, amount, retention_ms):
     row = state.keys[slot]
     if row["check"] != check:
@@ -252,7 +265,7 @@ def _apply_to_key(state, slot, check, time_ms, amount, retention_ms):
     )
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys):
     kind = batch.event_type[i]
     time_ms = batch.time_ms[i]
@@ -313,7 +326,7 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
                 k += 1
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _label_key(state, slot, retention_ms, known_at_ms, event_seq, event_time_ms, value, replaces):
     risk = state.risk[slot]
     ring = state.label_rings[slot]
@@ -350,7 +363,7 @@ def _label_key(state, slot, retention_ms, known_at_ms, event_seq, event_time_ms,
     )
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
     value = np.int64(batch.label_value[i])
     replaces = np.int64(batch.label_replaces[i])
@@ -419,7 +432,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
             if has_pairs:
                 _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             if kind == plan.decided and want[i]:
-                _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, rows[row_at])
+                _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, apply, rows[row_at])
                 row_at += 1
             if apply:
                 _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys)

@@ -101,6 +101,47 @@ def first_after(ring, arena, time_ms, end):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def first_after_mark(ring, arena, time_ms, end, mark):
+    # The same result as first_after, found from where the last search of this window ended: time goes on by little,
+    # so that two or three neighbouring entries are looked at instead of a dozen all over the block. A mark may be
+    # anything (late events and growth move entries): it decides the way, never the result.
+    if end == 0:
+        return np.int64(0)
+    start = min((np.int64(mark) - ring["head"]) & ((np.int64(1) << ring["order"]) - 1), end)
+    low, high, step = np.int64(0), end, np.int64(1)
+    if start < end and arena[ring_index(ring, start)]["time_ms"] <= time_ms:
+        low = start + 1
+        while low < high:
+            probe = min(low + step - 1, high - 1)
+            if arena[ring_index(ring, probe)]["time_ms"] > time_ms:
+                high = probe
+                break
+            low = probe + 1
+            step *= 2
+    else:
+        high = start
+        while low < high:
+            probe = max(high - step, low)
+            if arena[ring_index(ring, probe)]["time_ms"] <= time_ms:
+                low = probe + 1
+                break
+            high = probe
+            step *= 2
+    while low < high:
+        middle = (low + high) >> 1
+        if arena[ring_index(ring, middle)]["time_ms"] > time_ms:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def mark_of(ring, i):
+    return np.int32((ring["head"] + i) & ((np.int64(1) << ring["order"]) - 1))
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def add_event(ring, arena, free, top, newest_ms, retention_ms, time_ms, amount):
     # newest_ms includes the new event. Ties go behind what is there: seq order. Returns the new top.
     cutoff_ms = newest_ms - retention_ms

@@ -15,9 +15,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from ringfence.engine import layout
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_table import find, mix64, pair_key
 
+MAX_WINDOWS = layout.MAX_WINDOWS
 TABLE_AHEAD, ROWS_AHEAD, LOGS_AHEAD = 4, 2, 1
 LINES = 6  # of a log's newest entries; the hardware goes on from there
 
@@ -33,7 +35,9 @@ else:
         def generate(context, builder, signature, arguments):
             data = make_array(signature.args[0])(context, builder, arguments[0]).data
             byte = builder.bitcast(data, ir.IntType(8).as_pointer())
-            offset = builder.mul(arguments[1], ir.Constant(ir.IntType(64), signature.args[0].dtype.size))
+            dtype = signature.args[0].dtype
+            size = dtype.size if isinstance(dtype, types.Record) else dtype.bitwidth // 8
+            offset = builder.mul(arguments[1], ir.Constant(ir.IntType(64), size))
             place = builder.gep(byte, [offset])
             number = ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
@@ -46,19 +50,21 @@ else:
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _touch_log(ring, log, walks):
+def _touch_log(ring, log, marks, n_windows, walks):
     size = ring["size"]
     if size == 0:
         return
     touch(log, ring_index(ring, 0))  # what `trim` looks at
     touch(log, ring_index(ring, size))  # where the next entry goes
     if walks:
+        for w in range(n_windows):  # where each window probably begins
+            touch(log, ring["start"] + marks[w])
         for line in range(LINES):
             if 2 * line < size:
                 touch(log, ring_index(ring, size - 1 - 2 * line))
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def fetch_ahead(batch, plan, state, i):
     """Prefetch for records i + 4, i + 2 and i + 1, as far as the batch has them."""
     n = batch.seq.shape[0]
@@ -87,11 +93,14 @@ def fetch_ahead(batch, plan, state, i):
                     touch(state.risk, slot)
                     touch(state.event_rings, slot)
                     touch(state.label_rings, slot)
+                    touch(state.event_marks, slot * MAX_WINDOWS)
+                    touch(state.label_marks, slot * MAX_WINDOWS)
         if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
             slot = find(state.pair_table, pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0]))
             if slot >= 0:
                 touch(state.pairs, slot)
     ahead = i + LOGS_AHEAD
+    n_windows = plan.windows_ms.shape[0]
     if ahead < n:
         kind = batch.event_type[ahead]
         for j in range(batch.link_start[ahead], batch.link_start[ahead + 1]):
@@ -101,5 +110,5 @@ def fetch_ahead(batch, plan, state, i):
                 if slot >= 0:
                     is_event = batch.kind[ahead] == 0
                     if is_event:
-                        _touch_log(state.event_rings[slot], state.event_log, True)
-                    _touch_log(state.label_rings[slot], state.label_log, is_event)
+                        _touch_log(state.event_rings[slot], state.event_log, state.event_marks[slot], n_windows, True)
+                    _touch_log(state.label_rings[slot], state.label_log, state.label_marks[slot], n_windows, is_event)

@@ -156,5 +156,7 @@ NEED_WINDOWS: Final = 1
 NEED_RECENT: Final = 2
 NEED_LABEL_WINDOWS: Final = 4
 NEED_LABEL_RUNS: Final = 8
+NEED_HISTORY: Final = 16  # what needs no log
+NEED_MEANS: Final = 32  # averages per window
 
 MAX_PARTNERS: Final = 8

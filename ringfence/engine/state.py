@@ -26,6 +26,8 @@ class State(NamedTuple):
     label_rings: Rows
     event_log: Rows  # EVENT_ENTRY, the arena of all event rings
     label_log: Rows  # LABEL_ENTRY
+    event_marks: NDArray[np.int32]  # (slots, MAX_WINDOWS) where in its block a window began when last read
+    label_marks: NDArray[np.int32]  # likewise; both only tell a search where to begin, and are no part of the state
     event_free: NDArray[np.int64]  # (N_ORDERS,) first free block per order, -1 none
     label_free: NDArray[np.int64]
     pair_table: Rows
@@ -56,6 +58,8 @@ def new_state(*, n_partners: int, n_slots: int = 1024) -> State:
         label_rings=_rings(n_slots),
         event_log=np.zeros(4 * n_slots, at.EVENT_ENTRY),
         label_log=np.zeros(4 * n_slots, at.LABEL_ENTRY),
+        event_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
+        label_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
         event_free=np.full(at.N_ORDERS, -1, np.int64),
         label_free=np.full(at.N_ORDERS, -1, np.int64),
         pair_table=np.zeros(2 * n_slots, at.TABLE),
@@ -93,6 +97,8 @@ def grown(state: State, need: int) -> State:
             partners=_doubled(state.partners),
             event_rings=_doubled_rings(state.event_rings),
             label_rings=_doubled_rings(state.label_rings),
+            event_marks=_doubled(state.event_marks),
+            label_marks=_doubled(state.label_marks),
         )
     if need == at.GROW_PAIRS:
         pairs = _doubled(state.pairs)
@@ -141,6 +147,8 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         label_rings=full("label_rings", n_slots),
         event_log=full("event_log", capacities["event_log"]),
         label_log=full("label_log", capacities["label_log"]),
+        event_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
+        label_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
         event_free=parts["event_free"].copy(),
         label_free=parts["label_free"].copy(),
         pair_table=_table_of(pairs, int(meta[at.N_PAIRS])),

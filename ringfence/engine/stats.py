@@ -39,7 +39,7 @@ class Stat(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     sentence: str
     missing: str = _NEVER_EMPTY
-    needs: int = 0  # NEED_* bits
+    needs: int = at.NEED_HISTORY  # NEED_* bits
     detail: int = FULL  # the poorest detail that still has it
     windowed: bool = False
     amount: bool = False  # exists only where events carry an amount
@@ -271,7 +271,7 @@ ENTITY_STATS: Final[tuple[Stat, ...]] = (
         source=at.W_MEAN,
         family=VELOCITY,
         unit="currency",
-        needs=at.NEED_WINDOWS,
+        needs=at.NEED_WINDOWS | at.NEED_MEANS,
         missing=_NO_AMOUNT,
         windowed=True,
         amount=True,
@@ -293,7 +293,7 @@ ENTITY_STATS: Final[tuple[Stat, ...]] = (
         source=at.W_TO_MEAN,
         family=VELOCITY,
         unit="ratio",
-        needs=at.NEED_WINDOWS,
+        needs=at.NEED_WINDOWS | at.NEED_MEANS,
         missing=_NO_AMOUNT,
         windowed=True,
         amount=True,
