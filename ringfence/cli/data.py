@@ -78,12 +78,17 @@ def import_history(
     One import is all or nothing. The same import again adds nothing. Every bad row is listed in a rejects file with
     its line and reason.
     """
+    from ringfence.engine.snapshot import list_snapshots
     from ringfence.ledger.importer import import_files
     from ringfence.scenario.clock import SystemClock
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
+    if replace:
+        # State of the old records must not meet the new ones. Before, not after: a crash in between loses only time.
+        for snapshot in list_snapshots(here.state_dir(spec)):
+            snapshot.unlink(missing_ok=True)
     with progress(f"importing into {spec.name}", unit="rows") as report_progress:
         report = import_files(
             here.ledger_dir(spec),

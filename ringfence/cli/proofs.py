@@ -177,7 +177,7 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     catalogue = Catalogue.build(live)
     ledger = Ledger.open(here.ledger_dir(live), live)
     until = ledger.last_seq
-    snapshot = restore_newest(catalogue, here.state_dir(live))
+    snapshot = restore_newest(catalogue, here.state_dir(live), last_seq=until)
     snapshot_seq = None if snapshot is None else snapshot.seq
     recovered = snapshot or Engine(catalogue)
     fresh = Engine(catalogue)

@@ -13,6 +13,10 @@ import pytest
 
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.engine import Engine
+from ringfence.engine.snapshot import write_snapshot
+from ringfence.ledger.ledger import Ledger
 from ringfence.policy.load import default_policy_text
 from ringfence.workspace import UnknownScenarioError, Workspace
 
@@ -36,6 +40,20 @@ HEADER = "id,at,amount,card,fraud\n"
 def payments(tmp_path: Path) -> Path:
     (tmp_path / "ringfence.yaml").write_text(SCENARIO)
     return tmp_path
+
+
+def test_replaced_ledger_leaves_no_snapshot_of_the_old_one(payments: Path) -> None:
+    (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,10,a,0\n2,2024-01-02,10,a,1\n")
+    assert run(["import", "-w", str(payments)]) == Exit.OK
+    here = Workspace(payments)
+    scenario = here.scenario()
+    engine = Engine(Catalogue.build(scenario))
+    for batch in Ledger.open(here.ledger_dir(scenario), scenario).batches():
+        engine.observe(batch)
+    write_snapshot(engine, here.state_dir(scenario))
+    (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,99,b,1\n2,2024-01-02,99,b,1\n")
+    assert run(["import", "--replace", "-w", str(payments)]) == Exit.OK
+    assert run(["verify", "state", "-w", str(payments)]) == Exit.OK
 
 
 @pytest.mark.parametrize("template", ["motor-claims", "card-payments"])
