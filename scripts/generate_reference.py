@@ -37,7 +37,12 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….sources.*.join.role", "column", "required", "Its column that names the role."),
     ("….sources.*.join.value", "column", "required", "Its column that holds the entity's id."),
     ("….events", "mapping", "required", "One entry per event type."),
-    ("….events.*.event_id", "column, or `row`", "required", "What identifies the event; `row` where nothing does."),
+    (
+        "….events.*.event_id",
+        "column, or `row`",
+        "required",
+        "What identifies the event; `row` where nothing does: the row number over all files of the source, from 0.",
+    ),
     ("….events.*.event_time", "column", "file order", "When it happened."),
     ("….events.*.amount", "mapping", "none", "The amount at stake."),
     ("….events.*.amount.field", "column", "required", "In major units, such as 12.34."),
