@@ -74,37 +74,16 @@ def trim(ring, arena, cutoff_ms):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def first_after(ring, arena, time_ms, end):
-    # The first i in [0, end] whose entry is later than time_ms, `end` if none below it is. Gallops back from `end`,
-    # since the windows asked for are mostly short.
-    low = end
-    step = np.int64(1)
-    high = end
-    while low > 0:
-        probe = end - step
-        if probe < 0:
-            probe = np.int64(0)
-        if arena[ring_index(ring, probe)]["time_ms"] > time_ms:
-            high = probe
-            low = probe
-            step *= 2
-        else:
-            low = probe + 1
-            break
-    while low < high:
-        middle = (low + high) >> 1
-        if arena[ring_index(ring, middle)]["time_ms"] > time_ms:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+def mark_of(ring, i):
+    return np.int32((ring["head"] + i) & ((np.int64(1) << ring["order"]) - 1))
 
 
 @njit(cache=True, nogil=True, _nrt=False)
 def first_after_mark(ring, arena, time_ms, end, mark):
-    # The same result as first_after, found from where the last search of this window ended: time goes on by little,
-    # so that two or three neighbouring entries are looked at instead of a dozen all over the block. A mark may be
-    # anything (late events and growth move entries): it decides the way, never the result.
+    # The first i in [0, end] whose entry is later than time_ms, `end` if none below it is. The search begins where the
+    # last one for this window ended: time goes on by little, so that two or three neighbouring entries are looked at
+    # instead of a dozen all over the block. A mark may be anything (late events and growth move entries): it decides
+    # the way, never the result.
     if end == 0:
         return np.int64(0)
     start = min((np.int64(mark) - ring["head"]) & ((np.int64(1) << ring["order"]) - 1), end)
@@ -137,8 +116,9 @@ def first_after_mark(ring, arena, time_ms, end, mark):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def mark_of(ring, i):
-    return np.int32((ring["head"] + i) & ((np.int64(1) << ring["order"]) - 1))
+def first_after(ring, arena, time_ms, end):
+    # Without a mark: from the end, since a late reader is mostly little late.
+    return first_after_mark(ring, arena, time_ms, end, mark_of(ring, max(end - 1, np.int64(0))))
 
 
 @njit(cache=True, nogil=True, _nrt=False)

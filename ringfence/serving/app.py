@@ -106,14 +106,19 @@ class App:
             raise AmbiguousScenarioError(name, tuple(self._services))
         return service
 
-    async def _decide(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.DECIDE)
+    async def _message(self, exchange: Exchange, scope: Scope) -> tuple[ScenarioService, dict[str, Any], int]:
+        """Check key, media type, size and readiness; return the service, the JSON object, and when decoding began."""
+        self._keys.holder(exchange.authorization, scope)
         service = self._service(exchange)
         exchange.require_media_type(JSON_TYPES)
         body = await exchange.body(self._config.body_limit_bytes)
         start_ns = time.perf_counter_ns()
         service.require_ready()
-        admission = service.admit_decided(wire.read_object(body))
+        return service, wire.read_object(body), start_ns
+
+    async def _decide(self, exchange: Exchange) -> None:
+        service, message, start_ns = await self._message(exchange, Scope.DECIDE)
+        admission = service.admit_decided(message)
         ticket = service.submit(Ask.DECIDE, admission=admission)
         answer: wire.DecisionAnswer = await self._outcome(ticket)
         ended_ns = time.perf_counter_ns()
@@ -126,25 +131,15 @@ class App:
         await decide_lines(exchange, service, self._config, self._open_batches, self._telemetry)
 
     async def _learn(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.DECIDE)
-        service = self._service(exchange)
-        exchange.require_media_type(JSON_TYPES)
-        body = await exchange.body(self._config.body_limit_bytes)
-        start_ns = time.perf_counter_ns()
-        service.require_ready()
-        admission = service.admit(wire.read_object(body))
+        service, message, start_ns = await self._message(exchange, Scope.DECIDE)
+        admission = service.admit(message)
         ticket = service.submit(Ask.LEARN, admission=admission)
         answer: wire.EventAnswer = await self._outcome(ticket)
         await exchange.answer(202, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
 
     async def _label(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.LABEL)
-        service = self._service(exchange)
-        exchange.require_media_type(JSON_TYPES)
-        body = await exchange.body(self._config.body_limit_bytes)
-        start_ns = time.perf_counter_ns()
-        service.require_ready()
-        notice = service.label_notice(wire.read_object(body))
+        service, message, start_ns = await self._message(exchange, Scope.LABEL)
+        notice = service.label_notice(message)
         ticket = service.submit(Ask.TELL, notice=notice)
         answer: wire.LabelAnswer = await self._outcome(ticket)
         await exchange.answer(202, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
