@@ -15,13 +15,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.commands import ROOT, data_folder, ringfence
+from ringfence.models import bootstrap, paired_bootstrap
+from ringfence.models.metrics import average_precision, roc_auc
 
 DATA = data_folder("motor_claims_network")
+METRICS = {"roc_auc": roc_auc, "average_precision": average_precision}
+RESAMPLES = 2_000
 EXAMPLE = ROOT / "examples" / "motor-claims-network"
 WITHOUT_HISTORY = {"novelty_gaps": False, "velocity": False, "label_risk": False}
 BASELINES = (
@@ -53,21 +57,6 @@ def scores_of(folder: Path, cut: str, seed: int, trials: int) -> pl.DataFrame:
     return pl.read_parquet(output).select(pl.col("event_id").cast(pl.String), "score")
 
 
-def paired(y: np.ndarray, first: np.ndarray, second: np.ndarray | None, n: int = 2000) -> dict[str, list[float]]:
-    """Bootstrap claims: [value, low, high] of ROC-AUC and average precision, of `first` or of first minus second."""
-    rng = np.random.default_rng(0)
-    found: dict[str, list[float]] = {}
-    for name, metric in (("roc_auc", roc_auc_score), ("average_precision", average_precision_score)):
-
-        def value(rows: np.ndarray, metric: Any = metric) -> float:
-            other = 0.0 if second is None else float(metric(y[rows], second[rows]))
-            return float(metric(y[rows], first[rows])) - other
-
-        draws = [value(rng.integers(0, len(y), len(y))) for _ in range(n)]
-        found[name] = [value(np.arange(len(y))), *np.quantile(draws, [0.025, 0.975]).tolist()]
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
@@ -93,22 +82,24 @@ def main() -> None:
             if joined["score"].null_count():
                 raise SystemExit(f"{joined['score'].null_count()} test claims have no score")
             score = joined["score"].to_numpy()
-            rows.append((score, float(roc_auc_score(y, score)), float(average_precision_score(y, score))))
+            rows.append((score, roc_auc(y, score), average_precision(y, score)))
             print(f"{name:24} seed {seed}  ROC-AUC {rows[-1][1]:.3f}  AP {rows[-1][2]:.3f}", flush=True)
         mean_scores[name] = np.mean([row[0] for row in rows], axis=0)
         aucs, precisions = [row[1] for row in rows], [row[2] for row in rows]
-        bounds = paired(y, rows[0][0], None)
-        report[name] = {"roc_auc": aucs, "average_precision": precisions, "seed_0": bounds}
+        intervals = bootstrap(METRICS, y, rows[0][0], seed=0, n_resamples=RESAMPLES)
+        report[name] = {"roc_auc": aucs, "average_precision": precisions, "seed_0": msgspec.to_builtins(intervals)}
         print(
             f"{name:24} mean ± sd of seeds: ROC-AUC {np.mean(aucs):.3f} ± {np.std(aucs):.3f}, "
             f"AP {np.mean(precisions):.3f} ± {np.std(precisions):.3f}; seed 0, 95 %: "
-            f"ROC-AUC {bounds['roc_auc'][1]:.3f} to {bounds['roc_auc'][2]:.3f}, "
-            f"AP {bounds['average_precision'][1]:.3f} to {bounds['average_precision'][2]:.3f}\n"
+            f"ROC-AUC {intervals['roc_auc'].low:.3f} to {intervals['roc_auc'].high:.3f}, "
+            f"AP {intervals['average_precision'].low:.3f} to {intervals['average_precision'].high:.3f}\n"
         )
-    gain = paired(y, mean_scores["full"], mean_scores["without entity history"])
-    report["gain"] = gain
-    for metric, (value, low, high) in gain.items():
-        print(f"gain of entity history, {metric:18} {value:+.3f}  (paired 95 %: {low:+.3f} to {high:+.3f})")
+    with_history, without = mean_scores["full"], mean_scores["without entity history"]
+    gain = paired_bootstrap(METRICS, y, with_history, without, seed=0, n_resamples=RESAMPLES)
+    report["gain"] = msgspec.to_builtins(gain)
+    for metric, found in gain.items():
+        bounds = f"paired 95 %: {found.low:+.3f} to {found.high:+.3f}"
+        print(f"gain of entity history, {metric:18} {found.value:+.3f}  ({bounds})")
     print("\nquick baselines on the same split, ROC-AUC / AP, 90-day label delay")
     for name, figures in BASELINES:
         print(f"  {name:50} {figures}")
