@@ -115,6 +115,7 @@ def import_history(
             "n_labels": report.n_labels,
             "n_duplicates": report.n_duplicates,
             "n_rejected": report.n_rejected,
+            "n_conflicts": report.n_conflicts,
             "rejects": str(report.rejects_path) if report.n_rejected else None,
             "first_seq": report.first_seq,
             "last_seq": report.last_seq,
@@ -123,6 +124,13 @@ def import_history(
         as_json=as_json,
         text=text,
     )
+    if report.n_conflicts:
+        remark(
+            f"{report.n_conflicts:,} rows carry an event_id that came before with another payload; if ringfence.yaml "
+            "maps the files differently than it did then, begin the ledger anew: ringfence import --replace"
+        )
+    if not report.n_events + report.n_labels and report.n_conflicts > report.n_duplicates:
+        raise typer.Exit(Exit.BAD_INPUT)
     if report.n_rejected and not report.n_events + report.n_labels + report.n_duplicates:
         remark("nothing was imported: every row was rejected")
         raise typer.Exit(Exit.BAD_INPUT)

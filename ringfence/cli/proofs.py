@@ -234,11 +234,13 @@ def _made_again(
 ) -> Iterator[DecisionProof]:
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
+    from ringfence.ledger.ledger import Ledger
     from ringfence.scenario.batch import MISSING_AMOUNT
     from ringfence.scoring.release import load_release
     from ringfence.scoring.scorer import Scorer
 
     release = load_release(here.releases_dir / release_id)
+    ledger = Ledger.open(ledger.directory, release.scenario)  # ringfence.yaml may have been edited since
     engine, scorer = Engine(Catalogue.build(release.scenario)), Scorer(release)
     until = max(decisions)
     seqs = np.array(sorted(decisions), np.int64)

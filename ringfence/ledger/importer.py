@@ -53,6 +53,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     n_labels: int  # imported and matured ones
     n_duplicates: int  # rows that came before with the same payload
     n_rejected: int  # rows listed in the rejects file
+    n_conflicts: int  # of these, rows whose event_id came before with another payload
     n_late: int  # events older than the watermark by more than max_lateness
     rejects_path: Path  # exists only if n_rejected > 0
     first_seq: int
@@ -152,6 +153,7 @@ def _run(
         n_labels=0,
         n_duplicates=sifted.n_duplicates,
         n_rejected=rejects.n_rows,
+        n_conflicts=sifted.n_conflicts,
         n_late=0,
         rejects_path=rejects.path,
         first_seq=0,

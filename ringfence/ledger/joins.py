@@ -11,8 +11,9 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from ringfence.ledger.errors import SourceUnreadableError
+from ringfence.ledger.errors import SourceColumnsError, SourceUnreadableError
 from ringfence.ledger.sources import Frame, SourceFile, read_frames
+from ringfence.scenario.errors import did_you_mean
 
 LINE: Final = "__line"  # the column that carries a row's line through the join
 
@@ -28,6 +29,7 @@ def join_parties(
     join = file.join
     parts = read_frames(file.join_path, [join.on, join.role, join.value], _refuse_join(file.join_path))
     _spool(long, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in parts))
+    _require_roles(file, columns, long, database)
     lists = ", ".join(
         f"list({_quoted(join.value)} ORDER BY {LINE}) FILTER (WHERE {_quoted(join.role)} = {_literal(column)}) "
         f"AS {_quoted(column)}"
@@ -47,6 +49,23 @@ def join_parties(
     left.unlink()
     long.unlink()
     return out
+
+
+def _require_roles(file: SourceFile, columns: list[str], long: Path, database: duckdb.DuckDBPyConnection) -> None:
+    """Refuse a role that neither the file nor the joined table knows: it would be empty in every event."""
+    assert file.join is not None
+    role = _quoted(file.join.role)
+    query = f"SELECT DISTINCT CAST({role} AS VARCHAR) FROM read_parquet({_literal(str(long))}) WHERE {role} IS NOT NULL"
+    found = sorted(value for (value,) in database.execute(query).fetchall())
+    where = {column.column: column.role for column in file.event_type.roles}
+    for column in columns:
+        if column not in found:
+            raise SourceColumnsError(
+                file.path,
+                f"has no column {column!r} (entities.{where[column]}), and it is no value of {file.join.role!r} in "
+                f"{file.join.file} either",
+                f"correct the mapping of {file.event_type.name!r} in ringfence.yaml: {did_you_mean(column, found)}",
+            )
 
 
 def _refuse_join(path: Path) -> Callable[[int, str, str], None]:

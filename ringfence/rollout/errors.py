@@ -31,7 +31,7 @@ class NothingToRollBackError(RingfenceError):
 
     def __init__(self, champion: str | None) -> None:
         super().__init__(
-            f"cannot roll back: {champion or 'no release'} is the only champion there has been; promote another release"
+            f"cannot roll back: no champion came before {champion or 'the first release'}; promote another release"
         )
 
 

@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     release: str
     digest: str
-    note: str
+    note: str  # of the last act that gave one
     registered_seq: int
     registered_at_ms: int
     is_champion: bool
@@ -55,13 +55,14 @@ class Registry:
         """List every registered release, oldest first."""
         champion = self.champion()
         lives = {body.release for _, body in self._acts if body.act != REGISTERED}
+        notes = {body.release: body.note for _, body in self._acts if body.note}
         first: dict[str, Entry] = {}
         for record, body in self._acts:
             if body.release not in first:
                 first[body.release] = Entry(
                     release=body.release,
                     digest=body.digest,
-                    note=body.note,
+                    note=notes.get(body.release, ""),
                     registered_seq=record.seq,
                     registered_at_ms=record.recorded_at_ms,
                     is_champion=body.release == champion,

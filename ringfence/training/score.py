@@ -48,8 +48,7 @@ def score(
         If no decided event lies in the window.
     """
     events = _events(ledger, release, from_ms, to_ms)
-    rows = feature_rows(ledger, Catalogue.build(release.scenario), events["seq"].to_numpy(), progress=progress).rows
-    return _scored(events, rows, release)
+    return _scored(events, _rows(ledger, release, events, progress), release)
 
 
 def score_as_live(
@@ -86,7 +85,7 @@ def score_as_live(
     for change in np.unique(at):
         release = load(changes[int(change)][1])
         mine = events.filter(pl.Series(at == change))
-        rows = feature_rows(ledger, Catalogue.build(release.scenario), mine["seq"].to_numpy(), progress=progress).rows
+        rows = _rows(ledger, release, mine, progress)
         parts.append(_scored(mine, rows, release).with_columns(release=pl.lit(release.id)))
     return pl.concat(parts, how="diagonal")
 
@@ -96,6 +95,14 @@ def _events(ledger: Ledger, release: Release, from_ms: int, to_ms: int | None) -
     if not events.height:
         raise EmptyWindowError(release.scenario.decide, from_ms, to_ms)
     return events
+
+
+def _rows(
+    ledger: Ledger, release: Release, events: pl.DataFrame, progress: Callable[[int, int], None] | None
+) -> np.ndarray:
+    # Read as the release knows the scenario: ringfence.yaml may have gained or lost attributes since.
+    seen = Ledger.open(ledger.directory, release.scenario)
+    return feature_rows(seen, Catalogue.build(release.scenario), events["seq"].to_numpy(), progress=progress).rows
 
 
 def _scored(events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.DataFrame:

@@ -58,6 +58,8 @@ def test_later_release_waits_for_promotion_and_can_be_rolled_back(world: Path, r
     assert result("release", "show", "champion", "-w", str(world))["release"] == first
     promoted = result("release", "promote", "latest", "--note", "less history", "-w", str(world))
     assert promoted == {"champion": second, "replaces": first}
+    notes = {entry["release"]: entry["note"] for entry in result("release", "list", "-w", str(world))}
+    assert notes[second] == "less history"
     assert result("release", "rollback", "-w", str(world))["champion"] == first
 
 
@@ -117,3 +119,17 @@ def test_busy_ledger_has_its_own_exit_code(world: Path, capsys: pytest.CaptureFi
         assert run(["release", "rollback", "-w", str(world)]) == Exit.BUSY
         assert run(["train", "-w", str(world)]) == Exit.BUSY  # at once, not after the work
     assert "is writing to the ledger" in capsys.readouterr().err
+
+
+def test_score_reads_as_the_release_knows_the_scenario(world: Path, result: Run, tmp_path: Path) -> None:
+    window = ["--from", "2024-10-01", "-w", str(world), "--output", str(tmp_path / "scores.parquet")]
+    before = result("score", *window)
+    file = world / "ringfence.yaml"
+    written = file.read_text()
+    attributes = [line for line in written.splitlines() if line.strip().startswith("policy_age_days:")]
+    assert len(attributes) == 1
+    file.write_text(written.replace(attributes[0] + "\n", ""))
+    try:
+        assert result("score", *window)["actions"] == before["actions"]
+    finally:
+        file.write_text(written)

@@ -56,6 +56,32 @@ def test_replaced_ledger_leaves_no_snapshot_of_the_old_one(payments: Path) -> No
     assert run(["verify", "state", "-w", str(payments)]) == Exit.OK
 
 
+def test_import_under_a_changed_mapping_asks_for_replace(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,10,a,0\n2,2024-01-02,10,b,1\n")
+    assert run(["import", "-w", str(payments)]) == Exit.OK
+    (payments / "ringfence.yaml").write_text(SCENARIO.replace("{card: card}", "{card: amount}"))
+    assert run(["import", "-w", str(payments)]) == Exit.BAD_INPUT
+    assert "import --replace" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("column", "hint"), [("Persons", "Person"), ("ContractXX", "known: ")])
+def test_role_that_no_file_knows_is_no_empty_role(
+    column: str, hint: str, payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mapped = SCENARIO.replace(
+        "payment: payments.csv",
+        "payment: {files: payments.csv, join: {file: parties.csv, on: id, role: role, value: who}}",
+    ).replace("{card: card}", f"{{card: card, person: {{column: {column}, many: true}}}}")
+    (payments / "ringfence.yaml").write_text(mapped)
+    (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,10,a,0\n")
+    (payments / "parties.csv").write_text("id,role,who\n1,Person,x\n1,Garage,g\n")
+    assert run(["import", "-w", str(payments)]) == Exit.BAD_INPUT
+    said = capsys.readouterr().err
+    assert f"{column!r} (entities.person)" in said
+    assert hint in said
+    assert run(["import", "-w", str(payments)]) == Exit.BAD_INPUT  # nothing was half-loaded
+
+
 @pytest.mark.parametrize("template", ["motor-claims", "card-payments"])
 def test_init_writes_a_workspace_that_loads(template: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new"
