@@ -6,7 +6,8 @@
 `price` is the shadow price of the last review of a day: `Policy.fit_capacity` takes the smallest at which history
 would have asked for no more than `reviews_per_day`. It turns a hard limit into a threshold that favours the events
 where a review saves most. The limit itself still holds live: with no reviews left, review is not permitted and the
-next best action is taken.
+next best action is taken. A capacity without one whole review a day is no capacity: then `review` is never permitted,
+however much one would save, live and in `score` alike.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MILD: Final[tuple[ActionName, ...]] = ("approve", "challenge", "review")
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    reviews_per_day: Annotated[float, msgspec.Meta(ge=0.0)] | None = None  # None: as many as pay off
+    reviews_per_day: Annotated[float, msgspec.Meta(ge=0.0)] | None = None  # None: as many as pay off; below 1: none
     review_price: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0  # major units; fitted by `train`
 
 
@@ -68,6 +69,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.capacity.reviews_per_day
 
     @property
+    def has_reviews(self) -> bool:
+        """Whether anybody may be sent to review at all: live a day has `floor(reviews_per_day)` of them."""
+        return self.reviews_per_day is None or self.reviews_per_day >= 1.0
+
+    @property
     def review_price(self) -> float:
         return self.capacity.review_price
 
@@ -79,11 +85,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return msgspec.json.decode(data, type=cls)
 
     def permitted_actions(self, rung: str, *, reviews_left: int | None) -> tuple[int, ...]:
-        """Return the codes that `rung` may take now, milder first."""
+        """Return the codes that `rung` may take now, milder first.
+
+        Parameters
+        ----------
+        reviews_left : of today; 0 and below: `review` is not among them. None: no limit but the policy's own, under
+            which a capacity of less than one review a day permits none.
+        """
         default = _MILD if rung == "rules" else ACTIONS
         named = self.permitted.get(rung, default)  # type: ignore[call-overload]
         codes = [code for code in self.costs.actions if ACTIONS[code] in named]
-        if reviews_left is not None and reviews_left <= 0:
+        if not self.has_reviews or (reviews_left is not None and reviews_left <= 0):
             codes = [code for code in codes if code != REVIEW]
         return tuple(codes)
 
@@ -142,7 +154,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if policy.typical_amount is None and not np.isnan(amounts_minor).all():
             typical = float(np.nanmedian(amounts_minor)) / 10.0**self.costs.digits
             policy = msgspec.structs.replace(policy, typical_amount=max(typical, 0.0))
-        if self.reviews_per_day is None or self.costs.review is None:
+        if self.reviews_per_day is None or self.costs.review is None or not self.has_reviews:
             return policy
         costs = expected_costs(policy.costs, scores, policy.amounts_of(amounts_minor))
         others = list(policy.permitted_actions("full", reviews_left=0))

@@ -23,8 +23,8 @@ from ringfence.training.report import FeatureImportance, FoldSummary, ReportInpu
 
 
 def alerts_of(policy: Policy) -> tuple[int, ...]:
-    """Return the policy's reviews a day as an alert capacity to report; empty where it has none."""
-    return (max(1, round(policy.reviews_per_day)),) if policy.reviews_per_day else ()
+    """Return the policy's whole reviews a day as an alert capacity to report; empty where it has none, or no limit."""
+    return (int(policy.reviews_per_day),) if policy.reviews_per_day is not None and policy.has_reviews else ()
 
 
 def _fold_summaries(examples: Examples, fitted: Fitted) -> list[FoldSummary]:

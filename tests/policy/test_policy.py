@@ -128,6 +128,19 @@ def test_live_cap_counts_down_within_a_batch_and_then_takes_the_next_best() -> N
     assert one_by_one == capped
 
 
+@pytest.mark.parametrize("per_day", [0.0, 0.9])
+def test_no_whole_review_a_day_means_no_review_however_much_it_would_save(per_day: float) -> None:
+    capacity = msgspec.structs.replace(CLAIMS.capacity, reviews_per_day=per_day)
+    policy = msgspec.structs.replace(CLAIMS, capacity=capacity)
+    history = policy.fit_capacity(np.full(3, 0.001), np.full(3, 1e4), n_days=30.0)
+    scores, amounts = np.linspace(0.0, 1.0, 101), np.full(101, 1e7)
+    assert "review" in CLAIMS.decide(scores, amounts).names
+    for rung in ("full", "gbdt", "rules"):
+        alone = history.decide(scores, amounts, rung=rung)
+        assert "review" not in alone.names
+        assert alone.names == history.decide(scores, amounts, rung=rung, reviews_left=0).names
+
+
 def test_missing_amount_counts_as_the_typical_one() -> None:
     fitted = CLAIMS.fit_capacity(np.array([0.1, 0.2, 0.3]), np.array([1e5, np.nan, 3e5]), n_days=1.0)
     assert fitted.typical_amount == 2_000.0
