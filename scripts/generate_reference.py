@@ -43,7 +43,12 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "required",
         "What identifies the event; `row` where nothing does: the row number over all files of the source, from 0.",
     ),
-    ("….events.*.event_time", "column", "file order", "When it happened."),
+    (
+        "….events.*.event_time",
+        "column",
+        "file order",
+        "When it happened: ISO 8601, a typed time, or whole milliseconds since 1970 (seconds are refused).",
+    ),
     ("….events.*.amount", "mapping", "none", "The amount at stake."),
     ("….events.*.amount.field", "column", "required", "In major units, such as 12.34."),
     ("….events.*.amount.currency", "ISO 4217", "required", "One currency a scenario."),

@@ -13,7 +13,13 @@ from ringfence.scenario.factor import factorise
 from ringfence.scenario.identity import id_text
 from ringfence.scenario.rejects import Rejects
 from ringfence.scenario.spec import EventType, Label
-from ringfence.scenario.times import EVENT_TIME_TO_MS, HOW_TO_WRITE, moments_ms
+from ringfence.scenario.times import (
+    EVENT_TIME_TO_MS,
+    HOW_TO_WRITE,
+    NOT_MILLISECONDS,
+    look_like_seconds,
+    moments_ms,
+)
 
 
 def read_labels(
@@ -39,7 +45,9 @@ def read_labels(
         known_at_ms, missing, bad = moments_ms(column, time_zone)
         rejects.add(column.name, bad, HOW_TO_WRITE)
         rejects.add(column.name, missing & labelled, "a label needs the moment at which it became known")
-        known = labelled & ~missing & ~bad
+        seconds = look_like_seconds(column) & labelled
+        rejects.add(column.name, seconds, NOT_MILLISECONDS)
+        known = labelled & ~missing & ~bad & ~seconds
         rejects.add(column.name, known & (known_at_ms < time_ms), "a label is known before its event; check the column")
         rejects.add(column.name, known & (known_at_ms >= EVENT_TIME_TO_MS), "a time lies in the years 1970 to 2199")
     return value, np.where(labelled, known_at_ms, np.int64(0))

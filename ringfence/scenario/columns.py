@@ -26,7 +26,14 @@ from ringfence.scenario.identity import IdentityKey, id_texts
 from ringfence.scenario.payload import TYPE_NUMBER, PayloadDigests, personal_word, tag_of
 from ringfence.scenario.rejects import Rejects
 from ringfence.scenario.spec import Amount, Attribute, AttributeType, EventType, Scenario
-from ringfence.scenario.times import EVENT_TIME_FROM_MS, EVENT_TIME_TO_MS, HOW_TO_WRITE, moments_ms
+from ringfence.scenario.times import (
+    EVENT_TIME_FROM_MS,
+    EVENT_TIME_TO_MS,
+    HOW_TO_WRITE,
+    NOT_MILLISECONDS,
+    look_like_seconds,
+    moments_ms,
+)
 from ringfence.scenario.values import HOW_TO_WRITE as ATTRIBUTE_RULE
 from ringfence.scenario.values import canonical_values, text_hashes, values_of
 
@@ -150,6 +157,7 @@ class Columns:
         time_ms, missing, bad = moments_ms(column, self._scenario.time_zone)
         rejects.add(column.name, missing, "every event needs a time")
         rejects.add(column.name, bad, HOW_TO_WRITE)
+        rejects.add(column.name, look_like_seconds(column), NOT_MILLISECONDS)
         outside = (time_ms < EVENT_TIME_FROM_MS) | (time_ms >= EVENT_TIME_TO_MS)
         rejects.add(column.name, outside, "a time lies in the years 1970 to 2199")
         return np.where(outside, np.int64(0), time_ms)

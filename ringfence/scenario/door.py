@@ -14,7 +14,14 @@ from ringfence.scenario.event import Admission, AttributeValue, Event, LabelNoti
 from ringfence.scenario.identity import LONGEST_ID, IdentityKey, id_text
 from ringfence.scenario.payload import TYPE_NUMBER, PayloadDigest, tag_of, value_word
 from ringfence.scenario.spec import Amount, EventType, Role, Scenario
-from ringfence.scenario.times import EVENT_TIME_FROM_MS, EVENT_TIME_TO_MS, HOW_TO_WRITE, moment_ms
+from ringfence.scenario.times import (
+    EVENT_TIME_FROM_MS,
+    EVENT_TIME_TO_MS,
+    HOW_TO_WRITE,
+    NOT_MILLISECONDS,
+    looks_like_seconds,
+    moment_ms,
+)
 from ringfence.scenario.values import canonical_value, value_of
 
 FUTURE_TOLERANCE_MS: Final = 300_000
@@ -134,6 +141,8 @@ class Door:
         return time_ms
 
     def _moment(self, path: str, value: object) -> int:
+        if looks_like_seconds(value):
+            raise InvalidEventError(path, shown(value), NOT_MILLISECONDS)
         time_ms = moment_ms(value, self._scenario.time_zone)
         if time_ms is None:
             raise InvalidEventError(path, shown(value), HOW_TO_WRITE)

@@ -21,7 +21,15 @@ EVENT_TIME_TO_MS: Final = 7_258_118_400_000  # 2200-01-01, exclusive
 MOMENT_FROM_MS: Final = -62_135_596_800_000  # year 1, inclusive: for attributes such as a date of birth
 MOMENT_TO_MS: Final = 253_402_300_800_000  # year 10000, exclusive
 
+SHORTEST_EPOCH_MS: Final = (
+    10**10
+)  # 26 April 1970: whole numbers below it are seconds, or steps, rather than milliseconds
+
 HOW_TO_WRITE: Final = "write ISO 8601 such as 2024-05-01T12:30:00+02:00, or whole milliseconds since 1970"
+NOT_MILLISECONDS: Final = (
+    "a whole number is read as milliseconds since 1970, and this one would lie in early 1970; where it counts seconds, "
+    "multiply it by 1,000, or write ISO 8601 such as 2024-05-01T12:30:00+02:00"
+)
 
 _ISO: Final = (
     r"^([0-9]{4})-([0-9]{2})-([0-9]{2})"
@@ -63,6 +71,21 @@ def moment_ms(value: object, time_zone: str) -> int | None:
             return None
         ms -= (60_000 if offset[0] == "+" else -60_000) * (hours * 60 + minutes)
     return ms if MOMENT_FROM_MS <= ms < MOMENT_TO_MS else None
+
+
+def looks_like_seconds(value: object) -> bool:
+    """Tell a whole number that is too small to be the milliseconds of an event or of a label.
+
+    Written out as text such a number is no moment at all. A date of birth may lie there, so attributes are not asked.
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < SHORTEST_EPOCH_MS
+
+
+def look_like_seconds(values: pl.Series) -> NDArray[np.bool_]:
+    """`looks_like_seconds` of a column; shape (n,). Columns of whole numbers with gaps are floats."""
+    if not (values.dtype.is_integer() or values.dtype.is_float()):
+        return np.zeros(len(values), np.bool_)
+    return values.is_between(0, SHORTEST_EPOCH_MS, closed="left").fill_null(False).to_numpy()
 
 
 def moments_ms(values: pl.Series, time_zone: str) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:

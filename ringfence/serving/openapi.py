@@ -10,6 +10,7 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.scenario.spec import AttributeType, EventType, Scenario
+from ringfence.scenario.times import SHORTEST_EPOCH_MS
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import Problem
@@ -32,7 +33,10 @@ _ATTRIBUTES: Final[dict[AttributeType, dict[str, Any]]] = {
 }
 _ID: Final[dict[str, Any]] = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 512}, {"type": "integer"}]}
 _TIME: Final[dict[str, Any]] = {
-    "anyOf": [{"type": "string", "description": "ISO 8601"}, {"type": "integer", "description": "ms since 1970, UTC"}]
+    "anyOf": [
+        {"type": "string", "description": "ISO 8601"},
+        {"type": "integer", "minimum": SHORTEST_EPOCH_MS, "description": "ms since 1970, UTC; not seconds"},
+    ]
 }
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ringfence.scenario.batch import MISSING_AMOUNT
 from ringfence.scenario.columns import ColumnarAdmission, Columns
 from ringfence.scenario.door import Door
+from ringfence.scenario.errors import InvalidEventError
 from ringfence.scenario.event import Admission
 from ringfence.scenario.identity import IdentityKey
 from ringfence.scenario.load import scenario_from_mapping
@@ -152,6 +153,27 @@ def test_typed_times_are_read_as_their_texts(drawn: list[datetime], unit: Any) -
     expected = [door.admit({"event_id": 0, "event_time": t.isoformat()}, now_ms=ALWAYS_MS) for t in drawn]
     assert found.time_ms.tolist() == [admission.event.event_time_ms for admission in expected]
     assert found.offset_ms.tolist() == [admission.offset_ms for admission in expected]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(-(10**10), 10**11) | st.integers(0, 10**14), min_size=1, max_size=6),
+    st.sampled_from([pl.Int64, pl.Float64]),
+)
+def test_whole_numbers_are_times_in_files_where_they_are_at_the_door(drawn: list[int], dtype: Any) -> None:
+    described = {"decide": "tick", "events": {"tick": {"event_id": "id", "event_time": "t"}}}
+    scenario = scenario_from_mapping("ticks", described, where="ringfence.yaml")
+    frame = pl.DataFrame({"id": range(len(drawn)), "t": pl.Series(drawn, dtype=dtype)})
+    found = Columns(scenario, KEY).admit(scenario.decided, frame, first_row=0)
+    door, admitted, reasons = Door(scenario, KEY), [], {}
+    for i, time_ms in enumerate(drawn):
+        try:
+            admitted.append(door.admit({"event_id": i, "event_time": time_ms}, now_ms=10**14).event.event_time_ms)
+        except InvalidEventError as error:
+            reasons[i] = error.do
+    assert found.time_ms.tolist() == admitted
+    assert dict(found.rejects.select("row", "reason").unique("row", keep="first").iter_rows()) == reasons
+    assert all(10**10 <= time_ms < 7_258_118_400_000 for time_ms in admitted)
 
 
 @pytest.mark.data

@@ -188,6 +188,8 @@ MALFORMED: list[tuple[str, Any, str]] = [
     ("1900", claim(event_time="1900-01-01T00:00:00Z"), "$.event_time"),
     ("2200", claim(event_time="2200-01-01T00:00:00Z"), "$.event_time"),
     ("before 1970", claim(event_time=-1), "$.event_time"),
+    ("seconds since 1970", claim(event_time=1_700_000_000), "$.event_time"),
+    ("a step as time", claim(event_time=0), "$.event_time"),
     ("a huge time", claim(event_time=10**400), "$.event_time"),
     ("more than five minutes ahead", claim(event_time=NOW_MS + 300_001), "$.event_time"),
     ("an amount in words", claim(amount="12"), "$.amount"),
@@ -200,7 +202,7 @@ MALFORMED: list[tuple[str, Any, str]] = [
     ("an amount that overflows in minor units", claim(amount=1e308), "$.amount"),
     (
         "an amount where there is none",
-        {"event_type": "policy_change", "event_id": 1, "event_time": 1, "amount": 3},
+        {"event_type": "policy_change", "event_id": 1, "event_time": NOON_MS, "amount": 3},
         "$.amount",
     ),
     ("entities as a list", claim(entities=[]), "$.entities"),
@@ -292,3 +294,11 @@ def test_malformed_label_is_refused_with_its_path(door: Door, change: dict[str, 
     with pytest.raises(InvalidEventError) as refusal:
         door.label({"event_id": "5", "label": "fraud"} | change)
     assert refusal.value.path == path
+
+
+def test_seconds_are_refused_with_the_way_out_in_labels_too(door: Door) -> None:
+    with pytest.raises(InvalidEventError, match="multiply it by 1,000"):
+        door.admit(claim(event_time=1_700_000_000), now_ms=NOW_MS)
+    with pytest.raises(InvalidEventError, match="multiply it by 1,000") as refusal:
+        door.label({"event_id": "c-1", "label": "fraud", "known_at": 1_700_000_000})
+    assert refusal.value.path == "$.known_at"
