@@ -12,7 +12,7 @@ import typer
 
 from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
-from ringfence.cli.terminal import progress, show, staged_progress, table
+from ringfence.cli.terminal import progress, remark, show, staged_progress, table
 
 if TYPE_CHECKING:
     from ringfence.scenario.spec import Scenario
@@ -166,14 +166,14 @@ def score(
     """Score past events as the service would have at that moment. Reads only; writes nothing but the output file.
 
     One row per event: event_id, event_time, score, action, rung, and one column per member score. Actions assume an
-    empty review queue.
+    empty review queue. Where the window reaches into the span that the release was trained on, a warning says so.
     """
     from ringfence.cli.releases import open_release
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scoring.release import load_release
+    from ringfence.training.score import n_in_training_span, score_as_live
     from ringfence.training.score import score as score_window
-    from ringfence.training.score import score_as_live
     from ringfence.workspace import Workspace
 
     if as_live and release is not None:
@@ -192,24 +192,47 @@ def score(
             frame = score_as_live(
                 ledger, lambda name: load_release(here.releases_dir / name), from_ms, to_ms, progress=report_progress
             )
-            by = "the releases live then"
+            by, n_seen, warnings = "the releases live then", 0, []
         else:
             bundle = open_release(here, Registry.read(ledger), release, spec.name)
             frame = score_window(ledger, bundle, from_ms, to_ms, progress=report_progress)
-            by = bundle.id
+            by, n_seen = bundle.id, n_in_training_span(frame, bundle)
+            warnings = _overlap(n_seen, frame.height, bundle)
     # Beside its place first: a reader, or an interrupt, meets the whole file or none.
     unfinished = output.with_name(f".{output.name}.unfinished")
     frame.write_parquet(unfinished)
     unfinished.replace(output)
     seconds = time.monotonic() - began
     actions = dict(sorted(frame["action"].value_counts().iter_rows()))
+    for warning in warnings:
+        remark(f"warning: {warning}")
     show(
-        {"output": str(output), "release": by, "n_events": frame.height, "actions": actions, "seconds": seconds},
+        {
+            "output": str(output),
+            "release": by,
+            "n_events": frame.height,
+            "n_in_training_span": n_seen,
+            "actions": actions,
+            "seconds": seconds,
+            "warnings": warnings,
+        },
         as_json=as_json,
         text=f"{frame.height:,} events scored by {by} in {seconds:.1f} s: "
         + ", ".join(f"{count:,} {action}" for action, count in actions.items())
         + f"; written to {output}",
     )
+
+
+def _overlap(n_seen: int, n_events: int, release: Release) -> list[str]:
+    if not n_seen:
+        return []
+    made = release.manifest.made
+    begins = "the first event" if made.examples_from_ms is None else iso_time(made.examples_from_ms)
+    return [
+        f"{n_seen:,} of {n_events:,} events lie in the span that {release.id} was trained on ({begins} to "
+        f"{iso_time(made.until_ms)}): the model may have been fitted on their own labels, so figures computed from "
+        "these scores are too good; score a later window, or train with an earlier --until"
+    ]
 
 
 def evaluate(

@@ -90,6 +90,23 @@ def score_as_live(
     return pl.concat(parts, how="diagonal")
 
 
+def n_in_training_span(scored: pl.DataFrame, release: Release) -> int:
+    """Count the scored events that lie before the cut of the release, and not before its examples begin.
+
+    Their labels, or those of events beside them, may have been fitted: figures computed from them are too good.
+
+    Parameters
+    ----------
+    scored : as `score` returns it.
+    """
+    made = release.manifest.made
+    time_ms = scored["event_time"].dt.epoch("ms").to_numpy()
+    inside = time_ms < made.until_ms  # at the cut itself nothing is known yet but labels of that very millisecond
+    if made.examples_from_ms is not None:
+        inside &= time_ms >= made.examples_from_ms
+    return int(inside.sum())
+
+
 def _events(ledger: Ledger, release: Release, from_ms: int, to_ms: int | None) -> pl.DataFrame:
     events = ledger.events(from_ms, to_ms, ledger.last_seq).sort("seq")
     if not events.height:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,24 @@ def test_scores_have_one_row_per_event_of_the_window(world: Path, tmp_path: Path
     assert set(scores.columns) >= {"event_id", "event_time", "score", "action", "rung"}
     assert scores["event_id"].n_unique() == scores.height
     assert scores["score"].is_between(0, 1).all()
+
+
+def test_score_warns_where_the_window_reaches_into_the_training_span(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["score", "-w", str(world), "--output", str(tmp_path / "scores.parquet"), "--json"]
+    champion = ["--release", "champion"]
+    assert run([*command, *champion, "--from", "2024-09-15", "--to", "2024-10-15"]) == Exit.OK
+    told = capsys.readouterr()
+    said = json.loads(told.out)
+    scores = pl.read_parquet(tmp_path / "scores.parquet")
+    n_before = scores.filter(pl.col("event_time") < datetime(2024, 10, 1, tzinfo=UTC)).height
+    assert said["n_in_training_span"] == n_before > 0
+    assert f"{n_before:,} of {scores.height:,} events lie in the span" in said["warnings"][0]
+    assert f"warning: {said['warnings'][0]}" in told.err
+    assert run([*command, *champion, "--from", "2024-10-01"]) == Exit.OK
+    told = capsys.readouterr()
+    assert (json.loads(told.out)["warnings"], told.err) == ([], "")
 
 
 def test_score_of_an_empty_window_says_so(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
