@@ -196,6 +196,7 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     if not (directory / "ledger.db").exists():
         yield Finding(Health.NOTE, what, "empty", f"bring history in: ringfence import -w {here.path}")
         return
+    from ringfence.cli.releases import EDITS_WAIT, policy_edits
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scoring.release import load_release
@@ -210,8 +211,11 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     if champion is None:
         yield Finding(Health.NOTE, f"{scenario.name}: champion", "none", f"make one: ringfence train -w {here.path}")
         return
-    load_release(here.releases_dir / champion)
+    release = load_release(here.releases_dir / champion)
     yield Finding(Health.GOOD, f"{scenario.name}: champion", f"{champion}, bundle intact")
+    if here.policy_path(scenario).exists() and (edits := policy_edits(here, scenario, release)):
+        found = f"the file is not what {champion} decides by: {'; '.join(edits)}"
+        yield Finding(Health.NOTE, f"{scenario.name}: policy", found, EDITS_WAIT)
 
 
 def _keys(here: Workspace) -> Finding:

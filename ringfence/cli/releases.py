@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
-from ringfence.cli.terminal import show, table
+from ringfence.cli.terminal import remark, show, table
+from ringfence.errors import RingfenceError
 
 if TYPE_CHECKING:
     from ringfence.rollout.registry import Registry
+    from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
     from ringfence.workspace import Workspace
 
 app = typer.Typer(help="List, show, promote and roll back releases.", no_args_is_help=True)
 
 ReleaseArgument = Annotated[str, typer.Argument(metavar="RELEASE", help="A release id, `latest` or `champion`.")]
+EDITS_WAIT = "an edited policy waits for the next release: ringfence train, then ringfence release promote latest"
 NoteOption = Annotated[str, typer.Option(help="Why; kept in the ledger with the change.")]
 
 
@@ -49,16 +52,39 @@ def open_release(workspace: Workspace, registry: Registry, wanted: str | None, s
     return load_release(workspace.releases_dir / resolve(registry, wanted, scenario))
 
 
+def policy_edits(workspace: Workspace, scenario: Scenario, release: Release) -> list[str]:
+    """Say where the policy file and the policy of a release differ, a text per key.
+
+    Raises
+    ------
+    PolicyFileError
+        If the file cannot be read.
+    """
+    from ringfence.policy import differences, load_policy
+
+    return [str(edit) for edit in differences(load_policy(workspace.policy_path(scenario)), release.policy)]
+
+
 @app.command("list")
 def list_all(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
-    """List the releases in the order they were made."""
+    """List the releases in the order they were made; says where the policy file differs from the champion's policy."""
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    entries = Registry.read(Ledger.open(here.ledger_dir(spec), spec)).entries()
+    registry = Registry.read(Ledger.open(here.ledger_dir(spec), spec))
+    entries = registry.entries()
+    edits = None
+    if registry.champion() is not None:
+        try:
+            edits = policy_edits(here, spec, open_release(here, registry, None, spec.name))
+        except RingfenceError as error:
+            remark(f"the policy file cannot be compared with the champion's policy: {error}")
+    if edits:
+        file = here.policy_path(spec).relative_to(here.path)
+        remark(f"{file} is not what the champion decides by: {'; '.join(edits)}\n{EDITS_WAIT}")
     rows = [
         [
             entry.release,
@@ -77,6 +103,7 @@ def list_all(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None,
                 "champion": entry.is_champion,
                 "was_champion": entry.was_champion,
                 "note": entry.note,
+                "policy_edits": edits if entry.is_champion else None,
             }
             for entry in entries
         ],

@@ -2,6 +2,7 @@
 """What do we do? Costs and capacity turn a calibrated score and an amount into an action. Knows nothing of models."""
 
 from ringfence.policy.costs import ACTIONS, Costs, expected_costs
+from ringfence.policy.differences import Difference, differences
 from ringfence.policy.errors import PolicyFileError
 from ringfence.policy.load import default_policy_text, load_policy, policy_from_text
 from ringfence.policy.policy import Actions, Capacity, Policy
@@ -11,9 +12,11 @@ __all__ = [
     "Actions",
     "Capacity",
     "Costs",
+    "Difference",
     "Policy",
     "PolicyFileError",
     "default_policy_text",
+    "differences",
     "expected_costs",
     "load_policy",
     "policy_from_text",

@@ -74,6 +74,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.reviews_per_day is None or self.reviews_per_day >= 1.0
 
     @property
+    def fits_review_price(self) -> bool:
+        """Whether capacity makes reviews scarce, so that `fit_capacity` sets the price of one."""
+        return self.reviews_per_day is not None and self.has_reviews and self.costs.review is not None
+
+    @property
     def review_price(self) -> float:
         return self.capacity.review_price
 
@@ -154,7 +159,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if policy.typical_amount is None and not np.isnan(amounts_minor).all():
             typical = float(np.nanmedian(amounts_minor)) / 10.0**self.costs.digits
             policy = msgspec.structs.replace(policy, typical_amount=max(typical, 0.0))
-        if self.reviews_per_day is None or self.costs.review is None or not self.has_reviews:
+        if self.reviews_per_day is None or not self.fits_review_price:
             return policy
         costs = expected_costs(policy.costs, scores, policy.amounts_of(amounts_minor))
         others = list(policy.permitted_actions("full", reviews_left=0))

@@ -130,6 +130,38 @@ def test_doctor_finds_a_healthy_workspace(world: Path, result: Run, monkeypatch:
     assert any(finding["what"] == "motor-claims: champion" for finding in findings)
 
 
+def test_edited_policy_is_said_to_wait_for_the_next_release(
+    world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+
+    def told() -> tuple[str, str, list[str]]:
+        assert run(["doctor", "-w", str(world)]) == Exit.OK
+        by_doctor = capsys.readouterr().out
+        assert run(["release", "list", "-w", str(world), "--json"]) == Exit.OK
+        listed = capsys.readouterr()
+        edits = [entry["policy_edits"] for entry in json.loads(listed.out) if entry["champion"]]
+        return by_doctor, listed.err, edits[0]
+
+    by_doctor, by_list, edits = told()
+    assert (edits, by_list) == ([], "")
+    assert "decides by" not in by_doctor
+    file = Workspace(world).policy_path("motor-claims")
+    written = file.read_text()
+    try:
+        file.write_text(written.replace("cost: 150", "cost: 90"))
+        by_doctor, by_list, edits = told()
+        assert edits == ["costs.review.cost (90 in the file, 150 in the release)"]
+        for text in (by_doctor, by_list):
+            assert edits[0] in text
+            assert "ringfence release promote latest" in text
+        file.write_text("costs: [")
+        assert run(["release", "list", "-w", str(world)]) == Exit.OK
+        assert "cannot be compared" in capsys.readouterr().err
+    finally:
+        file.write_text(written)
+
+
 def test_busy_ledger_has_its_own_exit_code(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from ringfence.ledger.lock import writer_lock
 
