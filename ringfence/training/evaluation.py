@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ringfence.models import metrics
 from ringfence.scenario.batch import MISSING_AMOUNT
 from ringfence.training import ranking
+from ringfence.training.calibration_error import calibration_error_interval
 from ringfence.training.ranking import Curve, Interval, Ranking
 
 FloatArray = NDArray[np.float64]
@@ -180,19 +181,10 @@ def _calibration_intervals(
     skill = 1.0 - brier / reference if reference > 0 else float("nan")
     influence = (error - (1.0 - skill) * ((rate - y) ** 2)) / reference if reference > 0 else np.full(n, np.nan)
     skill_sd = float(influence.std() / np.sqrt(n))
-    # ECE is biased upwards by resampling, so the interval comes from bins resampled around their own rates.
-    order = np.argsort(p, kind="stable")
-    bins = [chunk for chunk in np.array_split(order, N_BINS) if chunk.shape[0]]
-    means, rates = np.array([p[b].mean() for b in bins]), np.array([y[b].mean() for b in bins])
-    sizes = np.array([b.shape[0] for b in bins])
-    draws = rng.binomial(sizes, rates, size=(n_replicates, len(bins))) / sizes
-    errors = np.sum(np.abs(draws - means) * sizes, axis=1) / n
-    low, high = np.quantile(errors, [0.025, 0.975])
-    ece = metrics.ece_equal_mass(scored.fraud, p, n_bins=N_BINS)
     return (
         Interval(brier, brier - 1.96 * brier_sd, brier + 1.96 * brier_sd),
         Interval(skill, skill - 1.96 * skill_sd, skill + 1.96 * skill_sd),
-        Interval(ece, float(low), float(high)),
+        calibration_error_interval(scored.fraud, p, rng, n_bins=N_BINS, n_replicates=n_replicates),
     )
 
 
