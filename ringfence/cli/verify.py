@@ -56,22 +56,27 @@ def parity(
 
 @app.command()
 def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
-    """Compare state recovered from the newest snapshot with a fresh replay of the whole ledger."""
+    """Compare state recovered from the newest snapshot with a fresh replay of the whole ledger.
+
+    Without a snapshot two replays are compared, one in large batches and one in small ones, and the result says so.
+    """
     from ringfence.cli.proofs import state_proof
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     with progress("replaying", unit="records") as report_progress:
         proof = state_proof(here, here.scenario(scenario), report_progress)
-    origin = "no snapshot" if proof.snapshot_seq is None else f"the snapshot at seq {proof.snapshot_seq:,}"
-    verdict = "the same state" if proof.holds else "DIFFERENT states"
-    _conclude(
-        {"holds": proof.holds, "proof": proof},
-        holds=proof.holds,
-        as_json=as_json,
-        text=f"{origin} and a fresh replay give {verdict} at seq {proof.seq:,}: {proof.recovered}"
-        + ("" if proof.holds else f" and {proof.replayed}"),
-    )
+    if proof.snapshot_seq is None:
+        compared = "there is no snapshot to recover from; two replays, in small and in large batches,"
+    else:
+        compared = f"the snapshot at seq {proof.snapshot_seq:,} and a fresh replay"
+    if proof.seq == 0:
+        text = "nothing to compare: the ledger is empty"
+    elif proof.holds:
+        text = f"{compared} give the same state at seq {proof.seq:,}: {proof.recovered}"
+    else:
+        text = f"{compared} give DIFFERENT states at seq {proof.seq:,}: {proof.recovered} and {proof.replayed}"
+    _conclude({"holds": proof.holds, "proof": proof}, holds=proof.holds, as_json=as_json, text=text)
 
 
 @app.command()

@@ -118,6 +118,26 @@ def test_parity_state_and_audit_hold(world: Path, result: Run) -> None:
     assert result("verify", "audit", "-w", str(world))["holds"] is True
 
 
+def test_state_without_a_snapshot_says_what_was_compared(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.engine import Engine
+    from ringfence.engine.snapshot import write_snapshot
+    from ringfence.ledger.ledger import Ledger
+
+    here = Workspace(world)
+    assert run(["verify", "state", "-w", str(world)]) == Exit.OK
+    assert "no snapshot to recover from; two replays" in capsys.readouterr().out
+    scenario = here.scenario()
+    engine = Engine(Catalogue.build(scenario))
+    engine.observe(next(Ledger.open(here.ledger_dir(scenario), scenario).batches(size=1_000)))
+    snapshot = write_snapshot(engine, here.state_dir(scenario))
+    try:
+        assert run(["verify", "state", "-w", str(world)]) == Exit.OK
+        assert f"the snapshot at seq {engine.seq:,} and a fresh replay" in capsys.readouterr().out
+    finally:
+        snapshot.unlink()
+
+
 def test_nothing_to_verify_is_not_a_success(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", "decision", "-w", str(world)]) == Exit.CHECK_FAILED
     assert "no decision" in capsys.readouterr().out

@@ -200,6 +200,8 @@ def test_empty_ledger_is_said_plainly(payments: Path, capsys: pytest.CaptureFixt
     assert "ringfence train" in capsys.readouterr().err
     assert run(["verify", "parity", "-w", str(payments)]) == Exit.CHECK_FAILED
     assert "nothing to compare" in capsys.readouterr().out
+    assert run(["verify", "state", "-w", str(payments)]) == Exit.CHECK_FAILED
+    assert "the ledger is empty" in capsys.readouterr().out
     assert run(["release", "list", "-w", str(payments)]) == Exit.OK
     assert "no release yet" in capsys.readouterr().out
 
