@@ -53,6 +53,12 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….events.*.amount.field", "column", "required", "In major units, such as 12.34."),
     ("….events.*.amount.currency", "ISO 4217", "required", "One currency a scenario."),
     ("….events.*.amount.digits", "0 to 8", "by currency", "Decimals that count; the rest is rounded half-even."),
+    (
+        "….events.*.amount.negative",
+        "`refuse` or `allow`",
+        "`refuse`",
+        "Whether an amount may lie below zero, as a refund's; costs count its size. A missing one is let in.",
+    ),
     ("….events.*.entities", "role: column, or mapping", "`{}`", "Who takes part."),
     ("….events.*.entities.*.column", "column", "required", "Holds the ids."),
     ("….events.*.entities.*.type", "name", "the role's name", "Roles of one type share their entities."),

@@ -135,8 +135,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
     def amounts_of(self, amounts_minor: FloatArray) -> FloatArray:
-        """Return amounts in major units, the typical one where there is none."""
-        amounts = np.asarray(amounts_minor, dtype=np.float64) / 10.0**self.costs.digits
+        """Return what is at stake in major units: the size of the amount, the typical one where there is none.
+
+        Below zero, where a scenario allows that (a refund), the size counts: taking it as it is would make fraud pay.
+        """
+        amounts = np.abs(np.asarray(amounts_minor, dtype=np.float64)) / 10.0**self.costs.digits
         return np.where(np.isnan(amounts), self.typical_amount or 0.0, amounts)
 
     def fit_capacity(self, scores: FloatArray, amounts_minor: FloatArray, *, n_days: float) -> Policy:

@@ -19,7 +19,7 @@ from ringfence.scenario.batch import MISSING_AMOUNT
 from ringfence.scenario.calendar import local_offset_ms
 from ringfence.scenario.column_labels import read_labels
 from ringfence.scenario.column_links import Links, read_links
-from ringfence.scenario.door import LARGEST_MINOR
+from ringfence.scenario.door import LARGEST_MINOR, NOT_NEGATIVE
 from ringfence.scenario.errors import InvalidEventError, did_you_mean
 from ringfence.scenario.factor import factorise
 from ringfence.scenario.identity import IdentityKey, id_texts
@@ -217,6 +217,8 @@ def _amounts(amount: Amount, column: pl.Series, rejects: Rejects) -> NDArray[np.
     rejects.add(
         column.name, bad, f"an amount is a finite number of {amount.currency}, less than 2^53 of its smallest unit"
     )
+    if not amount.negative:
+        rejects.add(column.name, ~bad & (scaled < 0.0), NOT_NEGATIVE)
     return np.where(missing | bad, np.int64(MISSING_AMOUNT), np.where(bad, 0.0, scaled).astype(np.int64))
 
 

@@ -26,6 +26,10 @@ from ringfence.scenario.values import canonical_value, value_of
 
 FUTURE_TOLERANCE_MS: Final = 300_000
 LARGEST_MINOR: Final = 2**53  # exclusive: beyond it float64 cannot count single minor units
+NOT_NEGATIVE: Final = (
+    "an amount is not below zero; where refunds and reversals are events of their own, write `negative: allow` under "
+    "`amount` in ringfence.yaml"
+)
 MOST_ENTITIES: Final = 1_000  # in one role of one event
 _EVENT_FIELDS: Final = frozenset({"event_type", "event_id", "event_time", "amount", "entities", "attributes"})
 _LABEL_FIELDS: Final = frozenset({"event_type", "event_id", "label", "source", "known_at"})
@@ -228,6 +232,8 @@ def _amount(event_type: EventType, value: object) -> int | None:
         minor = None
     if minor is None:
         raise InvalidEventError("$.amount", shown(value), do)
+    if minor < 0 and not event_type.amount.negative:
+        raise InvalidEventError("$.amount", shown(value), NOT_NEGATIVE)
     return minor
 
 

@@ -153,17 +153,20 @@ def _attribute(node: Node) -> Attribute:
 
 
 def _amount(node: Node) -> Amount:
-    node.keys(("field", "currency", "digits"))
+    node.keys(("field", "currency", "digits", "negative"))
     field = node.required("field", "name the column that holds the amount").text()
     currency = node.required("currency", "name the one currency of the scenario, such as EUR")
     if not isinstance(currency.value, str) or _CURRENCY.fullmatch(currency.value) is None:
         raise currency.error(shown(currency.value), "write three capital letters of ISO 4217, such as EUR")
+    negative_node = node.get("negative")
+    negative = negative_node is not None and negative_node.choice(["refuse", "allow"]) == "allow"
     digits = node.get("digits")
     if digits is None:
-        return Amount(column=field, currency=currency.value, digits=_DIGITS_OF.get(currency.value, 2))
+        places = _DIGITS_OF.get(currency.value, 2)
+        return Amount(column=field, currency=currency.value, digits=places, negative=negative)
     if isinstance(digits.value, bool) or not isinstance(digits.value, int) or not 0 <= digits.value <= 8:
         raise digits.error(shown(digits.value), "write the number of decimals that count, 0 to 8")
-    return Amount(column=field, currency=currency.value, digits=digits.value)
+    return Amount(column=field, currency=currency.value, digits=digits.value, negative=negative)
 
 
 def _label(node: Node) -> Label:

@@ -60,6 +60,7 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
     column: str
     currency: str
     digits: int = 2  # minor units per major unit, as a power of ten
+    negative: bool = False  # whether it may lie below zero, as a refund's does; refused otherwise
 
 
 class Join(msgspec.Struct, frozen=True, kw_only=True):

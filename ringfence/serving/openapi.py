@@ -106,7 +106,12 @@ def _event(scenario: Scenario, event_type: EventType) -> dict[str, Any]:
     is_decided = event_type.name == scenario.decide
     properties: dict[str, Any] = {"event_type": {"const": event_type.name}, "event_id": _ID, "event_time": _TIME}
     if event_type.amount is not None:
-        properties["amount"] = {"type": ["number", "null"], "description": f"in {event_type.amount.currency}"}
+        least = {} if event_type.amount.negative else {"minimum": 0}
+        properties["amount"] = {
+            "type": ["number", "null"],
+            "description": f"in {event_type.amount.currency}; null or left out where there is none",
+            **least,
+        }
     roles = [scenario.role(column.role) for column in event_type.roles]
     properties["entities"] = {
         "type": "object",

@@ -150,6 +150,12 @@ def test_missing_amount_counts_as_the_typical_one() -> None:
     assert CLAIMS.decide(score, missing).amounts.tolist() == [0.0]
 
 
+def test_amount_below_zero_counts_by_its_size() -> None:
+    scores = np.full(2, 0.3)
+    refund, payment = TABLE.decide(scores, np.array([-200_000.0, 200_000.0])).expected_costs
+    assert np.array_equal(refund, payment)
+
+
 def test_rules_rung_never_declines_by_itself() -> None:
     scores, amounts = np.linspace(0, 1, 101), np.full(101, 1e6)
     bare = msgspec.structs.replace(CARDS, permitted={})

@@ -76,7 +76,7 @@ KEY = IdentityKey(bytes(range(32)))
 
 
 def unlabelled() -> Scenario:
-    described = claim_scenario()
+    described = claim_scenario(amount={"field": "claim_amount", "currency": "EUR", "negative": "allow"})
     del described["events"]["claim"]["label"]
     return scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
 
@@ -174,6 +174,28 @@ def test_whole_numbers_are_times_in_files_where_they_are_at_the_door(drawn: list
     assert found.time_ms.tolist() == admitted
     assert dict(found.rejects.select("row", "reason").unique("row", keep="first").iter_rows()) == reasons
     assert all(10**10 <= time_ms < 7_258_118_400_000 for time_ms in admitted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.none() | amounts | st.floats(-0.02, 0.02), min_size=1, max_size=6), st.booleans())
+def test_amounts_below_zero_are_refused_in_files_where_they_are_at_the_door(
+    drawn: list[float | None], allowed: bool
+) -> None:
+    amount = {"field": "sum", "currency": "EUR", **({"negative": "allow"} if allowed else {})}
+    described = {"event_id": "id", "event_time": "t", "amount": amount}
+    scenario = scenario_from_mapping("sums", {"decide": "sum", "events": {"sum": described}}, where="ringfence.yaml")
+    frame = pl.DataFrame({"id": range(len(drawn)), "t": "2024-05-01", "sum": pl.Series(drawn, dtype=pl.Float64)})
+    found = Columns(scenario, KEY).admit(scenario.decided, frame, first_row=0)
+    door, admitted, reasons = Door(scenario, KEY), [], {}
+    for i, value in enumerate(drawn):
+        try:
+            event = door.admit({"event_id": i, "event_time": "2024-05-01", "amount": value}, now_ms=ALWAYS_MS).event
+            admitted.append(MISSING_AMOUNT if event.amount_minor is None else event.amount_minor)
+        except InvalidEventError as error:
+            reasons[i] = f"{error.path}: {error.do}"
+    assert found.amount_minor.tolist() == admitted
+    assert {row: f"$.amount: {reason}" for row, reason in found.rejects.select("row", "reason").iter_rows()} == reasons
+    assert allowed or all(minor >= 0 or minor == MISSING_AMOUNT for minor in admitted)
 
 
 @pytest.mark.data

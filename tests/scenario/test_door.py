@@ -105,7 +105,7 @@ def test_one_entity_named_twice_in_a_role_is_one_link(door: Door) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "minor"),
-    [(0.125, 12), (0.375, 38), (-0.0, 0), (-12.345, -1234), (3, 300), (2**53 / 100 - 1, 2**53 - 100)],
+    [(0.125, 12), (0.375, 38), (-0.0, 0), (12.345, 1234), (3, 300), (2**53 / 100 - 1, 2**53 - 100)],
 )
 def test_amounts_round_half_to_even_on_the_product(door: Door, amount: float, minor: int) -> None:
     assert door.admit(claim(amount=amount), now_ms=NOW_MS).event.amount_minor == minor
@@ -194,6 +194,7 @@ MALFORMED: list[tuple[str, Any, str]] = [
     ("more than five minutes ahead", claim(event_time=NOW_MS + 300_001), "$.event_time"),
     ("an amount in words", claim(amount="12"), "$.amount"),
     ("a boolean amount", claim(amount=True), "$.amount"),
+    ("an amount below zero", claim(amount=-12.5), "$.amount"),
     ("NaN", claim(amount=math.nan), "$.amount"),
     ("infinity", claim(amount=math.inf), "$.amount"),
     ("minus infinity", claim(amount=-math.inf), "$.amount"),

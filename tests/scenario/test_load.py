@@ -128,6 +128,13 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("an unknown durability", "durability", "requird", "durability", "did you mean 'required'"),
     ("a window without a unit", "windows", [7], "windows[0]", "90d, 12h, 30m or 10s"),
     ("a window in months", "windows", ["3mo"], "windows[0]", "90d, 12h, 30m or 10s"),
+    (
+        "a word for negative amounts",
+        f"{CLAIM}.amount.negative",
+        "sometimes",
+        f"{CLAIM}.amount.negative",
+        "allow, refuse",
+    ),
     ("a negative window", "windows", ["-1d"], "windows[0]", "90d"),
     ("an empty window", "windows", ["0d"], "windows[0]", "longer than nothing"),
     ("a window twice", "windows", ["1d", "24h"], "windows", "twice"),
