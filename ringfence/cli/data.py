@@ -76,8 +76,10 @@ def import_history(
     """Read history from CSV or Parquet into the ledger, in time order, each label at its own known_at.
 
     One import is all or nothing. The same import again adds nothing. Every bad row is listed in a rejects file with
-    its line and reason.
+    its line and reason; the most frequent reasons are told. What is odd about the rows let in is a warning on stderr:
+    times that lie after their event, missing amounts, files without a row.
     """
+    from ringfence.cli.import_report import as_dict, summary, warnings
     from ringfence.engine.snapshot import list_snapshots
     from ringfence.ledger.importer import import_files
     from ringfence.scenario.clock import SystemClock
@@ -101,38 +103,13 @@ def import_history(
             replace=replace,
             on_bad_rows=on_bad_rows.value,
         )
-    text = (
-        f"{report.n_events:,} events and {report.n_labels:,} labels imported, {report.n_duplicates:,} already there, "
-        f"{report.n_rejected:,} rejected, in {report.seconds:.1f} s"
-    )
-    if report.n_events:
-        text += f" (seq {report.first_seq:,} to {report.last_seq:,})"
-    if report.n_rejected:
-        text += f"\nrejected rows and why: {report.rejects_path}"
-    show(
-        {
-            "n_events": report.n_events,
-            "n_labels": report.n_labels,
-            "n_duplicates": report.n_duplicates,
-            "n_rejected": report.n_rejected,
-            "n_conflicts": report.n_conflicts,
-            "rejects": str(report.rejects_path) if report.n_rejected else None,
-            "first_seq": report.first_seq,
-            "last_seq": report.last_seq,
-            "seconds": report.seconds,
-        },
-        as_json=as_json,
-        text=text,
-    )
-    if report.n_conflicts:
-        remark(
-            f"{report.n_conflicts:,} rows carry an event_id that came before with another payload; if ringfence.yaml "
-            "maps the files differently than it did then, begin the ledger anew: ringfence import --replace"
-        )
+    show(as_dict(report), as_json=as_json, text=summary(report))
+    for warning in warnings(report):
+        remark(f"warning: {warning}")
     if not report.n_events + report.n_labels and report.n_conflicts > report.n_duplicates:
         raise typer.Exit(Exit.BAD_INPUT)
-    if report.n_rejected and not report.n_events + report.n_labels + report.n_duplicates:
-        remark("nothing was imported: every row was rejected")
+    if not report.n_events + report.n_labels + report.n_duplicates:
+        remark("nothing was imported: " + ("every row was rejected" if report.n_rejected else "there is no row"))
         raise typer.Exit(Exit.BAD_INPUT)
 
 

@@ -40,6 +40,7 @@ from ringfence.ledger.segments import (
 )
 from ringfence.ledger.sorting import latest_time_ms, open_database, sift
 from ringfence.ledger.sources import resolve
+from ringfence.ledger.tally import Oddity, RejectReason
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import Scenario
 
@@ -59,6 +60,15 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     first_seq: int
     last_seq: int
     seconds: float
+    reasons: tuple[RejectReason, ...] = ()  # why cells were refused, the most frequent first
+    without_amount: tuple[Oddity, ...] = ()  # let in without an amount that their event type has
+    after_event: tuple[Oddity, ...] = ()  # let in with a time attribute that lies after the event
+    empty_files: tuple[Path, ...] = ()  # files without a single row
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that the files hold."""
+        return self.n_events + self.n_duplicates + self.n_rejected
 
 
 def import_files(
@@ -141,7 +151,9 @@ def _run(
     sifted = sift(database, runs, connection, rejects)
     if rejects.n_rows and on_bad_rows == "abort":
         raise RejectedRowsError(
-            sources[0].path, f"{rejects.n_rows} rows are bad", f"they are listed in {rejects.path}; mend them"
+            sources[0].path,
+            f"{rejects.n_rows} rows are bad, most often: {rejects.reasons[0].column} {rejects.reasons[0].reason}",
+            f"they are listed in {rejects.path}; mend them",
         )
     last = connection.execute(f"{SELECT_RECORD} ORDER BY seq DESC LIMIT 1").fetchone()
     seq, watermark_ms, previous = (last[0], last[3], last[5]) if last else (0, 0, chain.GENESIS)
@@ -159,6 +171,10 @@ def _run(
         first_seq=0,
         last_seq=0,
         seconds=0.0,
+        reasons=rejects.reasons,
+        without_amount=runs.tally.without_amount,
+        after_event=runs.tally.after_event,
+        empty_files=tuple(runs.tally.empty_files),
     )
     n_new = _count(database, "kept") + n_extra
     if n_new == 0 and not replace:

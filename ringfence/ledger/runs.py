@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from ringfence.ledger.codec import encode_body
 from ringfence.ledger.joins import LINE, join_parties
 from ringfence.ledger.segments import attribute_fields
 from ringfence.ledger.sources import Frame, SourceFile, check_columns, column_names, n_rows, needed_columns, read_frames
+from ringfence.ledger.tally import MOST_REASONS, RejectReason, Tally
 from ringfence.ledger.writer import FUTURE_TOLERANCE_MS
 from ringfence.scenario.batch import MISSING_AMOUNT, NO_LABEL
 from ringfence.scenario.columns import ColumnarAdmission, Columns
@@ -43,6 +45,7 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
     files: list[Path]  # `source` in events.parquet is an index into it
     n_rows: int  # rows let in; `ord` is 0..n_rows - 1
     n_read: int
+    tally: Tally
 
 
 class RejectsFile:
@@ -55,12 +58,20 @@ class RejectsFile:
         self._csv = csv.writer(self._file)
         self._csv.writerow(["file", "line", "column", "found", "reason"])
         self._last: tuple[str, int] | None = None
+        self._reasons: Counter[tuple[str, str]] = Counter()
         self.n_rows = 0
+
+    @property
+    def reasons(self) -> tuple[RejectReason, ...]:
+        """Why cells were refused, the most frequent reason first."""
+        return tuple(RejectReason(column=column, reason=why, n=n) for (column, why), n in self._reasons.most_common())
 
     def add(self, file: Path, line: int, column: str, found: str, reason: str) -> None:
         """List a bad cell; several of one row in a row count as one row."""
         self.n_rows += (str(file), line) != self._last
         self._last = (str(file), line)
+        if (column, reason) in self._reasons or len(self._reasons) < MOST_REASONS:
+            self._reasons[column, reason] += 1
         self._csv.writerow([file, line, column, found, reason])
 
     def close(self) -> None:
@@ -116,7 +127,7 @@ def write_runs(
     for file in files:
         check_columns(file, column_names(file.path), _joined_columns(file))
     total, n_read, n_in = sum(sizes), 0, 0
-    columns = Columns(scenario, identity)
+    columns, tally = Columns(scenario, identity), Tally()
     next_row: dict[str, int] = {}
     paths = {name: scratch / f"{name}.parquet" for name in ("events", "directory", "personal")}
     schema = run_schema(scenario)
@@ -127,6 +138,7 @@ def write_runs(
     ):
         for source, file in enumerate(files):
             first_row = next_row.get(file.event_type.name, 0)
+            n_before = n_read + rejects.n_rows
             for frame in _frames(file, scratch, database, rejects):
                 admission = columns.admit(file.event_type, frame.rows, first_row)
                 lines = frame.lines
@@ -140,11 +152,15 @@ def write_runs(
                 directory.write_table(_directory_table(admission.directory))
                 if admission.personal.width:
                     personal.write_table(_personal_table(admission.personal, n_in))
+                features = scenario.value_attributes if file.event_type.name == scenario.decide else ()
+                tally.count(admission, keep, features)
                 n_in += len(admission)
                 first_row += frame.rows.height
                 n_read += frame.rows.height
                 progress(min(n_read, total), 2 * total)
             next_row[file.event_type.name] = first_row
+            if n_read + rejects.n_rows == n_before:
+                tally.empty_files.append(file.path)
     return Runs(
         events=paths["events"],
         directory=paths["directory"],
@@ -152,6 +168,7 @@ def write_runs(
         files=[file.path for file in files],
         n_rows=n_in,
         n_read=n_read,
+        tally=tally,
     )
 
 

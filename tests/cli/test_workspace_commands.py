@@ -148,6 +148,43 @@ def test_bad_rows_are_listed_and_good_ones_loaded(payments: Path, capsys: pytest
     assert rejects["column"].to_list() == ["at", "amount"]
 
 
+def test_import_tells_why_rows_were_rejected_and_how_many(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = "".join(f"{number},2024-01-01T10:00:00Z,5,a,0\n" for number in range(50))
+    bad = f"50,2024-01-01,5,{'x' * 600},0\n51,yesterday,5,a,0\n52,tomorrow,5,a,0\n"
+    (payments / "payments.csv").write_text(HEADER + good + bad)
+    assert run(["import", "-w", str(payments)]) == Exit.OK
+    said = capsys.readouterr()
+    assert "50 events and 50 labels imported" in said.out
+    assert f"rejected 3 of 53 rows (5.7 %), each listed with file, line and reason in {payments}" in said.out
+    reasons = said.out.split("whole row out:\n")[1].splitlines()
+    assert [line.split(": ")[0].strip() for line in reasons] == ["2 x at", "1 x card"]
+    assert "warning: 5.7 % of the rows were rejected" in said.err
+
+
+def test_times_after_the_event_and_missing_amounts_are_warned_of(
+    payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attributes = "attributes: {closed: time, ends: {type: time, use: audit_only}}\n        label:"
+    (payments / "ringfence.yaml").write_text(SCENARIO.replace("label:", attributes))
+    rows = "1,2024-01-01,5,a,0,2024-01-02,2030-01-01\n2,2024-01-01,,a,0,2024-01-01,\n3,2024-01-01,5,a,0,,\n"
+    (payments / "payments.csv").write_text(HEADER.strip() + ",closed,ends\n" + rows)
+    assert run(["import", "-w", str(payments), "--json"]) == Exit.OK
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert report["after_event"] == [{"event_type": "payment", "column": "closed", "n": 1, "n_rows": 3}]
+    assert report["without_amount"] == [{"event_type": "payment", "column": "amount", "n": 1, "n_rows": 3}]
+    assert "1 of 3 payment rows have `closed` later than the event" in said.err
+    assert said.err.count("warning: ") == len(report["warnings"]) == 2
+
+
+def test_file_with_a_header_alone_is_no_success(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (payments / "payments.csv").write_text(HEADER)
+    assert run(["import", "-w", str(payments)]) == Exit.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "payments.csv holds no row" in said
+    assert "nothing was imported: there is no row" in said
+
+
 def test_abort_loads_nothing_when_a_row_is_bad(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (payments / "payments.csv").write_text(HEADER + "1,2024-01-01,5,a,0\n2,never,5,a,0\n")
     assert run(["import", "-w", str(payments), "--on-bad-rows", "abort"]) == Exit.BAD_INPUT
