@@ -37,10 +37,9 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
         """The result as a sentence."""
         if self.first_broken_seq is not None:
             return f"broken at seq {self.first_broken_seq:,}: {self.found}"
-        return (
-            f"intact: {self.n_records:,} live records and {self.n_segments:,} imported segments up to seq "
-            f"{self.last_seq:,}; chain {self.chain}"
-        )
+        records = "1 live record" if self.n_records == 1 else f"{self.n_records:,} live records"
+        segments = "1 imported segment" if self.n_segments == 1 else f"{self.n_segments:,} imported segments"
+        return f"intact: {records} and {segments} up to seq {self.last_seq:,}; chain {self.chain}"
 
 
 def audit_ledger(ledger: Ledger, progress: Callable[[int, int], None] | None = None) -> AuditReport:

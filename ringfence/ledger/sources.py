@@ -24,6 +24,12 @@ FRAME_ROWS: Final = 131_072
 _CSV_BLOCK: Final = 8 << 20
 _MAGIC: Final = b"PAR1"
 _SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": ","}
+_SIGNS: Final = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+_NO_TABLES: Final = {
+    b"PK\x03\x04": "a spreadsheet (.xlsx, .ods) or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls)",
+    b"\x1f\x8b": "compressed with gzip",
+}
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +129,13 @@ def check_columns(file: SourceFile, found: list[str], joined: frozenset[str] = f
         missing[file.join.on] = "sources.join.on"
     if missing:
         column, where = next(iter(missing.items()))
+        sign = _other_separator(file.path, found)
+        if sign is not None:
+            raise SourceColumnsError(
+                file.path,
+                f"has one column, {found[0][:80]!r}: its fields seem to be separated by {_SIGNS[sign]}",
+                "save it with commas, or with tabs under a name that ends in .tsv",
+            )
         listed = ", ".join(f"{name!r} ({at})" for name, at in missing.items())
         raise SourceColumnsError(
             file.path,
@@ -132,6 +145,13 @@ def check_columns(file: SourceFile, found: list[str], joined: frozenset[str] = f
         )
     on = {file.join.on} if file.join is not None else set()
     return [column for column in found if column in needed or column in on]
+
+
+def _other_separator(path: Path, found: list[str]) -> str | None:
+    """The sign that separates the fields of a text file that looks as if it had a single column."""
+    if len(found) != 1 or is_parquet(path):
+        return None
+    return next((sign for sign in _SIGNS if sign in found[0]), None)
 
 
 def n_rows(path: Path) -> int:
@@ -145,6 +165,13 @@ def n_rows(path: Path) -> int:
     try:
         if path.stat().st_size == 0:
             raise SourceUnreadableError(path, "is empty (0 bytes)", "export it again, or take it out of the sources")
+        with path.open("rb") as file:
+            begins = file.read(8)
+        for magic, what in _NO_TABLES.items():
+            if begins.startswith(magic):
+                raise SourceUnreadableError(
+                    path, f"is {what}, neither CSV nor Parquet", "save its table as CSV (UTF-8) or Parquet"
+                )
         if is_parquet(path):
             return int(pq.read_metadata(path).num_rows)
         return max(_check_text(path) - 1, 0)

@@ -42,7 +42,7 @@ def payments(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_replaced_ledger_leaves_no_snapshot_of_the_old_one(payments: Path) -> None:
+def test_replaced_ledger_leaves_no_snapshot_of_the_old_one(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,10,a,0\n2,2024-01-02,10,a,1\n")
     assert run(["import", "-w", str(payments)]) == Exit.OK
     here = Workspace(payments)
@@ -54,6 +54,9 @@ def test_replaced_ledger_leaves_no_snapshot_of_the_old_one(payments: Path) -> No
     (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,99,b,1\n2,2024-01-02,99,b,1\n")
     assert run(["import", "--replace", "-w", str(payments)]) == Exit.OK
     assert run(["verify", "state", "-w", str(payments)]) == Exit.OK
+    capsys.readouterr()
+    assert run(["verify", "audit", "-w", str(payments)]) == Exit.OK
+    assert "intact: 1 live record and 1 imported segment up to seq" in capsys.readouterr().out
 
 
 def test_import_under_a_changed_mapping_asks_for_replace(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,6 +219,26 @@ def test_unusable_file_is_named_and_nothing_is_written(
     assert code == Exit.BAD_INPUT
     said = capsys.readouterr()
     assert name in said.err or "rejected" in said.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("payments.csv", b"id;at;amount;card;fraud\n1;2024-01-01;5;a;0\n", "separated by semicolons"),
+        ("payments.csv", b"id\tat\tamount\tcard\tfraud\n", "ends in .tsv"),
+        ("payments.tsv", b"id,at,amount,card,fraud\n", "separated by commas"),
+        ("payments.xlsx", b"PK\x03\x04\x14\x00\x06\x00", "a spreadsheet"),
+        ("payments.csv.gz", b"\x1f\x8b\x08\x00", "gzip"),
+    ],
+)
+def test_file_of_another_kind_is_told_from_a_broken_one(
+    name: str, content: bytes, hint: str, payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (payments / name).write_bytes(content)
+    assert run(["import", str(payments / name), "-w", str(payments)]) == Exit.BAD_INPUT
+    said = capsys.readouterr().err
+    assert hint in said
+    assert name in said
 
 
 def test_simulating_an_unknown_world_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
