@@ -10,7 +10,7 @@ class PolicyFileError(RingfenceError):
     """A policy file that cannot be read, or says something that makes no sense."""
 
     def __init__(self, file: str, path: str, found: str, do: str) -> None:
-        super().__init__(f"{file}: {path}: {found}; {do}")
+        super().__init__(f"{file}: {path or 'the file'}: {found}; {do}")
         self.file = file
         self.path = path
         self.found = found

@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands twice", key.start_mark
+                        None, None, f"the key {key.value!r}, which stands twice", key.start_mark
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
@@ -56,17 +56,34 @@ def read_document(path: Path) -> dict[str, Any]:
         raise ScenarioFileError(path, "", error.strerror or "an error", "check that the file is there") from None
     except UnicodeDecodeError as error:
         raise ScenarioFileError(path, "", f"invalid UTF-8 at byte {error.start}", "save it as UTF-8") from None
+    return document_from_text(text, where=str(path))
+
+
+def document_from_text(text: str, *, where: str) -> dict[str, Any]:
+    """Read YAML text that holds one mapping; `where` is the file to name in errors.
+
+    Raises
+    ------
+    ScenarioFileError
+        If it is not YAML, or holds something else.
+    """
     try:
         data = yaml.load(text, _Loader)
+    except yaml.constructor.ConstructorError as error:
+        raise ScenarioFileError(where, _at(error), error.problem or "a mistake", "mend the YAML there") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ScenarioFileError(path, where, error.problem or "a mistake", "mend the YAML there") from None
+        found = f"no YAML ({(error.problem or 'a mistake').removeprefix('found ')})"
+        raise ScenarioFileError(where, _at(error), found, "mend it there") from None
     except yaml.YAMLError as error:
-        raise ScenarioFileError(path, "", str(error).splitlines()[0], "mend the YAML") from None
+        raise ScenarioFileError(where, "", f"no YAML ({str(error).splitlines()[0]})", "mend it") from None
     except RecursionError:
-        raise ScenarioFileError(path, "", "endless nesting", "mend the YAML") from None
+        raise ScenarioFileError(where, "", "endless nesting", "mend the YAML") from None
     if not isinstance(data, dict):
         found = "nothing" if data is None else f"a {type(data).__name__}"
-        raise ScenarioFileError(path, "", found, "write names and values, such as `scenarios:`")
+        raise ScenarioFileError(where, "", found, "write names and values, such as `name: value`")
     return data
+
+
+def _at(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""

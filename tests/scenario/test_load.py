@@ -275,6 +275,7 @@ def test_scenario_with_a_capital_name_is_refused() -> None:
         (b"scenario: {}\n", "did you mean 'scenarios'"),
         (b"scenarios:\n  a: {decide: x\n", "line 3"),
         (b"scenarios:\n\t a: 1\n", "line 2"),
+        (b"scenarios:\n\t a: 1\n", "found no YAML (character"),
         (b"a: 1\na: 2\n", "stands twice"),
         (b"scenarios: \xff\n", "invalid UTF-8 at byte 11"),
         (b"a: !!python/object/apply:os.system [id]\n", "line 1"),
