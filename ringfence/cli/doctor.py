@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _MIN_FREE_BYTES = 1 << 30
 _MIN_OPEN_FILES = 1024
 _SLOW_FSYNC_MS = 5.0
+_FILES_NAMED = 5
 
 
 class Health(StrEnum):
@@ -52,7 +53,7 @@ class Finding(msgspec.Struct, frozen=True):
 def doctor(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
     """Check the installation and the workspace, and say what to do about what is wrong.
 
-    Ends with exit code 1 if anything is bad; notes do not count.
+    Ends with exit code 1 if anything is bad; notes do not count. Of the sources it reads the column names, no rows.
     """
     findings = [*_installation(), *_workspace(workspace)]
     n_bad = sum(finding.health is Health.BAD for finding in findings)
@@ -61,7 +62,12 @@ def doctor(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> No
         lines.append(f"{finding.health:<5} {finding.what}: {finding.found}")
         if finding.do:
             lines.append(f"      -> {finding.do}")
-    lines.append("nothing is wrong" if n_bad == 0 else f"{n_bad} to mend")
+    if n_bad:
+        lines.append(f"{n_bad} to mend")
+    elif findings[-1].what == "workspace":
+        lines.append("nothing is wrong with the installation; there was no workspace to look at")
+    else:
+        lines.append("nothing is wrong")
     show({"healthy": n_bad == 0, "findings": findings}, as_json=as_json, text="\n".join(lines))
     if n_bad:
         raise typer.Exit(Exit.CHECK_FAILED)
@@ -107,7 +113,7 @@ def _workspace(path: Path) -> Iterator[Finding]:
     try:
         here = Workspace(path)
     except WorkspaceNotFoundError as error:
-        yield Finding(Health.NOTE, "workspace", str(error))
+        yield Finding(Health.NOTE if path == HERE else Health.BAD, "workspace", str(error))
         return
     try:
         scenarios = here.scenarios
@@ -160,8 +166,17 @@ def _policy(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
 
     path = here.policy_path(scenario)
     if path.exists():
-        load_policy(path)
-        yield Finding(Health.GOOD, f"{scenario.name}: policy", f"{path.relative_to(here.path)} is readable")
+        costs, amount = load_policy(path).costs, scenario.decided.amount
+        if amount is not None and (amount.currency, amount.digits) != (costs.currency, costs.digits):
+            yield Finding(
+                Health.BAD,
+                f"{scenario.name}: policy",
+                f"costs are in {costs.currency} with {costs.digits} digits, amounts in {amount.currency} with "
+                f"{amount.digits}; train refuses that",
+                "set costs.currency and costs.digits as ringfence.yaml has them",
+            )
+        else:
+            yield Finding(Health.GOOD, f"{scenario.name}: policy", f"{path.relative_to(here.path)} is readable")
     else:
         yield Finding(
             Health.BAD,
@@ -172,12 +187,37 @@ def _policy(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
 
 
 def _sources(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
-    patterns = [file for source in scenario.sources for file in source.files]
-    lost = [pattern for pattern in patterns if not (Path(pattern).exists() or any(here.path.glob(pattern)))]
-    if lost:
+    from ringfence.ledger.errors import ImportFailedError, SourceMissingError
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.runs import check_source
+    from ringfence.ledger.sources import resolve
+
+    what = f"{scenario.name}: sources"
+    if not scenario.sources:
         yield Finding(
-            Health.NOTE, f"{scenario.name}: sources", f"no file matches {', '.join(lost)}", "needed only to import"
+            Health.NOTE, what, "none declared", "name the files of your history under `sources:`, or import FILE"
         )
+        return
+    try:
+        files = resolve(scenario, here.path)
+    except SourceMissingError as error:
+        directory = here.ledger_dir(scenario)
+        is_imported = (directory / "ledger.db").exists() and Ledger.open(directory, scenario).last_seq > 0
+        found, do = f"{error.file}: {error.found}", error.do
+        if is_imported:
+            yield Finding(Health.NOTE, what, found, "needed only to import again")
+        else:
+            yield Finding(Health.BAD, what, found, do)
+        return
+    for file in files:
+        try:
+            check_source(file)
+        except ImportFailedError as error:
+            yield Finding(Health.BAD, what, f"{error.file} {error.found}", error.do)
+            return
+    names = ", ".join(file.path.name for file in files[:_FILES_NAMED])
+    more = f" and {len(files) - _FILES_NAMED} more" if len(files) > _FILES_NAMED else ""
+    yield Finding(Health.GOOD, what, f"{names}{more}: every mapped column is there; rows are checked by import")
 
 
 def _identity(here: Workspace, scenario: Scenario) -> Iterator[Finding]:

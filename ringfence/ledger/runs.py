@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from ringfence.ledger.codec import encode_body
 from ringfence.ledger.joins import LINE, join_parties
 from ringfence.ledger.segments import attribute_fields
-from ringfence.ledger.sources import Frame, SourceFile, check_columns, column_names, n_rows, needed_columns, read_frames
+from ringfence.ledger.sources import (
+    Frame,
+    SourceFile,
+    check_columns,
+    column_names,
+    n_rows,
+    needed_columns,
+    read_frames,
+    require_table,
+)
 from ringfence.ledger.tally import MOST_REASONS, RejectReason, Tally
 from ringfence.ledger.writer import FUTURE_TOLERANCE_MS
 from ringfence.scenario.batch import MISSING_AMOUNT, NO_LABEL
@@ -125,7 +134,9 @@ def write_runs(
     """
     sizes = [n_rows(file.path) for file in files]
     for file in files:
-        check_columns(file, column_names(file.path), _joined_columns(file))
+        if file.join_path is not None:
+            n_rows(file.join_path)
+        check_source(file)
     total, n_read, n_in = sum(sizes), 0, 0
     columns, tally = Columns(scenario, identity), Tally()
     next_row: dict[str, int] = {}
@@ -170,6 +181,20 @@ def write_runs(
         n_read=n_read,
         tally=tally,
     )
+
+
+def check_source(file: SourceFile) -> None:
+    """Look at the first bytes and the column names of a file, and of what is joined to it; read no rows.
+
+    Raises
+    ------
+    SourceUnreadableError, SourceColumnsError
+        If a file is no table, or lacks columns that the scenario names.
+    """
+    for path in (file.path, file.join_path):
+        if path is not None:
+            require_table(path)
+    check_columns(file, column_names(file.path), _joined_columns(file))
 
 
 def _not_from_future(
@@ -250,7 +275,6 @@ def _joined_columns(file: SourceFile) -> frozenset[str]:
     """The role columns that come from the joined file: those that the source itself does not have."""
     if file.join is None or file.join_path is None:
         return frozenset()
-    n_rows(file.join_path)
     names = column_names(file.join_path)
     for column in (file.join.on, file.join.role, file.join.value):
         if column not in names:

@@ -163,20 +163,31 @@ def n_rows(path: Path) -> int:
         If it is empty, truncated, or (CSV) not UTF-8; names the line.
     """
     try:
-        if path.stat().st_size == 0:
-            raise SourceUnreadableError(path, "is empty (0 bytes)", "export it again, or take it out of the sources")
-        with path.open("rb") as file:
-            begins = file.read(8)
-        for magic, what in _NO_TABLES.items():
-            if begins.startswith(magic):
-                raise SourceUnreadableError(
-                    path, f"is {what}, neither CSV nor Parquet", "save its table as CSV (UTF-8) or Parquet"
-                )
+        require_table(path)
         if is_parquet(path):
             return int(pq.read_metadata(path).num_rows)
         return max(_check_text(path) - 1, 0)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
+
+
+def require_table(path: Path) -> None:
+    """Look at the first bytes of a file.
+
+    Raises
+    ------
+    SourceUnreadableError
+        If it is empty, or something else than CSV and Parquet.
+    """
+    with path.open("rb") as file:
+        begins = file.read(8)
+    if not begins:
+        raise SourceUnreadableError(path, "is empty (0 bytes)", "export it again, or take it out of the sources")
+    for magic, what in _NO_TABLES.items():
+        if begins.startswith(magic):
+            raise SourceUnreadableError(
+                path, f"is {what}, neither CSV nor Parquet", "save its table as CSV (UTF-8) or Parquet"
+            )
 
 
 def is_parquet(path: Path) -> bool:

@@ -107,14 +107,24 @@ def test_times_are_shown_in_utc() -> None:
     assert iso_time(None) is None
 
 
-def test_doctor_without_a_workspace_checks_the_installation(
+def test_doctor_without_a_workspace_checks_the_installation_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
-    assert run(["doctor", "-w", str(tmp_path), "--json"]) == Exit.OK
+    monkeypatch.chdir(tmp_path)
+    assert run(["doctor", "--json"]) == Exit.OK
     result = json.loads(capsys.readouterr().out)
     assert result["healthy"] is True
     assert {finding["what"] for finding in result["findings"]} >= {"machine", "packages", "kernels", "workspace"}
+    assert run(["doctor"]) == Exit.OK
+    assert "there was no workspace to look at" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_workspace_that_was_named_and_is_none_is_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "-w", str(tmp_path)]) == Exit.CHECK_FAILED
+    out = capsys.readouterr().out
+    assert "BAD   workspace" in out
+    assert "nothing is wrong" not in out
 
 
 def test_doctor_finds_what_is_bad(

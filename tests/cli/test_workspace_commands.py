@@ -85,6 +85,44 @@ def test_role_that_no_file_knows_is_no_empty_role(
     assert run(["import", "-w", str(payments)]) == Exit.BAD_INPUT  # nothing was half-loaded
 
 
+def findings(workspace: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What doctor says about the parts of the scenario: health and text by part."""
+    capsys.readouterr()
+    run(["doctor", "-w", str(workspace), "--json"])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    return {
+        one["what"].removeprefix("payments: "): f"{one['health']} {one['found']}; {one['do']}"
+        for one in found
+        if one["what"].startswith("payments: ")
+    }
+
+
+def test_doctor_opens_the_sources(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert findings(payments, capsys)["sources"].startswith("BAD ")
+    (payments / "payments.csv").write_bytes(b"")
+    assert "empty" in findings(payments, capsys)["sources"]
+    (payments / "payments.csv").write_text("id,at,amount,crd,fraud\n")
+    assert "'card' (entities.card)" in findings(payments, capsys)["sources"]
+    assert "did you mean 'crd'" in findings(payments, capsys)["sources"]
+    (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,10,a,0\n")
+    assert findings(payments, capsys)["sources"].startswith("ok payments.csv: every mapped column")
+    assert run(["import", "-w", str(payments)]) == Exit.OK
+    (payments / "payments.csv").unlink()
+    assert findings(payments, capsys)["sources"].startswith("note ")
+
+
+def test_doctor_compares_the_currencies_of_policy_and_scenario(
+    payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "is missing" in findings(payments, capsys)["policy"]
+    (payments / "policies").mkdir()
+    policy = default_policy_text("card-payments")
+    Workspace(payments).policy_path("payments").write_text(policy)
+    assert findings(payments, capsys)["policy"].startswith("ok ")
+    Workspace(payments).policy_path("payments").write_text(policy.replace("currency: EUR", "currency: USD"))
+    assert findings(payments, capsys)["policy"].startswith("BAD costs are in USD with 2 digits, amounts in EUR")
+
+
 @pytest.mark.parametrize("template", ["motor-claims", "card-payments"])
 def test_init_writes_a_workspace_that_loads(template: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new"
