@@ -16,6 +16,7 @@ from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import (
     AmbiguousScenarioError,
+    BadQueryError,
     MalformedBodyError,
     MethodNotAllowedError,
     NotFoundError,
@@ -50,28 +51,28 @@ class App:
         self._config = config
         self._open_batches = asyncio.Semaphore(config.open_batches)
         self._openapi: bytes | None = None
-        self._routes: dict[str, tuple[str, Handler]] = {
-            "/v1/decisions": ("POST", self._decide),
-            "/v1/decisions/batch": ("POST", self._decide_batch),
-            "/v1/events": ("POST", self._learn),
-            "/v1/labels": ("POST", self._label),
-            "/healthz": ("GET", self._healthz),
-            "/readyz": ("GET", self._readyz),
-            "/metrics": ("GET", self._metrics),
-            "/openapi.json": ("GET", self._describe),
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/v1/decisions": {"POST": self._decide, "GET": self._find_decision},
+            "/v1/decisions/batch": {"POST": self._decide_batch},
+            "/v1/events": {"POST": self._learn},
+            "/v1/labels": {"POST": self._label},
+            "/healthz": {"GET": self._healthz},
+            "/readyz": {"GET": self._readyz},
+            "/metrics": {"GET": self._metrics},
+            "/openapi.json": {"GET": self._describe},
         }
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise NotImplementedError(f"only http is served, not {scope['type']}")
         exchange = Exchange(scope, receive, send)
-        route, method, handler = self._route(exchange.path)
+        route, handlers = self._route(exchange.path)
         try:
-            if handler is None:
+            if not handlers:
                 raise NotFoundError(f"route {exchange.path[:100]!r}", "see /openapi.json for the routes there are")
-            if exchange.method != method:
-                raise MethodNotAllowedError(exchange.method, method)
-            await handler(exchange)
+            if exchange.method not in handlers:
+                raise MethodNotAllowedError(exchange.method, ", ".join(handlers))
+            await handlers[exchange.method](exchange)
         except ClientGoneError:
             return
         except RingfenceError as error:
@@ -81,15 +82,15 @@ class App:
             await self._refuse(exchange, ServiceFaultError())
         self._telemetry.responses.labels(route, exchange.status).inc()
 
-    def _route(self, path: str) -> tuple[str, str, Handler | None]:
+    def _route(self, path: str) -> tuple[str, dict[str, Handler]]:
         found = self._routes.get(path)
         if found is not None:
-            return path, *found
+            return path, found
         if path.startswith("/v1/decisions/"):
-            return "/v1/decisions/{id}", "GET", self._stored_decision
+            return "/v1/decisions/{id}", {"GET": self._stored_decision}
         if path.startswith("/v1/entities/"):
-            return "/v1/entities/{type}/{id}", "GET", self._entity
-        return "unknown", "GET", None
+            return "/v1/entities/{type}/{id}", {"GET": self._entity}
+        return "unknown", {}
 
     async def _refuse(self, exchange: Exchange, error: RingfenceError) -> None:
         if exchange.status:
@@ -151,6 +152,20 @@ class App:
         stored = await asyncio.to_thread(service.stored_decision, decision_id)
         if stored is None:
             raise NotFoundError(f"decision {decision_id[:100]!r}", "use the decision_id of an answer, such as d-1042")
+        await exchange.answer(200, wire.encode(stored))
+
+    async def _find_decision(self, exchange: Exchange) -> None:
+        self._keys.holder(exchange.authorization, Scope.READ)
+        service = self._service(exchange)
+        event_id, event_type = exchange.query("event_id"), exchange.query("event_type")
+        decides = service.scenario.decide
+        if event_id is None:
+            raise BadQueryError("event_id", "nothing", "name the event, as in GET /v1/decisions?event_id=c-1042")
+        if event_type not in (None, decides):
+            raise BadQueryError(
+                "event_type", repr(event_type[:100]), f"decisions are made on {decides!r}; leave it out"
+            )
+        stored = await asyncio.to_thread(service.decision_on, event_id)
         await exchange.answer(200, wire.encode(stored))
 
     async def _entity(self, exchange: Exchange) -> None:

@@ -92,6 +92,14 @@ class AmbiguousScenarioError(ServingError):
         super().__init__(f"{named} was asked for; add ?scenario=NAME with one of {', '.join(names)}")
 
 
+class BadQueryError(ServingError):
+    """A parameter behind the question mark is missing or makes no sense."""
+
+    def __init__(self, parameter: str, found: str, do: str) -> None:
+        self.path, self.found, self.do = f"$query.{parameter}", found, do
+        super().__init__(f"query parameter {parameter}: found {found}; {do}")
+
+
 class HistoryEventError(ServingError):
     """The event is known, undecided, and its feature row was not kept when it was recorded."""
 
@@ -162,6 +170,7 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     NotFoundError: (HTTPStatus.NOT_FOUND, "not-found", "Not found"),
     MethodNotAllowedError: (HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
     AmbiguousScenarioError: (HTTPStatus.BAD_REQUEST, "ambiguous-scenario", "Which scenario is meant"),
+    BadQueryError: (HTTPStatus.BAD_REQUEST, "bad-query", "A query parameter is missing or wrong"),
     HistoryEventError: (HTTPStatus.CONFLICT, "history-event", "The event is imported history"),
     QueueFullError: (HTTPStatus.TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
     NotReadyError: (HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "Not ready"),

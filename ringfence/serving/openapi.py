@@ -56,13 +56,22 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
     schemas["Event"] = _either(taught)
     schemas["Label"] = _label()
     ask = [{"name": "scenario", "in": "query", "required": len(scenarios) > 1, "schema": {"enum": list(scenarios)}}]
+    decides = sorted({scenario.decide for scenario in scenarios.values()})
     megabytes = config.batch_body_limit_bytes >> 20
     paths = {
         "/v1/decisions": {
             "post": _operation(
                 "decide", "Decide an event; the same event again gets the same decision", "DecisionAnswer"
             )
-            | {"parameters": ask, "requestBody": _body("application/json", "DecidedEvent")}
+            | {"parameters": ask, "requestBody": _body("application/json", "DecidedEvent")},
+            "get": _operation("read", "Find the decision on an event by the event's id", "StoredDecision")
+            | {
+                "parameters": [
+                    *ask,
+                    {"name": "event_id", "in": "query", "required": True, "schema": {"type": "string"}},
+                    {"name": "event_type", "in": "query", "required": False, "schema": {"enum": decides}},
+                ]
+            },
         },
         "/v1/decisions/batch": {
             "post": _operation(

@@ -28,7 +28,13 @@ from ringfence.scoring.release import Release
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live, answer_of
-from ringfence.serving.errors import LedgerUnavailableError, NotReadyError, OutcomeUnknownError, ServiceFaultError
+from ringfence.serving.errors import (
+    LedgerUnavailableError,
+    NotFoundError,
+    NotReadyError,
+    OutcomeUnknownError,
+    ServiceFaultError,
+)
 from ringfence.serving.explanations import EXPLANATIONS, Explanations
 from ringfence.serving.kept import KeptRows
 from ringfence.serving.queue import Ask, Ticket, WorkQueue
@@ -57,7 +63,7 @@ class ScenarioService:
     """Decides, learns and is told; every answer that leaves is durable.
 
     `start` returns at once and recovery runs in the engine thread; `state` says how far it is. All other methods are
-    for the event loop's thread, except `stored_decision`, which reads and may run anywhere.
+    for the event loop's thread, except `stored_decision` and `decision_on`, which read and may run anywhere.
     """
 
     def __init__(
@@ -165,6 +171,27 @@ class ScenarioService:
                 exact = explanations.get(record.seq)
         recorded_at = _iso(record.recorded_at_ms)
         return wire.StoredDecision(decision=answer_of(record), recorded_at=recorded_at, exact_reasons=exact)
+
+    def decision_on(self, event_id: str) -> wire.StoredDecision:
+        """Read the decision on an event of the decided type back.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such event, or no decision on it yet.
+        """
+        decides = self.scenario.decide
+        event = self._ledger.find_event(decides, event_id)
+        if event is None:
+            raise NotFoundError(
+                f"{decides} {event_id[:100]!r}", "check the event_id; imported events are known by it too"
+            )
+        record = self._ledger.decision_of(event.seq)
+        stored = None if record is None else self.stored_decision(f"d-{record.seq}")
+        if stored is None:
+            do = f"it is known (seq {event.seq}) and undecided; live events are decided by POST /v1/decisions"
+            raise NotFoundError(f"decision on {decides} {event_id[:100]!r}", do)
+        return stored
 
     def entity(self, entity_type: str, entity_id: str) -> wire.EntityAnswer | None:
         """Describe an entity by the state between two turns; only the engine thread may call this."""

@@ -194,7 +194,9 @@ def test_a_batch_over_its_limit_is_refused_whole(shared: RunningService) -> None
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [
-        ("GET", "/v1/decisions", {}, 405),
+        ("PUT", "/v1/decisions", {}, 405),
+        ("GET", "/v1/decisions", {}, 400),
+        ("GET", "/v1/decisions?event_id=c-1&event_type=policy_change", {}, 400),
         ("DELETE", "/v1/decisions/d-1", {}, 405),
         ("PUT", "/v1/labels", {}, 405),
         ("POST", "/healthz", {}, 405),

@@ -176,6 +176,19 @@ def test_a_decision_is_read_back_as_it_was_given(shared: RunningService) -> None
     assert shared.ask("GET", f"/v1/decisions/d-{answer['event_seq']}", key="read").status_code == 404
 
 
+def test_a_decision_is_found_by_the_id_of_its_event(shared: RunningService) -> None:
+    answer = decide(shared, claim("found", event_id="Zoë & 7"))
+    by_event = shared.ask("GET", "/v1/decisions?event_id=Zo%C3%AB%20%26%207&event_type=claim", key="read")
+    assert by_event.status_code == 200
+    assert by_event.json() == shared.ask("GET", f"/v1/decisions/{answer['decision_id']}", key="read").json()
+    learned = claim("learned-only")
+    shared.ask("POST", "/v1/events", learned)
+    undecided = shared.ask("GET", f"/v1/decisions?event_id={learned['event_id']}", key="read")
+    assert (undecided.status_code, "undecided" in undecided.json()["detail"]) == (404, True)
+    unknown = shared.ask("GET", "/v1/decisions?event_id=nobody", key="read")
+    assert (unknown.status_code, "check the event_id" in unknown.json()["detail"]) == (404, True)
+
+
 def test_an_entity_shows_its_features_and_recent_events(shared: RunningService) -> None:
     decide(shared, claim("entity", entities={"claimant": "Zoë / 7", "repair_shop": "shop-1"}))
     answer = shared.ask("GET", "/v1/entities/person/Zo%C3%AB%20%2F%207", key="read").json()
@@ -217,6 +230,7 @@ def test_health_is_open_and_everything_else_needs_a_key_with_its_scope(shared: R
         ("POST", "/v1/events"): "decide",
         ("POST", "/v1/labels"): "label",
         ("GET", "/v1/decisions/d-1"): "read",
+        ("GET", "/v1/decisions?event_id=c-1"): "read",
         ("GET", "/v1/entities/person/1"): "read",
         ("GET", "/metrics"): "read",
         ("GET", "/openapi.json"): "read",
@@ -232,6 +246,9 @@ def test_health_is_open_and_everything_else_needs_a_key_with_its_scope(shared: R
 def test_the_description_names_every_route_and_every_role(shared: RunningService) -> None:
     described = shared.ask("GET", "/openapi.json", key="read").json()
     fixed = set(shared.app._routes)
+    assert {path: set(shared.app._routes[path]) for path in fixed} == {
+        path: {method.upper() for method in described["paths"][path]} for path in fixed
+    }
     assert set(described["paths"]) == fixed | {"/v1/decisions/{id}", "/v1/entities/{type}/{id}"}
     event = described["components"]["schemas"]["Event_motor_claims_claim"]
     assert set(event["properties"]["entities"]["properties"]) == {"claimant", "repair_shop", "witness"}
