@@ -21,6 +21,7 @@ from ringfence.serving.errors import (
     MethodNotAllowedError,
     NotFoundError,
     ServiceFaultError,
+    UnknownProtocolError,
 )
 from ringfence.serving.exchange import JSON_TYPES, ClientGoneError, Exchange, Receive, Send
 from ringfence.serving.keys import KeyRing, Scope
@@ -31,6 +32,7 @@ from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import CONTENT_TYPE, Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
+_NO_WEBSOCKETS: Final = 1003  # RFC 6455: a kind of data that cannot be accepted; before the handshake it becomes 403
 Handler = Callable[[Exchange], Awaitable[None]]
 
 
@@ -64,7 +66,8 @@ class App:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError(f"only http is served, not {scope['type']}")
+            await _not_http(str(scope["type"]), receive, send)
+            return
         exchange = Exchange(scope, receive, send)
         route, handlers = self._route(exchange.path)
         try:
@@ -221,6 +224,26 @@ class App:
         if isinstance(result, RingfenceError):
             raise result
         return result
+
+
+async def _not_http(kind: str, receive: Receive, send: Send) -> None:
+    """Answer what is no HTTP request as the ASGI specification has it: start and stop with the server, no websockets.
+
+    Raises
+    ------
+    UnknownProtocolError
+        For a kind of connection that the specification did not know when this was written.
+    """
+    if kind == "lifespan":  # recovery begins with `ScenarioService.start`; a server that asks need not wait for it
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    if kind != "websocket":
+        raise UnknownProtocolError(kind)
+    await receive()
+    await send({"type": "websocket.close", "code": _NO_WEBSOCKETS})
 
 
 def _headers(ticket: Ticket, decode_ns: int) -> tuple[tuple[bytes, bytes], ...]:

@@ -139,6 +139,14 @@ class OutcomeUnknownError(ServingError):
         super().__init__("unknown whether this was recorded: the ledger did not confirm; retry with the same event_id")
 
 
+class UnknownProtocolError(ServingError):
+    """The server hands over a connection of a kind that is not served."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(f"{kind!r} connections are not served; speak HTTP")
+
+
 class ServiceFaultError(ServingError):
     """A defect of ours. The client learns nothing about its inside; the log has the traceback."""
 

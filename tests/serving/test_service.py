@@ -13,6 +13,7 @@ import pytest
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
+from ringfence.errors import RingfenceError
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, EventBody, Kind
 from ringfence.scoring.scorer import Scorer
@@ -299,6 +300,31 @@ def test_a_full_queue_refuses_with_retry_after(start: Start) -> None:
     assert response.status_code == 429
     assert response.headers["retry-after"] == "1"
     assert service.ledger.find_event("claim", "c-busy") is None
+
+
+def spoken_to(service: RunningService, kind: str, messages: list[str]) -> list[dict[str, Any]]:
+    """Hand the app a connection that is no HTTP request; return what it sent."""
+    waiting, sent = iter(messages), []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": next(waiting)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    service.run(service.app({"type": kind}, receive, send))
+    return sent
+
+
+def test_a_server_that_asks_is_told_of_start_and_stop(shared: RunningService) -> None:
+    sent = spoken_to(shared, "lifespan", ["lifespan.startup", "lifespan.shutdown"])
+    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_other_protocols_are_refused(shared: RunningService) -> None:
+    assert [message["type"] for message in spoken_to(shared, "websocket", ["websocket.connect"])] == ["websocket.close"]
+    with pytest.raises(RingfenceError, match="'telepathy' connections are not served"):
+        spoken_to(shared, "telepathy", [])
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/", "/docs", "/v1/decisions/", "/v1/entities/person"])
