@@ -159,10 +159,15 @@ class Cycle:
         # The same word from the same source says nothing new: most likely a retry whose first answer got lost.
         ticket.repeated = standing is not None and (standing.source, standing.value) == (notice.source, notice.value)
         seq = standing.label_seq if standing is not None and ticket.repeated else self._writer.stage_label(notice).seq
+        standing = self._writer.standing_label(notice)
+        stands = standing is not None and standing.label_seq == seq
         ticket.result = wire.LabelAnswer(
             event_id=notice.event_id,
             event_type=notice.event_type,
             label="fraud" if notice.value == FRAUD else "legit",
+            source=notice.source,
+            known_at=wire.iso(standing.known_at_ms) if standing is not None and stands else None,
+            stands=stands,
             seq=seq,
         )
 

@@ -150,8 +150,16 @@ def _label() -> dict[str, Any]:
             "event_id": _ID,
             "event_type": {"type": "string"},
             "label": {"enum": ["fraud", "legit"]},
-            "source": {"type": "string", "description": "who says so, such as investigator or chargeback"},
-            "known_at": _TIME,
+            "source": {
+                "type": "string",
+                "default": "api",
+                "pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,63}$",
+                "description": "who says so, such as investigator or chargeback; `matured` is reserved",
+            },
+            "known_at": {
+                **_TIME,
+                "description": "the moment of recording where it is left out, null or earlier; at most 5 minutes ahead",
+            },
         },
     }
 

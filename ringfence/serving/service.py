@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -169,7 +168,7 @@ class ScenarioService:
         if (self._state_dir / EXPLANATIONS).exists():
             with contextlib.closing(Explanations(self._state_dir)) as explanations:
                 exact = explanations.get(record.seq)
-        recorded_at = _iso(record.recorded_at_ms)
+        recorded_at = wire.iso(record.recorded_at_ms)
         return wire.StoredDecision(decision=answer_of(record), recorded_at=recorded_at, exact_reasons=exact)
 
     def decision_on(self, event_id: str) -> wire.StoredDecision:
@@ -213,7 +212,7 @@ class ScenarioService:
                 },
                 recent_events=[
                     wire.RecentEvent(
-                        event_time=_iso(event.event_time_ms),
+                        event_time=wire.iso(event.event_time_ms),
                         amount=None if event.amount_minor is None else event.amount_minor / 10**digits,
                     )
                     for event in recent
@@ -224,7 +223,7 @@ class ScenarioService:
         if not known:
             return None
         return wire.EntityAnswer(
-            entity_type=entity_type, entity_id=entity_id, as_of=_iso(now_ms), as_of_seq=engine.seq, roles=roles
+            entity_type=entity_type, entity_id=entity_id, as_of=wire.iso(now_ms), as_of_seq=engine.seq, roles=roles
         )
 
     def record_latency(self, answer: wire.DecisionAnswer, seconds: float) -> None:
@@ -352,7 +351,3 @@ def _settle(tickets: list[Ticket]) -> None:
     for ticket in tickets:
         if not ticket.future.done():
             ticket.future.set_result(ticket.result)
-
-
-def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

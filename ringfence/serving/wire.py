@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -64,6 +65,9 @@ class LabelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     event_type: str
     label: str  # fraud | legit
+    source: str  # as sent, or `api` where the label named none
+    known_at: str | None  # from when on it counts; None where the label of a stronger source stands instead
+    stands: bool  # False: on record, and without effect, since a stronger source has spoken
     seq: int
     durable: bool = True
 
@@ -91,6 +95,11 @@ class EntityAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     scenarios: dict[str, str] = {}
+
+
+def iso(time_ms: int) -> str:
+    """Write milliseconds since 1970 as ISO 8601, UTC, to the millisecond."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -43,6 +43,7 @@ scenarios:
   motor-claims:
     decide: claim
     time_zone: Europe/Berlin
+    label_precedence: [court]
     sources: {claim: claims.csv, policy_change: changes.csv}
     windows: [7d, 30d]
     events:

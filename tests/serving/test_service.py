@@ -168,6 +168,25 @@ def test_a_label_teaches_and_a_repeated_one_adds_nothing(shared: RunningService)
     assert changed.json()["seq"] > first.json()["seq"]
 
 
+def test_a_label_says_what_was_assumed_and_from_when_on_it_counts(shared: RunningService) -> None:
+    decide(shared, claim("assumed"))
+    answer = shared.ask("POST", "/v1/labels", {"event_id": "c-assumed", "label": "legit"}, key="label").json()
+    assert (answer["source"], answer["stands"]) == ("api", True)
+    assert answer["known_at"] == "2025-06-15T15:06:40.000Z"
+    backdated = {"event_id": "c-assumed", "label": "fraud", "source": "court", "known_at": "2025-06-01T00:00:00Z"}
+    answer = shared.ask("POST", "/v1/labels", backdated, key="label").json()
+    assert (answer["source"], answer["known_at"]) == ("court", "2025-06-15T15:06:40.000Z")
+
+
+def test_a_label_of_a_weaker_source_says_that_it_does_not_stand(shared: RunningService) -> None:
+    decide(shared, claim("weaker"))
+    court = {"event_id": "c-weaker", "label": "fraud", "source": "court"}
+    first = shared.ask("POST", "/v1/labels", court, key="label").json()
+    weaker = shared.ask("POST", "/v1/labels", {"event_id": "c-weaker", "label": "legit"}, key="label").json()
+    assert (weaker["stands"], weaker["known_at"], weaker["seq"] > first["seq"]) == (False, None, True)
+    assert shared.ask("POST", "/v1/labels", court, key="label").json() == first
+
+
 def test_a_decision_is_read_back_as_it_was_given(shared: RunningService) -> None:
     answer = decide(shared, claim("read"))
     stored = shared.ask("GET", f"/v1/decisions/{answer['decision_id']}", key="read").json()
