@@ -17,7 +17,7 @@ from ringfence.engine.engine import Engine
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.records import DecisionBody, Record
-from ringfence.ledger.writer import Duplicate, Writer
+from ringfence.ledger.writer import Duplicate, Staged, Writer
 from ringfence.scenario.batch import FRAUD
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scoring.scorer import Answer, Scorer
@@ -96,11 +96,12 @@ class Cycle:
                 self._guard(ticket, self._read)
         wanted: dict[int, _Wanted] = {}
         fresh: dict[int, Admission] = {}  # events of the decided type staged in this turn, in seq order
+        late: set[int] = set()  # those of them that are older than the watermark by more than `max_lateness`
         for ticket in tickets:
             if ticket.ask is Ask.TELL:
                 self._guard(ticket, self._tell)
             elif ticket.ask is not Ask.READ:
-                self._guard(ticket, lambda ticket: self._event(ticket, wanted, fresh))
+                self._guard(ticket, lambda ticket: self._event(ticket, wanted, fresh, late))
         self._writer.mature()
         batch = self._writer.batch()
         rows = self._live.engine.observe(batch) if len(batch) else np.empty((0, 0))
@@ -111,7 +112,7 @@ class Cycle:
             else:
                 self._to_keep.append((seq, admission.event.payload_digest, row))
         if wanted:
-            self._decide_all(wanted, len(tickets))
+            self._decide_all(wanted, late, len(tickets))
         scored_ns = time.perf_counter_ns()
         for ticket in tickets:
             ticket.observe_ns, ticket.score_ns = observed_ns - began_ns, scored_ns - observed_ns
@@ -171,7 +172,7 @@ class Cycle:
             seq=seq,
         )
 
-    def _event(self, ticket: Ticket, wanted: dict[int, _Wanted], fresh: dict[int, Admission]) -> None:
+    def _event(self, ticket: Ticket, wanted: dict[int, _Wanted], fresh: dict[int, Admission], late: set[int]) -> None:
         admission = ticket.admission
         assert admission is not None
         event = admission.event
@@ -181,6 +182,8 @@ class Cycle:
         ticket.repeated = not is_new
         if is_new and event.event_type == self._decide:
             fresh[seq] = admission
+        if isinstance(staged, Staged) and staged.late:
+            late.add(seq)
         if ticket.ask is Ask.LEARN:
             ticket.result = wire.EventAnswer(event_id=event.event_id, event_type=event.event_type, seq=seq)
             return
@@ -197,7 +200,7 @@ class Cycle:
             wanted[seq] = _Wanted(admission, row)
         wanted[seq].tickets.append(ticket)
 
-    def _decide_all(self, wanted: dict[int, _Wanted], batch_size: int) -> None:
+    def _decide_all(self, wanted: dict[int, _Wanted], late: set[int], batch_size: int) -> None:
         entries = list(wanted.items())
         rows = np.stack([entry.row for _, entry in entries if entry.row is not None])
         amounts = [entry.admission.event.amount_minor for _, entry in entries]
@@ -224,6 +227,7 @@ class Cycle:
                         "rung": answer.rung,
                         "reviews_left": self._reviews.left(),
                         "batch_size": batch_size,
+                        **({"late": True} if seq in late else {}),
                     },
                     propensity=answer.propensity,
                     feature_digest=digest,

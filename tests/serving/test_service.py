@@ -18,7 +18,7 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, EventBody, Kind
 from ringfence.scoring.scorer import Scorer
 
-from .conftest import NOW_MS, RunningService, claim
+from .conftest import DAY_MS, NOW_MS, RunningService, claim
 
 Start = Callable[..., RunningService]
 
@@ -70,6 +70,16 @@ def test_the_same_event_again_gets_the_same_bytes_and_no_new_record(shared: Runn
     assert "ringfence-repeated" not in first.headers
     assert second.headers["ringfence-repeated"] == "true"
     assert shared.ledger.last_seq == last_seq
+
+
+def test_a_late_event_says_that_it_is_late_and_says_so_again(shared: RunningService) -> None:
+    decide(shared, claim("in time", event_time=NOW_MS - 1_000))
+    answer = decide(shared, claim("just in time", event_time=NOW_MS - DAY_MS))
+    assert "late" not in answer["circumstances"]
+    event = claim("late", event_time=NOW_MS - 2 * DAY_MS)
+    answer = decide(shared, event)
+    assert answer["circumstances"]["late"] is True
+    assert decide(shared, event) == answer
 
 
 def test_another_payload_under_the_same_id_is_a_conflict(shared: RunningService) -> None:
