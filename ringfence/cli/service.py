@@ -34,7 +34,8 @@ def serve(
     """Answer decisions over HTTP until interrupted. Start-up is recovery: newest snapshot, then replay.
 
     Serves every scenario of the workspace that --scenario does not narrow down. API keys come from keys.txt and the
-    environment variable RINGFENCE_KEYS. Logs are JSON lines on stderr.
+    environment variable RINGFENCE_KEYS. One line on stdout says where it answers, as soon as it does. Logs are JSON
+    lines on stderr.
     """
     from ringfence.scenario.clock import SystemClock
     from ringfence.serving.config import ServiceConfig
@@ -47,7 +48,15 @@ def serve(
     _require_free(host, port)
     from ringfence.serving.server import serve as run_server
 
-    run_server(here, keys, SystemClock(), config, sys.stderr, scenario=scenario)
+    run_server(
+        here,
+        keys,
+        SystemClock(),
+        config,
+        sys.stderr,
+        scenario=scenario,
+        on_ready=lambda url: typer.echo(f"ready: decisions at {url}/v1/decisions; Ctrl-C ends it"),
+    )
 
 
 def _require_free(host: str, port: int) -> None:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TextIO
 
 import structlog
@@ -33,6 +33,7 @@ _log: Final = structlog.get_logger("ringfence.serving")
 # The loop and the engine thread hand the interpreter to each other; the default of 5 ms is most of our latency budget.
 _SWITCH_S: Final = 0.0005
 _GC_THRESHOLD: Final = 20_000
+_LOOK_S: Final = 0.05
 
 
 def serve(
@@ -43,8 +44,13 @@ def serve(
     log: TextIO,
     *,
     scenario: str | None = None,
+    on_ready: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Answer until SIGINT or SIGTERM. Health is open at once; decisions are answered when `/readyz` says so.
+
+    Parameters
+    ----------
+    on_ready : told once where the service answers, as soon as every scenario does.
 
     Raises
     ------
@@ -92,7 +98,9 @@ def serve(
             loop.add_signal_handler(number, end)
         for service in services.values():
             service.start(loop)
+        telling = asyncio.create_task(_tell_when_ready(server, services, lambda: on_ready(address(config))))
         await server.serve()
+        telling.cancel()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -106,6 +114,20 @@ def serve(
     for name, service in services.items():
         if service.state is State.FAILED:
             raise ServiceFailedError(name, str(service.failure)) from service.failure
+
+
+def address(config: ServiceConfig) -> str:
+    """The URL of a service on this machine: one that listens everywhere is reached by its loopback too."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
+    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+
+
+async def _tell_when_ready(
+    server: uvicorn.Server, services: Mapping[str, ScenarioService], tell: Callable[[], None]
+) -> None:
+    while not (server.started and all(service.state is State.READY for service in services.values())):
+        await asyncio.sleep(_LOOK_S)
+    tell()
 
 
 class _Server(uvicorn.Server):

@@ -6,7 +6,9 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,12 +30,20 @@ def port_and_token(template: Workspace, tmp_path_factory: pytest.TempPathFactory
     service = ServiceProcess(Subject(workspace.path, token, list), free_port(), folder / "service.log")
     try:
         service.wait_ready()
+        _wait_for(folder / "service.log", f"ready: decisions at http://127.0.0.1:{service.port}/v1/decisions")
         yield service.port, token
         service.stop()
         assert service.process.returncode == 0
         assert '"event": "stopped"' in (folder / "service.log").read_text()
     finally:
         service.kill_all()
+
+
+def _wait_for(log: Path, text: str) -> None:
+    deadline = time.monotonic() + 10
+    while text not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def ask(port: int, token: str, body: bytes) -> tuple[int, bytes]:

@@ -17,6 +17,8 @@ from ringfence.errors import RingfenceError
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, EventBody, Kind
 from ringfence.scoring.scorer import Scorer
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.server import address
 
 from .conftest import DAY_MS, NOW_MS, RunningService, claim
 
@@ -354,6 +356,18 @@ def test_other_protocols_are_refused(shared: RunningService) -> None:
     assert [message["type"] for message in spoken_to(shared, "websocket", ["websocket.connect"])] == ["websocket.close"]
     with pytest.raises(RingfenceError, match="'telepathy' connections are not served"):
         spoken_to(shared, "telepathy", [])
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8473"),
+        ("0.0.0.0", "http://127.0.0.1:8473"),
+        ("::", "http://[::1]:8473"),
+    ],
+)
+def test_address_can_be_opened(host: str, url: str) -> None:
+    assert address(ServiceConfig(host=host)) == url
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/", "/docs", "/v1/decisions/", "/v1/entities/person"])
