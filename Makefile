@@ -20,8 +20,9 @@ setup: $(STAMP) ## create .venv with everything the commands and tests need (doe
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "ringfence needs Python >= 3.11; run: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "installing ringfence and what it needs into $(VENV), versions pinned by constraints.txt: a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@rm -f $(VENV)/.setup-*
 	@touch $(STAMP)
 
