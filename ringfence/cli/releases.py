@@ -12,6 +12,10 @@ from ringfence.cli.terminal import remark, show, table
 from ringfence.errors import RingfenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ringfence.ledger.writer import Writer
     from ringfence.rollout.registry import Registry
     from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
@@ -143,20 +147,14 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Make a release the champion. The change is a record in the ledger; a running service takes it up on restart."""
-    from ringfence.ledger.ledger import Ledger
-    from ringfence.rollout.registry import Registry
-    from ringfence.scenario.clock import SystemClock
-    from ringfence.workspace import Workspace
 
-    here = Workspace(workspace)
-    spec = here.scenario(scenario)
-    ledger = Ledger.open(here.ledger_dir(spec), spec)
-    with ledger.writer(SystemClock()) as writer:
-        registry = Registry.read(ledger)
-        before, name = registry.champion(), resolve(registry, release, spec.name)
-        open_release(here, registry, name, spec.name)  # a damaged bundle must not become the champion
+    def change(here: Workspace, registry: Registry, writer: Writer, scenario: str) -> str:
+        name = resolve(registry, release, scenario)
+        open_release(here, registry, name, scenario)  # a damaged bundle must not become the champion
         registry.promote(writer, name, note=note)
-        writer.commit()
+        return name
+
+    name, before = _change_champion(workspace, scenario, change)
     show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion (was {before})")
 
 
@@ -168,17 +166,32 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Make the previous champion the champion again."""
+    name, before = _change_champion(
+        workspace, scenario, lambda here, registry, writer, scenario: registry.rollback(writer, note=note)
+    )
+    show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion again (was {before})")
+
+
+def _change_champion(
+    path: Path, scenario: str | None, change: Callable[[Workspace, Registry, Writer, str], str]
+) -> tuple[str, str | None]:
+    """Hold the writer lock, let `change` stage the record that names a champion, and commit it.
+
+    Returns
+    -------
+    The new champion, and the one before.
+    """
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scenario.clock import SystemClock
     from ringfence.workspace import Workspace
 
-    here = Workspace(workspace)
+    here = Workspace(path)
     spec = here.scenario(scenario)
     ledger = Ledger.open(here.ledger_dir(spec), spec)
     with ledger.writer(SystemClock()) as writer:
         registry = Registry.read(ledger)
         before = registry.champion()
-        name = registry.rollback(writer, note=note)
+        name = change(here, registry, writer, spec.name)
         writer.commit()
-    show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion again (was {before})")
+    return name, before
