@@ -240,7 +240,8 @@ def _check(console: Console, here: Workspace, service: Service, token: str, answ
     proof = state_proof(here, scenario)
     if not proof.holds:
         raise CheckFailedError(f"state differs after recovery: {proof.recovered} and {proof.replayed}")
-    console.print(f"ok  snapshot and replay give the same state as a fresh replay: {proof.replayed[:16]}")
+    way = "a replay in small batches" if proof.snapshot_seq is None else f"the snapshot at seq {proof.snapshot_seq:,}"
+    console.print(f"ok  {way} and a fresh replay give the same state: {proof.replayed[:16]}")
 
 
 def _invitation(folder: Path, port: int, token: str, answered: list[Answered]) -> str:
