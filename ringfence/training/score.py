@@ -40,7 +40,7 @@ def score(
     Returns
     -------
     Columns event_id, event_time (UTC, ms), score, action, rung, and one per member score, in ledger order. Actions
-    assume an empty queue: no review is refused because the day's capacity is used up.
+    assume an empty queue: no review is refused because the day's capacity is used up. A policy without any gives none.
 
     Raises
     ------
