@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from ringfence.engine import layout
+from ringfence.engine._kernels_links import learn_label, nodes_of, read_links, store_event
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
 from ringfence.engine._kernels_prefetch import fetch_ahead
 from ringfence.engine._kernels_read import (
@@ -43,8 +44,9 @@ NEWEST_MS, N_LATE, ORPHAN_LABELS, PAIRS_CAPPED = (
     layout.PAIRS_CAPPED,
 )
 KEY_COLLISIONS, PAIR_COLLISIONS = layout.KEY_COLLISIONS, layout.PAIR_COLLISIONS
+N_STORED = layout.N_STORED
 DONE, GROW_KEYS, GROW_PAIRS = layout.DONE, layout.GROW_KEYS, layout.GROW_PAIRS
-GROW_EVENTS, GROW_LABELS = layout.GROW_EVENTS, layout.GROW_LABELS
+GROW_EVENTS, GROW_LABELS, GROW_STORED = layout.GROW_EVENTS, layout.GROW_LABELS, layout.GROW_STORED
 NEED_ANY_EVENTS = layout.NEED_WINDOWS | layout.NEED_RECENT
 NEED_ANY_LABELS = layout.NEED_LABEL_WINDOWS | layout.NEED_LABEL_RUNS
 PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
@@ -111,6 +113,10 @@ def _room_for_event(plan, state, kind, n_links, spans, slots):
         return GROW_KEYS
     if state.meta[EVENT_TOP] + wanted_entries > state.event_log.shape[0]:
         return GROW_EVENTS
+    if kind == plan.decided and plan.has_links:
+        capacity = state.stored.shape[0]
+        if state.meta[N_STORED] >= capacity and capacity < plan.most_stored:
+            return GROW_STORED
     if kind == plan.decided and plan.has_pairs:
         wanted_pairs = np.int64(0)
         for p in range(plan.pairings.shape[0]):
@@ -191,14 +197,33 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
                     read_labels(ring, state.label_log, marks, keep, time_ms, floors, prior, needs, stats)
             gather(plan.gathers, reader["first"], reader["last"], stats, row, scratch.n_seen)
         finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
+    if plan.has_links:
+        nodes, node_at = scratch.nodes, scratch.node_at
+        n_links = batch.link_start[i + 1] - first
+        n_nodes = nodes_of(batch, plan.decided, first, n_links, plan, slots, nodes, node_at)
+        read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scratch)
+        for r in range(plan.link_readers.shape[0]):
+            reader = plan.link_readers[r]
+            role = reader["role"]
+            for j in range(spans[role, 0], spans[role, 1]):
+                if node_at[j] >= 0:
+                    found = scratch.link_stats[node_at[j]]
+                    gather(plan.gathers, reader["first"], reader["last"], found, row, scratch.n_seen)
+            finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
     if not plan.has_pairs:
         return
     k = 0
     for p in range(plan.pairings.shape[0]):
         pairing = plan.pairings[p]
         n_cells = _fan(spans, pairing["role_a"]) * _fan(spans, pairing["role_b"])
-        for _ in range(n_cells):
-            read_pair(pair_slots[k], time_ms, state.pairs, scratch.pair_stats)
+        for c in range(n_cells):
+            reverse_slot = np.int64(ABSENT)
+            if pairing["reverse"]:
+                n_b = _fan(spans, pairing["role_b"])
+                lo_a = batch.link_lo[first + spans[pairing["role_a"], 0] + c // n_b]
+                lo_b = batch.link_lo[first + spans[pairing["role_b"], 0] + c % n_b]
+                reverse_slot = find(state.pair_table, pair_key(lo_b, lo_a, plan.pair_salts[p]))
+            read_pair(pair_slots[k], reverse_slot, time_ms, state.pairs, scratch.pair_stats)
             gather(plan.gathers, pairing["first"], pairing["last"], scratch.pair_stats, row, scratch.n_seen)
             k += 1
         finish_averages(plan.gathers, pairing["first"], pairing["last"], row, scratch.n_seen)
@@ -237,7 +262,7 @@ def _new_key(state, key, check):
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _apply_to_key(state, slot, check, time_ms, amount, retention_ms):
+def _apply_to_key(state, slot, check, time_ms, amount, n_new, retention_ms):
     row = state.keys[slot]
     if row["check"] != check:
         state.meta[KEY_COLLISIONS] += 1
@@ -262,11 +287,29 @@ def _apply_to_key(state, slot, check, time_ms, amount, retention_ms):
         retention_ms,
         time_ms,
         amount,
+        n_new,
     )
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys):
+def _count_new_partners(plan, n_links, spans, pair_slots, n_new):
+    # n_new[j]: pairs of link j that were never seen before.
+    for j in range(n_links):
+        n_new[j] = 0
+    k = 0
+    for p in range(plan.pairings.shape[0]):
+        role_a = plan.pairings[p]["role_a"]
+        role_b = plan.pairings[p]["role_b"]
+        for a in range(spans[role_a, 0], spans[role_a, 0] + _fan(spans, role_a)):
+            for b in range(spans[role_b, 0], spans[role_b, 0] + _fan(spans, role_b)):
+                if pair_slots[k] < 0:
+                    n_new[a] += 1
+                    n_new[b] += 1
+                k += 1
+
+
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
+def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys, n_new):
     kind = batch.event_type[i]
     time_ms = batch.time_ms[i]
     amount = batch.amount_minor[i]
@@ -276,6 +319,11 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
         if meta[NEWEST_MS] != NEVER and time_ms < meta[NEWEST_MS] - plan.max_lateness_ms:
             meta[N_LATE] += 1
         meta[NEWEST_MS] = max(meta[NEWEST_MS], time_ms)
+    if kind == plan.decided and plan.has_pairs:
+        _count_new_partners(plan, last - first, spans, pair_slots, n_new)
+    else:
+        for j in range(last - first):
+            n_new[j] = 0
     for j in range(last - first):
         role = batch.link_role[first + j]
         lo = batch.link_lo[first + j]
@@ -286,7 +334,7 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
                 continue
             if slots[j, which] == ABSENT:
                 slots[j, which] = _new_key(state, mix64(lo ^ plan.salts[stream]), check)
-            _apply_to_key(state, np.int64(slots[j, which]), check, time_ms, amount, plan.retention_ms)
+            _apply_to_key(state, np.int64(slots[j, which]), check, time_ms, amount, n_new[j], plan.retention_ms)
     if kind != plan.decided or not plan.has_pairs:
         return
     k = 0
@@ -424,6 +472,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
         fetch_ahead(batch, plan, state, i)
         _resolve(batch, plan, state, first, last, kind, slots, spans)
         has_pairs = plan.has_pairs and kind == plan.decided
+        has_links = plan.has_links and kind == plan.decided
         if batch.kind[i] == 0:
             if apply:
                 need = _room_for_event(plan, state, kind, last - first, spans, slots)
@@ -435,7 +484,10 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
                 _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, apply, rows[row_at])
                 row_at += 1
             if apply:
-                _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys)
+                _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys, scratch.n_new)
+                if has_links:
+                    n_nodes = nodes_of(batch, kind, first, last - first, plan, slots, scratch.nodes, scratch.node_at)
+                    store_event(batch, i, plan, state, scratch.nodes, n_nodes)
         elif apply:
             need = _room_for_label(state, last - first, slots)
             if need != DONE:
@@ -443,6 +495,10 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
             if has_pairs:
                 _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots)
+            if has_links:
+                n_nodes = nodes_of(batch, kind, first, last - first, plan, slots, scratch.nodes, scratch.node_at)
+                value, replaces = np.int64(batch.label_value[i]), np.int64(batch.label_replaces[i])
+                learn_label(batch.label_event_seq[i], value, replaces, plan, state, scratch.nodes, n_nodes)
         if apply:
             state.meta[SEQ] = batch.seq[i]
     return n, row_at, DONE

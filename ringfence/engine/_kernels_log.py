@@ -122,8 +122,9 @@ def first_after(ring, arena, time_ms, end):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def add_event(ring, arena, free, top, newest_ms, retention_ms, time_ms, amount):
+def add_event(ring, arena, free, top, newest_ms, retention_ms, time_ms, amount, n_new):
     # newest_ms includes the new event. Ties go behind what is there: seq order. Returns the new top.
+    # n_new: partners that the entity meets for the first time in this event.
     cutoff_ms = newest_ms - retention_ms
     trim(ring, arena, cutoff_ms)
     if time_ms <= cutoff_ms:
@@ -145,8 +146,13 @@ def add_event(ring, arena, free, top, newest_ms, retention_ms, time_ms, amount):
         entry["amount"] = before["amount"]
         entry["sum_before"] = before["sum_before"] + paid
         entry["n_before"] = before["n_before"] + known
+        entry["new_before"] = before["new_before"] + n_new
         i -= 1
     sum_before, n_before = np.int64(0), np.int64(0)
+    new_before = np.int64(ring["n_new"])
+    if i < size:
+        new_before = np.int64(arena[ring_index(ring, i + 1)]["new_before"]) - n_new
+    ring["n_new"] += n_new
     if i > 0:
         before = arena[ring_index(ring, i - 1)]
         sum_before = before["sum_before"]
@@ -163,6 +169,7 @@ def add_event(ring, arena, free, top, newest_ms, retention_ms, time_ms, amount):
     entry["amount"] = amount
     entry["sum_before"] = sum_before
     entry["n_before"] = n_before
+    entry["new_before"] = new_before
     ring["size"] = size + 1
     return top
 

@@ -32,11 +32,13 @@ WINDOWED = layout.WINDOWED
 W_COUNT, W_SUM, W_MEAN, W_MAX = layout.W_COUNT, layout.W_SUM, layout.W_MEAN, layout.W_MAX
 W_TO_MEAN, W_LARGE = layout.W_TO_MEAN, layout.W_LARGE
 W_FRAUDS, W_KNOWN, W_RATE = layout.W_FRAUDS, layout.W_KNOWN, layout.W_RATE
+W_NEW = layout.W_NEW
 NEED_WINDOWS, NEED_RECENT = layout.NEED_WINDOWS, layout.NEED_RECENT
 NEED_LABEL_WINDOWS, NEED_LABEL_RUNS = layout.NEED_LABEL_WINDOWS, layout.NEED_LABEL_RUNS
 NEED_HISTORY, NEED_MEANS = layout.NEED_HISTORY, layout.NEED_MEANS
 P_IS_NEW, P_COUNT, P_GAP, P_AGE = layout.P_IS_NEW, layout.P_COUNT, layout.P_GAP, layout.P_AGE
 P_FRAUDS, P_KNOWN = layout.P_FRAUDS, layout.P_KNOWN
+P_REVERSE_COUNT, P_REVERSE_GAP = layout.P_REVERSE_COUNT, layout.P_REVERSE_GAP
 E_AMOUNT, E_HOUR, E_WEEKDAY, E_WEEKEND = layout.E_AMOUNT, layout.E_HOUR, layout.E_WEEKDAY, layout.E_WEEKEND
 E_NIGHT, E_MONTH_DAY, E_VALUES = layout.E_NIGHT, layout.E_MONTH_DAY, layout.E_VALUES
 SECOND_MS, MINUTE_MS = layout.SECOND_MS, layout.MINUTE_MS
@@ -79,6 +81,7 @@ def read_entity(slot, time_ms, amount, floors, minor_per_major, prior, needs, ke
             for w in range(n_windows):
                 out[WINDOWED + W_COUNT * n_windows + w] = 0.0
                 out[WINDOWED + W_SUM * n_windows + w] = 0.0
+                out[WINDOWED + W_NEW * n_windows + w] = 0.0
         if needs & NEED_RECENT:
             for w in range(n_windows):
                 out[WINDOWED + W_LARGE * n_windows + w] = 0.0
@@ -136,6 +139,9 @@ def read_events(ring, log, marks, keep, time_ms, amount, floors, minor_per_major
         end = first_after(ring, log, time_ms, size)
     total = np.int64(0)
     n_total = np.int64(0)
+    new_total = np.int64(ring["n_new"])
+    if end < size:
+        new_total = np.int64(log[ring_index(ring, end)]["new_before"])
     if end > 0:
         newest = log[ring_index(ring, end - 1)]
         total = newest["sum_before"]
@@ -158,7 +164,9 @@ def read_events(ring, log, marks, keep, time_ms, amount, floors, minor_per_major
             entry_ms = entry["time_ms"]
             while w < n_windows and entry_ms <= floors[w]:
                 _put_recent(out, n_windows, w, largest, n_large, minor_per_major)
-                _put_window(out, n_windows, w, log, ring, i + 1, end, total, n_total, amount, minor_per_major, needs)
+                _put_window(
+                    out, n_windows, w, log, ring, i + 1, end, total, n_total, new_total, amount, minor_per_major, needs
+                )
                 w += 1
             if w == n_windows:
                 break
@@ -184,7 +192,7 @@ def read_events(ring, log, marks, keep, time_ms, amount, floors, minor_per_major
         start = first_after_mark(ring, log, floors[w], start, marks[w])
         if keep and end > 0:
             marks[w] = mark_of(ring, start)
-        _put_window(out, n_windows, w, log, ring, start, end, total, n_total, amount, minor_per_major, needs)
+        _put_window(out, n_windows, w, log, ring, start, end, total, n_total, new_total, amount, minor_per_major, needs)
         w += 1
     longest = out[WINDOWED + W_COUNT * n_windows + n_windows - 1]
     if longest > 0.0:
@@ -199,15 +207,18 @@ def _put_recent(out, n_windows, w, largest, n_large, minor_per_major):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _put_window(out, n_windows, w, log, ring, start, end, total, n_total, amount, minor_per_major, needs):
+def _put_window(out, n_windows, w, log, ring, start, end, total, n_total, new_total, amount, minor_per_major, needs):
     out[WINDOWED + W_COUNT * n_windows + w] = end - start
     paid = np.int64(0)
     n_paid = np.int64(0)
+    n_new = np.int64(0)
     if start < end:
         first = log[ring_index(ring, start)]
+        n_new = new_total - first["new_before"]
         paid = total - first["sum_before"]
         n_paid = n_total - first["n_before"]
     out[WINDOWED + W_SUM * n_windows + w] = paid / minor_per_major
+    out[WINDOWED + W_NEW * n_windows + w] = n_new
     if n_paid > 0 and needs & NEED_MEANS:
         mean = paid / n_paid
         out[WINDOWED + W_MEAN * n_windows + w] = mean / minor_per_major
@@ -283,10 +294,15 @@ def _read_runs(ring, log, time_ms, out):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def read_pair(slot, time_ms, pairs, out):
+def read_pair(slot, reverse_slot, time_ms, pairs, out):
     blank(out)
     out[P_FRAUDS] = 0.0
     out[P_KNOWN] = 0.0
+    out[P_REVERSE_COUNT] = 0.0
+    if reverse_slot >= 0:
+        other_way = pairs[reverse_slot]
+        out[P_REVERSE_COUNT] = other_way["n_events"]
+        out[P_REVERSE_GAP] = (time_ms - other_way["newest_ms"]) / HOUR_MS
     if slot < 0:
         out[P_IS_NEW] = 1.0
         out[P_COUNT] = 0.0

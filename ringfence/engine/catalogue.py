@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from ringfence.engine import layout as at
-from ringfence.engine.errors import TooManyWindowsError, UnknownFeatureError
+from ringfence.engine.errors import TooManyRolesError, TooManyWindowsError, UnknownFeatureError
+from ringfence.engine.link_stats import LINK_STATS
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.stats import (
@@ -26,8 +27,10 @@ from ringfence.engine.stats import (
     EVENT_STATS,
     FAMILIES,
     FULL,
+    NEIGHBOUR_RISK,
     NO_ENTITY,
     NOVELTY_GAPS,
+    ONE_HOP,
     PAIR_STATS,
     PARTNERS,
     Stat,
@@ -35,7 +38,7 @@ from ringfence.engine.stats import (
 from ringfence.engine.windows import span_text
 from ringfence.scenario.spec import AttributeType, Role, Scenario
 
-MOST_FEATURES: Final = 250  # beyond this, readers lose detail, from the richest down
+MOST_FEATURES: Final = 400  # beyond this, readers lose detail, from the richest down
 MOST_PAIRINGS: Final = 12
 _HOW: Final = {at.SINGLE: "", at.LARGEST: ".max", at.AVERAGE: ".mean"}
 _HOW_TEXT: Final = {at.SINGLE: "", at.LARGEST: "largest over the entities: ", at.AVERAGE: "mean over the entities: "}
@@ -84,6 +87,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         ------
         TooManyWindowsError
             If the scenario names more than eight windows.
+        TooManyRolesError
+            If it names more than 32 roles and has a family that walks links switched on.
         UnknownFeatureError
             If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
         """
@@ -92,6 +97,9 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for family in scenario.features:
             if family not in FAMILIES:
                 raise UnknownFeatureError(what="feature family", found=family, known=FAMILIES)
+        links = any(scenario.features.get(family, True) for family in (ONE_HOP, NEIGHBOUR_RISK))
+        if links and len(scenario.roles) > 1 << at.ROLE_BITS:
+            raise TooManyRolesError(found=len(scenario.roles), most=1 << at.ROLE_BITS)
         for detail in (FULL, COMPACT, BRIEF):
             layout = _Layout(scenario, detail, only)
             if layout.n_laid_out <= MOST_FEATURES:
@@ -203,7 +211,9 @@ class _Layout:
             self.builder.number(role, column)
         reader = self.builder.role_reader(role)
         for stat, window in self._entity_stats(detail):
-            self._read(reader, role, role.name, role.name, stat, window)
+            if not stat.partners or partners:
+                self._read(reader, role, role.name, role.name, stat, window)
+        self._add_links(role, detail)
         if self._is_on(NOVELTY_GAPS) and detail >= PARTNERS.detail:
             for other, partner in partners:
                 stat = msgspec.structs.replace(
@@ -227,6 +237,20 @@ class _Layout:
             for stat, window in self._entity_stats(CONTEXT):
                 self._read(reader, role, prefix, who, stat, window)
 
+    def _add_links(self, role: Role, detail: int) -> None:
+        for stat in LINK_STATS:
+            if stat.detail > detail or not self._is_on(stat.family) or (stat.amount and not self.has_amount):
+                continue
+            if not stat.windowed:
+                self._link(role, stat, None)
+                continue
+            for w, window_ms in enumerate(self.scenario.windows_ms):
+                self._link(role, msgspec.structs.replace(stat, source=stat.source + w), window_ms)
+
+    def _link(self, role: Role, stat: Stat, window_ms: int | None) -> None:
+        for how, column in self._columns(role, role.name, role.name, stat, window_ms):
+            self.builder.link_gather(role, stat.source, column, how)
+
     def _entity_stats(self, detail: int) -> Iterator[tuple[Stat, int | None]]:
         n_windows = len(self.scenario.windows_ms)
         for stat in ENTITY_STATS:
@@ -241,20 +265,25 @@ class _Layout:
                 yield msgspec.structs.replace(stat, source=source), self.scenario.windows_ms[w]
 
     def _read(self, reader: int, role: Role, prefix: str, who: str, stat: Stat, window_ms: int | None) -> None:
+        for how, column in self._columns(role, prefix, who, stat, window_ms):
+            self.builder.gather(reader, stat.source, column, how, stat.needs)
+
+    def _columns(
+        self, role: Role, prefix: str, who: str, stat: Stat, window_ms: int | None
+    ) -> Iterator[tuple[int, int]]:
         for how in (at.LARGEST, at.AVERAGE) if role.many else (at.SINGLE,):
             name = f"{prefix}.{stat.name}"
             sentence = _HOW_TEXT[how] + stat.sentence.replace("{role}", who)
             if window_ms is not None:
                 name += f"_{span_text(window_ms)}"
                 sentence = sentence.replace("{span}", span_text(window_ms))
-            column = self._put(_feature(name + _HOW[how], stat, sentence, role=role.name, window_ms=window_ms))
-            self.builder.gather(reader, stat.source, column, how, stat.needs)
+            yield how, self._put(_feature(name + _HOW[how], stat, sentence, role=role.name, window_ms=window_ms))
 
     def _add_pairs(self) -> None:
         for a, b in self.builder.pairs(self.roles, MOST_PAIRINGS):
             pairing = self.builder.pairing(a, b)
             for stat in PAIR_STATS:
-                if not self._is_on(stat.family):
+                if not self._is_on(stat.family) or (stat.same_type and a.entity_type != b.entity_type):
                     continue
                 for how in (at.LARGEST, at.AVERAGE) if a.many or b.many else (at.SINGLE,):
                     sentence = stat.sentence.replace("{role}", a.name).replace("{other}", b.name)
@@ -321,13 +350,14 @@ def _spec_hash(scenario: Scenario, features: list[Feature]) -> str:
             ]
             for event_type in scenario.event_types
         ],
-        "roles": [[role.name, role.entity_type, role.index, role.many] for role in scenario.roles],
+        "roles": [[role.name, role.entity_type, role.index, role.many, role.hub_cap] for role in scenario.roles],
         "windows_ms": list(scenario.windows_ms),
         "time_zone": scenario.time_zone,
         "max_lateness_ms": scenario.max_lateness_ms,
         "label_precedence": list(scenario.label_precedence),
         "features": [[feature.name, feature.version] for feature in features],
-        "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
+        "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH]
+        + [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.MOST_STORED, at.SIMILAR_MS, at.SIMILAR],
     }
     label = scenario.decided.label
     if label is not None:

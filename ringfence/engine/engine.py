@@ -79,6 +79,13 @@ class Scratch(NamedTuple):
     event_stats: NDArray[np.float64]
     floors: NDArray[np.int64]
     n_seen: NDArray[np.int64]
+    n_new: NDArray[np.int64]  # (links,)
+    nodes: NDArray[np.int64]  # (MOST_NODES, 2)
+    node_at: NDArray[np.int64]  # (links,)
+    link_stats: NDArray[np.float64]  # (MOST_NODES, link statistics)
+    reached: NDArray[Any]  # REACHED, a table that is never emptied: entries carry the stamp of their reading
+    reached_at: NDArray[np.int64]
+    stamp: NDArray[np.uint32]  # (1,)
 
 
 class RecentEvent(msgspec.Struct, frozen=True):
@@ -98,7 +105,11 @@ class Engine:
         self.catalogue = catalogue
         self._n_partners = int(catalogue.plan.pairings["partner_a"].max(initial=-1))
         self._n_partners = 1 + max(self._n_partners, int(catalogue.plan.pairings["partner_b"].max(initial=-1)))
-        self._state = state if state is not None else new_state(n_partners=self._n_partners)
+        self._state = (
+            state
+            if state is not None
+            else new_state(n_partners=self._n_partners, most_stored=catalogue.plan.most_stored)
+        )
         self._scratch = self._scratch_for(16)
 
     def _scratch_for(self, n_links: int) -> Scratch:
@@ -116,6 +127,13 @@ class Engine:
             event_stats=np.zeros(at.E_VALUES + len(self.catalogue.scenario.value_attributes), np.float64),
             floors=np.zeros(n_windows, np.int64),
             n_seen=np.zeros(plan.gathers.shape[0], np.int64),
+            n_new=np.zeros(n_links, np.int64),
+            nodes=np.zeros((at.MOST_NODES, 2), np.int64),
+            node_at=np.zeros(n_links, np.int64),
+            link_stats=np.zeros((at.MOST_NODES, at.L_WINDOWED + n_windows), np.float64),
+            reached=np.zeros(at.MOST_REACHED, at.REACHED),
+            reached_at=np.zeros(at.MOST_REACHED, np.int64),
+            stamp=np.zeros(1, np.uint32),
         )
 
     def _check(self, batch: Batch) -> None:
@@ -261,6 +279,7 @@ class Engine:
             "pair_collisions": int(meta[at.PAIR_COLLISIONS]),
             "orphan_labels": int(meta[at.ORPHAN_LABELS]),
             "links_beyond_pair_fan": int(meta[at.PAIRS_CAPPED]),
+            "events_stored": min(int(meta[at.N_STORED]), self._state.stored.shape[0]),
         }
 
     @property

@@ -54,6 +54,17 @@ class TooManyWindowsError(EngineError):
         super().__init__(f"the scenario names {found} windows, at most {most} are supported; shorten `windows`")
 
 
+class TooManyRolesError(EngineError):
+    """More roles than a stored link can tell apart."""
+
+    def __init__(self, *, found: int, most: int) -> None:
+        self.found = found
+        super().__init__(
+            f"the scenario names {found} roles, features of one hop can tell {most} apart; name fewer roles, or write "
+            "`features: {one_hop: false, neighbour_risk: false}`"
+        )
+
+
 class SnapshotError(EngineError):
     """A snapshot that cannot be trusted."""
 

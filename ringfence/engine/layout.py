@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-STATE_FORMAT: Final = 1  # raise on any change below: older snapshots are then refused and rebuilt by replay
+STATE_FORMAT: Final = 2  # raise on any change below: older snapshots are then refused and rebuilt by replay
 
 MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
 NEVER: Final = -(2**63)  # a time that has not come
@@ -20,6 +20,14 @@ PAIR_FAN: Final = 32  # entities of a `many` role that take part in pairs, per e
 LARGE: Final = 3.0  # an amount counts as large above this multiple of the entity's own mean
 RATE_STRENGTH: Final = 10.0  # pseudo-count of the prior in smoothed rates, in labels
 MAX_WINDOWS: Final = 8
+LAST: Final = 16  # events that an entity refers back to
+STORED_LINKS: Final = 9  # links that a stored event keeps; with the rest of it one cache line
+ROLE_BITS: Final = 5  # of a stored link; the slot has the other 27
+MOST_NODES: Final = 16  # entities of one event whose neighbourhood is read
+MOST_REACHED: Final = 4_096  # > MOST_NODES * LAST * (STORED_LINKS - 1) + MOST_NODES, a power of two
+MOST_STORED: Final = 1 << 24  # events; a power of two; the oldest are forgotten beyond it
+SIMILAR_MS: Final = 14 * 86_400_000  # similar events are looked for so far back
+SIMILAR: Final = 0.2  # and within this share of the amount
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60_000
@@ -43,8 +51,24 @@ KEY = np.dtype(
 RISK = np.dtype(
     [("n_known", "<i8"), ("n_fraud", "<i8"), ("last_fraud_known_ms", "<i8"), ("last_fraud_event_ms", "<i8")]
 )
-RING = np.dtype([("start", "<i8"), ("head", "<i8"), ("size", "<i8"), ("order", "<i8")])
-EVENT_ENTRY = np.dtype([("time_ms", "<i8"), ("amount", "<i8"), ("sum_before", "<i8"), ("n_before", "<i8")])
+RING = np.dtype(
+    [
+        ("start", "<i8"),
+        ("head", "<i4"),
+        ("size", "<i4"),
+        ("order", "<i4"),
+        ("n_new", "<i4"),  # `new_before` of the entry that will come next
+    ]
+)
+EVENT_ENTRY = np.dtype(
+    [
+        ("time_ms", "<i8"),
+        ("amount", "<i8"),
+        ("sum_before", "<i8"),
+        ("n_before", "<i4"),
+        ("new_before", "<i4"),  # partners met for the first time
+    ]
+)
 LABEL_ENTRY = np.dtype(
     [
         ("time_ms", "<i8"),  # known_at
@@ -65,6 +89,26 @@ PAIR = np.dtype(
         ("n_fraud", "<i4"),
     ]
 )
+NODE = np.dtype(
+    [
+        ("n_events", "<i4"),  # of the decided type, in any role
+        ("n_known", "<i4"),
+        ("n_fraud", "<i4"),
+        ("n_near", "<i4"),  # known frauds of entities met, counted when met and when confirmed
+    ]
+)
+STORED = np.dtype(
+    [
+        ("time_ms", "<i8"),
+        ("amount", "<i8"),
+        ("seq", "<i8"),
+        ("links", "<u4", (STORED_LINKS,)),  # slot << ROLE_BITS | role
+        ("n_links", "<u1"),
+        ("label", "<i1"),  # FRAUD, LEGIT, NO_LABEL
+        ("n_left_out", "<u2"),  # links for which there was no room
+    ]
+)
+REACHED = np.dtype([("slot", "<i4"), ("own", "<i2"), ("pad", "<i2"), ("stamp", "<u4"), ("mask", "<u4")])
 
 # Positions in State.meta
 N_KEYS: Final = 0
@@ -82,6 +126,7 @@ KEY_COLLISIONS: Final = 11
 PAIR_COLLISIONS: Final = 12
 ORPHAN_LABELS: Final = 13  # entity of a label that no event ever named
 PAIRS_CAPPED: Final = 14  # links beyond PAIR_FAN
+N_STORED: Final = 15  # events of the decided type that were ever stored
 META: Final = 16
 
 # What a kernel asks for when it stops before a record
@@ -90,6 +135,7 @@ GROW_KEYS: Final = 1
 GROW_PAIRS: Final = 2
 GROW_EVENTS: Final = 3
 GROW_LABELS: Final = 4
+GROW_STORED: Final = 5
 
 # Statistics of an entity, as positions in the scratch row. From WINDOWED on: WINDOWED + stat * n_windows + window.
 IS_NEW: Final = 0
@@ -125,7 +171,28 @@ W_LARGE: Final = 5
 W_FRAUDS: Final = 6
 W_KNOWN: Final = 7
 W_RATE: Final = 8
-N_WINDOWED: Final = 9
+W_NEW: Final = 9
+N_WINDOWED: Final = 10
+
+# Statistics of a node's links, as positions in its scratch row. From L_WINDOWED on: L_WINDOWED + window.
+L_OTHERS: Final = 0
+L_REPEAT: Final = 1
+L_SHARED: Final = 2
+L_SHARED_MOST: Final = 3
+L_COMMON: Final = 4
+L_SIMILAR: Final = 5
+L_EVENTS_MEAN: Final = 6
+L_EVENTS_MAX: Final = 7
+L_ONCE: Final = 8
+L_IS_HUB: Final = 9
+L_FRAUDS: Final = 10
+L_FRAUD_SHARE: Final = 11
+L_RATE_MEAN: Final = 12
+L_RATE_MAX: Final = 13
+L_SHARED_FRAUD: Final = 14
+L_NEAR: Final = 15
+L_FAR: Final = 16
+L_WINDOWED: Final = 17
 
 # Statistics of a pair
 P_IS_NEW: Final = 0
@@ -134,7 +201,9 @@ P_GAP: Final = 2
 P_AGE: Final = 3
 P_FRAUDS: Final = 4
 P_KNOWN: Final = 5
-N_PAIR_STATS: Final = 6
+P_REVERSE_COUNT: Final = 6
+P_REVERSE_GAP: Final = 7
+N_PAIR_STATS: Final = 8
 
 # Readings of the event itself
 E_AMOUNT: Final = 0

@@ -26,8 +26,10 @@ PAIRING = np.dtype(
         ("partner_b", "<i8"),
         ("first", "<i8"),
         ("last", "<i8"),
+        ("reverse", "<i8"),  # 1: the roles share an entity type, and the pair is also looked up the other way round
     ]
 )
+LINK_READER = np.dtype([("role", "<i8"), ("first", "<i8"), ("last", "<i8")])  # gathers first:last of Plan.gathers
 GATHER = np.dtype([("source", "<i8"), ("column", "<i8"), ("how", "<i8")])
 
 
@@ -51,6 +53,10 @@ class Plan(NamedTuple):
     event_gathers: NDArray[Any]  # GATHER of the event itself
     n_numbers: NDArray[np.int64]  # (k, 2): role, column of `role.n`
     has_pairs: bool  # pair features are switched on, or someone counts partners
+    link_readers: NDArray[Any]  # LINK_READER
+    hub_caps: NDArray[np.int64]  # (roles,) an entity with more events than this is a hub
+    most_stored: int  # events in the store, a power of two; 0 without links
+    has_links: bool  # some feature walks links
 
 
 def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import mix64
-from ringfence.engine.plan import PAIRING, READER, Plan, gathers_of
+from ringfence.engine.plan import LINK_READER, PAIRING, READER, Plan, gathers_of
 from ringfence.engine.windows import granule_ms
 from ringfence.scenario.spec import EventType, Role, Scenario
 
@@ -52,6 +52,7 @@ class PlanBuilder:
         self._numbers: list[tuple[int, int]] = []
         self._partners: dict[tuple[int, int], int] = {}
         self._reads_partners = False
+        self._link_gathers: dict[int, list[tuple[int, int, int]]] = {}
 
     def pairs(self, roles: list[Role], most: int) -> list[tuple[Role, Role]]:
         """Return the unordered pairs of roles in declared order, at most `most`."""
@@ -99,8 +100,13 @@ class PlanBuilder:
             return
         self._readers[reader][3] |= needs
         self._reader_gathers[reader].append((source, column, how))
-        if at.PARTNERS <= source < at.PARTNERS + at.MAX_PARTNERS:
+        first_new = at.WINDOWED + at.W_NEW * len(self.scenario.windows_ms)
+        if at.PARTNERS <= source < at.PARTNERS + at.MAX_PARTNERS or source >= first_new:
             self._reads_partners = True
+
+    def link_gather(self, role: Role, source: int, column: int, how: int) -> None:
+        if column >= 0:
+            self._link_gathers.setdefault(role.index, []).append((source, column, how))
 
     def pairing(self, a: Role, b: Role) -> int:
         self._pairings.append((a, b))
@@ -133,7 +139,12 @@ class PlanBuilder:
         for (a, b), rows in zip(self._pairings, self._pairing_gathers, strict=True):
             partner_a = self._partners.get((a.index, b.index), -1)
             partner_b = self._partners.get((b.index, a.index), -1)
-            pairings.append((a.index, b.index, partner_a, partner_b, len(gathers), len(gathers) + len(rows)))
+            reverse = any(source in (at.P_REVERSE_COUNT, at.P_REVERSE_GAP) for source, _, _ in rows)
+            pairings.append((a.index, b.index, partner_a, partner_b, len(gathers), len(gathers) + len(rows), reverse))
+            gathers += rows
+        link_readers = []
+        for role_index, rows in self._link_gathers.items():
+            link_readers.append((role_index, len(gathers), len(gathers) + len(rows)))
             gathers += rows
         amount = scenario.decided.amount
         windows_ms = np.array(scenario.windows_ms, np.int64)
@@ -156,6 +167,10 @@ class PlanBuilder:
             event_gathers=gathers_of(self._event_gathers),
             n_numbers=np.array(self._numbers, np.int64).reshape(-1, 2),
             has_pairs=has_pairs,
+            link_readers=np.array(link_readers, LINK_READER) if link_readers else np.zeros(0, LINK_READER),
+            hub_caps=np.array([role.hub_cap for role in scenario.roles], np.int64),
+            most_stored=at.MOST_STORED if link_readers else 0,
+            has_links=bool(link_readers),
         )
 
     @property

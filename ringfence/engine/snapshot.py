@@ -129,11 +129,17 @@ def read_snapshot(catalogue: Catalogue, path: Path, *, last_seq: int | None = No
             raise SnapshotError(path=path, reason=f"it is at seq {header.seq}, the ledger ends at {last_seq}")
         parts = {}
         for part in header.parts:
-            descr = part.descr if isinstance(part.descr, str) else [(str(field[0]), field[1]) for field in part.descr]
-            array = np.empty(part.shape, np.dtype(descr))
+            array = np.empty(part.shape, _dtype_of(part.descr))
             file.readinto(array.reshape(-1).view(np.uint8).data)
             parts[part.name] = array
     return Engine(catalogue, state=state_from_used(parts, header.capacities))
+
+
+def _dtype_of(descr: list[Any] | str) -> np.dtype[Any]:
+    if isinstance(descr, str):
+        return np.dtype(descr)
+    # A field is (name, type) or (name, type, shape), and JSON has no tuples.
+    return np.dtype([(str(field[0]), field[1], *(tuple(shape) for shape in field[2:])) for field in descr])
 
 
 def _verify(path: Path) -> None:

@@ -13,6 +13,7 @@ from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import rebuild
 
 Rows = NDArray[Any]  # structured; the dtypes are in layout.py
+_SIZED = ("keys", "pairs", "event_log", "label_log", "nodes", "stored")
 
 
 class State(NamedTuple):
@@ -32,6 +33,9 @@ class State(NamedTuple):
     label_free: NDArray[np.int64]
     pair_table: Rows
     pairs: Rows  # PAIR, by pair slot
+    nodes: Rows  # NODE, by slot; a single row where no feature walks links
+    last: NDArray[np.uint32]  # (slots, LAST) numbers of a node's last stored events, low 32 bits, a ring by n_events
+    stored: Rows  # STORED, a ring by event number
     meta: NDArray[np.int64]  # (META,)
 
     @property
@@ -45,8 +49,12 @@ def _rings(n: int) -> Rows:
     return rings
 
 
-def new_state(*, n_partners: int, n_slots: int = 1024) -> State:
-    """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic."""
+def new_state(*, n_partners: int, n_slots: int = 1024, most_stored: int = at.MOST_STORED) -> State:
+    """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic.
+
+    `most_stored` is the most events the store will hold, a power of two; 0 where no feature walks links.
+    """
+    n_linked = n_slots if most_stored else 1
     meta = np.zeros(at.META, np.int64)
     meta[at.NEWEST_MS] = at.NEVER
     return State(
@@ -64,6 +72,9 @@ def new_state(*, n_partners: int, n_slots: int = 1024) -> State:
         label_free=np.full(at.N_ORDERS, -1, np.int64),
         pair_table=np.zeros(2 * n_slots, at.TABLE),
         pairs=np.zeros(n_slots, at.PAIR),
+        nodes=np.zeros(n_linked, at.NODE),
+        last=np.zeros((n_linked, at.LAST), np.uint32),
+        stored=np.zeros(max(min(n_slots, most_stored), 1), at.STORED),
         meta=meta,
     )
 
@@ -86,10 +97,16 @@ def _table_of(rows: Rows, n_rows: int) -> Rows:
     return table
 
 
+def _has_links(state: State) -> bool:
+    return state.nodes.shape[0] > 1
+
+
 def grown(state: State, need: int) -> State:
     """Return state with twice the capacity of what a kernel asked for."""
     if need == at.GROW_KEYS:
         keys = _doubled(state.keys)
+        if _has_links(state):
+            state = state._replace(nodes=_doubled(state.nodes), last=_doubled(state.last))
         return state._replace(
             keys=keys,
             table=_table_of(keys, int(state.meta[at.N_KEYS])),
@@ -105,6 +122,8 @@ def grown(state: State, need: int) -> State:
         return state._replace(pairs=pairs, pair_table=_table_of(pairs, int(state.meta[at.N_PAIRS])))
     if need == at.GROW_EVENTS:
         return state._replace(event_log=_doubled(state.event_log))
+    if need == at.GROW_STORED:
+        return state._replace(stored=_doubled(state.stored))
     return state._replace(label_log=_doubled(state.label_log))
 
 
@@ -122,6 +141,9 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "event_free": state.event_free,
         "label_free": state.label_free,
         "pairs": state.pairs[:n_pairs],
+        "nodes": state.nodes[: n_keys if _has_links(state) else 0],
+        "last": state.last[: n_keys if _has_links(state) else 0],
+        "stored": state.stored[: min(int(state.meta[at.N_STORED]), state.stored.shape[0])],
         "meta": state.meta,
     }
 
@@ -135,7 +157,7 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         whole[: part.shape[0]] = part
         return whole
 
-    n_slots, n_pair_slots = capacities["keys"], capacities["pairs"]
+    n_slots, n_pair_slots, n_linked = capacities["keys"], capacities["pairs"], capacities["nodes"]
     keys, pairs = full("keys", n_slots), full("pairs", n_pair_slots)
     meta = parts["meta"].copy()
     return State(
@@ -153,12 +175,15 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         label_free=parts["label_free"].copy(),
         pair_table=_table_of(pairs, int(meta[at.N_PAIRS])),
         pairs=pairs,
+        nodes=full("nodes", n_linked),
+        last=full("last", n_linked),
+        stored=full("stored", capacities["stored"]),
         meta=meta,
     )
 
 
 def capacities(state: State) -> dict[str, int]:
-    return {name: int(getattr(state, name).shape[0]) for name in ("keys", "pairs", "event_log", "label_log")}
+    return {name: int(getattr(state, name).shape[0]) for name in _SIZED}
 
 
 def state_digest(state: State) -> str:

@@ -16,8 +16,10 @@ from ringfence.engine import layout as at
 NOVELTY_GAPS: Final = "novelty_gaps"
 VELOCITY: Final = "velocity"
 LABEL_RISK: Final = "label_risk"
+ONE_HOP: Final = "one_hop"
+NEIGHBOUR_RISK: Final = "neighbour_risk"
 EVENT: Final = "event"
-FAMILIES: Final = (NOVELTY_GAPS, VELOCITY, LABEL_RISK, EVENT)
+FAMILIES: Final = (NOVELTY_GAPS, VELOCITY, ONE_HOP, LABEL_RISK, NEIGHBOUR_RISK, EVENT)
 
 NO_ENTITY: Final = "the event names no entity in this role"
 _NEVER_EMPTY: Final = NO_ENTITY
@@ -44,6 +46,8 @@ class Stat(msgspec.Struct, frozen=True, kw_only=True):
     windowed: bool = False
     amount: bool = False  # exists only where events carry an amount
     context: bool = False  # also read from context streams
+    partners: bool = False  # exists only where the role has partners
+    same_type: bool = False  # of a pair: exists only where both roles name the same type of entity
     version: int = 1
 
 
@@ -300,6 +304,16 @@ ENTITY_STATS: Final[tuple[Stat, ...]] = (
         sentence="amount against the mean amount of {role} in the last {span}",
     ),
     Stat(
+        name="new_partners",
+        source=at.W_NEW,
+        family=ONE_HOP,
+        unit="entities",
+        needs=at.NEED_WINDOWS,
+        windowed=True,
+        partners=True,
+        sentence="entities that {role} met for the first time in the last {span}",
+    ),
+    Stat(
         name="large_count",
         source=at.W_LARGE,
         family=VELOCITY,
@@ -395,6 +409,23 @@ PAIR_STATS: Final[tuple[Stat, ...]] = (
         family=LABEL_RISK,
         unit="events",
         sentence="events of {role} together with {other} whose truth is known so far",
+    ),
+    Stat(
+        name="reverse_n_events",
+        source=at.P_REVERSE_COUNT,
+        family=ONE_HOP,
+        unit="events",
+        same_type=True,
+        sentence="earlier events in which {role} and {other} had changed places",
+    ),
+    Stat(
+        name="reverse_gap_hours",
+        source=at.P_REVERSE_GAP,
+        family=ONE_HOP,
+        unit="hours",
+        same_type=True,
+        missing=f"{NO_ENTITY}, or the two never changed places",
+        sentence="hours since {role} and {other} last had changed places",
     ),
 )
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import msgspec
+
 from ringfence.scenario.errors import shown
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import (
@@ -24,6 +26,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 _DIGITS_OF: Final = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3}
 _TYPES: Final = [kind.value for kind in AttributeType]
+_DEFAULT_HUB_CAP: Final = 1_000
 _MOST: Final = 255  # roles and event types are numbered in one byte
 
 
@@ -74,9 +77,10 @@ def _roles(events: Node, entries: list[Node]) -> tuple[Role, ...]:
                 order.append(item.name)
             if not isinstance(item.value, dict):
                 continue
-            item.keys(("column", "type", "many", "strong", "separator"))
+            item.keys(("column", "type", "many", "strong", "hub_cap", "separator"))
             entity_type, many, strong = item.get("type"), item.get("many"), item.get("strong")
-            if entity_type is None and many is None and strong is None:
+            hub_cap = item.get("hub_cap")
+            if entity_type is None and many is None and strong is None and hub_cap is None:
                 continue
             role = Role(
                 name=item.name,
@@ -84,6 +88,7 @@ def _roles(events: Node, entries: list[Node]) -> tuple[Role, ...]:
                 index=0,
                 many=many is not None and many.flag(),
                 strong=strong is not None and strong.flag(),
+                hub_cap=_DEFAULT_HUB_CAP if hub_cap is None else hub_cap.whole(1, 1_000_000_000),
             )
             earlier = defined.get(item.name)
             if earlier is not None and earlier[1] != role:
@@ -96,7 +101,7 @@ def _roles(events: Node, entries: list[Node]) -> tuple[Role, ...]:
     roles = []
     for index, name in enumerate(order):
         role = defined[name][1] if name in defined else Role(name=name, entity_type=name, index=0)
-        roles.append(Role(name=name, entity_type=role.entity_type, index=index, many=role.many, strong=role.strong))
+        roles.append(msgspec.structs.replace(role, index=index))
     return tuple(roles)
 
 

@@ -66,6 +66,12 @@ class Node:
             raise self.error(shown(self.value), "write true or false")
         return self.value
 
+    def whole(self, least: int, most: int) -> int:
+        """A whole number, both bounds inclusive."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int) or not least <= self.value <= most:
+            raise self.error(shown(self.value), f"write a whole number from {least} to {most}")
+        return self.value
+
     def duration(self) -> int:
         try:
             return duration_ms(self.value)

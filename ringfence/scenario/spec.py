@@ -34,6 +34,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     index: int  # 0-based position in Scenario.roles
     many: bool = False
     strong: bool = False  # identifies one person or thing, so that sharing it means something
+    hub_cap: int = 1_000  # an entity with more events than this links nobody: everybody meets it
 
 
 class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
+from ringfence.engine.stats import FAMILIES
 from ringfence.scenario.spec import Scenario
 from tests.oracles.feature_twin import FeatureTwin
 from tests.oracles.streams import (
@@ -27,10 +29,13 @@ from tests.oracles.streams import (
 )
 
 
-def assert_rows_equal_twin(records: list[Record], scenario: Scenario) -> None:
+def assert_rows_equal_twin(records: list[Record], scenario: Scenario, *, most_stored: int = 1 << 24) -> None:
     catalogue = Catalogue.build(scenario)
+    if catalogue.plan.most_stored:
+        catalogue = msgspec.structs.replace(catalogue, plan=catalogue.plan._replace(most_stored=most_stored))
     rows = Engine(catalogue).observe(batch_of(records, scenario))
     twin = FeatureTwin(catalogue)
+    twin.links.most_stored = most_stored
     expected = [row for row in map(twin.observe, records) if row is not None]
     assert rows.shape == (len(expected), len(catalogue.features))
     for i, row in enumerate(expected):
@@ -73,8 +78,30 @@ def test_rows_of_a_hub_with_more_events_than_the_newest_32_equal_twin() -> None:
     assert_rows_equal_twin(records, claims_scenario())
 
 
+def test_rows_beside_hubs_equal_twin() -> None:
+    assert_rows_equal_twin(drawn_records(21, 140), claims_scenario(hub_cap=12))
+
+
+def test_rows_equal_twin_when_the_store_has_forgotten_events() -> None:
+    # Few shops, many people: a person's references outlive the events they point to.
+    assert_rows_equal_twin(drawn_records(22, 160, n_people=9), claims_scenario(), most_stored=16)
+
+
+def test_rows_of_crowded_events_equal_twin() -> None:
+    # More entities than an event keeps, then more than take part at all.
+    rng = np.random.default_rng(8)
+    records: list[Record] = []
+    for i in range(60):
+        crowd = rng.choice(30, size=int(rng.integers(1, 21)), replace=False)
+        links = ((0, int(crowd[0])), *((1, int(who)) for who in crowd), (2, int(rng.integers(3))))
+        records.append(Happening(START + i * HOUR, links, int(rng.integers(100, 1000))))
+        if i % 3 == 2:
+            records.append(Truth(len(records) - 2, START + i * HOUR + 1, int(rng.integers(2))))
+    assert_rows_equal_twin(records, claims_scenario())
+
+
 @pytest.mark.parametrize("amount", [True, False])
-@pytest.mark.parametrize("family", ["novelty_gaps", "velocity", "label_risk", "event"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_rows_without_a_family_or_amounts_equal_twin(family: str, amount: bool) -> None:
     scenario = claims_scenario(amount=amount, features={family: False})
     assert family not in Catalogue.build(scenario).families

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.windows import granule_ms, span_text, window_floor_ms
 from ringfence.scenario.spec import Role
+from tests.oracles.link_twin import LinkTwin
 from tests.oracles.streams import DAY, HOUR, Happening, Record, Truth
 
 NAN = float("nan")
@@ -25,7 +26,7 @@ class Past:
 
     times: list[int] = field(default_factory=list)
     amounts: list[int] = field(default_factory=list)  # only events that have one
-    log: list[tuple[int, int | None]] = field(default_factory=list)  # remembered (time, amount), sorted by time
+    log: list[tuple[int, int | None, int]] = field(default_factory=list)  # remembered (time, amount, new partners)
     labels: list[tuple[int, int, int, int]] = field(default_factory=list)  # (known_at, event, event time, value)
     standing: dict[int, int] = field(default_factory=dict)
     fraud_known: list[int] = field(default_factory=list)
@@ -45,6 +46,7 @@ class FeatureTwin:
         self.pair_pasts: dict[tuple[str, str, int, int], Past] = defaultdict(Past)
         self.standing: dict[int, int] = {}
         self.records: list[Record] = []
+        self.links = LinkTwin(self.scenario)
 
     # -- streams ------------------------------------------------------------------------------------------------
 
@@ -80,25 +82,38 @@ class FeatureTwin:
         self.records.append(record)
         if isinstance(record, Truth):
             self._learn(record)
+            self.links.learn(record)
             return None
         is_decided = self.scenario.event_types[record.kind].name == self.scenario.decide
         row = self.row(record) if is_decided else None
+        n_new = self._new_partners(record) if is_decided else {}
         for key in self._keys(record):
-            self._remember(self.pasts[key], record)
+            self._remember(self.pasts[key], record, n_new.get(key, 0))
         if is_decided:
+            self.links.store(number, record)
             for pair in self._pair_keys(record):
-                self._remember(self.pair_pasts[pair], record)
+                self._remember(self.pair_pasts[pair], record, 0)
                 a, b, number_a, number_b = pair
                 self.pasts[self.scenario.decide, a, number_a].partners[b].add(number_b)
                 self.pasts[self.scenario.decide, b, number_b].partners[a].add(number_a)
         assert number == len(self.records) - 1
         return row
 
-    def _remember(self, past: Past, event: Happening) -> None:
+    def _new_partners(self, event: Happening) -> dict[tuple[object, ...], int]:
+        """Count, per entity of a decided event, the pairs it forms there that were never seen before."""
+        counts: dict[tuple[object, ...], int] = defaultdict(int)
+        for pair in self._pair_keys(event):
+            if pair not in self.pair_pasts:
+                a, b, number_a, number_b = pair
+                counts[self.scenario.decide, a, number_a] += 1
+                counts[self.scenario.decide, b, number_b] += 1
+        return counts
+
+    def _remember(self, past: Past, event: Happening, n_new: int) -> None:
         past.times.append(event.time_ms)
         if event.amount is not None:
             past.amounts.append(event.amount)
-        past.log.append((event.time_ms, event.amount))
+        past.log.append((event.time_ms, event.amount, n_new))
         past.log.sort(key=lambda entry: entry[0])
         past.log = [entry for entry in past.log if entry[0] > max(past.times) - self.retention_ms]
 
@@ -141,6 +156,8 @@ class FeatureTwin:
             for prefix, source in sources.items():
                 read = [self._entity_values(self.pasts.get((*source, number), Past()), event) for number in numbers]
                 self._put(row, prefix, read, role.many)
+            met = [self.links.values(event, role, number, self._prior()) for number in numbers]
+            self._put(row, role.name, [values for values in met if values], role.many)
         roles = self._decided_roles()
         for i, a in enumerate(roles):
             for b in roles[i + 1 :]:
@@ -148,6 +165,11 @@ class FeatureTwin:
                     self.pair_pasts.get(pair, Past()) for pair in self._pair_keys(event) if pair[:2] == (a.name, b.name)
                 ]
                 read = [self._pair_values(past, event.time_ms) for past in pasts]
+                cells = [pair for pair in self._pair_keys(event) if pair[:2] == (a.name, b.name)]
+                for values, (_, _, number_a, number_b) in zip(read, cells, strict=True):
+                    other_way = self.pair_pasts.get((a.name, b.name, number_b, number_a), Past()).times
+                    values["reverse_n_events"] = float(len(other_way))
+                    values["reverse_gap_hours"] = (event.time_ms - max(other_way)) / HOUR if other_way else NAN
                 self._put(row, f"{a.name}~{b.name}", read, a.many or b.many)
         return {name: row.get(name, NAN) for name in self.catalogue.names}
 
@@ -223,9 +245,10 @@ class FeatureTwin:
         counts = []
         for span in self.scenario.windows_ms:
             floor, name = window_floor_ms(t, span), span_text(span)
-            inside = [paid for time, paid in seen if time > floor]
+            inside = [paid for time, paid, _ in seen if time > floor]
+            out[f"new_partners_{name}"] = float(sum(n_new for time, _, n_new in seen if time > floor))
             paid = [a for a in inside if a is not None]
-            near = [a for time, a in newest if time > floor and a is not None]
+            near = [a for time, a, _ in newest if time > floor and a is not None]
             labels = [label[3] for label in past.labels if floor < label[0] <= t]
             counts.append(len(inside))
             out[f"count_{name}"] = float(len(inside))
@@ -238,7 +261,7 @@ class FeatureTwin:
             out[f"known_count_{name}"] = float(len(labels))
             out[f"fraud_rate_{name}"] = self._rate(sum(labels), len(labels))
         floor = window_floor_ms(t, self.scenario.windows_ms[-1])
-        near = [a for time, a in newest if time > floor and a is not None]
+        near = [a for time, a, _ in newest if time > floor and a is not None]
         last = near[-5:]
         out["amount_to_recent_mean"] = _ratio(amount, sum(last) / len(last) if last else NAN)
         out["amount_to_recent_max"] = _ratio(amount, max(near) if near else NAN)

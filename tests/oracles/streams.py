@@ -22,12 +22,13 @@ def claims_scenario(
     windows_ms: tuple[int, ...] = (30 * MINUTE, DAY, 7 * DAY),
     amount: bool = True,
     features: dict[str, bool] | None = None,
+    hub_cap: int = 1_000,
 ) -> Scenario:
     """Two roles share an entity type, one of them holds many; one context type; an attribute and a category."""
     roles = (
-        Role(name="claimant", entity_type="person", index=CLAIMANT),
-        Role(name="witness", entity_type="person", index=WITNESS, many=True),
-        Role(name="shop", entity_type="shop", index=SHOP),
+        Role(name="claimant", entity_type="person", index=CLAIMANT, hub_cap=hub_cap),
+        Role(name="witness", entity_type="person", index=WITNESS, many=True, hub_cap=hub_cap),
+        Role(name="shop", entity_type="shop", index=SHOP, hub_cap=hub_cap),
     )
     claim = EventType(
         name="claim",

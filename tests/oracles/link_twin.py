@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The slow readable twin of the features one hop away: every event kept whole, every neighbour looked up in lists."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from ringfence.engine.windows import span_text, window_floor_ms
+from ringfence.scenario.spec import Role, Scenario
+from tests.oracles.streams import DAY, Happening, Truth
+
+NAN = float("nan")
+LAST = 16  # events an entity refers back to
+KEPT = 9  # entities of an event that are kept
+MOST = 16  # entities of an event that take part at all
+
+Node = tuple[str, int]  # entity type where several roles share it, else role; and the entity's number
+
+
+@dataclass
+class Seen:
+    number: int
+    event: Happening
+    nodes: list[tuple[Node, Role]]  # all that take part
+    kept: list[tuple[Node, Role]]  # those that neighbours are told of
+
+
+class LinkTwin:
+    def __init__(self, scenario: Scenario, *, most_stored: int = 1 << 24) -> None:
+        self.scenario = scenario
+        self.most_stored = most_stored
+        self.roles = [scenario.role(column.role) for column in scenario.decided.roles]
+        self.seen: list[Seen] = []
+        self.standing: dict[int, int] = {}
+        self.near: dict[Node, int] = defaultdict(int)
+        self.by_node: dict[Node, list[Seen]] = defaultdict(list)
+
+    def node(self, role: Role, number: int) -> Node:
+        shared = sum(other.entity_type == role.entity_type for other in self.roles) > 1
+        return (f"type {role.entity_type}" if shared else f"role {role.name}", number)
+
+    def nodes(self, event: Happening) -> list[tuple[Node, Role]]:
+        named: dict[Node, Role] = {}
+        for role_index, number in event.links:
+            role = self.scenario.roles[role_index]
+            named.setdefault(self.node(role, number), role)
+        return list(named.items())[:MOST]
+
+    # -- what is known of a node ----------------------------------------------------------------------------------
+
+    def events_of(self, node: Node) -> list[Seen]:
+        return self.by_node[node]
+
+    def frauds(self, node: Node) -> int:
+        return sum(self.standing.get(seen.number, 0) for seen in self.events_of(node))
+
+    def known(self, node: Node) -> int:
+        return sum(seen.number in self.standing for seen in self.events_of(node))
+
+    def is_hub(self, node: Node, role: Role) -> bool:
+        return len(self.events_of(node)) > role.hub_cap
+
+    def last(self, node: Node) -> list[Seen]:
+        """Its last events that the store still holds, newest first."""
+        remembered = {seen.number for seen in self.seen[-self.most_stored :]}
+        return [seen for seen in self.events_of(node)[-LAST:][::-1] if seen.number in remembered]
+
+    # -- observing ------------------------------------------------------------------------------------------------
+
+    def store(self, number: int, event: Happening) -> None:
+        nodes = self.nodes(event)
+        known = {node: 0 if self.is_hub(node, role) else self.frauds(node) for node, role in nodes}
+        for node, _ in nodes:
+            self.near[node] += sum(known.values()) - known[node]
+        first_of_role = {role.name: node for node, role in reversed(nodes)}
+        order = [pair for pair in nodes if first_of_role[pair[1].name] == pair[0]]
+        order += [pair for pair in nodes if first_of_role[pair[1].name] != pair[0]]
+        self.seen.append(Seen(number, event, nodes, order[:KEPT]))
+        for node, _ in nodes:
+            self.by_node[node].append(self.seen[-1])
+
+    def learn(self, truth: Truth) -> None:
+        labelled = [seen for seen in self.seen if seen.number == truth.of]
+        change = truth.value - self.standing.get(truth.of, 0)
+        self.standing[truth.of] = truth.value
+        if not labelled or change == 0:
+            return
+        for node, role in labelled[0].nodes:
+            if self.is_hub(node, role):
+                continue
+            for seen in self.last(node):
+                if seen.number != truth.of:
+                    for met, _ in seen.kept:
+                        if met != node:
+                            self.near[met] = max(self.near[met] + change, 0)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def met(self, node: Node) -> list[tuple[Seen, Node]]:
+        """Whom a node met in its last events, newest event first; hubs are passed over."""
+        return [
+            (seen, met)
+            for seen in self.last(node)
+            for met, role in seen.kept
+            if met != node and not self.is_hub(met, role)
+        ]
+
+    def values(self, event: Happening, role: Role, number: int, prior: float) -> dict[str, float]:
+        nodes = [node for node, _ in self.nodes(event)]
+        roles = dict(self.nodes(event))
+        node = self.node(role, number)
+        if node not in nodes:
+            return {}
+        mentions = self.met(node)
+        others = list(dict.fromkeys(met for _, met in mentions))
+        newest = {met: seen for seen, met in reversed(mentions)}
+        reach = {other: {met for _, met in self.met(other)} for other in nodes if other != node}
+        overlaps = {seen.number: 0 for seen, _ in mentions}
+        for seen, met in mentions:
+            overlaps[seen.number] += met in nodes
+        t, amount = event.time_ms, event.amount
+        shared_frauds = sum(self.standing.get(seen.number, 0) for seen, _ in mentions)
+        rates = [(self.frauds(met) + prior * 10.0) / (self.known(met) + 10.0) for met in others]
+        n_events = [len(self.events_of(met)) for met in others]
+        n = len(others)
+        values = {
+            "others": float(n),
+            "others_repeat": len(mentions) / n if n else NAN,
+            "shared": float(sum(met in nodes for met in others)),
+            "shared_most": float(max(overlaps.values(), default=0)),
+            "common": float(sum(met not in nodes and any(met in far for far in reach.values()) for met in others)),
+            "others_events_mean": sum(n_events) / n if n else NAN,
+            "others_events_max": float(max(n_events)) if n else NAN,
+            "others_once": sum(count == 1 for count in n_events) / n if n else NAN,
+            "is_hub": float(self.is_hub(node, roles[node])),
+            "others_fraud_count": float(max(sum(self.frauds(met) for met in others) - shared_frauds, 0)),
+            "others_fraud_share": sum(self.frauds(met) > 0 for met in others) / n if n else NAN,
+            "others_fraud_rate": sum(rates) / n if n else prior,
+            "others_fraud_rate_max": max(rates) if n else prior,
+            "shared_fraud": float(max((o for e, o in overlaps.items() if self.standing.get(e) == 1), default=0)),
+            "near_fraud_count": float(self.near[node]),
+            "far_fraud_count": float(sum(self.near[met] for met in others)),
+        }
+        if amount is not None:
+            values["similar"] = float(
+                sum(
+                    seen.event.amount is not None
+                    and 0 <= t - seen.event.time_ms < 14 * DAY
+                    and abs(seen.event.amount - amount) <= 0.2 * amount
+                    for seen in self.last(node)
+                )
+            )
+        else:
+            values["similar"] = 0.0
+        for span in self.scenario.windows_ms:
+            floor = window_floor_ms(t, span)
+            values[f"others_{span_text(span)}"] = float(sum(floor < newest[met].event.time_ms <= t for met in others))
+        return values
