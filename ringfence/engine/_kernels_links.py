@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
 """Who was seen with whom: a store of recent events, each entity's last references into it, and counters per entity.
 
     entity v -- its last 16 events --> event x -- its other links --> entity u -- what is known of u now
@@ -301,9 +301,10 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
             shared_most = max(shared_most, overlap)
             if event["label"] == FRAUD:
                 shared_fraud = max(shared_fraud, overlap)
-            if amount != MISSING_AMOUNT and event["amount"] != MISSING_AMOUNT:
-                if 0 <= time_ms - event_ms < SIMILAR_MS and abs(event["amount"] - amount) <= SIMILAR * amount:
-                    n_similar += 1
+            both_paid = amount != MISSING_AMOUNT and event["amount"] != MISSING_AMOUNT
+            lately = 0 <= time_ms - event_ms < SIMILAR_MS
+            if both_paid and lately and abs(event["amount"] - amount) <= SIMILAR * amount:
+                n_similar += 1
         out[L_OTHERS] = n_others
         out[L_SHARED] = n_shared
         out[L_SHARED_MOST] = shared_most

@@ -356,8 +356,8 @@ def _spec_hash(scenario: Scenario, features: list[Feature]) -> str:
         "max_lateness_ms": scenario.max_lateness_ms,
         "label_precedence": list(scenario.label_precedence),
         "features": [[feature.name, feature.version] for feature in features],
-        "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH]
-        + [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.MOST_STORED, at.SIMILAR_MS, at.SIMILAR],
+        "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
+        "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.MOST_STORED, at.SIMILAR_MS, at.SIMILAR],
     }
     label = scenario.decided.label
     if label is not None:

@@ -131,8 +131,8 @@ LINK_STATS: Final[tuple[Stat, ...]] = (
         family=NEIGHBOUR_RISK,
         unit="probability",
         detail=COMPACT,
-        sentence=f"mean share of confirmed frauds of the entities that {{role}} met {_LAST}, each shrunk towards that of "
-        "all entities",
+        sentence=f"mean share of confirmed frauds of the entities that {{role}} met {_LAST}, each shrunk towards that "
+        "of all entities",
     ),
     Stat(
         name="others_fraud_rate_max",
@@ -140,8 +140,8 @@ LINK_STATS: Final[tuple[Stat, ...]] = (
         family=NEIGHBOUR_RISK,
         unit="probability",
         detail=BRIEF,
-        sentence=f"largest share of confirmed frauds of an entity that {{role}} met {_LAST}, shrunk towards that of all "
-        "entities",
+        sentence=f"largest share of confirmed frauds of an entity that {{role}} met {_LAST}, shrunk towards that of "
+        "all entities",
     ),
     Stat(
         name="shared_fraud",

@@ -98,7 +98,7 @@ def _table_of(rows: Rows, n_rows: int) -> Rows:
 
 
 def _has_links(state: State) -> bool:
-    return state.nodes.shape[0] > 1
+    return len(state.nodes) > 1
 
 
 def grown(state: State, need: int) -> State:
