@@ -202,6 +202,9 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
         n_links = batch.link_start[i + 1] - first
         n_nodes = nodes_of(batch, plan.decided, first, n_links, plan, slots, nodes, node_at)
         read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scratch)
+        together = scratch.link_stats[scratch.link_stats.shape[0] - 1]
+        for g in range(plan.together_gathers.shape[0]):
+            row[plan.together_gathers[g]["column"]] = together[plan.together_gathers[g]["source"]]
         for r in range(plan.link_readers.shape[0]):
             reader = plan.link_readers[r]
             role = reader["role"]

@@ -30,6 +30,10 @@ L_EVENTS_MEAN, L_EVENTS_MAX = layout.L_EVENTS_MEAN, layout.L_EVENTS_MAX
 L_FRAUDS, L_FRAUD_SHARE, L_RATE_MEAN = layout.L_FRAUDS, layout.L_FRAUD_SHARE, layout.L_RATE_MEAN
 L_RATE_MAX, L_SHARED_FRAUD, L_NEAR, L_FAR = layout.L_RATE_MAX, layout.L_SHARED_FRAUD, layout.L_NEAR, layout.L_FAR
 L_WINDOWED = layout.L_WINDOWED
+X_EVENTS, X_FRAUDS, X_RATE, X_FAR = layout.X_EVENTS, layout.X_FRAUDS, layout.X_RATE, layout.X_FAR
+X_OTHERS, X_COMMON, X_MOST_SHARED = layout.X_OTHERS, layout.X_COMMON, layout.X_MOST_SHARED
+X_OTHERS_FRAUDS, X_OTHERS_SHARE = layout.X_OTHERS_FRAUDS, layout.X_OTHERS_SHARE
+X_OTHERS_RATE, X_OTHERS_RATE_MAX = layout.X_OTHERS_RATE, layout.X_OTHERS_RATE_MAX
 SAME = -2
 FRAUD, NO_LABEL = 1, -1
 
@@ -208,7 +212,7 @@ def _ask_ahead(state, nodes, n_nodes):
 
 @njit(cache=True, nogil=True, _nrt=False)
 def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scratch):
-    """Write the link statistics of each node of an event into scratch.link_stats, a row per node."""
+    """Write the link statistics of each node of an event into scratch.link_stats, a row per node; all together last."""
     reached, at_list, stats = scratch.reached, scratch.reached_at, scratch.link_stats
     n_windows = floors.shape[0]
     scratch.stamp[0] += np.uint32(1)
@@ -220,6 +224,10 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
         stamp = scratch.stamp[0]
     _ask_ahead(state, nodes, n_nodes)
     n_reached = 0
+    n_linked = np.int64(0)
+    n_linked_known = np.int64(0)
+    n_linked_fraud = np.int64(0)
+    most_shared = np.int64(0)
     for a in range(n_nodes):
         if nodes[a, 0] >= 0:
             reached[_place(reached, nodes[a, 0], stamp)]["own"] = a + 1
@@ -261,6 +269,14 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
             event = state.stored[row]
             event_ms = event["time_ms"]
             overlap = np.int64(0)
+            # An event that two of the nodes shared counts once: its row stands in the table as a negative slot.
+            again = reached[_place(reached, -1 - row, stamp)]
+            if again["own"] == 0:
+                again["own"] = -1
+                n_linked += 1
+                if event["label"] != NO_LABEL:
+                    n_linked_known += 1
+                    n_linked_fraud += event["label"]
             for k in range(event["n_links"]):
                 link = event["links"][k]
                 met = np.int64(link >> ROLE_BITS)
@@ -308,6 +324,7 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
         out[L_OTHERS] = n_others
         out[L_SHARED] = n_shared
         out[L_SHARED_MOST] = shared_most
+        most_shared = max(most_shared, shared_most)
         out[L_SHARED_FRAUD] = shared_fraud
         out[L_SIMILAR] = n_similar
         out[L_FRAUDS] = max(n_frauds, np.int64(0))
@@ -320,10 +337,49 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
             out[L_FRAUD_SHARE] = n_with_fraud / n_others
             out[L_RATE_MEAN] = rates / n_others
             out[L_RATE_MAX] = rate_max
+    _read_together(n_nodes, n_reached, prior, state, scratch)
+    together = stats[MOST_NODES]
+    together[X_EVENTS] = n_linked
+    together[X_FRAUDS] = n_linked_fraud
+    together[X_RATE] = (n_linked_fraud + prior * RATE_STRENGTH) / (n_linked_known + RATE_STRENGTH)
+    together[X_MOST_SHARED] = most_shared
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _read_together(n_nodes, n_reached, prior, state, scratch):
+    # Each entity met counts once, whichever nodes of the event met it; the event's own entities do not count.
+    reached, at_list, stats = scratch.reached, scratch.reached_at, scratch.link_stats
+    n_others = np.int64(0)
+    n_common = np.int64(0)
+    n_fraud = np.int64(0)
+    n_known = np.int64(0)
+    n_with_fraud = np.int64(0)
+    n_far = np.int64(0)
+    rate_max = prior
     for r in range(n_reached):
         entry = reached[at_list[r]]
+        if entry["own"] > 0:
+            continue
+        node = state.nodes[entry["slot"]]
+        n_others += 1
+        n_fraud += node["n_fraud"]
+        n_known += node["n_known"]
+        n_far += node["n_near"]
+        if node["n_fraud"] > 0:
+            n_with_fraud += 1
+            rate = (node["n_fraud"] + prior * RATE_STRENGTH) / (node["n_known"] + RATE_STRENGTH)
+            rate_max = max(rate_max, rate)
         mask = entry["mask"]
-        if entry["own"] == 0 and mask & (mask - np.uint32(1)):
+        if mask & (mask - np.uint32(1)):
+            n_common += 1
             for a in range(n_nodes):
                 if mask & (np.uint32(1) << np.uint32(a)):
                     stats[a, L_COMMON] += 1.0
+    together = stats[MOST_NODES]
+    together[X_OTHERS] = n_others
+    together[X_COMMON] = n_common
+    together[X_OTHERS_FRAUDS] = n_fraud
+    together[X_OTHERS_SHARE] = n_with_fraud / n_others if n_others > 0 else np.nan
+    together[X_OTHERS_RATE] = (n_fraud + prior * RATE_STRENGTH) / (n_known + RATE_STRENGTH)
+    together[X_OTHERS_RATE_MAX] = rate_max
+    together[X_FAR] = n_far

@@ -15,7 +15,7 @@ import msgspec
 
 from ringfence.engine import layout as at
 from ringfence.engine.errors import TooManyRolesError, TooManyWindowsError, UnknownFeatureError
-from ringfence.engine.link_stats import LINK_STATS
+from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.stats import (
@@ -158,6 +158,7 @@ class _Layout:
         self.roles = [scenario.role(column.role) for column in scenario.decided.roles]
         self.roles.sort(key=lambda role: role.index)
         self._add_event()
+        self._add_together()
         for role in self.roles:
             self._add_role(role)
         self._add_pairs()
@@ -236,6 +237,12 @@ class _Layout:
             who = f"{role.name} (only {event_type.name})"
             for stat, window in self._entity_stats(CONTEXT):
                 self._read(reader, role, prefix, who, stat, window)
+
+    def _add_together(self) -> None:
+        for stat in TOGETHER_STATS:
+            if self._is_on(stat.family):
+                column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))
+                self.builder.together_gather(stat.source, column)
 
     def _add_links(self, role: Role, detail: int) -> None:
         for stat in LINK_STATS:

@@ -82,7 +82,7 @@ class Scratch(NamedTuple):
     n_new: NDArray[np.int64]  # (links,)
     nodes: NDArray[np.int64]  # (MOST_NODES, 2)
     node_at: NDArray[np.int64]  # (links,)
-    link_stats: NDArray[np.float64]  # (MOST_NODES, link statistics)
+    link_stats: NDArray[np.float64]  # (MOST_NODES + 1, link statistics): a row per node, then all together
     reached: NDArray[Any]  # REACHED, a table that is never emptied: entries carry the stamp of their reading
     reached_at: NDArray[np.int64]
     stamp: NDArray[np.uint32]  # (1,)
@@ -130,7 +130,7 @@ class Engine:
             n_new=np.zeros(n_links, np.int64),
             nodes=np.zeros((at.MOST_NODES, 2), np.int64),
             node_at=np.zeros(n_links, np.int64),
-            link_stats=np.zeros((at.MOST_NODES, at.L_WINDOWED + n_windows), np.float64),
+            link_stats=np.zeros((at.MOST_NODES + 1, at.L_WINDOWED + n_windows), np.float64),
             reached=np.zeros(at.MOST_REACHED, at.REACHED),
             reached_at=np.zeros(at.MOST_REACHED, np.int64),
             stamp=np.zeros(1, np.uint32),

@@ -24,7 +24,7 @@ LAST: Final = 16  # events that an entity refers back to
 STORED_LINKS: Final = 9  # links that a stored event keeps; with the rest of it one cache line
 ROLE_BITS: Final = 5  # of a stored link; the slot has the other 27
 MOST_NODES: Final = 16  # entities of one event whose neighbourhood is read
-MOST_REACHED: Final = 4_096  # > MOST_NODES * LAST * (STORED_LINKS - 1) + MOST_NODES, a power of two
+MOST_REACHED: Final = 8_192  # a power of two, well above MOST_NODES * (1 + LAST * STORED_LINKS)
 MOST_STORED: Final = 1 << 24  # events; a power of two; the oldest are forgotten beyond it
 SIMILAR_MS: Final = 14 * 86_400_000  # similar events are looked for so far back
 SIMILAR: Final = 0.2  # and within this share of the amount
@@ -193,6 +193,19 @@ L_SHARED_FRAUD: Final = 14
 L_NEAR: Final = 15
 L_FAR: Final = 16
 L_WINDOWED: Final = 17
+
+# Statistics of all links of an event together, as positions in the last row of the link statistics
+X_EVENTS: Final = 0
+X_FRAUDS: Final = 1
+X_RATE: Final = 2
+X_OTHERS: Final = 3
+X_COMMON: Final = 4
+X_OTHERS_FRAUDS: Final = 5
+X_OTHERS_SHARE: Final = 6
+X_OTHERS_RATE: Final = 7
+X_OTHERS_RATE_MAX: Final = 8
+X_FAR: Final = 9
+X_MOST_SHARED: Final = 10
 
 # Statistics of a pair
 P_IS_NEW: Final = 0

@@ -168,3 +168,97 @@ LINK_STATS: Final[tuple[Stat, ...]] = (
         sentence=f"confirmed frauds two steps away: of those met by the entities that {{role}} met {_LAST}",
     ),
 )
+
+TOGETHER_STATS: Final[tuple[Stat, ...]] = (
+    Stat(
+        name="linked_events",
+        source=at.X_EVENTS,
+        family=ONE_HOP,
+        unit="events",
+        missing="never",
+        sentence=f"earlier events that share an entity with this one, among the last {at.LAST} of each entity",
+    ),
+    Stat(
+        name="shared_most",
+        source=at.X_MOST_SHARED,
+        family=ONE_HOP,
+        unit="entities",
+        missing="never",
+        sentence="most further entities that an earlier event shares with this one, beside the one they are linked by",
+    ),
+    Stat(
+        name="others",
+        source=at.X_OTHERS,
+        family=ONE_HOP,
+        unit="entities",
+        missing="never",
+        sentence=f"different entities that this event's entities met {_LAST}",
+    ),
+    Stat(
+        name="common",
+        source=at.X_COMMON,
+        family=ONE_HOP,
+        unit="entities",
+        missing="never",
+        sentence=f"entities that several of this event's entities met {_LAST}, apart from each other",
+    ),
+    Stat(
+        name="linked_fraud_count",
+        source=at.X_FRAUDS,
+        family=NEIGHBOUR_RISK,
+        unit="events",
+        missing="never",
+        sentence="confirmed frauds among the earlier events that share an entity with this one",
+    ),
+    Stat(
+        name="linked_fraud_rate",
+        source=at.X_RATE,
+        family=NEIGHBOUR_RISK,
+        unit="probability",
+        missing="never",
+        sentence="share of confirmed frauds among the known events that share an entity with this one, shrunk towards "
+        "that of all events",
+    ),
+    Stat(
+        name="others_fraud_count",
+        source=at.X_OTHERS_FRAUDS,
+        family=NEIGHBOUR_RISK,
+        unit="events",
+        missing="never",
+        sentence=f"frauds confirmed so far of the entities that this event's entities met {_LAST}",
+    ),
+    Stat(
+        name="others_fraud_share",
+        source=at.X_OTHERS_SHARE,
+        family=NEIGHBOUR_RISK,
+        unit="share",
+        missing="no entity of the event met anybody",
+        sentence=f"share of the entities met {_LAST} by this event's entities which have a confirmed fraud",
+    ),
+    Stat(
+        name="others_fraud_rate",
+        source=at.X_OTHERS_RATE,
+        family=NEIGHBOUR_RISK,
+        unit="probability",
+        missing="never",
+        sentence=f"share of confirmed frauds among the known events of the entities met {_LAST} by this event's "
+        "entities, shrunk towards that of all events",
+    ),
+    Stat(
+        name="others_fraud_rate_max",
+        source=at.X_OTHERS_RATE_MAX,
+        family=NEIGHBOUR_RISK,
+        unit="probability",
+        missing="never",
+        sentence="largest share of confirmed frauds of an entity that this event's entities met, shrunk towards that "
+        "of all events",
+    ),
+    Stat(
+        name="far_fraud_count",
+        source=at.X_FAR,
+        family=NEIGHBOUR_RISK,
+        unit="events",
+        missing="never",
+        sentence=f"confirmed frauds of those met by the entities that this event's entities met {_LAST}",
+    ),
+)

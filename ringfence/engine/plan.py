@@ -54,6 +54,7 @@ class Plan(NamedTuple):
     n_numbers: NDArray[np.int64]  # (k, 2): role, column of `role.n`
     has_pairs: bool  # pair features are switched on, or someone counts partners
     link_readers: NDArray[Any]  # LINK_READER
+    together_gathers: NDArray[Any]  # GATHER of all links of the event together
     hub_caps: NDArray[np.int64]  # (roles,) an entity with more events than this is a hub
     most_stored: int  # events in the store, a power of two; 0 without links
     has_links: bool  # some feature walks links

@@ -53,6 +53,7 @@ class PlanBuilder:
         self._partners: dict[tuple[int, int], int] = {}
         self._reads_partners = False
         self._link_gathers: dict[int, list[tuple[int, int, int]]] = {}
+        self._together_gathers: list[tuple[int, int, int]] = []
 
     def pairs(self, roles: list[Role], most: int) -> list[tuple[Role, Role]]:
         """Return the unordered pairs of roles in declared order, at most `most`."""
@@ -107,6 +108,10 @@ class PlanBuilder:
     def link_gather(self, role: Role, source: int, column: int, how: int) -> None:
         if column >= 0:
             self._link_gathers.setdefault(role.index, []).append((source, column, how))
+
+    def together_gather(self, source: int, column: int) -> None:
+        if column >= 0:
+            self._together_gathers.append((source, column, at.SINGLE))
 
     def pairing(self, a: Role, b: Role) -> int:
         self._pairings.append((a, b))
@@ -168,9 +173,10 @@ class PlanBuilder:
             n_numbers=np.array(self._numbers, np.int64).reshape(-1, 2),
             has_pairs=has_pairs,
             link_readers=np.array(link_readers, LINK_READER) if link_readers else np.zeros(0, LINK_READER),
+            together_gathers=gathers_of(self._together_gathers),
             hub_caps=np.array([role.hub_cap for role in scenario.roles], np.int64),
-            most_stored=at.MOST_STORED if link_readers else 0,
-            has_links=bool(link_readers),
+            most_stored=at.MOST_STORED if link_readers or self._together_gathers else 0,
+            has_links=bool(link_readers or self._together_gathers),
         )
 
     @property

@@ -143,7 +143,7 @@ class FeatureTwin:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def row(self, event: Happening) -> dict[str, float]:
-        row = self._event_values(event)
+        row = self._event_values(event) | self.links.together(event, self._prior())
         for role in self._decided_roles():
             numbers = [number for r, number in event.links if r == role.index]
             row[f"{role.name}.n"] = float(len(numbers))

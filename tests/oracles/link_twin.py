@@ -157,3 +157,29 @@ class LinkTwin:
             floor = window_floor_ms(t, span)
             values[f"others_{span_text(span)}"] = float(sum(floor < newest[met].event.time_ms <= t for met in others))
         return values
+
+    def together(self, event: Happening, prior: float) -> dict[str, float]:
+        nodes = [node for node, _ in self.nodes(event)]
+        linked = {seen.number: seen for node in nodes for seen in self.last(node)}
+        known = [self.standing[number] for number in linked if number in self.standing]
+        reach = {node: {met for _, met in self.met(node)} - set(nodes) for node in nodes}
+        others = set().union(*reach.values())
+        frauds = {met: self.frauds(met) for met in others}
+        checked = sum(self.known(met) for met in others)
+        rates = [(n_fraud + prior * 10.0) / (self.known(met) + 10.0) for met, n_fraud in frauds.items() if n_fraud]
+        shared = [
+            sum(met in nodes for seen, met in self.met(node) if seen.number == n) for node in nodes for n in linked
+        ]
+        return {
+            "event.linked_events": float(len(linked)),
+            "event.shared_most": float(max(shared, default=0)),
+            "event.others": float(len(others)),
+            "event.common": float(sum(sum(met in far for far in reach.values()) > 1 for met in others)),
+            "event.linked_fraud_count": float(sum(known)),
+            "event.linked_fraud_rate": (sum(known) + prior * 10.0) / (len(known) + 10.0),
+            "event.others_fraud_count": float(sum(frauds.values())),
+            "event.others_fraud_share": sum(n > 0 for n in frauds.values()) / len(others) if others else NAN,
+            "event.others_fraud_rate": (sum(frauds.values()) + prior * 10.0) / (checked + 10.0),
+            "event.others_fraud_rate_max": max([prior, *rates]),
+            "event.far_fraud_count": float(sum(self.near[met] for met in others)),
+        }
