@@ -51,6 +51,11 @@ class Plan(NamedTuple):
     event_gathers: NDArray[Any]  # GATHER of the event itself
     n_numbers: NDArray[np.int64]  # (k, 2): role, column of `role.n`
     has_pairs: bool  # pair features are switched on, or someone counts partners
+    has_charts: bool  # someone reads control charts
+    quiet_ms: int  # a longer silence than this begins the sums of the charts anew
+    n_texts: int  # text attributes whose near duplicates are read, in the order of Batch.simhash
+    month_window: int  # index of the 30-day window, -1 none
+    text_gathers: NDArray[Any]  # GATHER of texts: source is attribute * N_TEXT_STATS + stat
 
 
 def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:

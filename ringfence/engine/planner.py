@@ -50,6 +50,7 @@ class PlanBuilder:
         self._pairing_gathers: list[list[tuple[int, int, int]]] = []
         self._event_gathers: list[tuple[int, int, int]] = []
         self._numbers: list[tuple[int, int]] = []
+        self._text_gathers: list[tuple[int, int, int]] = []
         self._partners: dict[tuple[int, int], int] = {}
         self._reads_partners = False
 
@@ -115,6 +116,10 @@ class PlanBuilder:
         if column >= 0:
             self._event_gathers.append((source, column, at.SINGLE))
 
+    def text_gather(self, attribute: int, source: int, column: int) -> None:
+        if column >= 0:
+            self._text_gathers.append((attribute * at.N_TEXT_STATS + source, column, at.SINGLE))
+
     def number(self, role: Role, column: int) -> None:
         if column >= 0:
             self._numbers.append((role.index, column))
@@ -156,6 +161,11 @@ class PlanBuilder:
             event_gathers=gathers_of(self._event_gathers),
             n_numbers=np.array(self._numbers, np.int64).reshape(-1, 2),
             has_pairs=has_pairs,
+            has_charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
+            quiet_ms=int(windows_ms[-1]) if len(windows_ms) else 0,
+            n_texts=len(scenario.text_attributes) if self._text_gathers else 0,
+            month_window=scenario.windows_ms.index(at.MONTH_MS) if at.MONTH_MS in scenario.windows_ms else -1,
+            text_gathers=gathers_of(self._text_gathers),
         )
 
     @property

@@ -33,6 +33,12 @@ class State(NamedTuple):
     pair_table: Rows
     pairs: Rows  # PAIR, by pair slot
     meta: NDArray[np.int64]  # (META,)
+    charts: Rows  # CHART, by slot; empty where no one reads charts
+    text_log: Rows  # TEXT_ENTRY, a ring in seq order; these are empty where no one reads texts
+    text_previous: NDArray[np.int64]  # (entries, TEXT_BANDS): the id before this one in the same bucket, -1 none
+    text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
+    text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS): newest id + 1, 0 none
+    text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
 
     @property
     def nbytes(self) -> int:
@@ -45,7 +51,7 @@ def _rings(n: int) -> Rows:
     return rings
 
 
-def new_state(*, n_partners: int, n_slots: int = 1024) -> State:
+def new_state(*, n_partners: int, charts: bool, n_texts: int, n_slots: int = 1024) -> State:
     """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic."""
     meta = np.zeros(at.META, np.int64)
     meta[at.NEWEST_MS] = at.NEVER
@@ -65,6 +71,12 @@ def new_state(*, n_partners: int, n_slots: int = 1024) -> State:
         pair_table=np.zeros(2 * n_slots, at.TABLE),
         pairs=np.zeros(n_slots, at.PAIR),
         meta=meta,
+        charts=np.zeros(n_slots if charts else 0, at.CHART),
+        text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
+        text_previous=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_BANDS), np.int64),
+        text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
+        text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
+        text_span=np.zeros(2, np.int64),
     )
 
 
@@ -99,10 +111,13 @@ def grown(state: State, need: int) -> State:
             label_rings=_doubled_rings(state.label_rings),
             event_marks=_doubled(state.event_marks),
             label_marks=_doubled(state.label_marks),
+            charts=_doubled(state.charts),
         )
     if need == at.GROW_PAIRS:
         pairs = _doubled(state.pairs)
         return state._replace(pairs=pairs, pair_table=_table_of(pairs, int(state.meta[at.N_PAIRS])))
+    if need == at.GROW_TEXTS:
+        return _with_texts(state, used(state), 2 * state.text_log.shape[0])
     if need == at.GROW_EVENTS:
         return state._replace(event_log=_doubled(state.event_log))
     return state._replace(label_log=_doubled(state.label_log))
@@ -123,7 +138,32 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "label_free": state.label_free,
         "pairs": state.pairs[:n_pairs],
         "meta": state.meta,
+        "charts": state.charts[:n_keys],
+        "text_log": state.text_log[_text_places(state)],
+        "text_previous": state.text_previous[_text_places(state)],
+        "text_links": state.text_links[_text_places(state)],
+        "text_heads": state.text_heads,
+        "text_span": state.text_span,
     }
+
+
+def _text_places(state: State) -> NDArray[np.int64]:
+    return _places(state.text_span, state.text_log.shape[0])
+
+
+def _places(span: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
+    places: NDArray[np.int64] = np.arange(int(span[0]), int(span[1]), dtype=np.int64) & (capacity - 1)
+    return places
+
+
+def _with_texts(state: State, parts: dict[str, NDArray[Any]], capacity: int) -> State:
+    """Return `state` with the text entries of `parts`, in order of their ids, in rings of another capacity."""
+    places = _places(parts["text_span"], capacity)
+    rings = {}
+    for name in ("text_log", "text_previous", "text_links"):
+        rings[name] = np.zeros((capacity, *parts[name].shape[1:]), parts[name].dtype)
+        rings[name][places] = parts[name]
+    return state._replace(**rings)
 
 
 def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) -> State:
@@ -138,7 +178,7 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
     n_slots, n_pair_slots = capacities["keys"], capacities["pairs"]
     keys, pairs = full("keys", n_slots), full("pairs", n_pair_slots)
     meta = parts["meta"].copy()
-    return State(
+    state = State(
         table=_table_of(keys, int(meta[at.N_KEYS])),
         keys=keys,
         risk=full("risk", n_slots),
@@ -154,11 +194,19 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         pair_table=_table_of(pairs, int(meta[at.N_PAIRS])),
         pairs=pairs,
         meta=meta,
+        charts=full("charts", capacities["charts"]),
+        text_log=parts["text_log"],
+        text_previous=parts["text_previous"],
+        text_links=parts["text_links"],
+        text_heads=parts["text_heads"].copy(),
+        text_span=parts["text_span"].copy(),
     )
+    return _with_texts(state, parts, capacities["text_log"])
 
 
 def capacities(state: State) -> dict[str, int]:
-    return {name: int(getattr(state, name).shape[0]) for name in ("keys", "pairs", "event_log", "label_log")}
+    cut = ("keys", "pairs", "event_log", "label_log", "charts", "text_log")
+    return {name: int(getattr(state, name).shape[0]) for name in cut}
 
 
 def state_digest(state: State) -> str:
