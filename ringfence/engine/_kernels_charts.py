@@ -77,7 +77,7 @@ def read_chart(chart, key, time_ms, amount, floors, quiet_ms, needs, out):
         level = chart["gap_ewma"] + WEIGHT * (point - chart["gap_ewma"])
         out[at + C_RATE_EWMA] = (mean - level) / (spread * EWMA_SPREAD)
         out[at + C_RATE_CUSUM] = _cusum(chart["rate_cusum"] if goes_on else 0.0, (mean - point) / spread)
-    if needs & NEED_WINDOWS and n_windows > 0:
+    if needs & NEED_WINDOWS and n_windows > 0 and time_ms >= key["newest_ms"]:
         counts = WINDOWED + W_COUNT * n_windows
         _put_excess(key, time_ms, floors[0], out[counts], out, at + C_EXCESS_SHORT)
         _put_excess(key, time_ms, floors[n_windows - 1], out[counts + n_windows - 1], out, at + C_EXCESS_LONG)
@@ -86,7 +86,8 @@ def read_chart(chart, key, time_ms, amount, floors, quiet_ms, needs, out):
 @njit(cache=True, nogil=True, _nrt=False)
 def _put_excess(key, time_ms, floor_ms, seen, out, place):
     # Events in the window against what the rate outside it leads to expect, on the scale on which a Poisson count has
-    # standard deviation one (Anscombe 1948). The time before the window must be as long as the window.
+    # standard deviation one (Anscombe 1948). The time before the window must be as long as the window. A late event
+    # would take what came after it for the past, and may reach beyond what is remembered: it reads nothing.
     before_ms = floor_ms - key["first_ms"]
     window_ms = time_ms - floor_ms
     if before_ms >= window_ms:

@@ -15,7 +15,7 @@ _FEW_AMOUNTS: Final = (
     f"{NO_ENTITY}, the event has no amount, or the entity has fewer than {at.CHART_LEAST_POINTS} earlier ones"
 )
 _FEW_GAPS: Final = f"{NO_ENTITY}, or it has fewer than {at.CHART_LEAST_POINTS + 1} earlier events"
-_SHORT_PAST: Final = f"{NO_ENTITY}, or it was first seen less than two windows ago"
+_SHORT_PAST: Final = f"{NO_ENTITY}, it was first seen less than two windows ago, or this event is older than its newest"
 _UNIT: Final = "standard deviations"
 
 CHART_STATS: Final[tuple[Stat, ...]] = (

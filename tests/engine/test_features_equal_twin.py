@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.scenario.spec import Scenario
-from tests.oracles.feature_twin import FeatureTwin
+from tests.oracles.complete_twin import CompleteTwin
 from tests.oracles.streams import (
     DAY,
     HOUR,
@@ -30,7 +30,7 @@ from tests.oracles.streams import (
 def assert_rows_equal_twin(records: list[Record], scenario: Scenario) -> None:
     catalogue = Catalogue.build(scenario)
     rows = Engine(catalogue).observe(batch_of(records, scenario))
-    twin = FeatureTwin(catalogue)
+    twin = CompleteTwin(catalogue)
     expected = [row for row in map(twin.observe, records) if row is not None]
     assert rows.shape == (len(expected), len(catalogue.features))
     for i, row in enumerate(expected):
@@ -74,7 +74,7 @@ def test_rows_of_a_hub_with_more_events_than_the_newest_32_equal_twin() -> None:
 
 
 @pytest.mark.parametrize("amount", [True, False])
-@pytest.mark.parametrize("family", ["novelty_gaps", "velocity", "label_risk", "event"])
+@pytest.mark.parametrize("family", ["novelty_gaps", "velocity", "label_risk", "event", "control_charts", "text"])
 def test_rows_without_a_family_or_amounts_equal_twin(family: str, amount: bool) -> None:
     scenario = claims_scenario(amount=amount, features={family: False})
     assert family not in Catalogue.build(scenario).families
@@ -98,7 +98,8 @@ def streams(draw: st.DrawFn) -> list[Record]:
         links += [(2, shop) for shop in draw(st.lists(st.integers(0, 1), max_size=1))]
         amount = draw(st.one_of(st.none(), st.integers(0, 10**6)))
         events.append(len(records))
-        records.append(Happening(now - late, tuple(links), amount))
+        text = draw(st.sampled_from([0, 1, 0b1001, 0b1_1111, 2**63 | 0b1011, 2**20, 2**64 - 1]))
+        records.append(Happening(now - late, tuple(links), amount, text=text))
     return records
 
 
