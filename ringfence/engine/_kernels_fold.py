@@ -27,7 +27,7 @@ from ringfence.engine._kernels_read import (
     read_pair,
 )
 from ringfence.engine._kernels_table import find, insert, mix64, pair_key
-from ringfence.engine._kernels_text import add_text, label_texts, read_text, texts_wanted, trim_texts
+from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
 
 MISSING_AMOUNT, NEVER, PAIR_FAN = layout.MISSING_AMOUNT, layout.NEVER, layout.PAIR_FAN
 N_KEYS, N_PAIRS, EVENT_TOP, LABEL_TOP, SEQ = (
@@ -199,28 +199,7 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
             gather(plan.gathers, reader["first"], reader["last"], stats, row, scratch.n_seen)
         finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
     if plan.n_texts > 0:
-        longest_ms = floors[floors.shape[0] - 1]
-        month_ms = floors[plan.month_window] if plan.month_window >= 0 else np.int64(NEVER)
-        for a in range(plan.n_texts):
-            read_text(
-                batch.simhash[i, a],
-                a,
-                time_ms,
-                batch.link_lo,
-                first,
-                batch.link_start[i + 1],
-                longest_ms,
-                month_ms,
-                state.text_span,
-                state.text_log,
-                state.text_previous,
-                state.text_links,
-                state.text_heads,
-                scratch.text_cursors,
-                scratch.text_stats,
-            )
-        for g in range(plan.text_gathers.shape[0]):
-            row[plan.text_gathers[g]["column"]] = scratch.text_stats[plan.text_gathers[g]["source"]]
+        read_texts(batch, i, plan, state, floors, scratch.text_cursors, scratch.text_stats, row)
     if not plan.has_pairs:
         return
     k = 0
@@ -321,23 +300,7 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
                 update_chart(state.charts[slot], state.keys[slot], time_ms, amount, plan.quiet_ms)
             _apply_to_key(state, np.int64(slots[j, which]), check, time_ms, amount, plan.retention_ms)
     if plan.n_texts > 0 and kind == plan.decided:
-        trim_texts(state.text_span, state.text_log, meta[NEWEST_MS] - plan.retention_ms)
-        for a in range(plan.n_texts):
-            if batch.simhash[i, a] != 0:
-                add_text(
-                    batch.simhash[i, a],
-                    a,
-                    time_ms,
-                    batch.seq[i],
-                    batch.link_lo,
-                    first,
-                    last,
-                    state.text_span,
-                    state.text_log,
-                    state.text_previous,
-                    state.text_links,
-                    state.text_heads,
-                )
+        apply_texts(batch, i, plan, state, meta[NEWEST_MS] - plan.retention_ms)
     if kind != plan.decided or not plan.has_pairs:
         return
     k = 0
@@ -480,10 +443,8 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
                 need = _room_for_event(plan, state, kind, last - first, spans, slots)
                 if need != DONE:
                     return i, row_at, need
-                if plan.n_texts > 0 and kind == plan.decided:
-                    n_texts = state.text_span[1] - state.text_span[0] + texts_wanted(batch.simhash[i])
-                    if n_texts > state.text_log.shape[0]:
-                        return i, row_at, GROW_TEXTS
+                if plan.n_texts > 0 and texts_wanted(batch.simhash[i], state.text_span) > state.text_log.shape[0]:
+                    return i, row_at, GROW_TEXTS
             if has_pairs:
                 _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             if kind == plan.decided and want[i]:

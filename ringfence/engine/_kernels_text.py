@@ -45,8 +45,9 @@ def band_of(simhash, band):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def texts_wanted(simhashes):
-    n = 0
+def texts_wanted(simhashes, span):
+    # Entries that the ring must hold once these texts are added.
+    n = span[1] - span[0]
     for a in range(simhashes.shape[0]):
         if simhashes[a] != 0:
             n += 1
@@ -166,3 +167,52 @@ def label_texts(span, log, event_seq, value):
     while low < end and log[low & mask]["event_seq"] == event_seq:
         log[low & mask]["value"] = value
         low += 1
+
+
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
+def read_texts(batch, i, plan, state, floors, cursors, stats, row):
+    """Read every text of record i into the row."""
+    longest_ms = floors[floors.shape[0] - 1]
+    month_ms = floors[plan.month_window] if plan.month_window >= 0 else np.int64(NEVER)
+    for a in range(plan.n_texts):
+        read_text(
+            batch.simhash[i, a],
+            a,
+            batch.time_ms[i],
+            batch.link_lo,
+            batch.link_start[i],
+            batch.link_start[i + 1],
+            longest_ms,
+            month_ms,
+            state.text_span,
+            state.text_log,
+            state.text_previous,
+            state.text_links,
+            state.text_heads,
+            cursors,
+            stats,
+        )
+    for g in range(plan.text_gathers.shape[0]):
+        row[plan.text_gathers[g]["column"]] = stats[plan.text_gathers[g]["source"]]
+
+
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
+def apply_texts(batch, i, plan, state, cutoff_ms):
+    """Forget the texts at or before the cutoff, and remember those of record i."""
+    trim_texts(state.text_span, state.text_log, cutoff_ms)
+    for a in range(plan.n_texts):
+        if batch.simhash[i, a] != 0:
+            add_text(
+                batch.simhash[i, a],
+                a,
+                batch.time_ms[i],
+                batch.seq[i],
+                batch.link_lo,
+                batch.link_start[i],
+                batch.link_start[i + 1],
+                state.text_span,
+                state.text_log,
+                state.text_previous,
+                state.text_links,
+                state.text_heads,
+            )
