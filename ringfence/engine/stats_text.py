@@ -10,8 +10,8 @@ from ringfence.engine.stats import TEXT, Stat
 from ringfence.scenario.simhash import LEAST_WORDS
 
 _NO_TEXT: Final = f"the event does not give it, or it has fewer than {LEAST_WORDS} words"
-_AMONG: Final = f"among the newest {at.TEXT_CANDIDATES} similar ones"
 
+# Counted among the newest TEXT_CANDIDATES similar texts; entities are shared among the first TEXT_LINKS of an event.
 # {name} is the text attribute, {span} the window. `windowed`: also for 30 days, where that is another window.
 TEXT_STATS: Final[tuple[Stat, ...]] = (
     Stat(
@@ -21,7 +21,7 @@ TEXT_STATS: Final[tuple[Stat, ...]] = (
         unit="events",
         missing=_NO_TEXT,
         windowed=True,
-        sentence=f"earlier events of the last {{span}} with nearly the same {{name}}, {_AMONG}",
+        sentence="earlier events of the last {span} with nearly the same {name}",
     ),
     Stat(
         name="near_duplicates_linked",
@@ -29,8 +29,7 @@ TEXT_STATS: Final[tuple[Stat, ...]] = (
         family=TEXT,
         unit="events",
         missing=_NO_TEXT,
-        sentence="of these, how many share an entity with this event, among the first "
-        f"{at.TEXT_LINKS} entities of either ({{name}}, last {{span}})",
+        sentence="earlier events of the last {span} with nearly the same {name} that share an entity with this one",
     ),
     Stat(
         name="near_duplicates_unlinked",

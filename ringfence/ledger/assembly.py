@@ -29,6 +29,8 @@ class BatchAssembler:
         self._nothing = (math.nan,) * len(self._attributes)
         self._texts = tuple(attribute.name for attribute in scenario.text_attributes)
         self._no_texts = (NO_TEXT,) * len(self._texts)
+        if self._texts:
+            simhash_of("")  # loads the compiled kernel here, and not while the first event waits
         self._clear()
 
     def _clear(self) -> None:
