@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from ringfence.engine import layout
+from ringfence.engine._kernels_prefetch import touch
 
 NEVER, HOUR_MS = layout.NEVER, layout.HOUR_MS
 BANDS, BAND_BITS, NEAR = layout.TEXT_BANDS, layout.TEXT_BAND_BITS, layout.TEXT_NEAR
@@ -42,6 +43,15 @@ def n_bits(word):
 @njit(cache=True, nogil=True, _nrt=False)
 def band_of(simhash, band):
     return np.int64((simhash >> np.uint64(BAND_BITS * band)) & _MASK)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _before(entry, band):
+    if band == 0:
+        return entry["previous_0"]
+    if band == 1:
+        return entry["previous_1"]
+    return entry["previous_2"] if band == 2 else entry["previous_3"]
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -75,7 +85,6 @@ def read_text(
     month_ms,
     span,
     log,
-    previous,
     links,
     heads,
     cursors,
@@ -91,6 +100,7 @@ def read_text(
     mask = log.shape[0] - 1
     for band in range(BANDS):
         cursors[band] = heads[attribute, band, band_of(simhash, band)] - 1
+        touch(log, cursors[band] & mask)
     n_near, n_month, n_linked, n_frauds = 0, 0, 0, 0
     newest_ms = np.int64(NEVER)
     for _ in range(CANDIDATES):
@@ -100,10 +110,11 @@ def read_text(
         if entry_id < oldest:
             break
         place = entry_id & mask
+        entry = log[place]
         for band in range(BANDS):
             if cursors[band] == entry_id:
-                cursors[band] = previous[place, band]
-        entry = log[place]
+                cursors[band] = _before(entry, band)
+                touch(log, cursors[band] & mask)  # four chains, four memory accesses under way
         entry_ms = entry["time_ms"]
         if entry_ms > time_ms or entry_ms <= floor_ms or n_bits(simhash ^ entry["simhash"]) > NEAR:
             continue
@@ -133,7 +144,7 @@ def trim_texts(span, log, cutoff_ms):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def add_text(simhash, attribute, time_ms, event_seq, link_lo, first, last, span, log, previous, links, heads):
+def add_text(simhash, attribute, time_ms, event_seq, link_lo, first, last, span, log, links, heads):
     entry_id = span[1]
     place = entry_id & (log.shape[0] - 1)
     entry = log[place]
@@ -145,10 +156,12 @@ def add_text(simhash, attribute, time_ms, event_seq, link_lo, first, last, span,
     entry["n_links"] = n_links
     for k in range(LINKS):
         links[place, k] = link_lo[first + k] if k < n_links else np.uint64(0)
+    entry["previous_0"] = heads[attribute, 0, band_of(simhash, 0)] - 1
+    entry["previous_1"] = heads[attribute, 1, band_of(simhash, 1)] - 1
+    entry["previous_2"] = heads[attribute, 2, band_of(simhash, 2)] - 1
+    entry["previous_3"] = heads[attribute, 3, band_of(simhash, 3)] - 1
     for band in range(BANDS):
-        value = band_of(simhash, band)
-        previous[place, band] = heads[attribute, band, value] - 1
-        heads[attribute, band, value] = entry_id + 1
+        heads[attribute, band, band_of(simhash, band)] = entry_id + 1
     span[1] = entry_id + 1
 
 
@@ -186,7 +199,6 @@ def read_texts(batch, i, plan, state, floors, cursors, stats, row):
             month_ms,
             state.text_span,
             state.text_log,
-            state.text_previous,
             state.text_links,
             state.text_heads,
             cursors,
@@ -212,7 +224,6 @@ def apply_texts(batch, i, plan, state, cutoff_ms):
                 batch.link_start[i + 1],
                 state.text_span,
                 state.text_log,
-                state.text_previous,
                 state.text_links,
                 state.text_heads,
             )

@@ -200,6 +200,10 @@ TEXT_ENTRY = np.dtype(
         ("event_seq", "<i8"),
         ("value", "<i4"),  # the event's standing label, -1 while there is none
         ("n_links", "<i4"),
+        ("previous_0", "<i8"),  # per band: the id before this one in the same bucket, -1 none
+        ("previous_1", "<i8"),
+        ("previous_2", "<i8"),
+        ("previous_3", "<i8"),
     ]
 )
 TEXT_BANDS: Final = 4

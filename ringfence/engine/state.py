@@ -35,7 +35,6 @@ class State(NamedTuple):
     meta: NDArray[np.int64]  # (META,)
     charts: Rows  # CHART, by slot; empty where no one reads charts
     text_log: Rows  # TEXT_ENTRY, a ring in seq order; these are empty where no one reads texts
-    text_previous: NDArray[np.int64]  # (entries, TEXT_BANDS): the id before this one in the same bucket, -1 none
     text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
     text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS): newest id + 1, 0 none
     text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
@@ -73,7 +72,6 @@ def new_state(*, n_partners: int, charts: bool, n_texts: int, n_slots: int = 102
         meta=meta,
         charts=np.zeros(n_slots if charts else 0, at.CHART),
         text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
-        text_previous=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_BANDS), np.int64),
         text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
         text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
         text_span=np.zeros(2, np.int64),
@@ -140,7 +138,6 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "meta": state.meta,
         "charts": state.charts[:n_keys],
         "text_log": state.text_log[_text_places(state)],
-        "text_previous": state.text_previous[_text_places(state)],
         "text_links": state.text_links[_text_places(state)],
         "text_heads": state.text_heads,
         "text_span": state.text_span,
@@ -160,7 +157,7 @@ def _with_texts(state: State, parts: dict[str, NDArray[Any]], capacity: int) -> 
     """Return `state` with the text entries of `parts`, in order of their ids, in rings of another capacity."""
     places = _places(parts["text_span"], capacity)
     rings = {}
-    for name in ("text_log", "text_previous", "text_links"):
+    for name in ("text_log", "text_links"):
         rings[name] = np.zeros((capacity, *parts[name].shape[1:]), parts[name].dtype)
         rings[name][places] = parts[name]
     return state._replace(**rings)
@@ -196,7 +193,6 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         meta=meta,
         charts=full("charts", capacities["charts"]),
         text_log=parts["text_log"],
-        text_previous=parts["text_previous"],
         text_links=parts["text_links"],
         text_heads=parts["text_heads"].copy(),
         text_span=parts["text_span"].copy(),
