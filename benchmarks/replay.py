@@ -115,6 +115,7 @@ def batches_of(payments: pl.DataFrame, *, with_labels: bool) -> list[Batch]:
                 label_event_time_ms=np.where(labels, time_ms[events], 0),
                 label_value=np.where(labels, payments["fraud"].to_numpy()[events], NO_LABEL).astype(np.int8),
                 label_replaces=np.full(k, NO_LABEL, np.int8),
+                simhash=np.empty((k, 0), np.uint64),
             )
         )
     return batches

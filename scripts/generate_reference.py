@@ -28,7 +28,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….max_lateness", "duration", "`1d`", "An event older than the watermark by more is accepted, flagged, counted."),
     ("….label_precedence", "list of sources", "`[]`", "Whose label stands, strongest first; unlisted rank below."),
     ("….label_maturity", "source: duration", "`{}`", "The age at which a source's labels count as settled."),
-    ("….features", "family: true or false", "all on", "Switches a feature family off; see the features page."),
+    ("….features", "family: true or false", "see the features page", "Switches a feature family on or off."),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
     ("….sources.*.files", "name, pattern or list", "required", "CSV or Parquet."),
     ("….sources.*.join", "mapping", "none", "A long table of (event, role, entity) rows."),
@@ -170,7 +170,10 @@ def features_page() -> str:
     """The catalogue of each template's scenario."""
     import tempfile
 
+    from msgspec import structs
+
     from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.stats import OFF_UNLESS_ASKED
     from ringfence.scenario.load import load_scenarios
     from ringfence.scenario.workspace import init_workspace
 
@@ -194,6 +197,20 @@ def features_page() -> str:
                 if feature.family == family
             ]
             lines.append("")
+    for family in sorted(OFF_UNLESS_ASKED):
+        catalogue = Catalogue.build(structs.replace(scenario, features={family: True}))
+        lines += [
+            f"## Off unless asked for: {family}",
+            "",
+            f"`features: {{{family}: true}}` adds to the last template:",
+        ]
+        lines += ["", "| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
+        lines += [
+            f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
+            for feature in catalogue.features
+            if feature.family == family
+        ]
+        lines.append("")
     return "\n".join(lines)
 
 

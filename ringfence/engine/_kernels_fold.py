@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from ringfence.engine import layout
+from ringfence.engine._kernels_charts import read_chart, update_chart
 from ringfence.engine._kernels_links import learn_label, nodes_of, read_links, store_event
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
 from ringfence.engine._kernels_prefetch import fetch_ahead
@@ -27,6 +28,7 @@ from ringfence.engine._kernels_read import (
     read_pair,
 )
 from ringfence.engine._kernels_table import find, insert, mix64, pair_key
+from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
 
 MISSING_AMOUNT, NEVER, PAIR_FAN = layout.MISSING_AMOUNT, layout.NEVER, layout.PAIR_FAN
 N_KEYS, N_PAIRS, EVENT_TOP, LABEL_TOP, SEQ = (
@@ -55,6 +57,7 @@ PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
     layout.N_WINDOWED,
     layout.N_PAIR_STATS,
 )
+NEED_CHARTS, GROW_TEXTS = layout.NEED_CHARTS, layout.GROW_TEXTS
 ABSENT, SAME = -1, -2
 
 
@@ -195,6 +198,10 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
                     ring = state.label_rings[slot]
                     marks = state.label_marks[slot]
                     read_labels(ring, state.label_log, marks, keep, time_ms, floors, prior, needs, stats)
+                if needs & NEED_CHARTS:
+                    read_chart(
+                        state.charts[slot], state.keys[slot], time_ms, amount, floors, plan.quiet_ms, needs, stats
+                    )
             gather(plan.gathers, reader["first"], reader["last"], stats, row, scratch.n_seen)
         finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
     if plan.has_links:
@@ -213,6 +220,8 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
                     found = scratch.link_stats[node_at[j]]
                     gather(plan.gathers, reader["first"], reader["last"], found, row, scratch.n_seen)
             finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
+    if plan.n_texts > 0:
+        read_texts(batch, i, plan, state, floors, scratch.text_cursors, scratch.text_stats, row)
     if not plan.has_pairs:
         return
     k = 0
@@ -337,7 +346,12 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
                 continue
             if slots[j, which] == ABSENT:
                 slots[j, which] = _new_key(state, mix64(lo ^ plan.salts[stream]), check)
+            if plan.has_charts and which == 0 and kind == plan.decided:
+                slot = np.int64(slots[j, 0])
+                update_chart(state.charts[slot], state.keys[slot], time_ms, amount, plan.quiet_ms)
             _apply_to_key(state, np.int64(slots[j, which]), check, time_ms, amount, n_new[j], plan.retention_ms)
+    if plan.n_texts > 0 and kind == plan.decided:
+        apply_texts(batch, i, plan, state, meta[NEWEST_MS] - plan.retention_ms)
     if kind != plan.decided or not plan.has_pairs:
         return
     k = 0
@@ -481,6 +495,8 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
                 need = _room_for_event(plan, state, kind, last - first, spans, slots)
                 if need != DONE:
                     return i, row_at, need
+                if plan.n_texts > 0 and texts_wanted(batch.simhash[i], state.text_span) > state.text_log.shape[0]:
+                    return i, row_at, GROW_TEXTS
             if has_pairs:
                 _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             if kind == plan.decided and want[i]:
@@ -502,6 +518,8 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
                 n_nodes = nodes_of(batch, kind, first, last - first, plan, slots, scratch.nodes, scratch.node_at)
                 value, replaces = np.int64(batch.label_value[i]), np.int64(batch.label_replaces[i])
                 learn_label(batch.label_event_seq[i], value, replaces, plan, state, scratch.nodes, n_nodes)
+            if plan.n_texts > 0 and kind == plan.decided:
+                label_texts(state.text_span, state.text_log, batch.label_event_seq[i], np.int64(batch.label_value[i]))
         if apply:
             state.meta[SEQ] = batch.seq[i]
     return n, row_at, DONE

@@ -95,6 +95,8 @@ def fetch_ahead(batch, plan, state, i):
                     touch(state.label_rings, slot)
                     touch(state.event_marks, slot * MAX_WINDOWS)
                     touch(state.label_marks, slot * MAX_WINDOWS)
+                    if plan.has_charts and kind == plan.decided:
+                        touch(state.charts, slot)
         if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
             slot = find(state.pair_table, pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0]))
             if slot >= 0:

@@ -22,6 +22,7 @@ from ringfence.engine.stats import (
     BRIEF,
     COMPACT,
     CONTEXT,
+    CONTROL_CHARTS,
     ENTITY_STATS,
     EVENT,
     EVENT_STATS,
@@ -30,11 +31,14 @@ from ringfence.engine.stats import (
     NEIGHBOUR_RISK,
     NO_ENTITY,
     NOVELTY_GAPS,
+    OFF_UNLESS_ASKED,
     ONE_HOP,
     PAIR_STATS,
     PARTNERS,
     Stat,
 )
+from ringfence.engine.stats_charts import chart_stats
+from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import span_text
 from ringfence.scenario.spec import AttributeType, Role, Scenario
 
@@ -162,9 +166,10 @@ class _Layout:
         for role in self.roles:
             self._add_role(role)
         self._add_pairs()
+        self._add_texts()
 
     def _is_on(self, family: str) -> bool:
-        return self.scenario.features.get(family, True)
+        return self.scenario.features.get(family, family not in OFF_UNLESS_ASKED)
 
     def _put(self, feature: Feature) -> int:
         # Returns the feature's column, -1 when it is not kept: the plan builder then ignores it.
@@ -215,6 +220,7 @@ class _Layout:
             if not stat.partners or partners:
                 self._read(reader, role, role.name, role.name, stat, window)
         self._add_links(role, detail)
+        self._add_charts(reader, role, detail)
         if self._is_on(NOVELTY_GAPS) and detail >= PARTNERS.detail:
             for other, partner in partners:
                 stat = msgspec.structs.replace(
@@ -271,6 +277,15 @@ class _Layout:
                 source = at.WINDOWED + stat.source * n_windows + w
                 yield msgspec.structs.replace(stat, source=source), self.scenario.windows_ms[w]
 
+    def _add_charts(self, reader: int, role: Role, detail: int) -> None:
+        if not self._is_on(CONTROL_CHARTS):
+            return
+        behind = at.WINDOWED + at.N_WINDOWED * len(self.scenario.windows_ms)
+        for stat, window_ms in chart_stats(detail, self.scenario.windows_ms):
+            if self.has_amount or not stat.amount:
+                placed = msgspec.structs.replace(stat, source=behind + stat.source)
+                self._read(reader, role, role.name, role.name, placed, window_ms)
+
     def _read(self, reader: int, role: Role, prefix: str, who: str, stat: Stat, window_ms: int | None) -> None:
         for how, column in self._columns(role, prefix, who, stat, window_ms):
             self.builder.gather(reader, stat.source, column, how, stat.needs)
@@ -303,6 +318,29 @@ class _Layout:
                         )
                     )
                     self.builder.pair_gather(pairing, stat.source, column, how)
+
+    def _add_texts(self) -> None:
+        if not self.scenario.windows_ms:
+            return
+        longest_ms = self.scenario.windows_ms[-1]
+        has_month = at.MONTH_MS in self.scenario.windows_ms and longest_ms != at.MONTH_MS
+        for t, attribute in enumerate(self.scenario.text_attributes):
+            for stat in (*TEXT_STATS, TEXT_GAP):
+                spans = [(stat.source, longest_ms)]
+                if stat.windowed and has_month:
+                    spans.insert(0, (at.T_MONTH, at.MONTH_MS))
+                for source, window_ms in spans:
+                    words = {"{name}": attribute.name, "{span}": span_text(window_ms)}
+                    sentence, missing = _filled(stat.sentence, words), _filled(stat.missing, words)
+                    name = f"attribute.{attribute.name}.{stat.name}_{span_text(window_ms)}"
+                    told = msgspec.structs.replace(stat, missing=missing)
+                    self.builder.text_gather(t, source, self._put(_feature(name, told, sentence, window_ms=window_ms)))
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for placeholder, word in words.items():
+        text = text.replace(placeholder, word)
+    return text
 
 
 _ATTRIBUTE_TEXT: Final = {

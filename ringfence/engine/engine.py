@@ -37,6 +37,7 @@ class BatchArrays(NamedTuple):
     label_event_time_ms: NDArray[np.int64]
     label_value: NDArray[np.int8]
     label_replaces: NDArray[np.int8]
+    simhash: NDArray[np.uint64]
 
 
 _DTYPES: tuple[Any, ...] = tuple(
@@ -51,6 +52,7 @@ _DTYPES: tuple[Any, ...] = tuple(
             "link_hi": np.uint64,
             "label_value": np.int8,
             "label_replaces": np.int8,
+            "simhash": np.uint64,
         }.get(name, np.int64)
     )
     for name in BatchArrays._fields
@@ -86,6 +88,8 @@ class Scratch(NamedTuple):
     reached: NDArray[Any]  # REACHED, a table that is never emptied: entries carry the stamp of their reading
     reached_at: NDArray[np.int64]
     stamp: NDArray[np.uint32]  # (1,)
+    text_cursors: NDArray[np.int64]
+    text_stats: NDArray[np.float64]
 
 
 class RecentEvent(msgspec.Struct, frozen=True):
@@ -105,12 +109,17 @@ class Engine:
         self.catalogue = catalogue
         self._n_partners = int(catalogue.plan.pairings["partner_a"].max(initial=-1))
         self._n_partners = 1 + max(self._n_partners, int(catalogue.plan.pairings["partner_b"].max(initial=-1)))
-        self._state = (
-            state
-            if state is not None
-            else new_state(n_partners=self._n_partners, most_stored=catalogue.plan.most_stored)
-        )
+        self._state = state if state is not None else self._new_state()
         self._scratch = self._scratch_for(16)
+
+    def _new_state(self) -> State:
+        plan = self.catalogue.plan
+        return new_state(
+            n_partners=self._n_partners,
+            most_stored=plan.most_stored,
+            charts=plan.has_charts,
+            n_texts=plan.n_texts,
+        )
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -122,7 +131,7 @@ class Engine:
             spans=np.zeros((len(self.catalogue.scenario.roles), 2), np.int64),
             pair_slots=np.zeros(min(n_pairs, fan), np.int64),
             pair_keys=np.zeros(min(n_pairs, fan), np.uint64),
-            stats=np.zeros(at.WINDOWED + at.N_WINDOWED * n_windows, np.float64),
+            stats=np.zeros(at.WINDOWED + at.N_WINDOWED * n_windows + at.N_CHART_STATS, np.float64),
             pair_stats=np.zeros(at.N_PAIR_STATS, np.float64),
             event_stats=np.zeros(at.E_VALUES + len(self.catalogue.scenario.value_attributes), np.float64),
             floors=np.zeros(n_windows, np.int64),
@@ -134,6 +143,8 @@ class Engine:
             reached=np.zeros(at.MOST_REACHED, at.REACHED),
             reached_at=np.zeros(at.MOST_REACHED, np.int64),
             stamp=np.zeros(1, np.uint32),
+            text_cursors=np.zeros(at.TEXT_BANDS, np.int64),
+            text_stats=np.zeros(at.N_TEXT_STATS * plan.n_texts, np.float64),
         )
 
     def _check(self, batch: Batch) -> None:
@@ -142,6 +153,9 @@ class Engine:
             raise BatchShapeError(what="values", found=batch.values.shape, expected=(len(batch), n_values))
         if batch.link_start.shape != (len(batch) + 1,):
             raise BatchShapeError(what="link_start", found=batch.link_start.shape, expected=(len(batch) + 1,))
+        n_texts = len(self.catalogue.scenario.text_attributes)
+        if batch.simhash.shape != (len(batch), n_texts):
+            raise BatchShapeError(what="simhash", found=batch.simhash.shape, expected=(len(batch), n_texts))
         starts = batch.link_start
         n_links = int((starts[1:] - starts[:-1]).max(initial=0))
         if n_links > self._scratch.slots.shape[0]:
@@ -224,6 +238,7 @@ class Engine:
             label_event_time_ms=np.zeros(1, np.int64),
             label_value=np.array([NO_LABEL], np.int8),
             label_replaces=np.array([NO_LABEL], np.int8),
+            simhash=np.zeros((1, len(self.catalogue.scenario.text_attributes)), np.uint64),
         )
         row = self.peek(lone)[0]
         return {

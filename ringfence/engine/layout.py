@@ -242,3 +242,66 @@ NEED_HISTORY: Final = 16  # what needs no log
 NEED_MEANS: Final = 32  # averages per window
 
 MAX_PARTNERS: Final = 8
+
+# Control charts: see _kernels_charts.py. One row per slot, all zero until the entity's first event; how many points
+# the charts have follows from KEY: `n_amounts`, and `n_events` - 1.
+CHART = np.dtype(
+    [
+        ("amount_mean", "<f8"),  # of the points, with their sum of squared deviations
+        ("amount_squares", "<f8"),
+        ("amount_ewma", "<f8"),
+        ("amount_cusum", "<f8"),
+        ("gap_mean", "<f8"),
+        ("gap_squares", "<f8"),
+        ("gap_ewma", "<f8"),
+        ("rate_cusum", "<f8"),
+    ]
+)
+CHART_WEIGHT: Final = 0.2  # of the newest point in an EWMA
+CHART_SLACK: Final = 0.5  # standard deviations per point that a CUSUM forgives
+CHART_CUT: Final = 4.0  # standard deviations: no single point counts more
+CHART_MOST: Final = 20.0  # standard deviations: no CUSUM grows further, so that it comes back
+CHART_LEAST_POINTS: Final = 5  # earlier points without which a chart says nothing
+CHART_LEAST_SPREAD: Final = 0.05  # on the logarithmic scale of the points
+NEED_CHARTS: Final = 1024
+
+# Chart statistics, as positions behind the windowed ones: WINDOWED + N_WINDOWED * n_windows + stat
+C_AMOUNT_EWMA: Final = 0
+C_AMOUNT_CUSUM: Final = 1
+C_RATE_EWMA: Final = 2
+C_RATE_CUSUM: Final = 3
+C_EXCESS_SHORT: Final = 4
+C_EXCESS_LONG: Final = 5
+N_CHART_STATS: Final = 6
+
+# Texts: see _kernels_text.py
+TEXT_ENTRY = np.dtype(
+    [
+        ("simhash", "<u8"),
+        ("time_ms", "<i8"),
+        ("event_seq", "<i8"),
+        ("value", "<i4"),  # the event's standing label, -1 while there is none
+        ("n_links", "<i4"),
+        ("previous_0", "<i8"),  # per band: the id before this one in the same bucket, -1 none
+        ("previous_1", "<i8"),
+        ("previous_2", "<i8"),
+        ("previous_3", "<i8"),
+    ]
+)
+TEXT_BANDS: Final = 4
+TEXT_BAND_BITS: Final = 16
+TEXT_NEAR: Final = 3  # bits in which near duplicates may differ
+TEXT_CANDIDATES: Final = 128  # entries that one read looks at, newest first
+TEXT_LINKS: Final = 16  # entities of an event, in the order of its links, that count as shared
+TEXT_ROOM: Final = 1024  # entries that an empty text log has room for
+MONTH_MS: Final = 30 * DAY_MS
+GROW_TEXTS: Final = 9
+
+# Statistics of a text: attribute * N_TEXT_STATS + stat
+T_COUNT: Final = 0
+T_MONTH: Final = 1
+T_HOURS: Final = 2
+T_LINKED: Final = 3
+T_UNLINKED: Final = 4
+T_FRAUDS: Final = 5
+N_TEXT_STATS: Final = 6

@@ -50,6 +50,7 @@ class PlanBuilder:
         self._pairing_gathers: list[list[tuple[int, int, int]]] = []
         self._event_gathers: list[tuple[int, int, int]] = []
         self._numbers: list[tuple[int, int]] = []
+        self._text_gathers: list[tuple[int, int, int]] = []
         self._partners: dict[tuple[int, int], int] = {}
         self._reads_partners = False
         self._link_gathers: dict[int, list[tuple[int, int, int]]] = {}
@@ -101,8 +102,9 @@ class PlanBuilder:
             return
         self._readers[reader][3] |= needs
         self._reader_gathers[reader].append((source, column, how))
-        first_new = at.WINDOWED + at.W_NEW * len(self.scenario.windows_ms)
-        if at.PARTNERS <= source < at.PARTNERS + at.MAX_PARTNERS or source >= first_new:
+        n_windows = len(self.scenario.windows_ms)
+        new_partners = range(at.WINDOWED + at.W_NEW * n_windows, at.WINDOWED + (at.W_NEW + 1) * n_windows)
+        if at.PARTNERS <= source < at.PARTNERS + at.MAX_PARTNERS or source in new_partners:
             self._reads_partners = True
 
     def link_gather(self, role: Role, source: int, column: int, how: int) -> None:
@@ -125,6 +127,10 @@ class PlanBuilder:
     def event_gather(self, source: int, column: int) -> None:
         if column >= 0:
             self._event_gathers.append((source, column, at.SINGLE))
+
+    def text_gather(self, attribute: int, source: int, column: int) -> None:
+        if column >= 0:
+            self._text_gathers.append((attribute * at.N_TEXT_STATS + source, column, at.SINGLE))
 
     def number(self, role: Role, column: int) -> None:
         if column >= 0:
@@ -177,6 +183,11 @@ class PlanBuilder:
             hub_caps=np.array([role.hub_cap for role in scenario.roles], np.int64),
             most_stored=at.MOST_STORED if link_readers or self._together_gathers else 0,
             has_links=bool(link_readers or self._together_gathers),
+            has_charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
+            quiet_ms=int(windows_ms[-1]) if len(windows_ms) else 0,
+            n_texts=len(scenario.text_attributes) if self._text_gathers else 0,
+            month_window=scenario.windows_ms.index(at.MONTH_MS) if at.MONTH_MS in scenario.windows_ms else -1,
+            text_gathers=gathers_of(self._text_gathers),
         )
 
     @property

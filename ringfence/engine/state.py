@@ -13,7 +13,7 @@ from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import rebuild
 
 Rows = NDArray[Any]  # structured; the dtypes are in layout.py
-_SIZED = ("keys", "pairs", "event_log", "label_log", "nodes", "stored")
+_SIZED = ("keys", "pairs", "event_log", "label_log", "nodes", "stored", "charts", "text_log")
 
 
 class State(NamedTuple):
@@ -37,6 +37,11 @@ class State(NamedTuple):
     last: NDArray[np.uint32]  # (slots, LAST) numbers of a node's last stored events, low 32 bits, a ring by n_events
     stored: Rows  # STORED, a ring by event number
     meta: NDArray[np.int64]  # (META,)
+    charts: Rows  # CHART, by slot; empty where no one reads charts
+    text_log: Rows  # TEXT_ENTRY, a ring in seq order; these are empty where no one reads texts
+    text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
+    text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS): newest id + 1, 0 none
+    text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
 
     @property
     def nbytes(self) -> int:
@@ -49,7 +54,7 @@ def _rings(n: int) -> Rows:
     return rings
 
 
-def new_state(*, n_partners: int, n_slots: int = 1024, most_stored: int = at.MOST_STORED) -> State:
+def new_state(*, n_partners: int, most_stored: int, charts: bool, n_texts: int, n_slots: int = 1024) -> State:
     """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic.
 
     `most_stored` is the most events the store will hold, a power of two; 0 where no feature walks links.
@@ -76,6 +81,11 @@ def new_state(*, n_partners: int, n_slots: int = 1024, most_stored: int = at.MOS
         last=np.zeros((n_linked, at.LAST), np.uint32),
         stored=np.zeros(max(min(n_slots, most_stored), 1), at.STORED),
         meta=meta,
+        charts=np.zeros(n_slots if charts else 0, at.CHART),
+        text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
+        text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
+        text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
+        text_span=np.zeros(2, np.int64),
     )
 
 
@@ -116,10 +126,13 @@ def grown(state: State, need: int) -> State:
             label_rings=_doubled_rings(state.label_rings),
             event_marks=_doubled(state.event_marks),
             label_marks=_doubled(state.label_marks),
+            charts=_doubled(state.charts),
         )
     if need == at.GROW_PAIRS:
         pairs = _doubled(state.pairs)
         return state._replace(pairs=pairs, pair_table=_table_of(pairs, int(state.meta[at.N_PAIRS])))
+    if need == at.GROW_TEXTS:
+        return _with_texts(state, used(state), 2 * state.text_log.shape[0])
     if need == at.GROW_EVENTS:
         return state._replace(event_log=_doubled(state.event_log))
     if need == at.GROW_STORED:
@@ -145,7 +158,31 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "last": state.last[: n_keys if _has_links(state) else 0],
         "stored": state.stored[: min(int(state.meta[at.N_STORED]), state.stored.shape[0])],
         "meta": state.meta,
+        "charts": state.charts[:n_keys],
+        "text_log": state.text_log[_text_places(state)],
+        "text_links": state.text_links[_text_places(state)],
+        "text_heads": state.text_heads,
+        "text_span": state.text_span,
     }
+
+
+def _text_places(state: State) -> NDArray[np.int64]:
+    return _places(state.text_span, state.text_log.shape[0])
+
+
+def _places(span: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
+    places: NDArray[np.int64] = np.arange(int(span[0]), int(span[1]), dtype=np.int64) & (capacity - 1)
+    return places
+
+
+def _with_texts(state: State, parts: dict[str, NDArray[Any]], capacity: int) -> State:
+    """Return `state` with the text entries of `parts`, in order of their ids, in rings of another capacity."""
+    places = _places(parts["text_span"], capacity)
+    rings = {}
+    for name in ("text_log", "text_links"):
+        rings[name] = np.zeros((capacity, *parts[name].shape[1:]), parts[name].dtype)
+        rings[name][places] = parts[name]
+    return state._replace(**rings)
 
 
 def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) -> State:
@@ -160,7 +197,7 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
     n_slots, n_pair_slots, n_linked = capacities["keys"], capacities["pairs"], capacities["nodes"]
     keys, pairs = full("keys", n_slots), full("pairs", n_pair_slots)
     meta = parts["meta"].copy()
-    return State(
+    state = State(
         table=_table_of(keys, int(meta[at.N_KEYS])),
         keys=keys,
         risk=full("risk", n_slots),
@@ -179,7 +216,13 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         last=full("last", n_linked),
         stored=full("stored", capacities["stored"]),
         meta=meta,
+        charts=full("charts", capacities["charts"]),
+        text_log=parts["text_log"],
+        text_links=parts["text_links"],
+        text_heads=parts["text_heads"].copy(),
+        text_span=parts["text_span"].copy(),
     )
+    return _with_texts(state, parts, capacities["text_log"])
 
 
 def capacities(state: State) -> dict[str, int]:

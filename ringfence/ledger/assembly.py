@@ -13,6 +13,7 @@ from ringfence.ledger.records import LabelBody
 from ringfence.scenario.batch import EVENT, LABEL, MISSING_AMOUNT, NO_LABEL, Batch
 from ringfence.scenario.calendar import local_offset_ms_at
 from ringfence.scenario.event import Event
+from ringfence.scenario.simhash import NO_TEXT, simhash_of
 from ringfence.scenario.spec import Scenario
 from ringfence.scenario.values import value_of
 
@@ -26,11 +27,16 @@ class BatchAssembler:
         self._decide = scenario.decide
         self._index = {event_type.name: event_type.index for event_type in scenario.event_types}
         self._nothing = (math.nan,) * len(self._attributes)
+        self._texts = tuple(attribute.name for attribute in scenario.text_attributes)
+        self._no_texts = (NO_TEXT,) * len(self._texts)
+        if self._texts:
+            simhash_of("")  # loads the compiled kernel here, and not while the first event waits
         self._clear()
 
     def _clear(self) -> None:
         self._scalars: list[tuple[Any, ...]] = []  # one tuple per record
         self._values: list[tuple[float, ...]] = []
+        self._simhashes: list[tuple[int, ...]] = []
         self._links: list[tuple[int, int, int]] = []
         self._link_start: list[int] = [0]
 
@@ -49,6 +55,10 @@ class BatchAssembler:
         offset_ms = local_offset_ms_at(self._time_zone, event.event_time_ms)
         self._scalars.append((seq, EVENT, index, event.event_time_ms, offset_ms, amount, -1, 0, NO_LABEL, NO_LABEL))
         self._values.append(values)
+        is_decided = event.event_type == self._decide
+        self._simhashes.append(
+            tuple(simhash_of(_text_of(event, name)) for name in self._texts) if is_decided else self._no_texts
+        )
         self._links.extend((link.role, link.lo, link.hi) for link in event.links)
         self._link_start.append(len(self._links))
 
@@ -59,6 +69,7 @@ class BatchAssembler:
         about = (label.event_seq, label.event_time_ms, label.value, label.replaces)
         self._scalars.append((seq, LABEL, label.event_type, label.known_at_ms, 0, 0, *about))
         self._values.append(self._nothing)
+        self._simhashes.append(self._no_texts)
         self._links.extend((link.role, link.lo, link.hi) for link in label.links)
         self._link_start.append(len(self._links))
 
@@ -83,9 +94,15 @@ class BatchAssembler:
             label_event_time_ms=np.array(columns[7], np.int64),
             label_value=np.array(columns[8], np.int8),
             label_replaces=np.array(columns[9], np.int8),
+            simhash=np.array(self._simhashes, np.uint64).reshape(n, len(self._texts)),
         )
         self._clear()
         return batch
+
+
+def _text_of(event: Event, name: str) -> str | None:
+    value = event.attributes.get(name)
+    return value if isinstance(value, str) else None
 
 
 def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
@@ -109,6 +126,7 @@ def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
         label_event_time_ms=batch.label_event_time_ms[start:stop],
         label_value=batch.label_value[start:stop],
         label_replaces=batch.label_replaces[start:stop],
+        simhash=batch.simhash[start:stop],
     )
 
 
@@ -134,4 +152,5 @@ def select(batch: Batch, wanted: NDArray[np.bool_]) -> Batch:
         label_event_time_ms=batch.label_event_time_ms[wanted],
         label_value=batch.label_value[wanted],
         label_replaces=batch.label_replaces[wanted],
+        simhash=batch.simhash[wanted],
     )

@@ -25,6 +25,7 @@ from ringfence.ledger.assembly import select
 from ringfence.ledger.errors import LedgerDamagedError
 from ringfence.scenario.batch import EVENT, LABEL, MISSING_AMOUNT, NO_LABEL, Batch
 from ringfence.scenario.event import Link
+from ringfence.scenario.simhash import simhashes_of
 from ringfence.scenario.spec import Attribute, AttributeType, EventType, Scenario
 from ringfence.scenario.values import values_of
 
@@ -140,6 +141,7 @@ class SegmentReader:
         columns = set(self._metadata.schema.to_arrow_schema().names)
         decided = scenario.decided
         self._values = [(a, attribute_column(decided, a)) for a in scenario.value_attributes]
+        self._texts = [attribute_column(decided, a) for a in scenario.text_attributes]
         self._columns = _ENGINE_COLUMNS + [name for _, name in self._values if name in columns]
         sizes = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
         self._starts: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.array(sizes, np.int64))))
@@ -178,10 +180,13 @@ class SegmentReader:
         time_ms = _numbers(table, "time_ms")
         roles = _list(table, "role")
         values = np.full((n, len(self._values)), np.nan)
+        simhash = np.zeros((n, len(self._texts)), np.uint64)
         for position, (attribute, name) in enumerate(self._values):
             if name in table.column_names:
                 series = pl.Series(pl.from_arrow(table.column(name)))
                 values[:, position] = values_of(attribute, series, time_ms)
+                if name in self._texts:
+                    simhash[:, self._texts.index(name)] = simhashes_of(series)
         batch = Batch(
             seq=np.arange(n, dtype=np.int64) + self.first_seq_of(row_group),
             kind=kind,
@@ -198,6 +203,7 @@ class SegmentReader:
             label_event_time_ms=_numbers(table, "label_event_time_ms", 0),
             label_value=_numbers(table, "label_value", NO_LABEL),
             label_replaces=_numbers(table, "label_replaces", NO_LABEL),
+            simhash=simhash,
         )
         stands = pc.fill_null(_array(table, "label_stands"), True).to_numpy(zero_copy_only=False)
         return select(batch, (kind == EVENT) | (stands & (batch.label_value != batch.label_replaces)))

@@ -39,6 +39,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     label_event_time_ms: NDArray[np.int64]  # (n,) its event_time; 0 for events
     label_value: NDArray[np.int8]  # (n,) FRAUD or LEGIT; NO_LABEL for events
     label_replaces: NDArray[np.int8]  # (n,) the value this label takes the place of, or NO_LABEL
+    simhash: NDArray[np.uint64]  # (n, len(scenario.text_attributes)); 0 where there is no text, labels and context
 
     def __len__(self) -> int:
         return int(self.seq.shape[0])

@@ -139,3 +139,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def value_attributes(self) -> tuple[Attribute, ...]:
         """The decided event type's attributes that reach the engine, in the column order of `Batch.values`."""
         return tuple(attribute for attribute in self.decided.attributes if attribute.is_feature)
+
+    @property
+    def text_attributes(self) -> tuple[Attribute, ...]:
+        """The texts among them, in the column order of `Batch.simhash`; none where the family `text` is off."""
+        if not self.features.get("text", True):
+            return ()
+        return tuple(attribute for attribute in self.value_attributes if attribute.type is AttributeType.TEXT)

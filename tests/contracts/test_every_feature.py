@@ -81,7 +81,8 @@ def rows_of(name: str, variant: str) -> NDArray[np.float64]:
             mixed.append(moved)
             if isinstance(record, Happening):
                 links = tuple((role, number + 1000) for role, number in record.links)
-                mixed.append(dataclasses.replace(record, links=links, amount=77))
+                other_text = record.text ^ 0xFFFF0000FFFF0000 if record.text else 0
+                mixed.append(dataclasses.replace(record, links=links, amount=77, text=other_text))
         found = engine.observe(batch_of(mixed, catalogue.scenario))
         own = [i for i, r in enumerate(r for r in mixed if isinstance(r, Happening) and r.kind == 0) if not _strange(r)]
         return found[own]

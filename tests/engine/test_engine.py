@@ -59,8 +59,8 @@ def test_records_out_of_order_are_refused_and_change_nothing() -> None:
 
 def test_seqs_may_have_gaps() -> None:
     engine = Engine(CATALOGUE)
-    of_event = np.where(BATCH.label_event_seq > 0, BATCH.label_event_seq * 3, BATCH.label_event_seq)
-    rows = engine.observe(msgspec.structs.replace(BATCH, seq=BATCH.seq * 3, label_event_seq=of_event))
+    labelled = np.where(BATCH.label_event_seq > 0, BATCH.label_event_seq * 3, -1)
+    rows = engine.observe(msgspec.structs.replace(BATCH, seq=BATCH.seq * 3, label_event_seq=labelled))
     assert engine.seq == 300
     assert rows.tobytes() == Engine(CATALOGUE).observe(BATCH).tobytes()
 

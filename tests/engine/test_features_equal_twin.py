@@ -13,7 +13,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.stats import FAMILIES
 from ringfence.scenario.spec import Scenario
-from tests.oracles.feature_twin import FeatureTwin
+from tests.oracles.complete_twin import CompleteTwin
 from tests.oracles.streams import (
     DAY,
     HOUR,
@@ -34,8 +34,8 @@ def assert_rows_equal_twin(records: list[Record], scenario: Scenario, *, most_st
     if catalogue.plan.most_stored:
         catalogue = msgspec.structs.replace(catalogue, plan=catalogue.plan._replace(most_stored=most_stored))
     rows = Engine(catalogue).observe(batch_of(records, scenario))
-    twin = FeatureTwin(catalogue)
-    twin.links.most_stored = most_stored
+    twin = CompleteTwin(catalogue)
+    twin.features.links.most_stored = most_stored
     expected = [row for row in map(twin.observe, records) if row is not None]
     assert rows.shape == (len(expected), len(catalogue.features))
     for i, row in enumerate(expected):
@@ -125,7 +125,8 @@ def streams(draw: st.DrawFn) -> list[Record]:
         links += [(2, shop) for shop in draw(st.lists(st.integers(0, 1), max_size=1))]
         amount = draw(st.one_of(st.none(), st.integers(0, 10**6)))
         events.append(len(records))
-        records.append(Happening(now - late, tuple(links), amount))
+        text = draw(st.sampled_from([0, 1, 0b1001, 0b1_1111, 2**63 | 0b1011, 2**20, 2**64 - 1]))
+        records.append(Happening(now - late, tuple(links), amount, text=text))
     return records
 
 

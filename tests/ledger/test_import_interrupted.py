@@ -110,6 +110,7 @@ rows = st.lists(
         st.sampled_from([None, T0 - DAY]),
         st.sampled_from([None, 0, 1]),
         st.integers(0, 3),
+        st.sampled_from([None, "rear-ended", "Ärger an der Ampel – ein Wagen fuhr auf, Stoßstange ab."]),
     ),
     min_size=1,
     max_size=12,
@@ -127,16 +128,16 @@ def test_import_equals_the_same_stream_sent_live(
     (place.directory / "identity.key").write_bytes((live.identity, live.directory / "identity.key")[1].read_bytes())
     (place.directory / "identity.key").chmod(0o600)
     source, records = [], []
-    for i, (at, amount, who, witnesses, make, age, night, bought, fraud, delay) in enumerate(drawn):
+    for i, (at, amount, who, witnesses, make, age, night, bought, fraud, delay, story) in enumerate(drawn):
         known = None if fraud is None else at + delay * DAY // 2
         source.append(
             row(
                 f"c{i}", at, amount=amount, claimant=who, witness=witnesses, make=make, age=age, night=night,
-                bought=bought, fraud=fraud, known=known,
+                bought=bought, fraud=fraud, known=known, story=story,
             )
         )  # fmt: skip
         entities = {"claimant": who, "witness": witnesses, "shop": 7}
-        attributes = {"make": make, "age": age, "night": night, "bought": bought, "story": "rear-ended", "phone": "555"}
+        attributes = {"make": make, "age": age, "night": night, "bought": bought, "story": story, "phone": "555"}
         records.append(((at, 1, i, 0), claim(f"c{i}", at, amount=amount, entities=entities, attributes=attributes)))
         if known is not None:
             at_once = known == at

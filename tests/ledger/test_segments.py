@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from msgspec import structs
 
 from ringfence.ledger import segment_build
 from ringfence.ledger.audit import audit_ledger
@@ -18,8 +19,9 @@ from ringfence.ledger.sources import column_names, is_parquet, n_rows, read_fram
 from ringfence.scenario.batch import EVENT, LABEL
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.door import Door
-from ringfence.scenario.spec import Join, Scenario
-from tests.ledger.claims import DAY, T0, assert_same, claim, claims_frame, row, whole
+from ringfence.scenario.simhash import simhash_of
+from ringfence.scenario.spec import AttributeUse, Join, Scenario
+from tests.ledger.claims import DAY, T0, assert_same, claim, claims_frame, claims_scenario, row, whole
 
 NOW = FakeClock(T0 + 400 * DAY)
 
@@ -111,6 +113,23 @@ def test_values_are_encoded_at_read_as_at_the_door(history: Ledger) -> None:
     records = whole(history.batches(until_seq=seq))
     np.testing.assert_array_equal(records["values"][-1], np.array(admission.values))
     assert records["offset_ms"][-1] == admission.offset_ms
+
+
+def test_a_text_that_is_personal_or_for_audit_only_is_never_hashed(tmp_path: Path) -> None:
+    long = "a text of more than eight words is here for all"
+    for changes in ({"personal": True}, {"use": AttributeUse.AUDIT_ONLY}, {"name": "story"}):
+        scenario = claims_scenario()
+        story, *others = sorted(scenario.decided.attributes, key=lambda attribute: attribute.name != "story")
+        event = structs.replace(scenario.decided, attributes=(structs.replace(story, **changes), *others))
+        changed = structs.replace(scenario, event_types=(event, *scenario.event_types[1:]))
+        ledger = Ledger.open(tmp_path / next(iter(changes)), changed)
+        with ledger.writer(NOW) as writer:
+            raw = claim("c", T0, attributes={"story": long})
+            writer.stage_event(Door(changed, ledger.identity).admit(raw, now_ms=T0))
+            simhash = writer.batch().simhash
+            writer.commit()
+        assert simhash.tolist() == ([[simhash_of(long)]] if "name" in changes else [[]])
+        np.testing.assert_array_equal(whole(ledger.batches())["simhash"], simhash)
 
 
 def test_segments_hold_no_name_and_nothing_personal(history: Ledger) -> None:

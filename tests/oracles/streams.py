@@ -39,6 +39,7 @@ def claims_scenario(
         attributes=(
             Attribute(name="policy_age", column="policy_age", type=AttributeType.NUMBER),
             Attribute(name="make", column="make", type=AttributeType.CATEGORY),
+            Attribute(name="story", column="story", type=AttributeType.TEXT),
         ),
         amount=Amount(column="amount", currency="EUR") if amount else None,
     )
@@ -55,7 +56,7 @@ def claims_scenario(
         event_types=(claim, change),
         roles=roles,
         windows_ms=windows_ms,
-        features=features or {},
+        features={"control_charts": True} | (features or {}),
     )
 
 
@@ -74,7 +75,12 @@ def cards_scenario() -> Scenario:
         amount=Amount(column="amount", currency="EUR"),
     )
     return Scenario(
-        name="cards", decide="payment", event_types=(payment,), roles=roles, windows_ms=(DAY, 7 * DAY, 30 * DAY)
+        name="cards",
+        decide="payment",
+        event_types=(payment,),
+        roles=roles,
+        windows_ms=(DAY, 7 * DAY, 30 * DAY),
+        features={"control_charts": True},
     )
 
 
@@ -88,6 +94,7 @@ class Happening:
     kind: int = CLAIM
     values: tuple[float, ...] = (float("nan"), float("nan"))
     offset_ms: int = 0
+    text: int = 0  # simhash of the story, 0 for none
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,8 @@ def batch_of(records: list[Record], scenario: Scenario, *, first_seq: int = 1) -
         columns["offset_ms"].append(0 if is_label else event.offset_ms)
         amount = MISSING_AMOUNT if event.amount is None else event.amount
         columns["amount_minor"].append(0 if is_label else amount)
-        shown = (float("nan"),) * n_values if is_label or event.kind != CLAIM else event.values[:n_values]
+        blank = (float("nan"),) * n_values
+        shown = blank if is_label or event.kind != CLAIM else (*event.values, *blank)[:n_values]
         columns["values"].append(shown)
         for role, number in event.links:
             lo, hi = entity_of(types.index(scenario.roles[role].entity_type), number)
@@ -157,6 +165,7 @@ def batch_of(records: list[Record], scenario: Scenario, *, first_seq: int = 1) -
         columns["label_event_time_ms"].append(event.time_ms if is_label else 0)
         columns["label_value"].append(record.value if isinstance(record, Truth) else NO_LABEL)
         columns["label_replaces"].append(replaced[i])
+        columns["simhash"].append(0 if is_label or event.kind != CLAIM else event.text)
     dtypes = {
         "kind": np.uint8,
         "event_type": np.uint8,
@@ -167,9 +176,12 @@ def batch_of(records: list[Record], scenario: Scenario, *, first_seq: int = 1) -
         "link_hi": np.uint64,
         "label_value": np.int8,
         "label_replaces": np.int8,
+        "simhash": np.uint64,
     }
     arrays = {name: np.array(values, dtypes.get(name, np.int64)) for name, values in columns.items()}
     arrays["values"] = arrays["values"].reshape(len(records), n_values)
+    n_texts = len(scenario.text_attributes)
+    arrays["simhash"] = np.repeat(arrays["simhash"].reshape(-1, 1), n_texts, axis=1)
     return Batch(**arrays)
 
 
@@ -188,9 +200,19 @@ def cut(batch: Batch, begin: int, end: int) -> Batch:
     return Batch(**parts)
 
 
+def drawn_text(rng: np.random.Generator, n_stories: int = 3) -> int:
+    """Draw the simhash of one of a few stories, none in a quarter of cases, with up to five bits changed."""
+    if rng.random() < 0.25:
+        return 0
+    story = int(np.random.default_rng((9, int(rng.integers(n_stories)))).integers(1, 2**63))
+    for bit in rng.integers(0, 64, size=int(rng.choice([0, 0, 1, 2, 3, 5]))):
+        story ^= 1 << int(bit)
+    return story
+
+
 def drawn_records(seed: int, n: int, *, n_people: int = 6, n_shops: int = 3, label_share: float = 0.3) -> list[Record]:
     """Draw a rough stream: ties, bursts, long silences, late and very late events, revised labels, missing roles."""
-    rng = np.random.default_rng(seed)
+    rng, text_rng = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     now = START
     records: list[Record] = []
     events: list[int] = []
@@ -219,5 +241,6 @@ def drawn_records(seed: int, n: int, *, n_people: int = 6, n_shops: int = 3, lab
         amount = None if rng.random() < 0.1 else int(rng.integers(0, 50)) * 100
         values = (float(rng.integers(100)), float("nan") if rng.random() < 0.3 else float(rng.integers(4)))
         events.append(len(records))
-        records.append(Happening(time_ms, tuple(links), amount, CLAIM, values, int(rng.choice([0, HOUR, -5 * HOUR]))))
+        offset_ms = int(rng.choice([0, HOUR, -5 * HOUR]))
+        records.append(Happening(time_ms, tuple(links), amount, CLAIM, values, offset_ms, drawn_text(text_rng)))
     return records
