@@ -27,6 +27,7 @@ from ringfence.engine._kernels_read import (
     read_labels,
     read_pair,
 )
+from ringfence.engine._kernels_rings import read_rings, tick_due
 from ringfence.engine._kernels_table import find, insert, mix64, pair_key
 from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
 
@@ -209,6 +210,9 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
         n_links = batch.link_start[i + 1] - first
         n_nodes = nodes_of(batch, plan.decided, first, n_links, plan, slots, nodes, node_at)
         read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scratch)
+        if plan.tick_ms > 0:
+            behind = layout.L_WINDOWED + floors.shape[0]
+            read_rings(nodes, n_nodes, time_ms, state.node_rings, behind, scratch.link_stats)
         together = scratch.link_stats[scratch.link_stats.shape[0] - 1]
         for g in range(plan.together_gathers.shape[0]):
             row[plan.together_gathers[g]["column"]] = together[plan.together_gathers[g]["source"]]
@@ -483,6 +487,10 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
     pair_slots = scratch.pair_slots
     pair_keys = scratch.pair_keys
     for i in range(begin, n):
+        if apply and plan.tick_ms > 0:
+            need = tick_due(plan, state.meta, batch.time_ms[i])
+            if need != DONE:
+                return i, row_at, need
         first = batch.link_start[i]
         last = batch.link_start[i + 1]
         kind = np.int64(batch.event_type[i])

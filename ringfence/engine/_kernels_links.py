@@ -234,7 +234,7 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
     for a in range(n_nodes):
         out = stats[a]
         slot = nodes[a, 0]
-        for s in range(out.shape[0]):
+        for s in range(L_WINDOWED + n_windows):
             out[s] = 0.0
         out[L_REPEAT] = np.nan
         out[L_EVENTS_MEAN] = np.nan

@@ -18,6 +18,7 @@ from ringfence.engine.errors import TooManyRolesError, TooManyWindowsError, Unkn
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
+from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
 from ringfence.engine.stats import (
     BRIEF,
     COMPACT,
@@ -35,11 +36,13 @@ from ringfence.engine.stats import (
     ONE_HOP,
     PAIR_STATS,
     PARTNERS,
+    RINGS,
     Stat,
 )
 from ringfence.engine.stats_charts import chart_stats
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import span_text
+from ringfence.rings import TICK_VERSION
 from ringfence.scenario.spec import AttributeType, Role, Scenario
 
 MOST_FEATURES: Final = 400  # beyond this, readers lose detail, from the richest down
@@ -101,7 +104,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for family in scenario.features:
             if family not in FAMILIES:
                 raise UnknownFeatureError(what="feature family", found=family, known=FAMILIES)
-        links = any(scenario.features.get(family, True) for family in (ONE_HOP, NEIGHBOUR_RISK))
+        links = any(scenario.features.get(family, True) for family in (ONE_HOP, NEIGHBOUR_RISK, RINGS))
         if links and len(scenario.roles) > 1 << at.ROLE_BITS:
             raise TooManyRolesError(found=len(scenario.roles), most=1 << at.ROLE_BITS)
         for detail in (FULL, COMPACT, BRIEF):
@@ -220,6 +223,7 @@ class _Layout:
             if not stat.partners or partners:
                 self._read(reader, role, role.name, role.name, stat, window)
         self._add_links(role, detail)
+        self._add_rings(role, detail)
         self._add_charts(reader, role, detail)
         if self._is_on(NOVELTY_GAPS) and detail >= PARTNERS.detail:
             for other, partner in partners:
@@ -249,6 +253,22 @@ class _Layout:
             if self._is_on(stat.family):
                 column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))
                 self.builder.together_gather(stat.source, column)
+        if self._has_rings():
+            for stat in EVENT_RING_STATS:
+                column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))
+                self.builder.together_gather(self.builder.first_ring_stat + stat.source, column)
+
+    def _has_rings(self) -> bool:
+        # Without an entity that identifies somebody nothing ties, and risk would spread through hubs alone.
+        return self._is_on(RINGS) and any(role.strong for role in self.roles)
+
+    def _add_rings(self, role: Role, detail: int) -> None:
+        if not self._has_rings():
+            return
+        for stat in (RISK_STAT, *RING_STATS) if role.strong else (RISK_STAT,):
+            if stat.detail <= detail:
+                placed = msgspec.structs.replace(stat, source=self.builder.first_ring_stat + stat.source)
+                self._link(role, placed, None)
 
     def _add_links(self, role: Role, detail: int) -> None:
         for stat in LINK_STATS:
@@ -395,7 +415,10 @@ def _spec_hash(scenario: Scenario, features: list[Feature]) -> str:
             ]
             for event_type in scenario.event_types
         ],
-        "roles": [[role.name, role.entity_type, role.index, role.many, role.hub_cap] for role in scenario.roles],
+        "roles": [
+            [role.name, role.entity_type, role.index, role.many, role.strong, role.hub_cap] for role in scenario.roles
+        ],
+        "rings": [*msgspec.structs.astuple(scenario.rings), TICK_VERSION],
         "windows_ms": list(scenario.windows_ms),
         "time_zone": scenario.time_zone,
         "max_lateness_ms": scenario.max_lateness_ms,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +17,8 @@ from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, SequenceError, UnknownFeatureError
 from ringfence.engine.state import State, grown, new_state, state_digest
+from ringfence.engine.ticks import compute_tick, last_tick, put_in_effect, stored_links, with_tick
+from ringfence.rings import Tick
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
 
@@ -92,6 +95,14 @@ class Scratch(NamedTuple):
     text_stats: NDArray[np.float64]
 
 
+Compute = Callable[[Callable[[], Tick]], Callable[[], Tick]]
+
+
+def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
+    found = work()
+    return lambda: found
+
+
 class RecentEvent(msgspec.Struct, frozen=True):
     """An event as an entity's log remembers it."""
 
@@ -103,14 +114,22 @@ class Engine:
     """State of one scenario, and the only way to change it.
 
     Not thread-safe: one thread owns an engine.
+
+    Parameters
+    ----------
+    state : where to go on from; empty if None.
+    compute : begins the computation of a tick, and returns what waits for its result; None computes it on the spot,
+        which a service cannot afford. Values do not depend on it.
     """
 
-    def __init__(self, catalogue: Catalogue, *, state: State | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, *, state: State | None = None, compute: Compute | None = None) -> None:
         self.catalogue = catalogue
         self._n_partners = int(catalogue.plan.pairings["partner_a"].max(initial=-1))
         self._n_partners = 1 + max(self._n_partners, int(catalogue.plan.pairings["partner_b"].max(initial=-1)))
         self._state = state if state is not None else self._new_state()
         self._scratch = self._scratch_for(16)
+        self._compute = compute if compute is not None else _at_once
+        self._pending: Callable[[], Tick] | None = None
 
     def _new_state(self) -> State:
         plan = self.catalogue.plan
@@ -119,6 +138,7 @@ class Engine:
             most_stored=plan.most_stored,
             charts=plan.has_charts,
             n_texts=plan.n_texts,
+            rings=plan.tick_ms > 0,
         )
 
     def _scratch_for(self, n_links: int) -> Scratch:
@@ -139,7 +159,7 @@ class Engine:
             n_new=np.zeros(n_links, np.int64),
             nodes=np.zeros((at.MOST_NODES, 2), np.int64),
             node_at=np.zeros(n_links, np.int64),
-            link_stats=np.zeros((at.MOST_NODES + 1, at.L_WINDOWED + n_windows), np.float64),
+            link_stats=np.zeros((at.MOST_NODES + 1, at.L_WINDOWED + n_windows + at.N_RING_STATS), np.float64),
             reached=np.zeros(at.MOST_REACHED, at.REACHED),
             reached_at=np.zeros(at.MOST_REACHED, np.int64),
             stamp=np.zeros(1, np.uint32),
@@ -211,7 +231,32 @@ class Engine:
             )
             if need == at.DONE:
                 return rows
-            self._state = grown(self._state, need)
+            if need == at.TICK:
+                self._begin_tick(int(batch.time_ms[begin]))
+            elif need == at.EFFECT:
+                self._settle()
+                put_in_effect(self._state)
+                self._state.meta[at.EFFECT_MS] = at.NEVER
+            else:
+                self._state = grown(self._state, need)
+
+    def _begin_tick(self, time_ms: int) -> None:
+        self._settle()
+        plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
+        # After a silence only the latest tick that is due is computed.
+        as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
+        links = stored_links(self._state, as_of_ms - scenario.rings.active_ms)
+        previous = last_tick(self._state)
+        self._pending = self._compute(lambda: compute_tick(scenario, links, previous, as_of_ms))
+        meta[at.TICK_MS] = as_of_ms
+        meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
+        meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
+
+    def _settle(self) -> None:
+        # The tick that is being computed becomes part of the state: waits for it where it is not ready.
+        if self._pending is not None:
+            self._state = with_tick(self._state, self._pending())
+            self._pending = None
 
     def entity_at(self, role: str, lo: int, hi: int, as_of_ms: int) -> dict[str, float]:
         """Return what an event at `as_of_ms` that names only this entity in `role` would read about it.
@@ -273,7 +318,8 @@ class Engine:
 
     @property
     def state(self) -> State:
-        """The arrays themselves, for snapshots; not to be written."""
+        """The arrays themselves, for snapshots; not to be written. Waits for a tick that is being computed."""
+        self._settle()
         return self._state
 
     @property
@@ -303,4 +349,4 @@ class Engine:
 
     def state_hash(self) -> str:
         """Digest all state, 32 hex digits; depends on the records folded and on nothing else."""
-        return state_digest(self._state)
+        return state_digest(self.state)

@@ -108,6 +108,21 @@ STORED = np.dtype(
         ("n_left_out", "<u2"),  # links for which there was no room
     ]
 )
+NODE_RING = np.dtype(
+    [
+        ("risk", "<f8"),
+        ("ring_risk", "<f8"),
+        ("founded_ms", "<i8"),
+        ("ring", "<i4"),  # row of the last tick's rings + 1; 0 outside rings
+        ("n_entities", "<i4"),
+        ("n_events", "<i4"),
+        ("grown_entities", "<i4"),
+        ("grown_events", "<i4"),
+        ("n_known", "<i4"),
+        ("n_fraud", "<i4"),
+        ("pad", "<i4"),
+    ]
+)
 REACHED = np.dtype([("slot", "<i4"), ("own", "<i2"), ("pad", "<i2"), ("stamp", "<u4"), ("mask", "<u4")])
 
 # Positions in State.meta
@@ -127,7 +142,11 @@ PAIR_COLLISIONS: Final = 12
 ORPHAN_LABELS: Final = 13  # entity of a label that no event ever named
 PAIRS_CAPPED: Final = 14  # links beyond PAIR_FAN
 N_STORED: Final = 15  # events of the decided type that were ever stored
-META: Final = 16
+WATERMARK_MS: Final = 16  # newest event_time or known_at so far; kept only where rings are computed
+NEXT_TICK_MS: Final = 17  # when the watermark reaches it, rings are computed from the state as it stands
+EFFECT_MS: Final = 18  # when the watermark reaches it, the last tick is read from; NEVER where it is already
+TICK_MS: Final = 19  # the T of the last tick
+META: Final = 20
 
 # What a kernel asks for when it stops before a record
 DONE: Final = 0
@@ -136,6 +155,8 @@ GROW_PAIRS: Final = 2
 GROW_EVENTS: Final = 3
 GROW_LABELS: Final = 4
 GROW_STORED: Final = 5
+TICK: Final = 6
+EFFECT: Final = 7
 
 # Statistics of an entity, as positions in the scratch row. From WINDOWED on: WINDOWED + stat * n_windows + window.
 IS_NEW: Final = 0
@@ -193,6 +214,19 @@ L_SHARED_FRAUD: Final = 14
 L_NEAR: Final = 15
 L_FAR: Final = 16
 L_WINDOWED: Final = 17
+
+# What the last tick says of a node and of all of an event, behind the link statistics of each: + L_WINDOWED + windows
+R_ENTITIES: Final = 0
+R_EVENTS: Final = 1
+R_GREW_ENTITIES: Final = 2
+R_GREW_EVENTS: Final = 3
+R_AGE: Final = 4
+R_FRAUDS: Final = 5
+R_FRAUD_SHARE: Final = 6
+R_RISK: Final = 7
+R_OWN_RISK: Final = 8
+R_RINGS: Final = 9
+N_RING_STATS: Final = 10
 
 # Statistics of all links of an event together, as positions in the last row of the link statistics
 X_EVENTS: Final = 0

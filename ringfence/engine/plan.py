@@ -58,6 +58,8 @@ class Plan(NamedTuple):
     hub_caps: NDArray[np.int64]  # (roles,) an entity with more events than this is a hub
     most_stored: int  # events in the store, a power of two; 0 without links
     has_links: bool  # some feature walks links
+    tick_ms: int  # between two computations of rings; 0 where no feature reads them
+    tick_lag_ms: int
     has_charts: bool  # someone reads control charts
     quiet_ms: int  # a longer silence than this begins the sums of the charts anew
     n_texts: int  # text attributes whose near duplicates are read, in the order of Batch.simhash

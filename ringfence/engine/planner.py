@@ -55,6 +55,7 @@ class PlanBuilder:
         self._reads_partners = False
         self._link_gathers: dict[int, list[tuple[int, int, int]]] = {}
         self._together_gathers: list[tuple[int, int, int]] = []
+        self._reads_rings = False
 
     def pairs(self, roles: list[Role], most: int) -> list[tuple[Role, Role]]:
         """Return the unordered pairs of roles in declared order, at most `most`."""
@@ -109,10 +110,17 @@ class PlanBuilder:
 
     def link_gather(self, role: Role, source: int, column: int, how: int) -> None:
         if column >= 0:
+            self._reads_rings |= source >= self.first_ring_stat
             self._link_gathers.setdefault(role.index, []).append((source, column, how))
+
+    @property
+    def first_ring_stat(self) -> int:
+        """Where the ring statistics begin in a row of link statistics."""
+        return at.L_WINDOWED + len(self.scenario.windows_ms)
 
     def together_gather(self, source: int, column: int) -> None:
         if column >= 0:
+            self._reads_rings |= source >= self.first_ring_stat
             self._together_gathers.append((source, column, at.SINGLE))
 
     def pairing(self, a: Role, b: Role) -> int:
@@ -183,6 +191,8 @@ class PlanBuilder:
             hub_caps=np.array([role.hub_cap for role in scenario.roles], np.int64),
             most_stored=at.MOST_STORED if link_readers or self._together_gathers else 0,
             has_links=bool(link_readers or self._together_gathers),
+            tick_ms=scenario.rings.every_ms if self._reads_rings else 0,
+            tick_lag_ms=scenario.rings.lag_ms,
             has_charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
             quiet_ms=int(windows_ms[-1]) if len(windows_ms) else 0,
             n_texts=len(scenario.text_attributes) if self._text_gathers else 0,

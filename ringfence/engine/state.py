@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import rebuild
+from ringfence.rings import ENTITY, RING
 
 Rows = NDArray[Any]  # structured; the dtypes are in layout.py
-_SIZED = ("keys", "pairs", "event_log", "label_log", "nodes", "stored", "charts", "text_log")
+_SIZED = ("keys", "pairs", "event_log", "label_log", "nodes", "stored", "node_rings", "charts", "text_log")
 
 
 class State(NamedTuple):
@@ -36,6 +37,9 @@ class State(NamedTuple):
     nodes: Rows  # NODE, by slot; a single row where no feature walks links
     last: NDArray[np.uint32]  # (slots, LAST) numbers of a node's last stored events, low 32 bits, a ring by n_events
     stored: Rows  # STORED, a ring by event number
+    node_rings: Rows  # NODE_RING, by slot: what the tick in effect says; a single row where no feature reads rings
+    tick_entities: NDArray[Any]  # the last tick, which the next one refers to
+    tick_rings: NDArray[Any]
     meta: NDArray[np.int64]  # (META,)
     charts: Rows  # CHART, by slot; empty where no one reads charts
     text_log: Rows  # TEXT_ENTRY, a ring in seq order; these are empty where no one reads texts
@@ -54,14 +58,17 @@ def _rings(n: int) -> Rows:
     return rings
 
 
-def new_state(*, n_partners: int, most_stored: int, charts: bool, n_texts: int, n_slots: int = 1024) -> State:
+def new_state(
+    *, n_partners: int, most_stored: int, charts: bool, n_texts: int, rings: bool = False, n_slots: int = 1024
+) -> State:
     """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic.
 
     `most_stored` is the most events the store will hold, a power of two; 0 where no feature walks links.
     """
     n_linked = n_slots if most_stored else 1
     meta = np.zeros(at.META, np.int64)
-    meta[at.NEWEST_MS] = at.NEVER
+    for when in (at.NEWEST_MS, at.WATERMARK_MS, at.NEXT_TICK_MS, at.EFFECT_MS, at.TICK_MS):
+        meta[when] = at.NEVER
     return State(
         table=np.zeros(2 * n_slots, at.TABLE),
         keys=np.zeros(n_slots, at.KEY),
@@ -80,6 +87,9 @@ def new_state(*, n_partners: int, most_stored: int, charts: bool, n_texts: int, 
         nodes=np.zeros(n_linked, at.NODE),
         last=np.zeros((n_linked, at.LAST), np.uint32),
         stored=np.zeros(max(min(n_slots, most_stored), 1), at.STORED),
+        node_rings=np.zeros(n_slots if rings else 1, at.NODE_RING),
+        tick_entities=np.zeros(0, ENTITY),
+        tick_rings=np.zeros(0, RING),
         meta=meta,
         charts=np.zeros(n_slots if charts else 0, at.CHART),
         text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
@@ -117,6 +127,8 @@ def grown(state: State, need: int) -> State:
         keys = _doubled(state.keys)
         if _has_links(state):
             state = state._replace(nodes=_doubled(state.nodes), last=_doubled(state.last))
+        if len(state.node_rings) > 1:
+            state = state._replace(node_rings=_doubled(state.node_rings))
         return state._replace(
             keys=keys,
             table=_table_of(keys, int(state.meta[at.N_KEYS])),
@@ -157,6 +169,9 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "nodes": state.nodes[: n_keys if _has_links(state) else 0],
         "last": state.last[: n_keys if _has_links(state) else 0],
         "stored": state.stored[: min(int(state.meta[at.N_STORED]), state.stored.shape[0])],
+        "node_rings": state.node_rings[: n_keys if len(state.node_rings) > 1 else 0],
+        "tick_entities": state.tick_entities,
+        "tick_rings": state.tick_rings,
         "meta": state.meta,
         "charts": state.charts[:n_keys],
         "text_log": state.text_log[_text_places(state)],
@@ -215,6 +230,9 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         nodes=full("nodes", n_linked),
         last=full("last", n_linked),
         stored=full("stored", capacities["stored"]),
+        node_rings=full("node_rings", capacities["node_rings"]),
+        tick_entities=parts["tick_entities"],
+        tick_rings=parts["tick_rings"],
         meta=meta,
         charts=full("charts", capacities["charts"]),
         text_log=parts["text_log"],

@@ -18,10 +18,11 @@ VELOCITY: Final = "velocity"
 LABEL_RISK: Final = "label_risk"
 ONE_HOP: Final = "one_hop"
 NEIGHBOUR_RISK: Final = "neighbour_risk"
+RINGS: Final = "rings"
 EVENT: Final = "event"
 CONTROL_CHARTS: Final = "control_charts"
 TEXT: Final = "text"
-FAMILIES: Final = (NOVELTY_GAPS, VELOCITY, ONE_HOP, LABEL_RISK, NEIGHBOUR_RISK, EVENT, CONTROL_CHARTS, TEXT)
+FAMILIES: Final = (NOVELTY_GAPS, VELOCITY, ONE_HOP, LABEL_RISK, NEIGHBOUR_RISK, RINGS, EVENT, CONTROL_CHARTS, TEXT)
 OFF_UNLESS_ASKED: Final = frozenset({CONTROL_CHARTS})  # families that did not pay; `features: {family: true}`
 
 NO_ENTITY: Final = "the event names no entity in this role"

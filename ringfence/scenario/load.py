@@ -13,7 +13,7 @@ from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_events import read_event_types
 from ringfence.scenario.node import Node
-from ringfence.scenario.spec import Durability, EventType, Join, Scenario, Source
+from ringfence.scenario.spec import Durability, EventType, Join, RingTicks, Scenario, Source
 
 MOST_WINDOWS: Final = 8
 DEFAULT_WINDOWS_MS: Final = (86_400_000, 604_800_000, 2_592_000_000, 7_776_000_000)
@@ -28,6 +28,7 @@ _KNOWN: Final = (
     "max_lateness",
     "label_precedence",
     "label_maturity",
+    "rings",
     "features",
 )
 _LATER: Final = ("segments", "ticks")
@@ -81,6 +82,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         max_lateness_ms=_duration(node.get("max_lateness"), 86_400_000),
         label_precedence=_precedence(node),
         label_maturity_ms=_maturity(node),
+        rings=_rings(node.get("rings")),
         features=_features(node),
     )
 
@@ -134,6 +136,25 @@ def _maturity(node: Node) -> dict[str, int]:
     if maturity is None:
         return {}
     return {item.name: item.duration() for item in maturity.mapping("a duration per label source")}
+
+
+def _rings(node: Node | None) -> RingTicks:
+    usual = RingTicks()
+    if node is None:
+        return usual
+    node.keys(("every", "active", "lag", "hub_cap"))
+    hub_cap = node.get("hub_cap")
+    ticks = RingTicks(
+        every_ms=_duration(node.get("every"), usual.every_ms),
+        active_ms=_duration(node.get("active"), usual.active_ms),
+        lag_ms=_duration(node.get("lag"), usual.lag_ms),
+        hub_cap=usual.hub_cap if hub_cap is None else hub_cap.whole(1, 1_000_000_000),
+    )
+    if ticks.every_ms < SECOND_MS:
+        raise node.error("ticks without time between them", "write at least `every: 1s`")
+    if ticks.lag_ms >= ticks.every_ms:
+        raise node.error("a lag as long as the time between ticks", "make `lag` shorter than `every`")
+    return ticks
 
 
 def _features(node: Node) -> dict[str, bool]:

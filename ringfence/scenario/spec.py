@@ -109,6 +109,15 @@ class EventType(msgspec.Struct, frozen=True, kw_only=True):
     label: Label | None = None
 
 
+class RingTicks(msgspec.Struct, frozen=True, kw_only=True):
+    """When rings are computed, and over what. Times in the watermark's time."""
+
+    every_ms: int = 604_800_000
+    active_ms: int = 31_536_000_000  # only links of events this young take part
+    hub_cap: int = 100  # an entity that more active events name in one role ties nobody
+    lag_ms: int = 86_400_000  # between a tick and its effect on features: time to compute it beside the service
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of decision. Built by `scenario.load`; nothing else constructs it outside tests."""
 
@@ -123,6 +132,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     max_lateness_ms: int = 86_400_000
     label_precedence: tuple[str, ...] = ()  # strongest source first; unlisted sources rank below, `matured` last
     label_maturity_ms: dict[str, int] = {}
+    rings: RingTicks = RingTicks()
     features: dict[str, bool] = {}  # feature families switched off or on; absent means on
 
     def event_type(self, name: str) -> EventType:
