@@ -17,7 +17,7 @@ from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, SequenceError, UnknownFeatureError
 from ringfence.engine.state import State, grown, new_state, state_digest
-from ringfence.engine.ticks import compute_tick, last_tick, put_in_effect, stored_links, with_tick
+from ringfence.engine.ticks import compute_tick, frozen_events, last_tick, put_in_effect, with_tick
 from ringfence.rings import Tick
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
@@ -245,12 +245,22 @@ class Engine:
         plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
         # After a silence only the latest tick that is due is computed.
         as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
-        links = stored_links(self._state, as_of_ms - scenario.rings.active_ms)
+        events = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
         previous = last_tick(self._state)
-        self._pending = self._compute(lambda: compute_tick(scenario, links, previous, as_of_ms))
+        self._pending = self._compute(lambda: compute_tick(scenario, events, previous, as_of_ms))
         meta[at.TICK_MS] = as_of_ms
         meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
         meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
+
+    def compute_ticks_by(self, compute: Compute) -> None:
+        """Have ticks computed as `compute` says from now on; see the parameter of the same name."""
+        self._compute = compute
+
+    def rehearse_tick(self) -> None:
+        """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
+        if self.catalogue.plan.tick_ms:
+            events = frozen_events(self._state, at.NEVER)
+            compute_tick(self.catalogue.scenario, events, None, int(events["time_ms"].max(initial=0)))
 
     def _settle(self) -> None:
         # The tick that is being computed becomes part of the state: waits for it where it is not ready.

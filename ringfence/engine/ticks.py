@@ -20,16 +20,18 @@ from ringfence.rings import Links, RingSettings, Tick, freeze_for, readings, sur
 from ringfence.scenario.spec import Scenario
 
 
-def stored_links(state: State, after_ms: int) -> Links:
-    """Return the stored events later than `after_ms` with their links, entities keyed by slot.
-
-    An event has at most nine links here. Memory: a copy of about 150 bytes an event.
-    """
+def frozen_events(state: State, after_ms: int) -> NDArray[np.void]:
+    """Copy the stored events later than `after_ms`: 64 bytes each, all that the engine's thread has to wait for."""
     n_stored, capacity = int(state.meta[at.N_STORED]), state.stored.shape[0]
     oldest = max(0, n_stored - capacity)
     rows = (np.arange(oldest, n_stored) & (capacity - 1)) if oldest else slice(0, n_stored)
     events = state.stored[rows]
-    events = events[events["time_ms"] > after_ms]
+    frozen: NDArray[np.void] = events[events["time_ms"] > after_ms]
+    return frozen
+
+
+def links_of(events: NDArray[np.void]) -> Links:
+    """Return stored events with their links, at most nine an event, entities keyed by slot."""
     held = np.arange(at.STORED_LINKS) < events["n_links"][:, None]
     words = events["links"][held]
     n_events = events.shape[0]
@@ -57,10 +59,10 @@ def last_tick(state: State) -> Tick | None:
     return Tick(as_of_ms=int(state.meta[at.TICK_MS]), entities=state.tick_entities, rings=state.tick_rings)
 
 
-def compute_tick(scenario: Scenario, links: Links, previous: Tick | None, as_of_ms: int) -> Tick:
-    """Survey the rings of frozen links: a pure function, for whichever thread has time."""
+def compute_tick(scenario: Scenario, events: NDArray[np.void], previous: Tick | None, as_of_ms: int) -> Tick:
+    """Survey the rings of frozen events: a pure function, for whichever thread has time."""
     settings = settings_of(scenario)
-    return survey(freeze_for(scenario, links, settings, as_of_ms), settings, previous).tick
+    return survey(freeze_for(scenario, links_of(events), settings, as_of_ms), settings, previous).tick
 
 
 def with_tick(state: State, tick: Tick) -> State:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +66,8 @@ def recover(
         until_seq=until_seq,
         progress=progress,
     )
+    ticks = ThreadPoolExecutor(1, thread_name_prefix=f"ticks-{ledger.scenario.name}")
+    engine.compute_ticks_by(lambda work: ticks.submit(work).result)  # beside the service, not in its way
     _log.info("state recovered", scenario=ledger.scenario.name, snapshot_seq=restored_seq, ledger_seq=until_seq)
     scorer = Scorer(release)
     versions = {
@@ -84,6 +87,7 @@ def warm_up(ledger: Ledger, live: Live) -> None:
     for batch in ledger.batches(until_seq=_WARM_RECORDS, size=_WARM_RECORDS):
         found = scratch.observe(batch)
         rows = found if len(found) else rows
+    scratch.rehearse_tick()
     local_offset_ms_at(ledger.scenario.time_zone, ledger.watermark_ms)  # the door's table of offsets
     live.scorer.warm_up()
     for n in {1, len(rows)}:
