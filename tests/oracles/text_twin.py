@@ -63,7 +63,7 @@ class TextTwin:
         out |= {f"near_duplicate_hours_{name}": NAN, "near_duplicates_30d": NAN}
         if not event.text:
             return out
-        similar = [told for told in self.told if _shares_band(told.text, event.text)][-128:]
+        similar = [told for told in self.told if _shares_band(told.text, event.text)][-64:]
         floor = window_floor_ms(event.time_ms, longest)
         near = [
             told
