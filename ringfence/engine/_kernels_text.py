@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
 """Near duplicates of a text among the texts of all remembered events, by simhash; integers only.
 
 Two 64-bit simhashes that differ in at most 3 bits agree in at least one of four bands of 16 bits (Manku, Jain, Das
