@@ -12,7 +12,10 @@ import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ringfence.scenario.spec import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -166,11 +169,22 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _of_family(scenario: Scenario, family: str) -> list[str]:
+    from msgspec import structs
+
+    from ringfence.engine.catalogue import Catalogue
+
+    catalogue = Catalogue.build(structs.replace(scenario, features={family: True}))
+    return [
+        f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
+        for feature in catalogue.features
+        if feature.family == family
+    ]
+
+
 def features_page() -> str:
     """The catalogue of each template's scenario."""
     import tempfile
-
-    from msgspec import structs
 
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.stats import OFF_UNLESS_ASKED
@@ -183,10 +197,12 @@ def features_page() -> str:
         "windows and attributes; below are those of the templates. A model is bound to the versions it was trained on.",
         "",
     ]
+    scenarios: dict[str, Scenario] = {}
     for template in ("motor-claims", "card-payments"):
         with tempfile.TemporaryDirectory() as folder:
             init_workspace(Path(folder) / "workspace", template)
             scenario = next(iter(load_scenarios(Path(folder) / "workspace" / "ringfence.yaml").values()))
+        scenarios[template] = scenario
         catalogue = Catalogue.build(scenario)
         lines += [f"## Template {template}: {len(catalogue.features)} features", ""]
         for family in dict.fromkeys(feature.family for feature in catalogue.features):
@@ -198,19 +214,12 @@ def features_page() -> str:
             ]
             lines.append("")
     for family in sorted(OFF_UNLESS_ASKED):
-        catalogue = Catalogue.build(structs.replace(scenario, features={family: True}))
-        lines += [
-            f"## Off unless asked for: {family}",
-            "",
-            f"`features: {{{family}: true}}` adds to the last template:",
-        ]
-        lines += ["", "| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
-        lines += [
-            f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
-            for feature in catalogue.features
-            if feature.family == family
-        ]
-        lines.append("")
+        asked = {name: _of_family(scenario, family) for name, scenario in scenarios.items()}
+        template = max(asked, key=lambda name: len(asked[name]))
+        lines += [f"## Off unless asked for: {family}", ""]
+        lines += [f"`features: {{{family}: true}}` adds to {template}:", ""]
+        lines += ["| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
+        lines += [*asked[template], ""]
     return "\n".join(lines)
 
 

@@ -28,13 +28,27 @@ def _gap_at(data, i, end):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _add_word(word, votes):
-    # The finaliser of splitmix64 spreads FNV-1a's bits; each of them votes.
+def _mixed(word):
+    # The finaliser of splitmix64 (Steele, Lea, Flood 2014).
     word = (word ^ (word >> _SHIFT_30)) * _MULTIPLY_1
     word = (word ^ (word >> _SHIFT_27)) * _MULTIPLY_2
-    word ^= word >> _SHIFT_31
+    return word ^ (word >> _SHIFT_31)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _vote(shingle, votes):
     for bit in range(64):
-        votes[bit] += np.int64((word >> np.uint64(bit)) & _ONE)
+        votes[bit] += np.int64((shingle >> np.uint64(bit)) & _ONE)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _vote_word(word, before, n_words, votes):
+    # A word's hash is FNV-1a, mixed; a pair's is that of both. Returns the word's.
+    word = _mixed(word)
+    _vote(word, votes)
+    if n_words > 0:
+        _vote(_mixed(before * _PRIME + word), votes)
+    return word
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -45,7 +59,7 @@ def simhash_texts(data, starts, least_words, votes, out):
             votes[bit] = 0
         n_words = 0
         in_word = False
-        word = _OFFSET
+        word, before = _OFFSET, _ZERO
         i, end = starts[k], starts[k + 1]
         while i < end:
             gap = _gap_at(data, i, end)
@@ -55,17 +69,17 @@ def simhash_texts(data, starts, least_words, votes, out):
                 i += 1
                 continue
             if in_word:
-                _add_word(word, votes)
+                before = _vote_word(word, before, n_words, votes)
                 n_words += 1
                 in_word, word = False, _OFFSET
             i += gap
         if in_word:
-            _add_word(word, votes)
+            before = _vote_word(word, before, n_words, votes)
             n_words += 1
         found = _ZERO
         if n_words >= least_words:
             for bit in range(64):
-                if 2 * votes[bit] > n_words:
+                if 2 * votes[bit] > 2 * n_words - 1:
                     found |= _ONE << np.uint64(bit)
             if found == _ZERO:
                 found = _ONE  # 0 says that there is none

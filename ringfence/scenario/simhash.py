@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Texts as 64 bits that change little when the text changes little, so that copies are found without the text.
 
-A word is a run of letters and digits, in any case. Each word of a text, as often as it occurs, votes with the 64 bits
-of its hash; a bit of the simhash is set where more than half of the words set it (Charikar, "Similarity estimation
-techniques from rounding algorithms", STOC 2002). Two texts whose simhashes differ in at most 3 bits are near
-duplicates (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007): equal but for case, spaces
-and punctuation always; with one word of 60 changed mostly; with one word of 15 changed rarely.
+A word is a run of letters and digits, in any case. Each word of a text and each pair of neighbouring words, as often
+as it occurs, votes with the 64 bits of its hash; a bit of the simhash is set where more than half of the votes set it
+(Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002). Two texts whose simhashes differ in
+at most 3 bits are near duplicates (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007):
+always when they are equal but for case, spaces and punctuation; with one word replaced in 87 % of drawn texts of 120
+words, in 58 % of 60 and in 23 % of 30. A story retold in other words is none.
 
-Words and not pairs of words, since an edit touches one word but two pairs: on drawn texts of 60 words with one word
-replaced, words found 79 %, pairs 25 %.
+Words alone forgive more (79 % of 60 words), but where people write in set phrases their bits are so alike that copies
+drown among the texts that share a band: six times as many as with pairs, on a simulated insurer's narratives.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     label_precedence: tuple[str, ...] = ()  # strongest source first; unlisted sources rank below, `matured` last
     label_maturity_ms: dict[str, int] = {}
     rings: RingTicks = RingTicks()
-    features: dict[str, bool] = {}  # feature families switched off or on; absent means on
+    features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
 
     def event_type(self, name: str) -> EventType:
         return next(event_type for event_type in self.event_types if event_type.name == name)
@@ -152,7 +152,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def text_attributes(self) -> tuple[Attribute, ...]:
-        """The texts among them, in the column order of `Batch.simhash`; none where the family `text` is off."""
-        if not self.features.get("text", True):
+        """The texts among them, in the column order of `Batch.simhash`; none unless the family `text` is on."""
+        if not self.features.get("text", False):
             return ()
         return tuple(attribute for attribute in self.value_attributes if attribute.type is AttributeType.TEXT)

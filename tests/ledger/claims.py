@@ -31,6 +31,7 @@ def claims_scenario(**label: Any) -> Scenario:
             "decide": "claim",
             "time_zone": "Europe/Berlin",
             "label_precedence": ["court", "investigator"],
+            "features": {"text": True},
             "sources": {"claim": {"files": "claims.parquet"}, "policy_change": {"files": "changes.parquet"}},
             "events": {
                 "claim": {

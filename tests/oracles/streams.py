@@ -56,7 +56,7 @@ def claims_scenario(
         event_types=(claim, change),
         roles=roles,
         windows_ms=windows_ms,
-        features={"control_charts": True} | (features or {}),
+        features={"control_charts": True, "text": True} | (features or {}),
     )
 
 

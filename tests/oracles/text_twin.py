@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ class TextTwin:
         out |= {f"near_duplicate_hours_{name}": NAN, "near_duplicates_30d": NAN}
         if not event.text:
             return out
-        similar = [told for told in self.told if _shares_band(told.text, event.text)][-128:]
+        similar = [told for told in self.told if _shares_band(told.text, event.text)][-64:]
         floor = window_floor_ms(event.time_ms, longest)
         near = [
             told
@@ -96,6 +97,10 @@ def word_hash(word: str) -> int:
     found = 0xCBF29CE484222325
     for byte in word.encode():
         found = (found ^ byte) * 0x100000001B3 & MASK
+    return mixed(found)
+
+
+def mixed(found: int) -> int:
     found = (found ^ found >> 30) * 0xBF58476D1CE4E5B9 & MASK
     found = (found ^ found >> 27) * 0x94D049BB133111EB & MASK
     return found ^ found >> 31
@@ -105,6 +110,7 @@ def simhash_by_definition(text: str | None) -> int:
     words = words_of(text) if text is not None else []
     if len(words) < 8:
         return 0
-    hashes = [word_hash(word) for word in words]
+    singles = [word_hash(word) for word in words]
+    hashes = singles + [mixed((a * 0x100000001B3 + b) & MASK) for a, b in itertools.pairwise(singles)]
     found = sum((sum(h >> bit & 1 for h in hashes) * 2 > len(hashes)) << bit for bit in range(64))
     return found or 1

@@ -45,9 +45,9 @@ def test_an_edit_of_a_long_text_is_near_and_another_story_is_far() -> None:
     share = 1 / np.arange(1, 2001)
     near = 0
     for _ in range(40):
-        story, other = (rng.choice(vocabulary, 120, p=share / share.sum()).tolist() for _ in range(2))
+        story, other = (rng.choice(vocabulary, 200, p=share / share.sum()).tolist() for _ in range(2))
         edited = [*story]
-        edited[int(rng.integers(120))] = "edited"
+        edited[int(rng.integers(200))] = "edited"
         near += (simhash_of(" ".join(story)) ^ simhash_of(" ".join(edited))).bit_count() <= 3
         assert (simhash_of(" ".join(story)) ^ simhash_of(" ".join(other))).bit_count() > 3
-    assert near >= 32
+    assert near >= 30
