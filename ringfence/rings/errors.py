@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the rings refuse to compute."""
+
+from __future__ import annotations
+
+from ringfence.errors import RingfenceError
+
+
+class RingsError(RingfenceError):
+    """Any refusal of the rings."""
+
+
+class LinkShapeError(RingsError):
+    """Arrays of links that do not belong together."""
+
+    def __init__(self, *, what: str, found: object, expected: object) -> None:
+        self.what = what
+        self.found = found
+        self.expected = expected
+        super().__init__(f"links field {what} is {found}, needed is {expected}; build all arrays from the same records")
+
+
+class RingSettingError(RingsError):
+    """A setting outside its bounds."""
+
+    def __init__(self, *, setting: str, found: object, do: str) -> None:
+        self.setting = setting
+        self.found = found
+        super().__init__(f"ring setting {setting} is {found}; {do}")
+
+
+class NotConvergedError(RingsError):
+    """Propagation that did not settle within the iterations allowed."""
+
+    def __init__(self, *, n_iterations: int, change: float, tolerance: float) -> None:
+        self.n_iterations = n_iterations
+        self.change = change
+        super().__init__(
+            f"risk still moves by {change:.3g} of the seeds' mass after {n_iterations} iterations, above the tolerance "
+            f"{tolerance:.3g}; allow more iterations, or take a smaller damping"
+        )
+
+
+class UnknownRingError(RingsError):
+    """No ring of that id."""
+
+    def __init__(self, *, wanted: str, found: int) -> None:
+        self.wanted = wanted
+        reason = "no ring of this moment has that id" if found == 0 else f"{found} rings begin so"
+        super().__init__(f"ring {wanted!r}: {reason}; list the rings, and name one of them in full")
