@@ -73,11 +73,28 @@ def vote_events(start, event_end, entity, role, strong, is_hub, wanted, label, k
 
 @njit(cache=True, nogil=True, _nrt=False)
 def vote_entities(
-    order, entity_start, entity_event, start, event_end, entity, role, strong, is_hub, wanted, key, votes, label
+    order,
+    entity_start,
+    entity_event,
+    start,
+    event_end,
+    entity,
+    role,
+    strong,
+    is_hub,
+    wanted,
+    key,
+    votes,
+    restless,
+    label,
 ):
-    # In place: an entity sees the labels that those before it have just taken. One vote per event and partner.
+    # In place: an entity sees the labels that those before it have just taken. One vote per event and partner. Who has
+    # met no new label since its last vote would vote the same again, and is passed over.
     changed = np.int64(0)
     for v in order:
+        if not restless[v]:
+            continue
+        restless[v] = False
         current = label[v]
         best, n_best = np.int32(-1), np.int32(0)
         for j in range(entity_start[v], entity_start[v + 1]):
@@ -100,4 +117,9 @@ def vote_entities(
         if best >= 0 and best != current:
             label[v] = best
             changed += 1
+            for j in range(entity_start[v], entity_start[v + 1]):
+                e = entity_event[j]
+                for i in range(start[e], event_end[e]):
+                    if entity[i] != v:
+                        restless[entity[i]] = True
     return changed

@@ -22,10 +22,11 @@ def count_partners(start, entity, is_hub, n_partners):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def sweep(start, entity, base, gather, spread, share, flow, score):
+def sweep(start, entity, base, gather, spread, share, relax, weight, flow, score, before):
+    # One Chebyshev step (see birank.py); returns how far, in sum, the scores it was given miss their equations.
     # flow[v] = (what the entity hands each event, what it has taken in since): both halves in one cache line, so that
     # a sweep over the links costs one miss a link, not two. Hubs have share 0: they take in and hand out nothing.
-    change = 0.0
+    missed = 0.0
     for e in range(start.shape[0] - 1):
         received = 0.0
         last = np.int32(-1)
@@ -33,10 +34,13 @@ def sweep(start, entity, base, gather, spread, share, flow, score):
             if entity[i] != last:
                 last = entity[i]
                 received += flow[last, 0]
-        risk = gather[e] * received + base[e]
-        change += math.fabs(risk - score[e])
-        score[e] = risk
-        handed = spread[e] * risk
+        old = score[e]
+        miss = gather[e] * received + base[e] - old
+        missed += math.fabs(miss)
+        new = weight * (relax * miss + old - before[e]) + before[e]
+        before[e] = old
+        score[e] = new
+        handed = spread[e] * new
         if handed == 0.0:
             continue
         last = np.int32(-1)
@@ -47,4 +51,4 @@ def sweep(start, entity, base, gather, spread, share, flow, score):
     for v in range(flow.shape[0]):
         flow[v, 0] = share[v] * flow[v, 1]
         flow[v, 1] = 0.0
-    return change
+    return missed

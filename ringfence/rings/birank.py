@@ -21,7 +21,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     event: FloatArray  # (n,)
     entity: FloatArray  # (v,)
     n_iterations: int
-    change: float  # of the last iteration, as a share of the seeds' mass
+    missed: float  # sum over events by which the scores missed their equations before the last step, per mass of seeds
 
 
 def fraud_seeds(graph: Graph, half_life_ms: int | None = None) -> FloatArray:
@@ -55,19 +55,20 @@ def birank(
     Raises
     ------
     NotConvergedError
-        If `max_iterations` do not bring the change below `tolerance`. The error shrinks by αβ an iteration, so about
-        log(tolerance) / log(damping²) of them suffice (70 for the defaults).
+        If after `max_iterations` the scores miss their equations by `tolerance` or more, summed over events and per
+        mass of seeds. About 20 iterations suffice for the defaults.
 
     Notes
     -----
-    O(m) an iteration over m links; 8 bytes an event and 24 an entity of memory besides the result.
+    O(m) an iteration over m links; 40 bytes an event and 40 an entity of memory besides the result.
     """
     _check(graph, seeds, damping, tolerance)
     n_partners = _partners(graph)
     root = _inverse(np.sqrt(n_partners))
     degree = np.where(graph.is_hub, 0.0, graph.degree)
-    score, flow, n_iterations, change = _iterate(
+    score, flow, n_iterations, missed = _iterate(
         graph,
+        damping=damping,
         base=(1.0 - damping) * seeds,
         gather=damping * root,
         spread=root,
@@ -77,7 +78,7 @@ def birank(
         max_iterations=max_iterations,
     )
     # What an entity hands each event is its score over the root of its degree.
-    return Scores(event=score, entity=flow * np.sqrt(degree), n_iterations=n_iterations, change=change)
+    return Scores(event=score, entity=flow * np.sqrt(degree), n_iterations=n_iterations, missed=missed)
 
 
 def personalised_pagerank(
@@ -91,13 +92,12 @@ def personalised_pagerank(
     Raises
     ------
     NotConvergedError
-        If `max_iterations` do not bring the change below `tolerance`.
+        If `max_iterations` are too few.
 
     Notes
     -----
     Equal to `networkx.pagerank(graph, alpha, personalization=seeds)`. Only seeds' events can dangle, so the mass D
-    that dangles has a closed form: D = (α D + 1 - α) q, with q the share of seeds on such events. Solving for the two
-    sides in turn, the error shrinks by α² an iteration where power iteration, for the same work, gains α.
+    that dangles has a closed form: D = (α D + 1 - α) q, with q the share of seeds on such events.
     """
     _check(graph, seeds, damping, tolerance)
     mass = float(seeds.sum())
@@ -106,8 +106,9 @@ def personalised_pagerank(
     restart = seeds / mass if mass > 0.0 else seeds
     dangling = float(restart[n_partners == 0].sum())
     dangling = (1.0 - damping) * dangling / (1.0 - damping * dangling)
-    score, flow, n_iterations, change = _iterate(
+    score, flow, n_iterations, missed = _iterate(
         graph,
+        damping=damping,
         base=(damping * dangling + 1.0 - damping) * restart,
         gather=np.full(graph.n_events, damping),
         spread=_inverse(n_partners),
@@ -119,12 +120,13 @@ def personalised_pagerank(
     entity = flow * degree
     total = float(score.sum() + entity.sum())  # 1 up to the tolerance
     scale = 1.0 / total if total > 0.0 else 0.0
-    return Scores(event=score * scale, entity=entity * scale, n_iterations=n_iterations, change=change)
+    return Scores(event=score * scale, entity=entity * scale, n_iterations=n_iterations, missed=missed)
 
 
 def _iterate(
     graph: Graph,
     *,
+    damping: float,
     base: FloatArray,
     gather: FloatArray,
     spread: FloatArray,
@@ -133,17 +135,29 @@ def _iterate(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[FloatArray, FloatArray, int, float]:
-    """Sweep until the events' scores stand still; their scores and what each entity hands each of its events."""
-    score, flow = np.zeros(graph.n_events), np.zeros((graph.n_entities, 2))
-    change, n_iterations = 0.0, 0
-    if mass <= 0.0 or not base.any():
+    """Solve p = G p + base on the side of the events; their scores, and what each entity hands each of its events.
+
+    G goes from events to entities and back. It is similar to α² S Sᵀ in both rankings, so its eigenvalues lie in
+    [0, α²], and Chebyshev's semi-iterative method for that interval applies (Golub and Varga 1961; Saad, Iterative
+    Methods for Sparse Linear Systems, 2nd ed., 12.3): for α = 0.85 the error shrinks by 0.31 an iteration, that of
+    plain iteration by 0.72.
+    """
+    score, before, flow = np.zeros(graph.n_events), np.zeros(graph.n_events), np.zeros((graph.n_entities, 2))
+    if mass <= 0.0:
         return score, flow[:, 0].copy(), 0, 0.0
-    while n_iterations < max_iterations:
-        change = kernels.sweep(graph.link_start, graph.link_entity, base, gather, spread, share, flow, score) / mass
-        n_iterations += 1
-        if change < tolerance:
-            return score, flow[:, 0].copy(), n_iterations, change
-    raise NotConvergedError(n_iterations=n_iterations, change=change, tolerance=tolerance)
+    largest = damping**2
+    relax, spectral = 2.0 / (2.0 - largest), largest / (2.0 - largest)
+    weight, missed = 1.0, 0.0
+    for n_iterations in range(1, max_iterations + 1):
+        missed = kernels.sweep(
+            graph.link_start, graph.link_entity, base, gather, spread, share, relax, weight, flow, score, before
+        )
+        missed /= mass
+        if missed < tolerance:
+            # The steps overshoot now and then by less than the tolerance; what is next to nothing must not fall below.
+            return np.maximum(score, 0.0), np.maximum(flow[:, 0], 0.0), n_iterations, missed
+        weight = 1.0 / (1.0 - spectral**2 * (0.5 if n_iterations == 1 else 0.25 * weight))
+    raise NotConvergedError(n_iterations=max_iterations, missed=missed, tolerance=tolerance)
 
 
 def _partners(graph: Graph) -> FloatArray:

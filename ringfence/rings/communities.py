@@ -13,7 +13,7 @@ from ringfence.rings import _kernels_components as grouping
 from ringfence.rings.components import Groups, summarise
 from ringfence.rings.graph import Graph, mixed
 
-MAX_ROUNDS: Final = 100
+MAX_ROUNDS: Final = 50
 
 
 def communities(
@@ -48,11 +48,12 @@ def communities(
     kernels.list_neighbours(graph.link_start, graph.link_entity, *filters, entity_start[:-1].copy(), entity_event)
     label, event_label = np.arange(graph.n_entities, dtype=np.int32), np.full(graph.n_events, -1, np.int32)
     votes, key = np.zeros(graph.n_entities, np.int32), graph.entity_key
+    restless = np.ones(graph.n_entities, np.bool_)
     order = np.argsort(mixed(key), kind="stable")
     order = order[np.diff(entity_start)[order] > 0]
     links = (graph.link_start, event_end, graph.link_entity, *filters)
     for _ in range(max_rounds):
-        if not kernels.vote_entities(order, entity_start, entity_event, *links, key, votes, label):
+        if not kernels.vote_entities(order, entity_start, entity_event, *links, key, votes, restless, label):
             break
     kernels.vote_events(*links, label, key, votes, event_label)
     return _groups(graph, np.where(np.diff(entity_start) > 0, label, -1).astype(np.int32), event_label)

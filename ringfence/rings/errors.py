@@ -32,11 +32,11 @@ class RingSettingError(RingsError):
 class NotConvergedError(RingsError):
     """Propagation that did not settle within the iterations allowed."""
 
-    def __init__(self, *, n_iterations: int, change: float, tolerance: float) -> None:
+    def __init__(self, *, n_iterations: int, missed: float, tolerance: float) -> None:
         self.n_iterations = n_iterations
-        self.change = change
+        self.missed = missed
         super().__init__(
-            f"risk still moves by {change:.3g} of the seeds' mass after {n_iterations} iterations, above the tolerance "
+            f"after {n_iterations} iterations risk misses its equations by {missed:.3g} of the seeds' mass, tolerance "
             f"{tolerance:.3g}; allow more iterations, or take a smaller damping"
         )
 

@@ -27,7 +27,7 @@ class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
     hub_caps: dict[str, int] = {}  # other caps, by role name
     over_large: int = 200  # components with more events are split into communities; >= 2
     damping: float = 0.85  # share of risk that travels on, (0, 1); alpha and beta of BiRank
-    tolerance: float = 1e-10  # stop when an iteration moves less than this share of the seeds' mass; > 0
+    tolerance: float = 1e-10  # largest sum by which scores may miss their equations, per mass of seeds; > 0
     max_iterations: int = 500
     recency_half_life_ms: int | None = None  # a fraud this old seeds half as much; None: all frauds seed alike
 
