@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ringfence import __version__
-from ringfence.cli import data, demo, doctor, keys, models, releases, service, verify
+from ringfence.cli import data, demo, doctor, keys, models, releases, rings, service, verify
 from ringfence.cli.exits import Exit, exit_code
 from ringfence.cli.kernel_cache import use_kernel_cache
 from ringfence.errors import RingfenceError
@@ -32,6 +32,7 @@ app.command("train")(models.train)
 app.command("score")(models.score)
 app.command("evaluate")(models.evaluate)
 app.add_typer(releases.app, name="release")
+app.command("rings")(rings.rings)
 app.command("serve")(service.serve)
 app.add_typer(keys.app, name="keys")
 app.command("simulate")(data.simulate)

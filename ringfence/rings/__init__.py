@@ -11,6 +11,7 @@ from ringfence.rings.communities import communities, split_over_large
 from ringfence.rings.components import Groups, components
 from ringfence.rings.errors import (
     LinkShapeError,
+    NoStrongRoleError,
     NotConvergedError,
     RingsError,
     RingSettingError,
@@ -33,6 +34,7 @@ __all__ = [
     "LinkShapeError",
     "Links",
     "Member",
+    "NoStrongRoleError",
     "NotConvergedError",
     "Ring",
     "RingEvent",

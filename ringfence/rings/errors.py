@@ -41,6 +41,19 @@ class NotConvergedError(RingsError):
         )
 
 
+class NoStrongRoleError(RingsError):
+    """A scenario in which nothing identifies anybody."""
+
+    def __init__(self, *, scenario: str, roles: tuple[str, ...]) -> None:
+        self.scenario = scenario
+        self.roles = roles
+        super().__init__(
+            f"no role of {scenario} is marked strong, so nothing ties events into rings; in ringfence.yaml mark the "
+            f"roles that identify one person or thing ({', '.join(roles)}), such as "
+            f"`{roles[0] if roles else 'customer'}: {{column: …, strong: true}}`; no new import is needed"
+        )
+
+
 class UnknownRingError(RingsError):
     """No ring of that id."""
 

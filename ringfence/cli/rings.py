@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`rings`: who acts together, as of a moment; and one ring with its members, events and evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ringfence.cli.exits import UsageError
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, time_option
+from ringfence.cli.ring_report import list_report, ring_report
+from ringfence.cli.terminal import Progress, progress, show
+
+if TYPE_CHECKING:
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.links import KnownLinks
+    from ringfence.rings import Links, RingSettings, Survey
+    from ringfence.scenario.spec import Scenario
+
+
+def rings(
+    as_of: Annotated[
+        str | None, typer.Option(metavar="TIME", help="What was known then; the newest record when left out.")
+    ] = None,
+    min_size: Annotated[int, typer.Option(min=1, help="List rings with at least so many decided events.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="List at most so many, highest risk first.")] = 20,
+    ring: Annotated[str | None, typer.Option(metavar="ID", help="Show one ring: its id, or how its id begins.")] = None,
+    active: Annotated[str, typer.Option(metavar="DURATION", help="Links of events this recent take part.")] = "365d",
+    hub_cap: Annotated[
+        int, typer.Option(min=1, help="An entity with more active events in one role is a hub and ties nobody.")
+    ] = 100,
+    ticks: Annotated[
+        int, typer.Option(min=0, help="Weeks to look back for ring ids and growth; 0: ids as of this moment alone.")
+    ] = 4,
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the rings of a scenario, or show one: who acts together, what is at stake, and how one knows.
+
+    Components over the roles marked `strong`, over-large ones split into communities; risk spread from the fraud that
+    was known at the time. Reads the ledger, writes nothing.
+    """
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rings import RingSettings, find_ring, top_rings
+    from ringfence.scenario.duration import duration_ms
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    try:
+        settings = RingSettings(active_ms=duration_ms(active), hub_cap=hub_cap)
+    except ValueError as error:
+        raise UsageError(f"--active {active!r} is not a duration: {error}") from error
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    as_of_ms = ledger.watermark_ms if as_of is None else time_option(as_of, "--as-of", spec.time_zone)
+    with progress("finding rings", unit="ticks") as report_progress:
+        found = survey_of(ledger, settings, as_of_ms, n_ticks=ticks, progress=report_progress)
+    if ring is not None:
+        result, text = ring_report(ledger, found, find_ring(found, ring))
+    else:
+        rows = top_rings(found, min_events=min_size, top=top).tolist()
+        result, text = list_report(spec, found, rows, min_events=min_size)
+    show(result, as_json=as_json, text=text)
+
+
+def survey_of(ledger: Ledger, settings: RingSettings, as_of_ms: int, *, n_ticks: int, progress: Progress) -> Survey:
+    """Survey the rings as of a moment, with ids carried on from `n_ticks` ticks before it.
+
+    Raises
+    ------
+    NoStrongRoleError
+        If no role of the scenario is marked strong.
+    """
+    from ringfence.ledger.links import links_known_at
+    from ringfence.rings import NoStrongRoleError, freeze_for, survey
+
+    scenario = ledger.scenario
+    if not any(role.strong for role in scenario.roles):
+        raise NoStrongRoleError(scenario=scenario.name, roles=tuple(role.name for role in scenario.roles))
+    known = links_known_at(ledger, as_of_ms, as_of_ms - settings.active_ms - n_ticks * settings.tick_ms)
+    previous = None
+    for back in range(n_ticks, 0, -1):
+        then_ms = as_of_ms - back * settings.tick_ms
+        earlier = _links(scenario, known, until_seq=ledger.seq_at(then_ms))
+        if len(earlier.event_key):
+            previous = survey(freeze_for(scenario, earlier, settings, then_ms), settings, previous).tick
+        progress(n_ticks - back + 1, n_ticks + 1)
+    found = survey(freeze_for(scenario, _links(scenario, known), settings, as_of_ms), settings, previous)
+    progress(n_ticks + 1, n_ticks + 1)
+    return found
+
+
+def _links(scenario: Scenario, known: KnownLinks, until_seq: int | None = None) -> Links:
+    """What the rings need of the ledger. Up to an earlier seq, labels are left out: ids and growth need none."""
+    import numpy as np
+
+    from ringfence.rings import Links
+
+    n = len(known.seq) if until_seq is None else int(np.searchsorted(known.seq, until_seq, side="right"))
+    m = int(np.searchsorted(known.link_event, n))
+    return Links(
+        event_key=known.seq[:n],
+        event_time_ms=known.time_ms[:n],
+        event_label=known.label if until_seq is None else np.full(n, -1, np.int8),
+        event_decided=known.event_type[:n] == scenario.decided.index,
+        amount_minor=known.amount_minor[:n],
+        link_event=known.link_event[:m],
+        link_key=known.link_lo[:m],
+        link_check=known.link_hi[:m],
+        link_role=known.link_role[:m],
+    )
