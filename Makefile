@@ -38,7 +38,7 @@ test-compiled: setup
 # The kernels once more, as plain Python: what coverage sees of them, and what a debugger steps through.
 test-uncompiled: setup
 	NUMBA_DISABLE_JIT=1 $(TEST_THREADS) $(BIN)/pytest -n 2 --dist loadfile -m "not services and not compiled and not data" \
-	  --cov --cov-append --cov-report= --cov-fail-under=0 tests/engine tests/models tests/oracles tests/timelines
+	  --cov --cov-append --cov-report= --cov-fail-under=0 tests/engine tests/models tests/oracles tests/rings tests/timelines
 
 test-services: setup ## tests that need services or system packages (installed here when missing)
 	bash scripts/install_services.sh
@@ -62,6 +62,8 @@ bench: setup ## replay against DuckDB, fast reasons against exact ones, the serv
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.reasons
+	$(BIN)/python -m benchmarks.rings
+	$(BIN)/python -m benchmarks.rings --speed
 	$(BIN)/python -m benchmarks.durability --rounds 10
 	bash scripts/install_services.sh
 	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced

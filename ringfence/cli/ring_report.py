@@ -145,7 +145,7 @@ def ring_report(ledger: Ledger, found: Survey, row: int) -> tuple[dict[str, Any]
         *_more(proof),
     ]
     result = {**_plain(spec, ring), "as_of": iso_time(found.graph.as_of_ms)}
-    return {**result, "people": people, "acts": acts, "evidence": proof}, "\n".join(text)
+    return {**result, "entities": people, "events": acts, "evidence": proof}, "\n".join(text)
 
 
 def _section(title: str, headers: list[str], people: list[dict[str, Any]], *, is_member: bool) -> list[str]:

@@ -37,7 +37,7 @@ def links_known_at(ledger: Ledger, as_of_ms: int, after_ms: int) -> KnownLinks:
 
     Notes
     -----
-    Reads every record up to T once, a batch at a time: about 2 million events a second. Memory: 26 bytes an event and
+    Reads every record up to T once, a batch at a time: about half a million events a second. Memory: 26 bytes an event and
     25 a link that is kept, twice that while the parts are put together.
     """
     until = ledger.seq_at(as_of_ms)

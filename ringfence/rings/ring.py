@@ -91,7 +91,7 @@ def find_ring(survey: Survey, wanted: str) -> int:
     UnknownRingError
         If none does, or several do.
     """
-    digits = wanted.removeprefix(PREFIX).lower()
+    digits = wanted.lower().removeprefix(PREFIX.lower())
     if digits and len(digits) <= 16 and all(digit in "0123456789abcdef" for digit in digits):
         spare = np.uint64(4 * (16 - len(digits)))
         rows = np.flatnonzero(survey.tick.rings["ring_id"] >> spare == np.uint64(int(digits, 16)))

@@ -90,11 +90,11 @@ def test_one_ring_is_told_by_name_with_the_claims_and_what_ties_them(rings: Call
     ring = rings("--as-of", "2024-03-02")["rings"][0]["ring"]
     shown = rings("--as-of", "2024-03-02", "--ring", ring[:10])
     assert shown["ring"] == ring
-    members = {person["entity"]: person for person in shown["people"] if person["member"]}
+    members = {person["entity"]: person for person in shown["entities"] if person["member"]}
     assert set(members) == {"person:anna", "person:bert", "person:carl", "car:x", "car:y"}
     assert members["person:bert"]["roles"] == ["claimant"]
-    assert [person["entity"] for person in shown["people"] if not person["member"]] == ["shop:1"]
-    assert [(act["event"], act["label"]) for act in shown["acts"]] == [
+    assert [person["entity"] for person in shown["entities"] if not person["member"]] == ["shop:1"]
+    assert [(act["event"], act["label"]) for act in shown["events"]] == [
         ("c1", "fraud"), ("c2", "unknown"), ("c3", "legit"), ("c4", "unknown"),
     ]  # fmt: skip
     ties = {(piece["event"], piece["other"]): piece["entity"] for piece in shown["evidence"]}
@@ -129,7 +129,7 @@ def test_erased_names_stay_erased(insurer: Path, rings: Call) -> None:
     names.clear()
     names.close()
     shown = rings("--ring", ring)
-    assert all(person["entity"].startswith("erased:") for person in shown["people"])
+    assert all(person["entity"].startswith("erased:") for person in shown["entities"])
     assert shown["n_events"] == 4
 
 

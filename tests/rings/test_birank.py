@@ -137,6 +137,7 @@ def test_wrong_damping_tolerance_and_seeds_are_refused() -> None:
         birank(graph, np.ones(3))
 
 
+@pytest.mark.compiled
 def test_larger_graph_meets_its_equations_to_the_tolerance() -> None:
     links = drawn_links(11, n_events=5_000, n_entities=4_000)
     graph = frozen(msgspec.structs.replace(links, event_decided=np.ones(5_000, np.bool_)), cap=60)
