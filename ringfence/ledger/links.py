@@ -37,8 +37,8 @@ def links_known_at(ledger: Ledger, as_of_ms: int, after_ms: int) -> KnownLinks:
 
     Notes
     -----
-    Reads every record up to T once, a batch at a time: about half a million events a second. Memory: 26 bytes an event and
-    25 a link that is kept, twice that while the parts are put together.
+    Reads every record up to T once, a batch at a time: about half a million events a second. Memory: 26 bytes an event
+    and 25 a link that is kept, twice that while the parts are put together.
     """
     until = ledger.seq_at(as_of_ms)
     # No event is younger than the watermark at its seq: all up to this one happened at or before `after_ms`.

@@ -19,6 +19,7 @@ from ringfence.rings.errors import (
 )
 from ringfence.rings.evidence import Evidence, spanning_evidence
 from ringfence.rings.graph import NEVER_MS, Graph, Links, freeze
+from ringfence.rings.reading import READING, readings
 from ringfence.rings.ring import Member, Ring, RingEvent, describe, find_ring, outline, ring_name, top_rings
 from ringfence.rings.settings import RingSettings
 from ringfence.rings.survey import ENTITY, RING, TICK_VERSION, Survey, Tick, freeze_for, survey
@@ -26,6 +27,7 @@ from ringfence.rings.survey import ENTITY, RING, TICK_VERSION, Survey, Tick, fre
 __all__ = [
     "ENTITY",
     "NEVER_MS",
+    "READING",
     "RING",
     "TICK_VERSION",
     "Evidence",
@@ -55,6 +57,7 @@ __all__ = [
     "freeze_for",
     "outline",
     "personalised_pagerank",
+    "readings",
     "ring_name",
     "spanning_evidence",
     "split_over_large",

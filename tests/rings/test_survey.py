@@ -7,6 +7,8 @@ import pytest
 
 from ringfence.rings import (
     ENTITY,
+    NEVER_MS,
+    READING,
     RING,
     Links,
     LinkShapeError,
@@ -16,6 +18,7 @@ from ringfence.rings import (
     describe,
     find_ring,
     outline,
+    readings,
     ring_name,
     survey,
     top_rings,
@@ -107,8 +110,19 @@ def test_tick_holds_every_active_entity_once_by_key(seed: int) -> None:
     assert rows.tolist() == list(range(len(tick.entities)))[::-1]
 
 
+def test_reading_says_of_an_entity_what_its_ring_is_like_and_of_a_lone_shop_nothing() -> None:
+    found = survey(frozen(TOLD, day=10), SETTINGS)
+    rows = {chr(int(row["key"])): row for row in readings(found.tick)}
+    assert set(rows) == set("abcdeVxy12")
+    figures = ("n_entities", "n_events", "n_known", "n_fraud", "grown_events", "founded_ms", "degree")
+    assert [int(rows["c"][name]) for name in figures] == [5, 3, 2, 1, 3, DAY, 2]
+    assert [int(rows["1"][name]) for name in figures] == [0, 0, 0, 0, 0, NEVER_MS, 3]
+    assert rows["c"]["ring_risk"] == found.scores.event[:3].mean()
+    assert rows["a"]["risk"] > rows["c"]["risk"] > 0.0
+
+
 def test_tables_have_no_padding_whose_bytes_could_differ() -> None:
-    for table in (ENTITY, RING):
+    for table in (ENTITY, READING, RING):
         assert table.itemsize == sum(table[name].itemsize for name in table.names or ())
 
 
