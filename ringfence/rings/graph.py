@@ -78,14 +78,15 @@ def freeze(
 
     Parameters
     ----------
-    links : everything known at `as_of_ms`; nothing in it may be younger, which only the caller can know.
+    links : everything known at `as_of_ms`. Whether each label was known by then, only the caller can know.
     strong : shape (n_roles,), the roles that components are made of.
     hub_cap : shape (n_roles,), active events in one role above which an entity is a hub; each >= 1.
 
     Raises
     ------
     LinkShapeError
-        If arrays differ in length, an event key comes twice, or a link names an unknown event or role.
+        If arrays differ in length, an event key comes twice, an event is younger than `as_of_ms`, or a link names an
+        unknown event or role.
 
     Notes
     -----
@@ -93,6 +94,9 @@ def freeze(
     rows that come in the order of their keys are never sorted.
     """
     _check(links, len(strong), len(hub_cap))
+    if len(links.event_key) and int(links.event_time_ms.max()) > as_of_ms:
+        found = int(links.event_time_ms.max())
+        raise LinkShapeError(what="event_time_ms", found=f"up to {found}", expected=f"none after T, {as_of_ms}")
     key = links.event_key
     order = None if bool((key[1:] > key[:-1]).all()) else np.argsort(key, kind="stable")
     if order is not None and bool((np.diff(key[order]) == 0).any()):

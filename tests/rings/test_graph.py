@@ -48,6 +48,13 @@ def test_event_at_the_lower_bound_has_expired_and_the_next_has_not() -> None:
     assert set(graph.entity_key.tolist()) == {ord("b"), ord("c")}
 
 
+def test_event_younger_than_the_moment_is_refused() -> None:
+    links = told((10, "ab", -1), (11, "bc", -1))
+    assert frozen(links, day=11).n_events == 2
+    with pytest.raises(LinkShapeError, match="none after T"):
+        frozen(links, day=10)
+
+
 def test_hub_in_one_role_is_a_hub_everywhere_and_the_cap_itself_is_not_above() -> None:
     graph = frozen(told((1, "a1", -1), (2, "a1", -1), (3, "b1", -1)), cap=2)
     assert dict(zip(map(chr, graph.entity_key.tolist()), graph.is_hub.tolist(), strict=True)) == {
