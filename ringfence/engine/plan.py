@@ -57,12 +57,14 @@ class Plan(NamedTuple):
     together_gathers: NDArray[Any]  # GATHER of all links of the event together
     hub_caps: NDArray[np.int64]  # (roles,) an entity with more events than this is a hub
     most_stored: int  # events in the store, a power of two; 0 without links
-    has_links: bool  # some feature walks links
+    has_links: bool  # some feature walks links, or neighbourhoods are sampled
     has_charts: bool  # someone reads control charts
     quiet_ms: int  # a longer silence than this begins the sums of the charts anew
     n_texts: int  # text attributes whose near duplicates are read, in the order of Batch.simhash
     month_window: int  # index of the 30-day window, -1 none
     text_gathers: NDArray[Any]  # GATHER of texts: source is attribute * N_TEXT_STATS + stat
+    seats: NDArray[np.int64]  # (seats, 2): role, place among its links; no row where nothing is sampled
+    n_sampled: int  # events sampled per seat; 0 where nothing is
 
 
 def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:
