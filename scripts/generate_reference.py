@@ -173,6 +173,7 @@ def features_page() -> str:
     from msgspec import structs
 
     from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.sample_features import samples_markdown
     from ringfence.engine.stats import OFF_UNLESS_ASKED
     from ringfence.scenario.load import load_scenarios
     from ringfence.scenario.workspace import init_workspace
@@ -211,6 +212,14 @@ def features_page() -> str:
             if feature.family == family
         ]
         lines.append("")
+    lines += [
+        "## Sampled neighbourhoods",
+        "",
+        "`Engine.neighbourhood` gives each seat (one per role, two per role that can hold several) its last events,",
+        "newest first, in columns that are the same for every scenario. Slots that the mask leaves out hold zeros.",
+        "",
+        samples_markdown(),
+    ]
     return "\n".join(lines)
 
 

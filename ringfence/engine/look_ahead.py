@@ -81,4 +81,5 @@ class LookAhead:
             label_event_time_ms=np.where(is_label, batch.time_ms[of], 0),
             label_value=np.where(is_label, value == FRAUD, NO_LABEL).astype(np.int8),
             label_replaces=np.full(of.shape[0], NO_LABEL, np.int8),
+            simhash=np.where(is_label[:, None], np.uint64(0), batch.simhash[of]),
         )

@@ -68,7 +68,9 @@ def test_rows_across_snapshot_and_restore_equal_rows_in_bulk(
 
 def test_growth_in_the_middle_changes_no_row(batch: Batch, bulk: tuple[bytes, str]) -> None:
     n_partners = Engine(CATALOGUE).state.partners.shape[1]
-    cramped = Engine(CATALOGUE, state=new_state(n_partners=n_partners, most_stored=1 << 24, charts=True, n_texts=1, n_slots=4))
+    cramped = Engine(
+        CATALOGUE, state=new_state(n_partners=n_partners, most_stored=1 << 24, charts=True, n_texts=1, n_slots=4)
+    )
     n_slots = cramped.state.keys.shape[0]
     assert cramped.observe(batch).tobytes() == bulk[0]
     assert cramped.state.keys.shape[0] > n_slots
