@@ -10,6 +10,8 @@ its opponent: the same history with every label told right after its event, as i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +100,14 @@ class LeakageReport(msgspec.Struct, frozen=True, kw_only=True):
     n_other_label: int  # that showed another label than the one that stood, or none where one stood
     first_seq: int | None  # the first event at hand with a violation
 
+    @classmethod
+    def total(cls, reports: Iterable[LeakageReport]) -> LeakageReport:
+        """Add up reports about different events."""
+        listed = tuple(reports)
+        counts = {name: sum(getattr(report, name) for report in listed) for name in cls.__struct_fields__[:-1]}
+        firsts = [report.first_seq for report in listed if report.first_seq is not None]
+        return cls(**counts, first_seq=min(firsts, default=None))
+
     @property
     def n_violations(self) -> int:
         return self.n_not_earlier + self.n_not_on_record + self.n_ahead + self.n_other_label
@@ -134,12 +144,6 @@ def leakage(found: Neighbourhoods, history: History) -> LeakageReport:
     )
 
 
-def _sum(reports: list[LeakageReport]) -> LeakageReport:
-    firsts = [report.first_seq for report in reports if report.first_seq is not None]
-    counts = {name: sum(getattr(r, name) for r in reports) for name in LeakageReport.__struct_fields__[:-1]}
-    return LeakageReport(**counts, first_seq=min(firsts, default=None))
-
-
 def replay_leakage(
     source: BatchSource,
     catalogue: Catalogue,
@@ -173,7 +177,7 @@ def replay_leakage(
         reports.append(leakage(found, history))
         if progress is not None:
             progress(int(batch.seq[-1]), last)
-    report = _sum(reports)
+    report = LeakageReport.total(reports)
     if report.n_events != seqs.shape[0]:
         raise NotDecidedError(n_missing=seqs.shape[0] - report.n_events, n_wanted=seqs.shape[0])
     return report
