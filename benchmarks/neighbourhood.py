@@ -82,6 +82,7 @@ def drawn_batch(rng: np.random.Generator, after_seq: int, n: int, *, n_people: i
         label_event_time_ms=np.zeros(n, np.int64),
         label_value=np.full(n, NO_LABEL, np.int8),
         label_replaces=np.full(n, NO_LABEL, np.int8),
+        simhash=np.zeros((n, 0), np.uint64),
     )
 
 
@@ -104,6 +105,7 @@ def labels_of(batch: Batch, after_seq: int, rng: np.random.Generator) -> Batch:
         label_event_time_ms=batch.time_ms,
         label_value=(rng.random(n) < 0.05).astype(np.int8),
         label_replaces=np.full(n, NO_LABEL, np.int8),
+        simhash=np.zeros((n, 0), np.uint64),
     )
 
 
