@@ -59,6 +59,7 @@ docs: setup ## write the generated pages of docs/reference
 
 bench: setup ## replay against DuckDB, fast reasons against exact ones, the service under load and under kill -9
 	$(BIN)/python -m benchmarks.replay
+	$(BIN)/python -m benchmarks.neighbourhood
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.reasons
@@ -71,6 +72,7 @@ bench: setup ## replay against DuckDB, fast reasons against exact ones, the serv
 evaluate: setup ## the public protocols in examples/ (needs the data sets)
 	$(BIN)/python -m benchmarks.p1
 	$(BIN)/python -m benchmarks.p2
+	$(BIN)/python -m benchmarks.leakage
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

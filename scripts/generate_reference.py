@@ -187,6 +187,7 @@ def features_page() -> str:
     import tempfile
 
     from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.sample_features import samples_markdown
     from ringfence.engine.stats import OFF_UNLESS_ASKED
     from ringfence.scenario.load import load_scenarios
     from ringfence.scenario.workspace import init_workspace
@@ -220,6 +221,14 @@ def features_page() -> str:
         lines += [f"`features: {{{family}: true}}` adds to {template}:", ""]
         lines += ["| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
         lines += [*asked[template], ""]
+    lines += [
+        "## Sampled neighbourhoods",
+        "",
+        "`Engine.neighbourhood` gives each seat (one per role, two per role that can hold several) its last events,",
+        "newest first, in columns that are the same for every scenario. Slots that the mask leaves out hold zeros.",
+        "",
+        samples_markdown(),
+    ]
     return "\n".join(lines)
 
 

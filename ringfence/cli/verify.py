@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`verify parity | state | audit | decision`: prove it."""
+"""`verify parity | leakage | state | audit | decision`: prove it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOpt
 from ringfence.cli.terminal import progress, show
 
 app = typer.Typer(
-    help="Prove parity, state, audit chain and decisions. Exit code 1: it does not hold.", no_args_is_help=True
+    help="Prove parity, no leakage, state, audit chain and decisions. Exit code 1: it does not hold.",
+    no_args_is_help=True,
 )
 
 
@@ -52,6 +53,42 @@ def parity(
             f"states {proof.state_one_by_one} and {proof.state_replayed}"
         )
     _conclude({"holds": proof.holds, "proof": proof}, holds=proof.holds, as_json=as_json, text=text)
+
+
+@app.command()
+def leakage(
+    events: Annotated[int, typer.Option(min=1, help="Decided events to sample, drawn over the whole ledger.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sample neighbourhoods in a replay and check that none shows an event or a label that was not known by then.
+
+    The same is done with every label told right after its event: that cheat must be caught.
+    """
+    from ringfence.cli.leakage_proof import leakage_proof
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    with progress("sampling", unit="records") as report_progress:
+        proof = leakage_proof(ledger, spec, n_events=events, seed=seed, progress=report_progress)
+    honest, cheat = proof.honest, proof.look_ahead
+    if honest.n_links == 0:
+        text = "nothing to check: no sampled event has an earlier one"
+    else:
+        text = (
+            f"{honest.n_violations:,} violations in {honest.n_links:,} sampled links of {honest.n_events:,} events, "
+            f"{honest.n_labelled:,} of them with a label known by then"
+            + (f"; the first at seq {honest.first_seq}" if honest.n_violations else "")
+            + f"\nwith labels told at event time the same guard counts {cheat.n_violations:,}"
+            + ("" if proof.n_labels else ": the ledger holds no label")
+        )
+    shown = {"holds": proof.holds, "n_violations": honest.n_violations, "proof": proof}
+    _conclude(shown, holds=proof.holds, as_json=as_json, text=text)
 
 
 @app.command()

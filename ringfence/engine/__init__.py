@@ -6,11 +6,14 @@ from ringfence.engine.engine import Engine, RecentEvent
 from ringfence.engine.errors import (
     BatchShapeError,
     EngineError,
+    NoSamplingError,
+    SampleSizeError,
     SequenceError,
     SnapshotError,
     TooManyWindowsError,
     UnknownFeatureError,
 )
+from ringfence.engine.neighbourhoods import Neighbourhoods
 from ringfence.engine.replay import FeatureRows, feature_rows, replay
 from ringfence.engine.snapshot import restore_newest, write_snapshot
 
@@ -21,7 +24,10 @@ __all__ = [
     "EngineError",
     "Feature",
     "FeatureRows",
+    "Neighbourhoods",
+    "NoSamplingError",
     "RecentEvent",
+    "SampleSizeError",
     "SequenceError",
     "SnapshotError",
     "TooManyWindowsError",

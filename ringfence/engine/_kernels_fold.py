@@ -28,6 +28,7 @@ from ringfence.engine._kernels_read import (
     read_pair,
 )
 from ringfence.engine._kernels_rings import read_rings, tick_due
+from ringfence.engine._kernels_sample import sample_event
 from ringfence.engine._kernels_table import find, insert, mix64, pair_key
 from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
 
@@ -205,7 +206,7 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
                     )
             gather(plan.gathers, reader["first"], reader["last"], stats, row, scratch.n_seen)
         finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
-    if plan.has_links:
+    if plan.link_readers.shape[0] + plan.together_gathers.shape[0] > 0:
         nodes, node_at = scratch.nodes, scratch.node_at
         n_links = batch.link_start[i + 1] - first
         n_nodes = nodes_of(batch, plan.decided, first, n_links, plan, slots, nodes, node_at)
@@ -479,8 +480,11 @@ def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
-    """Fold records from `begin` on. Returns (records done, rows written, what ran out: DONE or GROW_*)."""
+def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled, samples, sample_at):
+    """Fold records from `begin` on. Returns (records, rows and samples done, what ran out: DONE or GROW_*).
+
+    `sampled` masks the events whose neighbourhood is wanted; of length 0 where none is.
+    """
     n = batch.seq.shape[0]
     slots = scratch.slots
     spans = scratch.spans
@@ -502,14 +506,17 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
             if apply:
                 need = _room_for_event(plan, state, kind, last - first, spans, slots)
                 if need != DONE:
-                    return i, row_at, need
+                    return i, row_at, sample_at, need
                 if plan.n_texts > 0 and texts_wanted(batch.simhash[i], state.text_span) > state.text_log.shape[0]:
-                    return i, row_at, GROW_TEXTS
+                    return i, row_at, sample_at, GROW_TEXTS
             if has_pairs:
                 _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             if kind == plan.decided and want[i]:
                 _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, apply, rows[row_at])
                 row_at += 1
+            if sampled.shape[0] and sampled[i]:
+                sample_event(batch, i, plan, state, scratch, _prior(state.meta), samples, sample_at)
+                sample_at += 1
             if apply:
                 _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys, scratch.n_new)
                 if has_links:
@@ -518,7 +525,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
         elif apply:
             need = _room_for_label(state, last - first, slots)
             if need != DONE:
-                return i, row_at, need
+                return i, row_at, sample_at, need
             if has_pairs:
                 _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots)
@@ -530,4 +537,4 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at):
                 label_texts(state.text_span, state.text_log, batch.label_event_seq[i], np.int64(batch.label_value[i]))
         if apply:
             state.meta[SEQ] = batch.seq[i]
-    return n, row_at, DONE
+    return n, row_at, sample_at, DONE

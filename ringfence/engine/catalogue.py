@@ -14,11 +14,17 @@ from typing import Final
 import msgspec
 
 from ringfence.engine import layout as at
-from ringfence.engine.errors import TooManyRolesError, TooManyWindowsError, UnknownFeatureError
+from ringfence.engine.errors import (
+    SampleSizeError,
+    TooManyRolesError,
+    TooManyWindowsError,
+    UnknownFeatureError,
+)
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
+from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, sampling_spec, seats_of
 from ringfence.engine.stats import (
     BRIEF,
     COMPACT,
@@ -79,23 +85,30 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     scenario: Scenario
     features: tuple[Feature, ...]
     plan: Plan
-    spec_hash: str  # 32 hex digits; equal exactly when the same records give the same rows
+    spec_hash: str  # 32 hex digits; equal exactly when the same records give the same rows and samples
+    neighbourhoods: int | None = None  # events sampled per seat; None: nothing is sampled
 
     @classmethod
-    def build(cls, scenario: Scenario, *, only: Collection[str] | None = None) -> Catalogue:
+    def build(
+        cls, scenario: Scenario, *, only: Collection[str] | None = None, neighbourhoods: int | None = None
+    ) -> Catalogue:
         """Lay out the features of `scenario`.
 
         Parameters
         ----------
         only : names of the features to keep, in catalogue order; None keeps all. What no kept feature needs is not
             computed.
+        neighbourhoods : last events of each seat that `Engine.neighbourhood` samples, 1 to 16; None: no sampling.
+            With it the event store is kept even where no feature walks links.
 
         Raises
         ------
         TooManyWindowsError
             If the scenario names more than eight windows.
+        SampleSizeError
+            If `neighbourhoods` is not within 1 to 16.
         TooManyRolesError
-            If it names more than 32 roles and has a family that walks links switched on.
+            If it names more than 32 roles and has a family that walks links switched on, or samples neighbourhoods.
         UnknownFeatureError
             If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
         """
@@ -104,8 +117,10 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for family in scenario.features:
             if family not in FAMILIES:
                 raise UnknownFeatureError(what="feature family", found=family, known=FAMILIES)
+        if neighbourhoods is not None and not 1 <= neighbourhoods <= at.LAST:
+            raise SampleSizeError(found=neighbourhoods, most=at.LAST)
         links = any(scenario.features.get(family, True) for family in (ONE_HOP, NEIGHBOUR_RISK, RINGS))
-        if links and len(scenario.roles) > 1 << at.ROLE_BITS:
+        if (links or neighbourhoods) and len(scenario.roles) > 1 << at.ROLE_BITS:
             raise TooManyRolesError(found=len(scenario.roles), most=1 << at.ROLE_BITS)
         for detail in (FULL, COMPACT, BRIEF):
             layout = _Layout(scenario, detail, only)
@@ -118,8 +133,9 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             scenario=scenario,
             features=tuple(layout.features),
-            plan=layout.builder.plan(n_features=len(layout.features)),
-            spec_hash=_spec_hash(scenario, layout.features),
+            plan=layout.builder.plan(n_features=len(layout.features), neighbourhoods=neighbourhoods),
+            spec_hash=_spec_hash(scenario, layout.features, neighbourhoods),
+            neighbourhoods=neighbourhoods,
         )
 
     @property
@@ -136,6 +152,21 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     def groups(self) -> tuple[str, ...]:
         """Families split by role, in order of first appearance; see `Feature.group`."""
         return tuple(dict.fromkeys(feature.group for feature in self.features))
+
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """Whose last events are sampled, in the order of the samples' second axis; empty without sampling."""
+        return () if self.neighbourhoods is None else seats_of(self.scenario)
+
+    @property
+    def sample_features(self) -> tuple[SampleFeature, ...]:
+        """Columns of `Neighbourhoods.events`; the same for every scenario."""
+        return EVENT_FEATURES
+
+    @property
+    def seat_features(self) -> tuple[SampleFeature, ...]:
+        """Columns of `Neighbourhoods.nodes`; the same for every scenario."""
+        return SEAT_FEATURES
 
     def index(self, name: str) -> int:
         """Return the column of a feature."""
@@ -401,7 +432,7 @@ def _feature(
     )
 
 
-def _spec_hash(scenario: Scenario, features: list[Feature]) -> str:
+def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int | None) -> str:
     # What decides values: the row's columns and versions, and the parts of the scenario that the fold reads.
     decides = {
         "decide": scenario.decide,
@@ -427,6 +458,8 @@ def _spec_hash(scenario: Scenario, features: list[Feature]) -> str:
         "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
         "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.MOST_STORED, at.SIMILAR_MS, at.SIMILAR],
     }
+    if neighbourhoods is not None:
+        decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)
     label = scenario.decided.label
     if label is not None:
         decides["legit_after_ms"] = label.legit_after_ms

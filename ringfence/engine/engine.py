@@ -15,7 +15,8 @@ from ringfence.engine._kernels_fold import fold
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
-from ringfence.engine.errors import BatchShapeError, SequenceError, UnknownFeatureError
+from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
+from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
 from ringfence.engine.state import State, grown, new_state, state_digest
 from ringfence.engine.ticks import compute_tick, frozen_events, last_tick, put_in_effect, with_tick
 from ringfence.rings import Tick
@@ -130,6 +131,7 @@ class Engine:
         self._scratch = self._scratch_for(16)
         self._compute = compute if compute is not None else _at_once
         self._pending: Callable[[], Tick] | None = None
+        self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
 
     def _new_state(self) -> State:
         plan = self.catalogue.plan
@@ -211,23 +213,81 @@ class Engine:
             If the batch belongs to another scenario.
         """
         self._check(batch)
-        if len(batch) and (int(batch.seq[0]) <= self.seq or bool((batch.seq[1:] <= batch.seq[:-1]).any())):
-            raise SequenceError(engine_seq=self.seq, found_seq=int(batch.seq[0]))
-        return self._fold(batch, want, apply=True)
+        self._check_order(batch)
+        return self._fold(batch, self._wanted(batch, want), self._no_samples, apply=True)
+
+    def observe_sampled(
+        self, batch: Batch, want: NDArray[np.bool_] | None = None, sampled: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], Neighbourhoods]:
+        """Fold every record of a batch, in order; return rows and neighbourhoods from one compiled call.
+
+        Parameters
+        ----------
+        batch, want : as in `observe`.
+        sampled : shape (n records,), whose neighbourhoods to return; None means every event of the decided type.
+
+        Returns
+        -------
+        The rows that `observe` returns, and the neighbourhoods of the sampled events of the decided type in order,
+        each read before its own event was applied.
+
+        Raises
+        ------
+        NoSamplingError
+            If the catalogue was built without neighbourhoods.
+        SequenceError, BatchShapeError
+            As in `observe`.
+        """
+        self._check(batch)
+        self._check_order(batch)
+        samples = self._samples(batch, sampled)
+        rows = self._fold(batch, self._wanted(batch, want), samples, apply=True)
+        return rows, Neighbourhoods(seq=batch.seq[samples[0]], **samples[1]._asdict())
 
     def peek(self, batch: Batch) -> NDArray[np.float64]:
         """Return the rows that the decided events of `batch` would have if each were next; change nothing."""
         self._check(batch)
-        return self._fold(batch, None, apply=False)
+        return self._fold(batch, self._wanted(batch, None), self._no_samples, apply=False)
 
-    def _fold(self, batch: Batch, want: NDArray[np.bool_] | None, *, apply: bool) -> NDArray[np.float64]:
-        wanted = self._wanted(batch, want)
-        arrays = _arrays(batch)
-        rows = np.empty((int(wanted.sum()), self.catalogue.plan.n_features), np.float64)
-        begin, row_at = 0, 0
+    def neighbourhood(self, batch: Batch) -> Neighbourhoods:
+        """Return the neighbourhoods that the decided events of `batch` would have if each were next; change nothing.
+
+        Raises
+        ------
+        NoSamplingError
+            If the catalogue was built without neighbourhoods.
+        BatchShapeError
+            If the batch belongs to another scenario.
+        """
+        self._check(batch)
+        samples = self._samples(batch, None)
+        self._fold(batch, np.zeros(len(batch), np.bool_), samples, apply=False)
+        return Neighbourhoods(seq=batch.seq[samples[0]], **samples[1]._asdict())
+
+    def _check_order(self, batch: Batch) -> None:
+        if len(batch) and (int(batch.seq[0]) <= self.seq or bool((batch.seq[1:] <= batch.seq[:-1]).any())):
+            raise SequenceError(engine_seq=self.seq, found_seq=int(batch.seq[0]))
+
+    def _samples(self, batch: Batch, sampled: NDArray[np.bool_] | None) -> tuple[NDArray[np.bool_], SampleArrays]:
+        if self.catalogue.neighbourhoods is None:
+            raise NoSamplingError
+        mask = self._wanted(batch, sampled)
+        return mask, empty_samples(self.catalogue.plan, int(mask.sum()))
+
+    def _fold(
+        self,
+        batch: Batch,
+        wanted: NDArray[np.bool_],
+        samples: tuple[NDArray[np.bool_], SampleArrays],
+        *,
+        apply: bool,
+    ) -> NDArray[np.float64]:
+        arrays, plan = _arrays(batch), self.catalogue.plan
+        rows = np.empty((int(wanted.sum()), plan.n_features), np.float64)
+        begin, row_at, sample_at = 0, 0, 0
         while True:
-            begin, row_at, need = fold(
-                arrays, self.catalogue.plan, self._state, self._scratch, begin, wanted, apply, rows, row_at
+            begin, row_at, sample_at, need = fold(
+                arrays, plan, self._state, self._scratch, begin, wanted, apply, rows, row_at, *samples, sample_at
             )
             if need == at.DONE:
                 return rows

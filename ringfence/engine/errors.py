@@ -65,6 +65,46 @@ class TooManyRolesError(EngineError):
         )
 
 
+class SampleSizeError(EngineError):
+    """More events per seat than an entity refers back to, or none."""
+
+    def __init__(self, *, found: int, most: int) -> None:
+        self.found = found
+        super().__init__(f"neighbourhoods of {found} events per seat were asked for; write a number from 1 to {most}")
+
+
+class NoSamplingError(EngineError):
+    """A neighbourhood was asked of a catalogue that samples none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this catalogue samples no neighbourhoods; build it with `Catalogue.build(scenario, neighbourhoods=16)`"
+        )
+
+
+class TooManySamplesError(EngineError):
+    """Samples that would take more disk than is allowed or free."""
+
+    def __init__(self, *, n: int, each: int, allowed: int, fits: int, is_cap: bool) -> None:
+        self.n = n
+        self.fits = fits
+        what = "are allowed" if is_cap else "are free on the disk"
+        do = "raise the cap, or draw fewer" if is_cap else "make room, or draw fewer"
+        super().__init__(
+            f"samples of {n:,} events take {n * each:,} bytes ({each:,} each), {allowed:,} {what}: "
+            f"{fits:,} events would fit; {do}"
+        )
+
+
+class SampleFilesError(EngineError):
+    """A directory of samples that cannot be written or read."""
+
+    def __init__(self, *, path: Path, reason: str, do: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"samples {path.name}: {reason}; {do}")
+
+
 class SnapshotError(EngineError):
     """A snapshot that cannot be trusted."""
 

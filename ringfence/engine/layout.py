@@ -241,6 +241,35 @@ X_OTHERS_RATE_MAX: Final = 8
 X_FAR: Final = 9
 X_MOST_SHARED: Final = 10
 
+# Features of a sampled event, as columns of Neighbourhoods.events; sentences are in sample_features.py
+SAMPLE_AMOUNT: Final = 0
+SAMPLE_HAS_AMOUNT: Final = 1
+SAMPLE_GAP: Final = 2
+SAMPLE_GAP_LOG: Final = 3
+SAMPLE_KNOWN: Final = 4
+SAMPLE_FRAUD: Final = 5
+SAMPLE_SHARED: Final = 6
+SAMPLE_LINKS: Final = 7
+SAMPLE_AMOUNT_RATIO: Final = 8
+SAMPLE_OTHERS: Final = 9
+SAMPLE_EVENTS_MEAN: Final = 10
+SAMPLE_EVENTS_MAX: Final = 11
+SAMPLE_RATE_MEAN: Final = 12
+SAMPLE_RATE_MAX: Final = 13
+SAMPLE_FRAUDS: Final = 14
+SAMPLE_NEAR: Final = 15
+N_SAMPLE: Final = 16
+
+# Features of a seat's entity, as columns of Neighbourhoods.nodes
+SEAT_PRESENT: Final = 0
+SEAT_EVENTS: Final = 1
+SEAT_KNOWN: Final = 2
+SEAT_FRAUDS: Final = 3
+SEAT_NEAR: Final = 4
+SEAT_IS_HUB: Final = 5
+N_SEAT: Final = 6
+MANY_SEATS: Final = 2  # seats of a `many` role
+
 # Statistics of a pair
 P_IS_NEW: Final = 0
 P_COUNT: Final = 1

@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     together_gathers: NDArray[Any]  # GATHER of all links of the event together
     hub_caps: NDArray[np.int64]  # (roles,) an entity with more events than this is a hub
     most_stored: int  # events in the store, a power of two; 0 without links
-    has_links: bool  # some feature walks links
+    has_links: bool  # some feature walks links, or neighbourhoods are sampled
     tick_ms: int  # between two computations of rings; 0 where no feature reads them
     tick_lag_ms: int
     has_charts: bool  # someone reads control charts
@@ -65,6 +65,8 @@ class Plan(NamedTuple):
     n_texts: int  # text attributes whose near duplicates are read, in the order of Batch.simhash
     month_window: int  # index of the 30-day window, -1 none
     text_gathers: NDArray[Any]  # GATHER of texts: source is attribute * N_TEXT_STATS + stat
+    seats: NDArray[np.int64]  # (seats, 2): role, place among its links; no row where nothing is sampled
+    n_sampled: int  # events sampled per seat; 0 where nothing is
 
 
 def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import mix64
 from ringfence.engine.plan import LINK_READER, PAIRING, READER, Plan, gathers_of
+from ringfence.engine.sample_features import seat_places
 from ringfence.engine.windows import granule_ms
 from ringfence.scenario.spec import EventType, Role, Scenario
 
@@ -144,8 +145,8 @@ class PlanBuilder:
         if column >= 0:
             self._numbers.append((role.index, column))
 
-    def plan(self, *, n_features: int) -> Plan:
-        """Freeze what was collected."""
+    def plan(self, *, n_features: int, neighbourhoods: int | None = None) -> Plan:
+        """Freeze what was collected. `neighbourhoods`: events sampled per seat; the event store is then kept."""
         scenario = self.scenario
         gathers: list[tuple[int, int, int]] = []
         readers = []
@@ -165,6 +166,7 @@ class PlanBuilder:
         for role_index, rows in self._link_gathers.items():
             link_readers.append((role_index, len(gathers), len(gathers) + len(rows)))
             gathers += rows
+        has_links = bool(link_readers or self._together_gathers or neighbourhoods)
         amount = scenario.decided.amount
         windows_ms = np.array(scenario.windows_ms, np.int64)
         longest_ms = int(windows_ms[-1]) + granule_ms(int(windows_ms[-1])) if len(windows_ms) else 0
@@ -189,8 +191,8 @@ class PlanBuilder:
             link_readers=np.array(link_readers, LINK_READER) if link_readers else np.zeros(0, LINK_READER),
             together_gathers=gathers_of(self._together_gathers),
             hub_caps=np.array([role.hub_cap for role in scenario.roles], np.int64),
-            most_stored=at.MOST_STORED if link_readers or self._together_gathers else 0,
-            has_links=bool(link_readers or self._together_gathers),
+            most_stored=at.MOST_STORED if has_links else 0,
+            has_links=has_links,
             tick_ms=scenario.rings.every_ms if self._reads_rings else 0,
             tick_lag_ms=scenario.rings.lag_ms,
             has_charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
@@ -198,6 +200,8 @@ class PlanBuilder:
             n_texts=len(scenario.text_attributes) if self._text_gathers else 0,
             month_window=scenario.windows_ms.index(at.MONTH_MS) if at.MONTH_MS in scenario.windows_ms else -1,
             text_gathers=gathers_of(self._text_gathers),
+            seats=seat_places(scenario) if neighbourhoods else np.zeros((0, 2), np.int64),
+            n_sampled=neighbourhoods or 0,
         )
 
     @property

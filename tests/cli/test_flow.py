@@ -138,6 +138,14 @@ def test_state_without_a_snapshot_says_what_was_compared(world: Path, capsys: py
         snapshot.unlink()
 
 
+def test_no_sampled_link_leaks_and_looking_ahead_is_caught(world: Path, result: Run) -> None:
+    found = result("verify", "leakage", "--events", "1000", "-w", str(world))
+    assert found["holds"] is True
+    assert found["n_violations"] == 0
+    assert found["proof"]["honest"]["n_labelled"] > 1_000
+    assert found["proof"]["look_ahead"]["n_ahead"] > 0
+
+
 def test_nothing_to_verify_is_not_a_success(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", "decision", "-w", str(world)]) == Exit.CHECK_FAILED
     assert "no decision" in capsys.readouterr().out
