@@ -494,7 +494,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
         if apply and plan.tick_ms > 0:
             need = tick_due(plan, state.meta, batch.time_ms[i])
             if need != DONE:
-                return i, row_at, need
+                return i, row_at, sample_at, need
         first = batch.link_start[i]
         last = batch.link_start[i + 1]
         kind = np.int64(batch.event_type[i])
