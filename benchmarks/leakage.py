@@ -28,8 +28,9 @@ from benchmarks.p2 import workspace
 from benchmarks.replay import FULL_DAYS, batches_of, read_payments, scenario_of
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
+from ringfence.engine.label_history import LabelHistory, read_history, seat_keys
 from ringfence.engine.layout import DAY_MS
-from ringfence.engine.leakage import History, LeakageReport, leakage, read_history
+from ringfence.engine.leakage import LeakageReport, leakage
 from ringfence.engine.look_ahead import LookAhead
 from ringfence.engine.replay import BatchSource
 from ringfence.ledger.assembly import slice_batch
@@ -124,7 +125,7 @@ def payments_task() -> Task:
 
 
 def rows_and_guard(
-    source: BatchSource, catalogue: Catalogue, seqs: NDArray[np.int64], history: History
+    source: BatchSource, catalogue: Catalogue, seqs: NDArray[np.int64], history: LabelHistory
 ) -> tuple[FloatArray, LeakageReport]:
     """Read rows and neighbourhoods in one replay, and guard every sampled link."""
     engine = Engine(catalogue)
@@ -134,7 +135,7 @@ def rows_and_guard(
         wanted = np.isin(batch.seq, seqs)
         found, sampled = engine.observe_sampled(batch, wanted, wanted)
         rows.append(found)
-        reports.append(leakage(sampled, history))
+        reports.append(leakage(sampled, seat_keys(batch, catalogue.plan, wanted), history))
     return np.concatenate(rows), LeakageReport.total(reports)
 
 
@@ -168,7 +169,8 @@ def main() -> None:
     for name, report in (("honest", honest), ("look-ahead", cheat)):
         print(
             f"{name:10} {report.n_violations:7,} violations in {report.n_links:,} sampled links of "
-            f"{report.n_events:,} events, {report.n_labelled:,} of them with a label"
+            f"{report.n_events:,} events, {report.n_labelled:,} of them with a label, "
+            f"and in {report.n_seats:,} seats"
         )
     # Trained and tested on the same kind of rows; and trained on cheating rows, then shown what is really known.
     kinds: dict[str, list[FloatArray]] = {"honest": [], "look-ahead": [], "look-ahead, as live": []}

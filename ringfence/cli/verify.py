@@ -82,7 +82,7 @@ def leakage(
     else:
         text = (
             f"{honest.n_violations:,} violations in {honest.n_links:,} sampled links of {honest.n_events:,} events, "
-            f"{honest.n_labelled:,} of them with a label known by then"
+            f"{honest.n_labelled:,} of them with a label known by then, and {honest.n_seats:,} seats"
             + (f"; the first at seq {honest.first_seq}" if honest.n_violations else "")
             + f"\nwith labels told at event time the same guard counts {cheat.n_violations:,}"
             + ("" if proof.n_labels else ": the ledger holds no label")

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The leakage guard: every sampled event, and the label it showed, held against what the ledger knew by then.
+"""The leakage guard: every sampled event, the label it showed, and the labels counted of each seat's entity, held
+against what the ledger knew by then.
 
     seq   3       5         8          9
           x       e         x: fraud   e'       e may show x, unlabelled; e' may show x as fraud
 
-The guard reads events and labels for itself, in arrays and searches, and shares no code with the fold. `LookAhead` is
-its opponent: the same history with every label told right after its event, as in a data set whose labels carry no time.
+The guard searches a `LabelHistory` and shares no code with the fold. `LookAhead` is its opponent: the same history with
+every label told right after its event, as in a data set whose labels carry no time.
 """
 
 from __future__ import annotations
@@ -19,77 +20,16 @@ from numpy.typing import NDArray
 from ringfence.engine import layout as at
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
+from ringfence.engine.label_history import LabelHistory, seat_keys
 from ringfence.engine.neighbourhoods import Neighbourhoods
 from ringfence.engine.replay import BatchSource, NotDecidedError, Progress
-from ringfence.scenario.batch import EVENT, LABEL, NO_LABEL
+from ringfence.scenario.batch import NO_LABEL
 
 _CHUNK = 8_192  # records to a batch, so that samples of one batch stay below 100 MB
 
 
-class History(msgspec.Struct, frozen=True, kw_only=True):
-    """What a ledger knew, and when: 16 bytes an event and 17 a label in memory."""
-
-    event_seq: NDArray[np.int64]  # (events,) of the decided type, ascending
-    event_time_ms: NDArray[np.int64]  # (events,)
-    label_of: NDArray[np.int64]  # (labels,) seq of the labelled event; ascending
-    label_seq: NDArray[np.int64]  # (labels,) seq from which on it was known; ascending for each event
-    label_value: NDArray[np.int8]  # (labels,) FRAUD or LEGIT
-
-    def time_of(self, seq: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return whether each seq is a decided event, and its event time where it is."""
-        if not self.event_seq.shape[0]:
-            return np.zeros(seq.shape, np.bool_), np.zeros(seq.shape, np.int64)
-        place = np.minimum(np.searchsorted(self.event_seq, seq), self.event_seq.shape[0] - 1)
-        return self.event_seq[place] == seq, self.event_time_ms[place]
-
-    def label_before(self, of: NDArray[np.int64], seq: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return the label of event `of` that stood just before `seq`, NO_LABEL where none was known."""
-        if not self.label_of.shape[0]:
-            return np.full(of.shape, NO_LABEL, np.int8)
-        place = _rank(self.label_of, self.label_seq, of, seq) - 1
-        found = np.maximum(place, 0)
-        return np.where((place >= 0) & (self.label_of[found] == of), self.label_value[found], NO_LABEL).astype(np.int8)
-
-
-def _rank(
-    label_of: NDArray[np.int64], label_seq: NDArray[np.int64], of: NDArray[np.int64], seq: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    # How many labels come before (of, seq), in the order (label_of, label_seq): a binary search for all at once.
-    low = np.zeros(of.shape, np.int64)
-    high = np.full(of.shape, label_of.shape[0], np.int64)
-    while (low < high).any():
-        middle = np.minimum((low + high) >> 1, label_of.shape[0] - 1)
-        smaller = (label_of[middle] < of) | ((label_of[middle] == of) & (label_seq[middle] < seq))
-        open_ = low < high
-        low = np.where(open_ & smaller, middle + 1, low)
-        high = np.where(open_ & ~smaller, middle, high)
-    return low
-
-
-def read_history(source: BatchSource, catalogue: Catalogue, *, until_seq: int | None = None) -> History:
-    """Collect events and labels of the decided type, up to and including `until_seq`."""
-    decided = catalogue.plan.decided
-    events: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
-    labels: list[NDArray[np.int64]] = [np.zeros((0, 3), np.int64)]
-    for batch in source.batches(0, until_seq):
-        is_event = (batch.kind == EVENT) & (batch.event_type == decided)
-        is_label = (batch.kind == LABEL) & (batch.event_type == decided)
-        events.append(np.stack([batch.seq[is_event], batch.time_ms[is_event]], axis=1))
-        told = [batch.label_event_seq[is_label], batch.seq[is_label], batch.label_value[is_label].astype(np.int64)]
-        labels.append(np.stack(told, axis=1))
-    event, label = np.concatenate(events), np.concatenate(labels)
-    label = label[np.lexsort((label[:, 1], label[:, 0]))]
-    return History(
-        event_seq=event[:, 0].copy(),
-        event_time_ms=event[:, 1].copy(),
-        label_of=label[:, 0].copy(),
-        label_seq=label[:, 1].copy(),
-        label_value=label[:, 2].astype(np.int8),
-    )
-
-
 class LeakageReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Violations among the sampled links of some events. A link counts once in each column that it violates."""
+    """Violations among the sampled links and seats of some events, each counted once in each column it violates."""
 
     n_events: int  # whose neighbourhood was sampled
     n_links: int  # sampled events, over all seats
@@ -98,6 +38,9 @@ class LeakageReport(msgspec.Struct, frozen=True, kw_only=True):
     n_not_on_record: int  # that are no decided event of the ledger, or have another event time there
     n_ahead: int  # that showed a label before any was known
     n_other_label: int  # that showed another label than the one that stood, or none where one stood
+    n_seats: int  # seats that were taken
+    n_seats_ahead: int  # of them, those whose entity showed more known labels or frauds than there were
+    n_seats_other: int  # that showed fewer, or sit where the event names nobody
     first_seq: int | None  # the first event at hand with a violation
 
     @classmethod
@@ -110,7 +53,8 @@ class LeakageReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def n_violations(self) -> int:
-        return self.n_not_earlier + self.n_not_on_record + self.n_ahead + self.n_other_label
+        links = self.n_not_earlier + self.n_not_on_record + self.n_ahead + self.n_other_label
+        return links + self.n_seats_ahead + self.n_seats_other
 
     @property
     def holds(self) -> bool:
@@ -118,8 +62,14 @@ class LeakageReport(msgspec.Struct, frozen=True, kw_only=True):
         return self.n_links > 0 and self.n_violations == 0
 
 
-def leakage(found: Neighbourhoods, history: History) -> LeakageReport:
-    """Count the violations of some neighbourhoods, told what was known and when."""
+def leakage(found: Neighbourhoods, seats: NDArray[np.uint64], history: LabelHistory) -> LeakageReport:
+    """Count the violations of some neighbourhoods, told what was known and when.
+
+    Parameters
+    ----------
+    found : n neighbourhoods, as the engine gave them.
+    seats : shape (n, seats), who sits there; see `seat_keys`.
+    """
     mask = found.mask
     seq = np.broadcast_to(found.seq[:, None, None], mask.shape)[mask]
     sampled, time_ms = found.event_seq[mask], found.event_time_ms[mask]
@@ -131,7 +81,15 @@ def leakage(found: Neighbourhoods, history: History) -> LeakageReport:
     not_on_record = ~on_record | (recorded_ms != time_ms)
     ahead = is_known & (stood == NO_LABEL)
     other_label = (shown != stood) & ~ahead
-    wrong = seq[not_earlier | not_on_record | ahead | other_label]
+    taken = found.nodes[..., at.SEAT_PRESENT] > 0.5
+    seat_seq = np.broadcast_to(found.seq[:, None], taken.shape)[taken]
+    counted = np.rint(np.expm1(found.nodes[taken].astype(np.float64))).astype(np.int64)
+    known, frauds = history.counts_before(seats[taken], seat_seq)
+    seats_ahead = (counted[:, at.SEAT_KNOWN] > known) | (counted[:, at.SEAT_FRAUDS] > frauds)
+    exact = (counted[:, at.SEAT_KNOWN] == known) & (counted[:, at.SEAT_FRAUDS] == frauds)
+    seats_other = (~exact & ~seats_ahead) | (seats[taken] == 0)
+    wrong_link = not_earlier | not_on_record | ahead | other_label
+    wrong = np.concatenate([seq[wrong_link], seat_seq[seats_ahead | seats_other]])
     return LeakageReport(
         n_events=len(found),
         n_links=seq.shape[0],
@@ -140,6 +98,9 @@ def leakage(found: Neighbourhoods, history: History) -> LeakageReport:
         n_not_on_record=int(not_on_record.sum()),
         n_ahead=int(ahead.sum()),
         n_other_label=int(other_label.sum()),
+        n_seats=int(taken.sum()),
+        n_seats_ahead=int(seats_ahead.sum()),
+        n_seats_other=int(seats_other.sum()),
         first_seq=int(wrong.min()) if wrong.size else None,
     )
 
@@ -148,7 +109,7 @@ def replay_leakage(
     source: BatchSource,
     catalogue: Catalogue,
     seqs: NDArray[np.int64],
-    history: History,
+    history: LabelHistory,
     *,
     progress: Progress | None = None,
 ) -> LeakageReport:
@@ -172,9 +133,9 @@ def replay_leakage(
     last = int(seqs[-1]) if seqs.shape[0] else 0
     for batch in source.batches(0, last, _CHUNK) if seqs.shape[0] else ():
         place = np.minimum(np.searchsorted(seqs, batch.seq), seqs.shape[0] - 1)
-        nothing = np.zeros(len(batch), np.bool_)
-        _, found = engine.observe_sampled(batch, nothing, seqs[place] == batch.seq)
-        reports.append(leakage(found, history))
+        wanted = seqs[place] == batch.seq
+        _, found = engine.observe_sampled(batch, np.zeros(len(batch), np.bool_), wanted)
+        reports.append(leakage(found, seat_keys(batch, catalogue.plan, wanted), history))
         if progress is not None:
             progress(int(batch.seq[-1]), last)
     report = LeakageReport.total(reports)

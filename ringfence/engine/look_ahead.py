@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
-from ringfence.engine.leakage import History, read_history
+from ringfence.engine.label_history import LabelHistory, read_history
 from ringfence.engine.replay import BatchSource
 from ringfence.scenario.batch import EVENT, FRAUD, LABEL, NO_LABEL, Batch
 
@@ -38,7 +38,7 @@ class LookAhead:
         return 2 * seqs
 
     @property
-    def history(self) -> History:
+    def history(self) -> LabelHistory:
         """What was honestly known, and when, in the seqs of this source."""
         honest = self.honest
         return msgspec.structs.replace(
@@ -46,6 +46,7 @@ class LookAhead:
             event_seq=2 * honest.event_seq,
             label_of=2 * honest.label_of,
             label_seq=2 * honest.label_seq,
+            entity_seq=2 * honest.entity_seq,
         )
 
     def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:

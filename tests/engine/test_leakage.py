@@ -9,7 +9,8 @@ import pytest
 
 from ringfence.engine import Catalogue, Engine
 from ringfence.engine import layout as at
-from ringfence.engine.leakage import leakage, read_history, replay_leakage
+from ringfence.engine.label_history import read_history, seat_keys
+from ringfence.engine.leakage import leakage, replay_leakage
 from ringfence.engine.look_ahead import LookAhead
 from ringfence.engine.replay import NotDecidedError
 from ringfence.scenario.batch import LABEL, NO_LABEL
@@ -19,7 +20,9 @@ from tests.oracles.streams import (
     DAY,
     SHOP,
     START,
+    WITNESS,
     Happening,
+    Record,
     Truth,
     batch_of,
     claims_scenario,
@@ -33,6 +36,14 @@ RECORDS = drawn_records(12, 220)
 BATCH = batch_of(RECORDS, SCENARIO)
 LEDGER = ListedLedger(BATCH)
 DECIDED = BATCH.seq[(BATCH.kind == 0) & (BATCH.event_type == 0)]
+KINDS = (
+    "n_not_earlier",
+    "n_not_on_record",
+    "n_ahead",
+    "n_other_label",
+    "n_seats_ahead",
+    "n_seats_other",
+)
 HISTORY = read_history(LEDGER, CATALOGUE)
 
 
@@ -42,6 +53,21 @@ def test_honest_replay_has_no_violation() -> None:
     assert report.holds
     assert report.n_events == len(DECIDED)
     assert report.n_links > report.n_labelled > 100
+
+
+def test_honest_replay_of_crowds_has_no_violation() -> None:
+    # More entities than take part; the first witness is the claimant.
+    rng = np.random.default_rng(8)
+    records: list[Record] = []
+    for i in range(40):
+        crowd = [int(who) for who in rng.choice(30, size=int(rng.integers(9, 21)), replace=False)]
+        links = ((CLAIMANT, crowd[0]), *((WITNESS, who) for who in crowd), (SHOP, int(rng.integers(3))))
+        records += [Happening(START + i * DAY, links, 5), Truth(len(records), START + i * DAY + 1, i % 2)]
+    ledger = ListedLedger(batch_of(records, SCENARIO))
+    history = read_history(ledger, CATALOGUE)
+    report = replay_leakage(ledger, CATALOGUE, history.event_seq, history)
+    assert report.holds
+    assert report.n_seats > 100
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -74,11 +100,12 @@ def test_a_label_told_late_is_seen_early_by_the_look_ahead_alone() -> None:
     ahead = LookAhead(ledger, CATALOGUE)
     cheating = replay_leakage(ahead, CATALOGUE, ahead.seqs(seqs), ahead.history)
     assert (cheating.n_links, cheating.n_labelled, cheating.n_ahead, cheating.first_seq) == (2, 2, 2, 4)
-    assert cheating.n_violations == 2
+    assert (cheating.n_seats, cheating.n_seats_ahead, cheating.n_violations) == (4, 2, 4)
 
 
 def test_each_kind_of_violation_is_counted_as_such() -> None:
     found = Engine(CATALOGUE).observe_sampled(BATCH)[1]
+    seats = seat_keys(BATCH, CATALOGUE.plan, np.isin(BATCH.seq, DECIDED))
     i = int(np.flatnonzero(found.mask[:, 0, 0])[-1])
     known, fraud = found.events[..., at.SAMPLE_KNOWN], found.events[..., at.SAMPLE_FRAUD]
     unknown = tuple(np.argwhere(found.mask & (known == 0))[0])
@@ -87,17 +114,22 @@ def test_each_kind_of_violation_is_counted_as_such() -> None:
     def violated(name: str, where: tuple[int, ...], value: float) -> dict[str, int]:
         changed = getattr(found, name).copy()
         changed[where] = value
-        report = msgspec.structs.asdict(leakage(msgspec.structs.replace(found, **{name: changed}), HISTORY))
+        report = msgspec.structs.asdict(leakage(msgspec.structs.replace(found, **{name: changed}), seats, HISTORY))
         assert report["first_seq"] == found.seq[where[0]]
-        return {k: v for k, v in report.items() if v and k not in ("n_events", "n_links", "n_labelled", "first_seq")}
+        return {k: v for k, v in report.items() if v and k in KINDS}
 
-    assert leakage(found, HISTORY).holds
+    assert leakage(found, seats, HISTORY).holds
     assert "n_not_earlier" in violated("event_seq", (i, 0, 0), int(found.seq[i]))
     assert "n_not_on_record" in violated("event_seq", (i, 0, 0), int(BATCH.seq[BATCH.kind == LABEL][0]))
     assert violated("event_time_ms", (i, 0, 0), START - DAY) == {"n_not_on_record": 1}
     assert violated("events", (*unknown, at.SAMPLE_KNOWN), 1) == {"n_ahead": 1}
     assert violated("events", (*labelled, at.SAMPLE_FRAUD), 1 - fraud[labelled]) == {"n_other_label": 1}
     assert violated("events", (*labelled, at.SAMPLE_KNOWN), 0) == {"n_other_label": 1}
+    assert violated("nodes", (i, 0, at.SEAT_KNOWN), np.log1p(900)) == {"n_seats_ahead": 1}
+    assert violated("nodes", (i, 0, at.SEAT_FRAUDS), np.log1p(900)) == {"n_seats_ahead": 1}
+    assert violated("nodes", (i, 0, at.SEAT_KNOWN), 0) == {"n_seats_other": 1}
+    empty = tuple(np.argwhere(seats == 0)[0])
+    assert violated("nodes", (*empty, at.SEAT_PRESENT), 1) == {"n_seats_other": 1}
 
 
 def test_label_before_equals_a_walk_through_the_records() -> None:

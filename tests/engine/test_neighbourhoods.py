@@ -93,7 +93,7 @@ def assert_samples_equal_twin(
     return found
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_samples_of_rough_streams_equal_twin(seed: int) -> None:
     found = assert_samples_equal_twin(drawn_records(seed, 130), SCENARIO)
     assert found.mask.any(axis=0).all()  # every seat was filled to the last slot somewhere
@@ -148,7 +148,7 @@ def crowded_records(n: int) -> list[Record]:
 
 def test_samples_of_crowds_equal_twin_within_the_stated_bound() -> None:
     # Counted, not timed: seats x K events, and nine entities of each, are reached and never exceeded.
-    found = assert_samples_equal_twin(crowded_records(70), SCENARIO)
+    found = assert_samples_equal_twin(crowded_records(50), SCENARIO)
     n_seats, n_sampled = found.mask.shape[1:]
     most = n_seats * n_sampled * at.STORED_LINKS
     assert int(found.n_visited.max()) > most * 3 // 4  # the shop is beyond the 16 that take part
@@ -175,6 +175,7 @@ def streams(draw: st.DrawFn) -> list[Record]:
     return records
 
 
+@pytest.mark.compiled
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(streams(), st.sampled_from([1, 5, 16]))
 def test_samples_of_any_stream_equal_twin(records: list[Record], n_sampled: int) -> None:
@@ -193,6 +194,7 @@ def test_future_event_changes_no_past_sample() -> None:
     assert as_bytes(past) == as_bytes(every, 0, len(past))
 
 
+@pytest.mark.compiled
 def test_strangers_change_no_sample() -> None:
     mixed: list[Record] = []
     place: dict[int, int] = {}
@@ -247,6 +249,7 @@ def test_snapshot_and_restore_in_the_middle_change_nothing(tmp_path: Path) -> No
     assert as_bytes(after) == as_bytes(bulk, len(before))
 
 
+@pytest.mark.compiled
 def test_rows_are_the_same_with_and_without_sampling() -> None:
     for scenario in (SCENARIO, claims_scenario()):
         plain, sampling = Catalogue.build(scenario), Catalogue.build(scenario, neighbourhoods=4)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,20 @@ def test_cap_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     fitting = sampled_rows(LEDGER, CATALOGUE, SEQS[:10], tmp_path / "fits", most_bytes=cap)
     arrays = [path for path in fitting.directory.iterdir() if path.name != MANIFEST]
     assert sum(path.stat().st_size for path in arrays) <= cap
+
+
+def test_memory_is_bounded_by_chunks_and_not_by_events(tmp_path: Path) -> None:
+    catalogue = Catalogue.build(SCENARIO, neighbourhoods=16)
+    peaks = {}
+    for chunk_events in (4, 1_000):
+        engine = Engine(catalogue)
+        tracemalloc.start()
+        sampled_rows(LEDGER, catalogue, DECIDED, tmp_path / f"{chunk_events}", engine=engine, chunk_events=chunk_events)
+        peaks[chunk_events] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    all_at_once = len(DECIDED) * bytes_per_event(catalogue)
+    assert peaks[1_000] > all_at_once > 400_000
+    assert peaks[4] < 2 * 4 * bytes_per_event(catalogue, with_references=True) + 100_000  # the rest is Python's own
 
 
 def test_interrupted_run_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
