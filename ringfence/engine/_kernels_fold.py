@@ -15,6 +15,14 @@ from ringfence.engine import layout
 from ringfence.engine._kernels_charts import read_chart, update_chart
 from ringfence.engine._kernels_links import learn_label, nodes_of, read_links, store_event
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
+from ringfence.engine._kernels_pairs import (
+    apply_pairs,
+    count_new_partners,
+    fan,
+    label_pairs,
+    read_pairs,
+    resolve_pairs,
+)
 from ringfence.engine._kernels_prefetch import fetch_ahead
 from ringfence.engine._kernels_read import (
     blank,
@@ -25,11 +33,10 @@ from ringfence.engine._kernels_read import (
     read_event,
     read_events,
     read_labels,
-    read_pair,
 )
 from ringfence.engine._kernels_rings import read_rings, tick_due
 from ringfence.engine._kernels_sample import sample_event
-from ringfence.engine._kernels_table import find, insert, mix64, pair_key
+from ringfence.engine._kernels_table import find, insert, mix64
 from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
 
 MISSING_AMOUNT, NEVER, PAIR_FAN = layout.MISSING_AMOUNT, layout.NEVER, layout.PAIR_FAN
@@ -96,11 +103,6 @@ def _resolve(batch, plan, state, first, last, kind, slots, spans):
             slots[j, 1] = SAME if same else _slot_of(lo, any_stream, plan, state)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
-def _fan(spans, role):
-    return min(spans[role, 1] - spans[role, 0], PAIR_FAN)
-
-
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _room_for_event(plan, state, kind, n_links, spans, slots):
     # Bounds from above: every absent key is new, every full ring takes a fresh block twice its size.
@@ -125,7 +127,7 @@ def _room_for_event(plan, state, kind, n_links, spans, slots):
     if kind == plan.decided and plan.has_pairs:
         wanted_pairs = np.int64(0)
         for p in range(plan.pairings.shape[0]):
-            wanted_pairs += _fan(spans, plan.pairings[p]["role_a"]) * _fan(spans, plan.pairings[p]["role_b"])
+            wanted_pairs += fan(spans, plan.pairings[p]["role_a"]) * fan(spans, plan.pairings[p]["role_b"])
         if state.meta[N_PAIRS] + wanted_pairs > state.pairs.shape[0]:
             return GROW_PAIRS
     return DONE
@@ -227,38 +229,8 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
             finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
     if plan.n_texts > 0:
         read_texts(batch, i, plan, state, floors, scratch.text_cursors, scratch.text_stats, row)
-    if not plan.has_pairs:
-        return
-    k = 0
-    for p in range(plan.pairings.shape[0]):
-        pairing = plan.pairings[p]
-        n_cells = _fan(spans, pairing["role_a"]) * _fan(spans, pairing["role_b"])
-        for c in range(n_cells):
-            reverse_slot = np.int64(ABSENT)
-            if pairing["reverse"]:
-                n_b = _fan(spans, pairing["role_b"])
-                lo_a = batch.link_lo[first + spans[pairing["role_a"], 0] + c // n_b]
-                lo_b = batch.link_lo[first + spans[pairing["role_b"], 0] + c % n_b]
-                reverse_slot = find(state.pair_table, pair_key(lo_b, lo_a, plan.pair_salts[p]))
-            read_pair(pair_slots[k], reverse_slot, time_ms, state.pairs, scratch.pair_stats)
-            gather(plan.gathers, pairing["first"], pairing["last"], scratch.pair_stats, row, scratch.n_seen)
-            k += 1
-        finish_averages(plan.gathers, pairing["first"], pairing["last"], row, scratch.n_seen)
-
-
-@njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
-    k = 0
-    for p in range(plan.pairings.shape[0]):
-        role_a = plan.pairings[p]["role_a"]
-        role_b = plan.pairings[p]["role_b"]
-        for a in range(spans[role_a, 0], spans[role_a, 0] + _fan(spans, role_a)):
-            lo_a = batch.link_lo[first + a]
-            for b in range(spans[role_b, 0], spans[role_b, 0] + _fan(spans, role_b)):
-                key = pair_key(lo_a, batch.link_lo[first + b], plan.pair_salts[p])
-                pair_keys[k] = key
-                pair_slots[k] = find(state.pair_table, key)
-                k += 1
+    if plan.has_pairs:
+        read_pairs(batch, first, time_ms, plan, state, spans, pair_slots, scratch, row)
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
@@ -309,23 +281,6 @@ def _apply_to_key(state, slot, check, time_ms, amount, n_new, retention_ms):
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _count_new_partners(plan, n_links, spans, pair_slots, n_new):
-    # n_new[j]: pairs of link j that were never seen before.
-    for j in range(n_links):
-        n_new[j] = 0
-    k = 0
-    for p in range(plan.pairings.shape[0]):
-        role_a = plan.pairings[p]["role_a"]
-        role_b = plan.pairings[p]["role_b"]
-        for a in range(spans[role_a, 0], spans[role_a, 0] + _fan(spans, role_a)):
-            for b in range(spans[role_b, 0], spans[role_b, 0] + _fan(spans, role_b)):
-                if pair_slots[k] < 0:
-                    n_new[a] += 1
-                    n_new[b] += 1
-                k += 1
-
-
-@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys, n_new):
     kind = batch.event_type[i]
     time_ms = batch.time_ms[i]
@@ -337,7 +292,7 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
             meta[N_LATE] += 1
         meta[NEWEST_MS] = max(meta[NEWEST_MS], time_ms)
     if kind == plan.decided and plan.has_pairs:
-        _count_new_partners(plan, last - first, spans, pair_slots, n_new)
+        count_new_partners(plan, last - first, spans, pair_slots, n_new)
     else:
         for j in range(last - first):
             n_new[j] = 0
@@ -357,43 +312,8 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
             _apply_to_key(state, np.int64(slots[j, which]), check, time_ms, amount, n_new[j], plan.retention_ms)
     if plan.n_texts > 0 and kind == plan.decided:
         apply_texts(batch, i, plan, state, meta[NEWEST_MS] - plan.retention_ms)
-    if kind != plan.decided or not plan.has_pairs:
-        return
-    k = 0
-    for p in range(plan.pairings.shape[0]):
-        pairing = plan.pairings[p]
-        role_a = pairing["role_a"]
-        role_b = pairing["role_b"]
-        n_a = spans[role_a, 1] - spans[role_a, 0]
-        n_b = spans[role_b, 1] - spans[role_b, 0]
-        if n_a > PAIR_FAN or n_b > PAIR_FAN:
-            meta[PAIRS_CAPPED] += max(n_a - PAIR_FAN, 0) + max(n_b - PAIR_FAN, 0)
-        for a in range(spans[role_a, 0], spans[role_a, 0] + _fan(spans, role_a)):
-            for b in range(spans[role_b, 0], spans[role_b, 0] + _fan(spans, role_b)):
-                check = mix64(batch.link_hi[first + a]) ^ batch.link_hi[first + b]
-                slot = np.int64(pair_slots[k])
-                if slot < 0:
-                    slot = find(state.pair_table, pair_keys[k])
-                if slot < 0:
-                    slot = meta[N_PAIRS]
-                    meta[N_PAIRS] = slot + 1
-                    insert(state.pair_table, pair_keys[k], slot)
-                    fresh = state.pairs[slot]
-                    fresh["key"] = pair_keys[k]
-                    fresh["check"] = check
-                    fresh["first_ms"] = time_ms
-                    fresh["newest_ms"] = time_ms
-                    if pairing["partner_a"] >= 0:
-                        state.partners[slots[a, 0], pairing["partner_a"]] += 1
-                    if pairing["partner_b"] >= 0:
-                        state.partners[slots[b, 0], pairing["partner_b"]] += 1
-                row = state.pairs[slot]
-                if row["check"] != check:
-                    meta[PAIR_COLLISIONS] += 1
-                row["n_events"] += 1
-                row["first_ms"] = min(row["first_ms"], time_ms)
-                row["newest_ms"] = max(row["newest_ms"], time_ms)
-                k += 1
+    if kind == plan.decided and plan.has_pairs:
+        apply_pairs(batch, first, time_ms, plan, state, slots, spans, pair_slots, pair_keys)
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
@@ -461,22 +381,8 @@ def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
                 )
             elif which == 0:
                 meta[ORPHAN_LABELS] += 1
-    if batch.event_type[i] != plan.decided or not plan.has_pairs:
-        return
-    k = 0
-    for p in range(plan.pairings.shape[0]):
-        pairing = plan.pairings[p]
-        n_cells = _fan(spans, pairing["role_a"]) * _fan(spans, pairing["role_b"])
-        for _ in range(n_cells):
-            slot = np.int64(pair_slots[k])
-            if slot >= 0:
-                row = state.pairs[slot]
-                if replaces >= 0:
-                    row["n_known"] -= 1
-                    row["n_fraud"] -= replaces
-                row["n_known"] += 1
-                row["n_fraud"] += value
-            k += 1
+    if batch.event_type[i] == plan.decided and plan.has_pairs:
+        label_pairs(value, replaces, plan, state, spans, pair_slots)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -510,7 +416,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
                 if plan.n_texts > 0 and texts_wanted(batch.simhash[i], state.text_span) > state.text_log.shape[0]:
                     return i, row_at, sample_at, GROW_TEXTS
             if has_pairs:
-                _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
+                resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             if kind == plan.decided and want[i]:
                 _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, apply, rows[row_at])
                 row_at += 1
@@ -527,7 +433,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
             if need != DONE:
                 return i, row_at, sample_at, need
             if has_pairs:
-                _resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
+                resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots)
             if has_links:
                 n_nodes = nodes_of(batch, kind, first, last - first, plan, slots, scratch.nodes, scratch.node_at)
