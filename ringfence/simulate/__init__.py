@@ -2,7 +2,8 @@
 """What if we knew the truth? Simulated insurers with planted rings, decoys, and a truth that only the judge sees.
 
 Each world has a folder (`motor`); what any world can use lies beside it: `traits` (randomness by key), `calendar`
-(days, rows, blocks), `row_groups` (files), `printed_ids`, `digest`.
+(days, rows, blocks), `shocks` and `surges` (what happens to a world), `gadgets` (planted wirings), `row_groups`
+(files), `printed_ids`, `digest`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ from ringfence.simulate.motor import (
     live_claims,
     simulate_motor_claims,
 )
+from ringfence.simulate.shocks import SHOCKS, Shock, parse_shock
 
 __all__ = [
     "LIVE_DAYS",
+    "SHOCKS",
     "WORLD_VERSION",
     "LiveClaim",
+    "Shock",
     "SimulationReport",
     "WorldExistsError",
     "WorldSettingError",
     "WorldSettings",
     "live_claims",
+    "parse_shock",
     "simulate_motor_claims",
 ]
