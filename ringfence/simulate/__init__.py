@@ -8,14 +8,17 @@ Each world has a folder (`motor`); what any world can use lies beside it: `trait
 
 from __future__ import annotations
 
-from ringfence.simulate.errors import WorldExistsError, WorldSettingError
+from ringfence.simulate.errors import NoTruthError, UnknownRingError, WorldExistsError, WorldSettingError
 from ringfence.simulate.motor import (
     LIVE_DAYS,
     WORLD_VERSION,
     LiveClaim,
+    RingStory,
     SimulationReport,
+    StoryClaim,
     WorldSettings,
     live_claims,
+    ring_story,
     simulate_motor_claims,
 )
 from ringfence.simulate.shocks import SHOCKS, Shock, parse_shock
@@ -25,12 +28,17 @@ __all__ = [
     "SHOCKS",
     "WORLD_VERSION",
     "LiveClaim",
+    "NoTruthError",
+    "RingStory",
     "Shock",
     "SimulationReport",
+    "StoryClaim",
+    "UnknownRingError",
     "WorldExistsError",
     "WorldSettingError",
     "WorldSettings",
     "live_claims",
     "parse_shock",
+    "ring_story",
     "simulate_motor_claims",
 ]

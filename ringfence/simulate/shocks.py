@@ -146,7 +146,7 @@ class Shock:
                 first, last = ends - timedelta(days=days - 1), ends + timedelta(days=total_days - days - 1)
                 self._refuse("onset", self.onset.isoformat(), f"choose a date from {first} to {last}")
         else:
-            day = max(1, int(self.onset * days))
+            day = max(1, int(self.onset * days + 1e-9))  # 0.7 * 730 is a little less than 511
         end_of_span = days if day < days else total_days
         if self.name == HOLIDAY and day + self.length + SETTLING_DAYS > end_of_span:
             self._refuse(

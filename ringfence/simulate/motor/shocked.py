@@ -8,7 +8,8 @@ the days of all later claims, and a label backlog what is known later of earlier
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +35,16 @@ _HOLIDAY_HOURS: Final = np.array(
     [14, 10, 8, 5, 3, 2, 3, 6, 12, 22, 38, 52, 58, 56, 54, 54, 52, 50, 48, 46, 42, 36, 28, 20], dtype=np.float64
 )
 _AT_LEISURE: Final = 0.8  # honest claims of a holiday at its own hours, not at those of every day
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Where the claims of a block come from, in the order of its claims."""
+
+    row: Ints  # (k,) number in the span
+    day: Ints  # (k,) of the world
+    plan: Ints  # (k,) the plan that each follows, or -1
+    turned_honest: Ints | None  # rows of the span that lost their plan to a lower base rate
 
 
 class ShockedWorld(World):
@@ -65,10 +76,11 @@ class ShockedWorld(World):
 
     def told_shocks(self) -> tuple[dict[str, Any], ...]:
         """Each shock as the judge is told: its name, size, and the moment of its onset."""
-        return tuple(
-            shock.as_dict() | {"onset_ms": int(self.day_start_ms[self._onset[shock.name]])}
-            for shock in self.settings.shocks
-        )
+        return tuple(shock.as_dict() | self._begins(self._onset[shock.name]) for shock in self.settings.shocks)
+
+    def _begins(self, day: int) -> dict[str, Any]:
+        first = self.settings.ends - timedelta(days=self.settings.days)
+        return {"begins": (first + timedelta(days=day)).isoformat(), "onset_ms": int(self.day_start_ms[day])}
 
     # --- Before the claims are drawn: which rows there are, and which of them are planned
 
@@ -118,52 +130,65 @@ class ShockedWorld(World):
         return claims
 
     def _shocked(self, claims: Claims, span: Span) -> ShockedClaims:
-        mask = np.zeros(len(claims), dtype=np.int64)
         row = claims.number - (0 if span is self.history else self.settings.n_events)
-        day, plan = span.day_of(row), span.plan_of(row)
-
-        if (shock := self.shocks.get(names.BASE_RATE)) is not None:
-            is_yard = (plan >= self._yard.first_plan) if self._yard is not None else np.zeros(len(row), dtype=np.bool_)
-            mask |= shock.bit * ((plan >= self._first_extra_plan) & ~is_yard)
-            mask |= shock.bit * np.isin(row, self._turned_honest.get(span.name, np.empty(0, dtype=np.int64)))
-        if (shock := self.shocks.get(names.NEW_PATTERN)) is not None and self._yard is not None:
-            at = np.flatnonzero(plan >= self._yard.first_plan)
-            claims = billed(claims, at, plan[at], self._yard, self.settings, day)
-            mask[at] |= shock.bit
-        if (shock := self.shocks.get(names.HOLIDAY)) is not None:
-            first = self._onset[shock.name]
-            during = (day >= first) & (day < first + shock.length)
-            claims = self._at_leisure(claims, during & (claims.kind == HONEST), day)
-            mask |= shock.bit * during
-        if (shock := self.shocks.get(names.AMOUNTS)) is not None:
-            hit = (day >= self._onset[shock.name]) & (claims.kind == HONEST)
-            more = np.where(hit, claims.amount_minor * shock.magnitude, 0.0)
-            amount = np.where(hit, np.minimum(added(claims.amount_minor, more), _LARGEST_MINOR), claims.amount_minor)
-            claims = replace(claims, amount_minor=amount)
-            mask |= shock.bit * hit
-        if (shock := self.shocks.get(names.LABEL_BACKLOG)) is not None:
-            first = self._onset[shock.name]
-            begins, ends = self.day_start_ms[first], self.day_start_ms[first] + shock.length * DAY_MS
-            waits = (claims.label >= 0) & (claims.known_ms >= begins) & (claims.known_ms < ends)
-            delay = int(shock.magnitude * DAY_MS)
-            claims = replace(claims, known_ms=np.where(waits, claims.known_ms + delay, claims.known_ms))
-            mask |= shock.bit * waits
-        if (shock := self.shocks.get(names.BROKEN_FIELD)) is not None:
-            chosen = uniform_of(key_of(self.settings.seed, "shock/broken_field"), claims.number) < shock.magnitude
-            mask |= shock.bit * (chosen & (day >= self._onset[shock.name]))
+        rows = _Rows(row, span.day_of(row), span.plan_of(row), self._turned_honest.get(span.name))
+        mask = np.zeros(len(claims), dtype=np.int64)
+        for name, happens in (
+            (names.BASE_RATE, self._more_or_less_fraud),
+            (names.NEW_PATTERN, self._towed),
+            (names.HOLIDAY, self._at_leisure),
+            (names.AMOUNTS, self._dearer),
+            (names.LABEL_BACKLOG, self._known_later),
+            (names.BROKEN_FIELD, self._broken),
+        ):
+            shock = self.shocks.get(name)
+            if shock is not None:
+                claims, hit = happens(claims, rows, shock)
+                mask |= shock.bit * hit
         return ShockedClaims(**vars(claims), shock=mask)
 
-    def _at_leisure(self, claims: Claims, hit: Bools, day: Ints) -> Claims:
-        """Give claims of a holiday its hours; what is known of them is known as many days later as before."""
+    # Each of these returns the claims after its shock, and which of them it touched.
+
+    def _more_or_less_fraud(self, claims: Claims, rows: _Rows, shock: Shock) -> tuple[Claims, Bools]:
+        more = rows.plan >= self._first_extra_plan
+        if self._yard is not None:
+            more &= rows.plan < self._yard.first_plan
+        return claims, more if rows.turned_honest is None else more | np.isin(rows.row, rows.turned_honest)
+
+    def _towed(self, claims: Claims, rows: _Rows, shock: Shock) -> tuple[Claims, Bools]:
+        assert self._yard is not None  # planned with the shock
+        hit = rows.plan >= self._yard.first_plan
+        at = np.flatnonzero(hit)
+        return billed(claims, at, rows.plan[at], self._yard, self.settings, rows.day), hit
+
+    def _dearer(self, claims: Claims, rows: _Rows, shock: Shock) -> tuple[Claims, Bools]:
+        hit = (rows.day >= self._onset[shock.name]) & (claims.kind == HONEST)
+        more = claims.amount_minor * shock.magnitude
+        amount = np.minimum(added(claims.amount_minor, more), _LARGEST_MINOR)
+        return replace(claims, amount_minor=np.where(hit, amount, claims.amount_minor)), hit
+
+    def _known_later(self, claims: Claims, rows: _Rows, shock: Shock) -> tuple[Claims, Bools]:
+        begins = self.day_start_ms[self._onset[shock.name]]
+        waits = (claims.label >= 0) & (claims.known_ms >= begins) & (claims.known_ms < begins + shock.length * DAY_MS)
+        return replace(claims, known_ms=claims.known_ms + waits * int(shock.magnitude * DAY_MS)), waits
+
+    def _broken(self, claims: Claims, rows: _Rows, shock: Shock) -> tuple[Claims, Bools]:
+        """Only says which claims are hit: what breaks is the insurer's view, not the claim; see `shocked_table`."""
+        chosen = uniform_of(key_of(self.settings.seed, "shock/broken_field"), claims.number) < shock.magnitude
+        return claims, chosen & (rows.day >= self._onset[shock.name])
+
+    def _at_leisure(self, claims: Claims, rows: _Rows, shock: Shock) -> tuple[Claims, Bools]:
+        """Give honest claims of a holiday its hours; what is known of them is known as many days later as before."""
+        first = self._onset[shock.name]
+        during = (rows.day >= first) & (rows.day < first + shock.length)
         key = key_of(self.settings.seed, "shock/holiday/hour")
         share = np.cumsum(_HOLIDAY_HOURS) / _HOLIDAY_HOURS.sum()
         hour = np.searchsorted(share, uniform_of(key, claims.number * 2), side="right")
-        moves = hit & (uniform_of(key, claims.number * 2 + 1) < _AT_LEISURE)
-        time_ms = np.where(
-            moves, self.day_start_ms[day] + hour * 3_600_000 + claims.time_ms % 3_600_000, claims.time_ms
-        )
+        moves = during & (claims.kind == HONEST) & (uniform_of(key, claims.number * 2 + 1) < _AT_LEISURE)
+        then_ms = self.day_start_ms[rows.day] + hour * 3_600_000 + claims.time_ms % 3_600_000
+        time_ms = np.where(moves, then_ms, claims.time_ms)
         known_ms = np.where(claims.label >= 0, claims.known_ms + time_ms - claims.time_ms, claims.known_ms)
-        return replace(claims, time_ms=time_ms, known_ms=known_ms)
+        return replace(claims, time_ms=time_ms, known_ms=known_ms), during
 
 
 def shocked_table(table: pl.DataFrame, claims: Claims, settings: WorldSettings) -> pl.DataFrame:

@@ -12,9 +12,10 @@ No other ring looks like it: the witnesses repeat and the claimants do not.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ringfence.simulate.calendar import DAY_MS
 from ringfence.simulate.motor.claims import Claims
@@ -23,7 +24,7 @@ from ringfence.simulate.motor.narratives import CLAIM_TYPES
 from ringfence.simulate.motor.plans import FIRST_YARD_RING, STORAGE, Planned, planned
 from ringfence.simulate.motor.population import Population
 from ringfence.simulate.motor.settings import WorldSettings
-from ringfence.simulate.traits import Floats, Ints, generator_of, key_of, uniform_of
+from ringfence.simulate.traits import Ints, generator_of, key_of, uniform_of
 
 _CLAIMS: Final = 18.0  # typical number of claims of a yard
 _LEAST: Final = 5
@@ -124,10 +125,10 @@ def billed(claims: Claims, at: Ints, plan: Ints, yard: Yard, settings: WorldSett
     )  # fmt: skip
 
 
-def added(amount_minor: Ints, more_minor: Floats) -> Ints:
-    """Add to amounts in cents and round as people rounded before: a round amount stays as round as it was."""
+def added(amount_minor: Ints, more_minor: NDArray[np.floating[Any]]) -> Ints:
+    """Add to amounts in cents and round as people rounded before; a round amount stays as round, and never 0."""
     unit = np.where(amount_minor % 5_000 == 0, 5_000, np.where(amount_minor % 1_000 == 0, 1_000, 1))
-    total: Ints = (np.rint((amount_minor + more_minor) / unit) * unit).astype(np.int64)
+    total: Ints = (np.maximum(np.rint((amount_minor + more_minor) / unit), 1.0) * unit).astype(np.int64)
     return total
 
 
