@@ -83,7 +83,7 @@ class Shock:
         if self.name not in SIZES:
             raise WorldSettingError("shock", self.name, f"known shocks: {', '.join(SHOCKS)}")
         bounds = SIZES[self.name]
-        if isinstance(self.onset, float) and not 0.0 < self.onset < 1.0:
+        if not isinstance(self.onset, date) and not 0.0 < self.onset < 1.0:
             self._refuse(
                 "onset", self.onset, "give a share of the history between 0 and 1, or a date such as 2024-06-01"
             )

@@ -136,6 +136,28 @@ def test_both_claims_of_a_pair_show_the_same_and_count_the_same_and_reach_differ
             assert 2 * counter.reach(ring, hops) < counter.reach(honest, hops)
 
 
+def test_message_passing_without_identities_cannot_tell_the_pair_apart(planted: Path) -> None:
+    # Colour refinement (Weisfeiler and Leman, 1968) over claims and entities, roles on the edges, six rounds.
+    claims = pl.read_parquet(planted / "claims.parquet")
+    rows = {row["claim_id"]: row for row in claims.iter_rows(named=True)}
+    named = {claim_id: list(entities_of(row)) for claim_id, row in rows.items()}
+    of_claim = {claim_id: hash((row["claim_time"], row["claim_amount"])) for claim_id, row in rows.items()}
+    for _ in range(6):
+        seen: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for claim_id, entities in named.items():
+            for role, entity in entities:
+                seen[entity].append((role, of_claim[claim_id]))
+        of_entity = {entity: hash(tuple(sorted(around))) for entity, around in seen.items()}
+        of_claim = {
+            claim_id: hash((of_claim[claim_id], tuple(sorted((role, of_entity[entity]) for role, entity in entities))))
+            for claim_id, entities in named.items()
+        }
+    for ring, honest in pairs_of(planted):
+        assert of_claim[ring] == of_claim[honest]
+    others = [colour for claim_id, colour in of_claim.items() if claim_id in claims["claim_id"].head(300).to_list()]
+    assert len(set(others)) > 200  # the colours do tell other claims apart
+
+
 def test_every_feature_of_both_claims_is_equal(planted: Path) -> None:
     workspace = Workspace(planted)
     scenario = workspace.scenario()

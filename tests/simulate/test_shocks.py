@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from ringfence.simulate import (
     parse_shock,
     simulate_motor_claims,
 )
+from ringfence.simulate.motor.broken_fields import broken
 from ringfence.simulate.shocks import BREAKAGES, SHOCKS
 
 N_CLAIMS = 9_000  # more than one block
@@ -58,8 +61,14 @@ class Simulated:
 
 
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
-    return Simulated(tmp_path_factory.mktemp("quiet"))
+def world_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Simulated]:
+    """Make the world of each combination of shocks once."""
+    return cache(lambda *shocks: Simulated(tmp_path_factory.mktemp("world"), *shocks))
+
+
+@pytest.fixture(scope="module")
+def quiet(world_with: Callable[..., Simulated]) -> Simulated:
+    return world_with()
 
 
 def before(table: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -67,8 +76,10 @@ def before(table: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("shock", ONE_OF_EACH, ids=lambda shock: f"{shock.name} {shock.size}")
-def test_rows_before_the_onset_are_those_of_the_world_without(quiet: Simulated, tmp_path: Path, shock: Shock) -> None:
-    shocked = Simulated(tmp_path, shock)
+def test_rows_before_the_onset_are_those_of_the_world_without(
+    quiet: Simulated, world_with: Callable[..., Simulated], shock: Shock
+) -> None:
+    shocked = world_with(shock)
     assert shocked.report.n_events == quiet.report.n_events == N_CLAIMS
     assert shocked.report.digest != quiet.report.digest
     delayed = LABEL if shock.name == "label_backlog" else ()
@@ -90,16 +101,20 @@ def test_rows_before_the_onset_are_those_of_the_world_without(quiet: Simulated, 
 
 
 @pytest.mark.parametrize("shock", [ONE_OF_EACH[i] for i in (0, 1, 2, 4, 7)], ids=lambda shock: shock.name)
-def test_claims_that_a_shock_does_not_touch_stay_as_they_were(quiet: Simulated, tmp_path: Path, shock: Shock) -> None:
-    shocked = Simulated(tmp_path, shock)
+def test_claims_that_a_shock_does_not_touch_stay_as_they_were(
+    quiet: Simulated, world_with: Callable[..., Simulated], shock: Shock
+) -> None:
+    shocked = world_with(shock)
     untouched = shocked.truth.filter(pl.col("shock").is_null())["claim_id"].implode()
     same = [world.both().filter(pl.col("claim_id").is_in(untouched)).drop("shock") for world in (shocked, quiet)]
     moved = same[0].height - same[0].join(same[1], on=same[1].columns, how="semi", nulls_equal=True).height
     assert moved <= 0.001 * N_CLAIMS  # claims sent twice follow the claim they repeat
 
 
-def test_honest_amounts_rise_by_the_size_and_stay_as_round_as_they_were(quiet: Simulated, tmp_path: Path) -> None:
-    shocked = Simulated(tmp_path, ONE_OF_EACH[0]).both()
+def test_honest_amounts_rise_by_the_size_and_stay_as_round_as_they_were(
+    quiet: Simulated, world_with: Callable[..., Simulated]
+) -> None:
+    shocked = world_with(ONE_OF_EACH[0]).both()
     rows = shocked.join(quiet.claims.select("claim_id", was="claim_amount"), on="claim_id")
     hit = rows.filter(pl.col("shock") == "amounts")
     ratio = (hit["claim_amount"] / hit["was"]).to_numpy()
@@ -111,9 +126,9 @@ def test_honest_amounts_rise_by_the_size_and_stay_as_round_as_they_were(quiet: S
 
 
 def test_new_pattern_never_occurred_before_and_its_witnesses_repeat_while_claimants_do_not(
-    quiet: Simulated, tmp_path: Path
+    quiet: Simulated, world_with: Callable[..., Simulated]
 ) -> None:
-    shocked = Simulated(tmp_path, ONE_OF_EACH[1])
+    shocked = world_with(ONE_OF_EACH[1])
     assert "storage_fees" not in quiet.truth["kind"]
     rows = shocked.both().filter(kind="storage_fees")
     after = shocked.claims.filter(pl.col("claim_time").dt.timestamp("ms") >= ONSET_MS).height
@@ -130,9 +145,9 @@ def test_new_pattern_never_occurred_before_and_its_witnesses_repeat_while_claima
 
 @pytest.mark.parametrize(("shock", "low", "high"), [(ONE_OF_EACH[2], 1.8, 3.2), (ONE_OF_EACH[3], 0.15, 0.45)])
 def test_fraud_becomes_as_much_more_or_less_as_asked(
-    quiet: Simulated, tmp_path: Path, shock: Shock, low: float, high: float
+    quiet: Simulated, world_with: Callable[..., Simulated], shock: Shock, low: float, high: float
 ) -> None:
-    shocked = Simulated(tmp_path, shock)
+    shocked = world_with(shock)
     fraud = [
         world.truth.filter(pl.col("claim_time").dt.timestamp("ms") >= ONSET_MS)["fraud"].sum()
         for world in (shocked, quiet)
@@ -146,24 +161,26 @@ def test_base_rate_may_go_up_only_as_far_as_a_world_may_go() -> None:
 
 
 @pytest.mark.parametrize("field", BREAKAGES)
-def test_a_broken_field_still_imports(quiet: Simulated, tmp_path: Path, field: str) -> None:
+def test_a_broken_field_still_imports(quiet: Simulated, field: str) -> None:
     scenario = load_scenarios(quiet.output / "ringfence.yaml")["motor-claims"]
+    columns = Columns(scenario, IdentityKey(bytes(range(32))))
+    claims = quiet.claims.tail(600)
+    hit = np.arange(600) >= 200
     for how in BREAKAGES[field]:
-        shocked = Simulated(tmp_path / how, Shock(name="broken_field", onset=ONSET, field=field, how=how))
-        columns = Columns(scenario, IdentityKey(bytes(range(32))))
-        admitted = columns.admit(scenario.event_type("claim"), shocked.claims.tail(500), 0)
-        assert admitted.rejects.is_empty(), how
-        changed = [column for column in quiet.claims.columns if not shocked.claims[column].equals(quiet.claims[column])]
+        table = broken(claims, hit, Shock(name="broken_field", field=field, how=how))
+        assert columns.admit(scenario.event_type("claim"), table, 0).rejects.is_empty(), how
+        assert table.head(200).select(claims.columns).equals(claims.head(200))
+        changed = [column for column in claims.columns if not table[column].equals(claims[column])]
         assert len(changed) == 1, how
-        assert shocked.claims.schema[changed[0]] == quiet.claims.schema[changed[0]]
+        assert table.schema[changed[0]] == claims.schema[changed[0]]
         if how == "renamed":
-            (new,) = set(shocked.claims.columns) - set(quiet.claims.columns)
-            healed = shocked.claims.select(pl.coalesce(changed[0], new))
-            assert healed.to_series().equals(quiet.claims[changed[0]])
+            (new,) = set(table.columns) - set(claims.columns)
+            assert table.select(pl.coalesce(changed[0], new)).to_series().equals(claims[changed[0]])
+            assert table[changed[0]].tail(400).is_null().all()
 
 
-def test_a_unit_changes_for_the_share_asked_for(quiet: Simulated, tmp_path: Path) -> None:
-    shocked = Simulated(tmp_path, Shock(name="broken_field", onset=ONSET, size=0.25, field="vehicle_age", how="unit"))
+def test_a_unit_changes_for_the_share_asked_for(quiet: Simulated, world_with: Callable[..., Simulated]) -> None:
+    shocked = world_with(Shock(name="broken_field", onset=ONSET, size=0.25, field="vehicle_age", how="unit"))
     after = shocked.both().join(quiet.claims.select("claim_id", was="vehicle_age_years"), on="claim_id")
     after = after.filter(pl.col("claim_time").dt.timestamp("ms") >= ONSET_MS)
     hit = after["shock"].is_not_null()
@@ -174,9 +191,9 @@ def test_a_unit_changes_for_the_share_asked_for(quiet: Simulated, tmp_path: Path
 
 @pytest.mark.parametrize("size", [-0.5, 0.4])
 def test_holiday_changes_the_number_and_the_hours_of_claims_and_later_days_make_up_for_it(
-    quiet: Simulated, tmp_path: Path, size: float
+    quiet: Simulated, world_with: Callable[..., Simulated], size: float
 ) -> None:
-    shocked = Simulated(tmp_path, Shock(name="holiday", onset=ONSET, size=size))
+    shocked = world_with(Shock(name="holiday", onset=ONSET, size=size))
     fortnight = pl.col("claim_time").dt.timestamp("ms").is_between(ONSET_MS, ONSET_MS + 14 * 86_400_000, closed="left")
     claims = [world.claims.filter(fortnight) for world in (shocked, quiet)]
     assert abs(claims[0].height / claims[1].height - 1.0 - size) < 0.15
@@ -185,8 +202,10 @@ def test_holiday_changes_the_number_and_the_hours_of_claims_and_later_days_make_
     assert hours[0].is_in([7, 8]).mean() < 0.6 * hours[1].is_in([7, 8]).mean()  # type: ignore[operator]
 
 
-def test_labels_of_a_backlog_are_known_as_many_days_later(quiet: Simulated, tmp_path: Path) -> None:
-    shocked = Simulated(tmp_path, Shock(name="label_backlog", onset=ONSET, size=45.0, days=30))
+def test_labels_of_a_backlog_are_known_as_many_days_later(
+    quiet: Simulated, world_with: Callable[..., Simulated]
+) -> None:
+    shocked = world_with(Shock(name="label_backlog", onset=ONSET, size=45.0, days=30))
     rows = shocked.truth.join(quiet.truth.select("claim_id", was="label_known_at"), on="claim_id")
     late = pl.col("was").dt.timestamp("ms").is_between(ONSET_MS, ONSET_MS + 30 * 86_400_000, closed="left")
     expected = pl.when(late).then(pl.col("was") + pl.duration(days=45)).otherwise(pl.col("was"))
@@ -196,10 +215,10 @@ def test_labels_of_a_backlog_are_known_as_many_days_later(quiet: Simulated, tmp_
     assert shocked.report.n_labelled <= quiet.report.n_labelled
 
 
-def test_all_shocks_together_are_told_to_the_judge(tmp_path: Path) -> None:
+def test_all_shocks_together_are_told_to_the_judge(world_with: Callable[..., Simulated]) -> None:
     shocks = tuple(Shock(name=name) for name in SHOCKS)
-    shocked = Simulated(tmp_path, *shocks)
-    told = json.loads((tmp_path / "shocks.json").read_text())["shocks"]
+    shocked = world_with(*shocks)
+    told = json.loads((shocked.output / "shocks.json").read_text())["shocks"]
     assert [shock["name"] for shock in told] == list(SHOCKS)
     assert told[0]["size"] == 0.18
     assert told[0]["onset_ms"] == shocked.report.starts_ms + 255 * 86_400_000 - 3_600_000  # summer time
@@ -233,9 +252,9 @@ def test_chunks_do_not_change_the_rows_of_a_shocked_world(tmp_path: Path) -> Non
         assert pl.read_parquet(whole.output / name).equals(pl.read_parquet(cut.output / name)), name
 
 
-def test_a_shock_may_come_after_the_history(quiet: Simulated, tmp_path: Path) -> None:
+def test_a_shock_may_come_after_the_history(quiet: Simulated, world_with: Callable[..., Simulated]) -> None:
     shock = Shock(name="amounts", onset=date(2025, 2, 1), size=0.5)
-    assert Simulated(tmp_path, shock).claims.equals(quiet.claims)
+    assert world_with(shock).claims.equals(quiet.claims)
     live = list(live_claims(SEED, n_events=N_CLAIMS, shocks=(shock,), **SETTINGS))  # type: ignore[arg-type]
     usual = list(live_claims(SEED, n_events=N_CLAIMS, **SETTINGS))  # type: ignore[arg-type]
     changed = [now.event["amount"] != then.event["amount"] for now, then in zip(live, usual, strict=True)]
@@ -254,6 +273,8 @@ def test_live_claims_carry_a_broken_field() -> None:
     [
         ("flood", "shock is 'flood'; known shocks: amounts, new_pattern"),
         ("amounts:onset=1.5", "onset of shock amounts is 1.5; give a share"),
+        ("amounts:onset=1", "onset of shock amounts is 1.0; give a share"),
+        ("amounts:onset=soon", "onset of shock amounts is 'soon'; give a share"),
         ("amounts:onset=2001-01-01", "onset of shock amounts is '2001-01-01'; choose a date from 2024-01-03"),
         ("amounts:size=99", "size of shock amounts is 99.0; it is the relative change of honest amounts: choose"),
         ("amounts:size=much", "size of shock amounts is 'much'; give a number"),
