@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ringfence.simulate.calendar import Span
+from ringfence.simulate.calendar import Span, span_of
 from ringfence.simulate.surges import with_holiday, with_plans, without_plans
 
 #  day             10      11          12        13       14
@@ -17,6 +17,17 @@ SPAN = Span("history", 10, np.array([0, 3, 8, 11, 13, 20]), np.array([1, 5, 7, 8
 
 def plans_by_day(span: Span) -> list[tuple[int, int]]:
     return sorted(zip(span.day_of(span.planned_row).tolist(), span.planned.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("n", [60, 200, 4_000])
+def test_every_plan_has_a_row_of_its_own(n: int) -> None:
+    rng = np.random.default_rng(2)
+    planned_day = rng.integers(0, 30, 60)
+    span = span_of("history", 0, np.ones(30), n, planned_day, rng)
+    assert span.n == n
+    assert len(span.planned) == min(60, n // 2)
+    assert np.unique(span.planned_row).size == len(span.planned)
+    np.testing.assert_array_equal(span.day_of(span.planned_row), planned_day[span.planned])
 
 
 def test_further_plans_take_ordinary_rows_of_their_days() -> None:
