@@ -51,19 +51,19 @@ COLLUSION_SHARE: Final = 0.30
 GHOST_SHARE: Final = 0.14
 
 STAGED: Final = Recipe(
-    claims=24.0, life_days=(200.0, 640.0), claims_per_episode=6.0, episode_days=12.0, members=(4, 9),
-    turnover=(0.60, 1.10), belongs=1.0, near=0.45, loyal=0.90, shops=1, lawyers=1, doctors=1,
-    hidden=0.5, shop=0.89, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.15, n_photos=8,
+    claims=21.0, life_days=(200.0, 640.0), claims_per_episode=6.0, episode_days=12.0, members=(4, 9),
+    turnover=(0.60, 1.10), belongs=1.0, near=0.45, loyal=0.96, shops=1, lawyers=1, doctors=1,
+    hidden=0.5, shop=0.94, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.15, n_photos=8,
     household=0.12, story=0.25, new_policy=0.30, broker=0.5, typed=0.45,
 )  # fmt: skip
 COLLUSION: Final = Recipe(
-    claims=40.0, life_days=(200.0, 420.0), claims_per_episode=0.0, episode_days=0.0, members=(4, 9),
+    claims=34.0, life_days=(200.0, 420.0), claims_per_episode=0.0, episode_days=0.0, members=(4, 9),
     turnover=(0.0, 0.0), belongs=0.0, near=0.0, loyal=1.0, shops=1, lawyers=0, doctors=0,
     hidden=0.5, shop=1.0, lawyer=0.0, doctor=0.0, witness=0.0, shared_car=0.0, place=0.0, photo=0.25, n_photos=12,
     household=0.0, story=0.0, new_policy=0.0, broker=0.0, typed=0.0,
 )  # fmt: skip
 GHOST: Final = Recipe(
-    claims=20.0, life_days=(200.0, 640.0), claims_per_episode=7.0, episode_days=20.0, members=(5, 10),
+    claims=18.0, life_days=(200.0, 640.0), claims_per_episode=7.0, episode_days=20.0, members=(5, 10),
     turnover=(0.60, 1.10), belongs=0.6, near=0.45, loyal=0.95, shops=2, lawyers=1, doctors=1,
     hidden=0.5, shop=0.3, lawyer=0.95, doctor=0.97, witness=0.4, shared_car=0.0, place=0.15, photo=0.1, n_photos=8,
     household=0.12, story=0.3, new_policy=0.2, broker=0.4, typed=0.5,
