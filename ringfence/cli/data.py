@@ -146,7 +146,7 @@ def simulate(
     """Make a world whose truth is known, as an importable workspace: files, ringfence.yaml and truth.parquet."""
     if world != "motor-claims":
         raise UsageError(f"no world {world!r}; known: motor-claims")
-    from ringfence.simulate.motor_claims import simulate_motor_claims
+    from ringfence.simulate import simulate_motor_claims
 
     with progress(f"simulating {world}", unit="claims") as report_progress:
         report = simulate_motor_claims(events, seed, output, report_progress)

@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a world is asked to be."""
+"""What a motor-claims world is asked to be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import Final
-from zoneinfo import ZoneInfo
 
-import numpy as np
-
+from ringfence.simulate.calendar import midnights_ms
 from ringfence.simulate.errors import WorldSettingError
 from ringfence.simulate.traits import Ints
 
-WORLD_VERSION: Final = 1  # bump when the rows of a seed change
+WORLD_VERSION: Final = 2  # bump when the rows of a seed change
 TIME_ZONE: Final = "Europe/Berlin"
 LIVE_DAYS: Final = 180  # how long the world goes on after its history ends
-DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +55,8 @@ class WorldSettings:
         return self.days + LIVE_DAYS
 
     def day_start_ms(self) -> Ints:
-        """UTC milliseconds of local midnight, shape (total_days + 1,); the day's offset is the one at noon."""
-        first = datetime(self.ends.year, self.ends.month, self.ends.day) - timedelta(days=self.days)  # noqa: DTZ001
-        zone = ZoneInfo(TIME_ZONE)
-        noons = (first + timedelta(days=day, hours=12) for day in range(self.total_days + 1))
-        return np.array(
-            [int(noon.replace(tzinfo=zone).timestamp()) * 1000 - DAY_MS // 2 for noon in noons], dtype=np.int64
-        )
+        """UTC milliseconds of local midnight, shape (total_days + 1,)."""
+        return midnights_ms(self.ends, self.days, self.total_days, TIME_ZONE)
 
 
 def _within(setting: str, found: float, low: float, high: float) -> None:

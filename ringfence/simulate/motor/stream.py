@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import polars as pl
 
-from ringfence.simulate.settings import WorldSettings
-from ringfence.simulate.tables import Printer, claim_table, truth_table
-from ringfence.simulate.world import World
+from ringfence.simulate.motor.settings import WorldSettings
+from ringfence.simulate.motor.tables import Printer, claim_table, truth_table
+from ringfence.simulate.motor.world import World
 
 _ROLES: Final = {
     "claimant": "claimant_id", "vehicle": "vehicle_id", "repair_shop": "repair_shop_id", "lawyer": "lawyer_id",
-    "doctor": "doctor_id", "witness": "witness_ids", "broker": "broker_id",
+    "doctor": "doctor_id", "witness": "witness_ids", "broker": "broker_id", "household": "household_id",
+    "place": "place_id", "photo": "photo_hashes",
 }  # fmt: skip
 _ATTRIBUTES: Final = (
     "policy_age_days", "vehicle_age_years", "reported_after_days", "vehicle_make", "claim_type", "region", "narrative",

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from ringfence.simulate.settings import DAY_MS
-from ringfence.simulate.tables import Printer
+from ringfence.simulate.calendar import DAY_MS
+from ringfence.simulate.motor.tables import Printer
+from ringfence.simulate.motor.world import World
 from ringfence.simulate.traits import Floats, Ints, generator_of
-from ringfence.simulate.world import World
 
 _BLOCK: Final = 65_536  # persons
 _CHANGES: Final = ("address", "vehicle", "payment", "cover")
@@ -43,10 +43,15 @@ def policy_change_tables(world: World, printer: Printer) -> Iterator[pl.DataFram
         who.append(members[low:high])
         day.append(starts[low:high])
         change.append(np.zeros(high - low, dtype=np.int64))
-        changed = person[rng.random(len(person)) < 0.06 * settings.days / 365.0]
+        moved = population.move_day_of(person)
+        moves = moved < settings.days
+        who.append(person[moves])
+        day.append(moved[moves] + rng.uniform(0.0, 1.0, int(moves.sum())))
+        change.append(np.full(int(moves.sum()), 2, dtype=np.int64))
+        changed = person[rng.random(len(person)) < 0.05 * settings.days / 365.0]
         who.append(changed)
         day.append(rng.uniform(0.0, settings.days, len(changed)))
-        change.append(rng.integers(2, 2 + len(_CHANGES), len(changed)))
+        change.append(rng.integers(3, 2 + len(_CHANGES), len(changed)))
         yield _table(world, printer, np.concatenate(who), np.concatenate(day), np.concatenate(change), number)
         number += sum(len(part) for part in who)
 
@@ -72,6 +77,7 @@ def _table(world: World, printer: Printer, person: Ints, day: Floats, change: In
             "change_id": printer.ids("change", index[order]),
             "changed_at": pl.Series(time_ms[order]).cast(pl.Datetime("ms", "UTC")),
             "person_id": printer.ids("person", person[order]),
+            "household_id": printer.ids("household", world.population.household_of(person[order], day[order])),
             "broker_id": printer.ids("broker", world.population.broker_of(person[order])),
             "change": pl.Series(("start", "lapse", *_CHANGES)).gather(change[order]),
         }
