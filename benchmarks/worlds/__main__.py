@@ -51,6 +51,8 @@ def main() -> int:
     found = verdicts(sheets)
     for verdict in found:
         values = "  ".join(f"{verdict.range.text(value):>8}" for value in verdict.values)
+        if arguments.quick and verdict.values[0] != verdict.values[0]:
+            continue
         print(f"{'met   ' if verdict.is_met else 'MISSED'} {verdict.range.name:52} {verdict.range.bounds:20} {values}")
     if arguments.quick:
         for sheet in sheets:

@@ -64,10 +64,8 @@ class Judged:
         asked = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
         return asked["code"].fill_null(-1).cast(pl.Int64).to_numpy()
 
-    def household(self) -> Ints:
-        """Number the claimants' households, shape (n,): by household where the file names one, else by telephone."""
-        if "household" in self.links:
-            return self.links["household"].dense(self.n)
+    def telephone(self) -> Ints:
+        """Number the claimants' telephones, shape (n,)."""
         return self.claims["phone"].rank("dense").cast(pl.Int64).to_numpy()
 
     def numbers(self) -> list[str]:

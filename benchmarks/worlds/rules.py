@@ -42,8 +42,8 @@ RULES: Final = (
     ),
     Rule(
         "third claim in a year",
-        "the claimant has made two or more claims in the last 365 days, and the contract is under 180 days old",
-        (c("claimant_claims_365d") >= 2) & (c("policy_age_days") < 180),
+        "the claimant has made two or more claims in the last 365 days, and the contract is under 90 days old",
+        (c("claimant_claims_365d") >= 2) & (c("policy_age_days") < 90),
     ),
     Rule(
         "lawyer from the first days",
@@ -92,13 +92,13 @@ RULES: Final = (
     ),
     Rule(
         "car passed on",
-        "the car was in a claim of another household in the last 180 days",
-        c("vehicle_claims_180d") > c("vehicle_claims_same_household_180d"),
+        "the car was in a claim in the last 30 days, made from another telephone number",
+        c("vehicle_claims_30d") > c("vehicle_claims_same_phone_30d"),
     ),
     Rule(
         "old car, large amount",
-        "the car is 12 years old or more and the amount is 25,000 EUR or more",
-        (c("vehicle_age_years") >= 12) & (c("amount") >= 25_000),
+        "the car is 15 years old or more and the amount is 25,000 EUR or more",
+        (c("vehicle_age_years") >= 15) & (c("amount") >= 25_000),
     ),
     Rule(
         "claimant known for fraud",
@@ -107,8 +107,8 @@ RULES: Final = (
     ),
     Rule(
         "lawyer and doctor together",
-        "this lawyer and this doctor have been in four or more claims together in the last 90 days",
-        c("lawyer_doctor_90d") >= 4,
+        "this lawyer and this doctor have been in six or more claims together in the last 90 days",
+        c("lawyer_doctor_90d") >= 6,
     ),
 )
 
@@ -116,7 +116,7 @@ RULES: Final = (
 def rule_frame(world: Judged) -> pl.DataFrame:
     """Build what the rules read, a row per claim; counts look at strictly earlier moments only."""
     claims, time_ms = world.claims, world.time_ms
-    claimant, vehicle, household = _dense(world, "claimant"), _dense(world, "vehicle"), world.household()
+    claimant, vehicle, phone = _dense(world, "claimant"), _dense(world, "vehicle"), world.telephone()
     shop, lawyer, doctor = _dense(world, "repair_shop"), _dense(world, "lawyer"), _dense(world, "doctor")
     witness, photo = _links(world, "witness"), _links(world, "photo")
     large = claims["claim_amount"].to_numpy() >= 25_000.0
@@ -133,8 +133,8 @@ def rule_frame(world: Judged) -> pl.DataFrame:
         "shop_large_90d": Sightings(shop[large], time_ms[large]).before(shop, time_ms, 90 * DAY_MS),
         "photo_seen": most(world.n, photo, links_before(photo, photo, time_ms)),
         "witness_witnessed_180d": most(world.n, witness, links_before(witness, witness, time_ms, 180 * DAY_MS)),
-        "vehicle_claims_180d": _again(vehicle, time_ms, 180),
-        "vehicle_claims_same_household_180d": _again(pair(vehicle, household), time_ms, 180),
+        "vehicle_claims_30d": _again(vehicle, time_ms, 30),
+        "vehicle_claims_same_phone_30d": _again(pair(vehicle, phone), time_ms, 30),
         "lawyer_doctor_90d": _again(pair(lawyer, doctor), time_ms, 90),
     }
     own: dict[str, pl.Series | NDArray[np.generic]] = {
