@@ -42,7 +42,8 @@ def amounts_minor(rng: np.random.Generator, kind: Ints, claim_type: Ints, make: 
     wear = 1.0 / (1.0 + 0.03 * np.minimum(vehicle_age, 15))
     cost = np.array(difficulty.COST)[kind]
     body = _TYPE_MEDIAN[claim_type] * MAKE_COST[make] * wear * cost * rng.lognormal(0.0, 0.85, k)
-    large = rng.random(k) < _TYPE_LARGE[claim_type] * np.array(difficulty.LARGE)[kind]
+    worth = 1.45 * (1.0 - vehicle_age / 24.0)  # an old car is rarely worth a large loss
+    large = rng.random(k) < _TYPE_LARGE[claim_type] * worth * np.array(difficulty.LARGE)[kind]
     tail = 22_000.0 * (1.0 - rng.random(k)) ** (-1.0 / 1.6)
     euros = np.minimum(np.maximum(np.where(large, tail, body), 60.0), 450_000.0)
     rounding = rng.random(k)

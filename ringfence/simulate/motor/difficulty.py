@@ -29,6 +29,7 @@ class Recipe:
     shops: int  # the group's own shops, one per episode; 0: none
     lawyers: int
     doctors: int
+    hidden: float  # providers are taken from the less busy of their region: the share of the busiest left out
     shop: float  # of loyal claims, those at the group's shop
     lawyer: float
     doctor: float
@@ -37,7 +38,7 @@ class Recipe:
     place: float  # accidents at one of the group's few places
     photo: float  # claims that show a photo of the group's pool
     n_photos: int  # in that pool
-    household: float  # claims from one of the group's two addresses
+    household: float  # members who live at one of the group's two addresses
     story: float  # claims told in one of the group's three ways
     new_policy: float  # members who take out a contract for it
     broker: float  # of those, contracts through the group's broker
@@ -51,21 +52,21 @@ GHOST_SHARE: Final = 0.14
 
 STAGED: Final = Recipe(
     claims=24.0, life_days=(200.0, 640.0), claims_per_episode=6.0, episode_days=12.0, members=(4, 9),
-    turnover=(0.10, 0.30), belongs=1.0, near=0.45, loyal=0.85, shops=2, lawyers=2, doctors=2,
-    shop=0.85, lawyer=0.9, doctor=0.9, witness=0.6, shared_car=0.3, place=0.3, photo=0.2, n_photos=8, household=0.12,
-    story=0.25, new_policy=0.30, broker=0.5, typed=0.45,
+    turnover=(0.40, 0.90), belongs=1.0, near=0.45, loyal=0.85, shops=2, lawyers=2, doctors=2,
+    hidden=0.5, shop=0.85, lawyer=0.9, doctor=0.9, witness=0.6, shared_car=0.08, place=0.3, photo=0.2, n_photos=8,
+    household=0.12, story=0.25, new_policy=0.30, broker=0.5, typed=0.45,
 )  # fmt: skip
 COLLUSION: Final = Recipe(
     claims=40.0, life_days=(200.0, 420.0), claims_per_episode=0.0, episode_days=0.0, members=(4, 9),
     turnover=(0.0, 0.0), belongs=0.0, near=0.0, loyal=1.0, shops=1, lawyers=0, doctors=0,
-    shop=1.0, lawyer=0.0, doctor=0.0, witness=0.0, shared_car=0.0, place=0.0, photo=0.25, n_photos=12, household=0.0,
-    story=0.0, new_policy=0.0, broker=0.0, typed=0.0,
+    hidden=0.5, shop=1.0, lawyer=0.0, doctor=0.0, witness=0.0, shared_car=0.0, place=0.0, photo=0.25, n_photos=12,
+    household=0.0, story=0.0, new_policy=0.0, broker=0.0, typed=0.0,
 )  # fmt: skip
 GHOST: Final = Recipe(
     claims=20.0, life_days=(200.0, 640.0), claims_per_episode=7.0, episode_days=20.0, members=(5, 10),
-    turnover=(0.15, 0.35), belongs=0.6, near=0.45, loyal=0.95, shops=2, lawyers=1, doctors=1,
-    shop=0.3, lawyer=0.95, doctor=0.97, witness=0.4, shared_car=0.0, place=0.15, photo=0.1, n_photos=8, household=0.12,
-    story=0.3, new_policy=0.2, broker=0.4, typed=0.5,
+    turnover=(0.40, 0.90), belongs=0.6, near=0.45, loyal=0.95, shops=2, lawyers=1, doctors=1,
+    hidden=0.5, shop=0.3, lawyer=0.95, doctor=0.97, witness=0.4, shared_car=0.0, place=0.15, photo=0.1, n_photos=8,
+    household=0.12, story=0.3, new_policy=0.2, broker=0.4, typed=0.5,
 )  # fmt: skip
 
 # --- Honest groups with the degrees of a ring ----------------------------------------------------------------------
@@ -73,17 +74,20 @@ CIRCLE_SHARE: Final = 0.015  # of all claims: car clubs, football teams, two str
 CIRCLE: Final = Recipe(
     claims=24.0, life_days=(200.0, 640.0), claims_per_episode=5.0, episode_days=14.0, members=(5, 10),
     turnover=(0.0, 0.12), belongs=1.0, near=0.9, loyal=0.8, shops=1, lawyers=1, doctors=1,
-    shop=0.8, lawyer=0.85, doctor=0.85, witness=0.6, shared_car=0.25, place=0.25, photo=0.08, n_photos=8,
+    hidden=0.5, shop=0.8, lawyer=0.85, doctor=0.85, witness=0.6, shared_car=0.08, place=0.25, photo=0.08, n_photos=8,
     household=0.10, story=0.05, new_policy=0.15, broker=0.5, typed=0.2,
 )  # fmt: skip
 CAMOUFLAGE: Final = 0.35  # honest claims of ring members beyond everybody's, per claim of the ring
 STORM_SHARE: Final = 0.03  # of all claims: hailstorms
-STORM_SPECIALIST: Final = 0.6  # of a storm's claims, those at one dent specialist
-FLEET_SHARE: Final = 0.08  # of all claims: taxi and delivery drivers, two in a hundred persons
+STORMS: Final = 30.0  # in a world's time
+STORM_SPECIALIST: Final = 0.6  # of a storm's claims, those at one of three dent specialists
+FLEET_SHARE: Final = 0.05  # of all claims: taxi and delivery drivers, two in a hundred persons
+FLEET_OTHER_CAR: Final = 0.06  # of a fleet's claims, those in a car that is usually another's
 FLEET_SHOP: Final = 0.8  # of a fleet's claims, those at its own shop, lawyer and doctor
 FLEET_LAWYER: Final = 0.6
 FLEET_DOCTOR: Final = 0.4
 FLEET_WITNESS: Final = 0.3  # chance per seat that a witness drives for the same fleet
+FAMILY_CAR: Final = 0.05  # of private claims, those in a car of the family that may be another's
 TOWED: Final = 0.10  # of all claims, those whose shop is the one with the towing contract of the place
 VILLAGE: Final = 0.25  # of all claims, those that go to the village's shop, lawyer and doctor, all three
 HABIT: Final = 0.25  # of the rest, per role, those that go to the village's one by habit
@@ -116,6 +120,6 @@ LOOK_YOUNG_WITH_LAWYER: Final = 0.08  # hand rule: contract under a year, and a 
 LOOK_AT_MOST: Final = 0.95
 FOUND: Final = 0.88  # chance that a look at a fraudulent claim finds it
 WRONGLY_ACCUSED: Final = 0.0015  # chance that a look at an honest claim ends in "fraud"
-UNCOVERED: Final = 0.45  # share of rings that investigators see through at some point
+UNCOVERED: Final = 0.55  # share of rings that investigators see through at some point
 REOPENED: Final = 0.65  # share of such a ring's claims, earlier and later, that they then learn of
 CONFESSED: Final = 0.08  # share of fraud that comes out months later by itself

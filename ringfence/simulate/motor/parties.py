@@ -10,7 +10,7 @@ import numpy as np
 
 from ringfence.simulate.motor import difficulty
 from ringfence.simulate.motor.plans import HONEST, MAX_WITNESSES, Planned
-from ringfence.simulate.motor.population import CARS_PER_FLEET, DRIVERS_PER_FLEET, FAMILY, Population
+from ringfence.simulate.motor.population import DRIVERS_PER_FLEET, FAMILY, Population
 from ringfence.simulate.traits import Bools, Floats, Ints
 
 _WITNESS_SHARES: Final = np.array([0.62, 0.24, 0.10, 0.04])
@@ -68,8 +68,8 @@ def accidents(draw: Draw, kind: Ints) -> Accident:
     claimant = np.where(planned_claimant >= 0, planned_claimant, claimant)
     fleet = np.where(drives_for_a_living & (planned_claimant < 0), fleet, -1)
 
-    seat_of_car = np.where(rng.random(k) < 0.8, claimant % FAMILY, rng.integers(0, FAMILY, k))
-    car = np.where(rng.random(k) < 0.7, seat * CARS_PER_FLEET // DRIVERS_PER_FLEET, rng.integers(0, CARS_PER_FLEET, k))
+    seat_of_car = np.where(draw.chance(difficulty.FAMILY_CAR), rng.integers(0, FAMILY, k), claimant % FAMILY)
+    car = np.where(draw.chance(difficulty.FLEET_OTHER_CAR), rng.integers(0, DRIVERS_PER_FLEET, k), seat)
     own = population.vehicle_of(claimant, seat_of_car, draw.day)
     vehicle = draw.given("vehicle", np.where(fleet >= 0, population.fleet_vehicle(fleet, car), own))
 

@@ -25,14 +25,13 @@ MAKE_COST: Final = np.array([1.0, 1.35, 1.3, 1.2, 0.95, 0.95, 0.95, 0.9, 0.95, 0
 
 FAMILY: Final = 4
 COMMUNITY: Final = 64
-CARS_PER_FAMILY: Final = 3
-DRIVERS_PER_FLEET: Final = 16
-CARS_PER_FLEET: Final = 12
+CARS_PER_FAMILY: Final = 4
+DRIVERS_PER_FLEET: Final = 16  # and as many cars
 _PERSONS_PER_FLEET: Final = 800
 _LIVES_APART: Final = 0.45  # of a family's fourth member: has a flat
 _LODGES: Final = 0.02  # lives at the village's home for students or the old
-_MOVES_A_YEAR: Final = 0.07
-_TRADED: Final = 0.3  # of car pairs: one is sold to the other's owner at some point
+_MOVES_A_YEAR: Final = 0.05
+_TRADED: Final = 0.25  # of car pairs: one is sold to the other's owner at some point
 _USUAL_PLACES: Final = 6
 
 
@@ -151,7 +150,7 @@ class Population:
         return driver
 
     def fleet_vehicle(self, fleet: Ints, car: Ints) -> Ints:
-        return 2 * self._n_slots + 64 + fleet * CARS_PER_FLEET + car
+        return 2 * self._n_slots + 64 + fleet * DRIVERS_PER_FLEET + car
 
     # --- Who goes where
 

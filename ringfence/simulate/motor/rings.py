@@ -17,6 +17,7 @@ from ringfence.simulate.motor.settings import WorldSettings
 from ringfence.simulate.traits import Bools, Floats, Ints, generator_of, key_of, uniform_of
 
 _STAGED_TYPES: Final = np.array([CLAIM_TYPES.index(name) for name in ("rear_end", "junction", "lane_change")])
+_STRETCHES: Final = 16  # of the calendar, each with the same number of a kind's claims
 _KINDS_OF_FRAUD: Final = (
     (plans.STAGED, "STAGED", "STAGED_SHARE"),
     (plans.COLLUSION, "COLLUSION", "COLLUSION_SHARE"),
@@ -50,8 +51,7 @@ def _group_claims(
     sizes = group_sizes(rng, n, recipe.claims, 4)
     n_groups = len(sizes)
     group = np.repeat(np.arange(n_groups), sizes)
-    home = rng.choice(len(population.region_weights), n_groups, p=population.region_weights)
-    region = home[group]
+    region = _homes(population, sizes, rng)[group]
     day, episode = _days(recipe, group, sizes, settings.total_days, key, rng)
     order = np.lexsort((day, group))
     day, episode = day[order], episode[order]
@@ -73,7 +73,8 @@ def _group_claims(
             return np.full(n, -1, dtype=np.int64)
         strays = rng.integers(0, how_many, n)
         which = np.where(rng.random(n) < 0.8, episode % how_many, strays)
-        chosen = ranges.pick(region, 0.15 + 0.85 * uniform_of(key, group * 8 + which + (1 << salt)))
+        spread = uniform_of(key, group * 8 + which + (1 << salt))
+        chosen = ranges.pick(region, recipe.hidden + (1.0 - recipe.hidden) * spread)
         return np.where(loyal & (rng.random(n) < share), chosen, -1)
 
     def among(share: float, how_many: int) -> tuple[Bools, Ints]:
@@ -92,7 +93,8 @@ def _group_claims(
     owner = person(base + car)
     at_place, which_place = among(recipe.place, 3)
     place = population.places.pick(region, uniform_of(key, group * 8 + which_place + (1 << 41)))
-    at_address, which_address = among(recipe.household, 2)
+    lodger = uniform_of(key, group * 4_096 + base + seat + (1 << 45))
+    at_address, which_address = lodger < recipe.household, (lodger * 2.0 / max(recipe.household, 1e-9)).astype(np.int64)
     address = population.flat_of(person((1 << 10) + which_address))
     shows, which_photo = among(recipe.photo, min(recipe.n_photos, N_POOL))
     told, which_story = among(recipe.story, 3)
@@ -125,6 +127,16 @@ def _group_claims(
     )
 
 
+def _homes(population: Population, sizes: Ints, rng: np.random.Generator) -> Ints:
+    """Region of each group, so that no region has more than its share of claims: groups are few, and it would tell."""
+    order = rng.permutation(len(sizes))
+    ends = np.cumsum(sizes[order])
+    place = (ends - rng.random(len(sizes)) * sizes[order]) / ends[-1]
+    homes = np.empty(len(sizes), dtype=np.int64)
+    homes[order] = np.searchsorted(np.cumsum(population.region_weights)[:-1], place)
+    return homes
+
+
 def _member(population: Population, recipe: Recipe, region: Ints, group: Ints, member: Ints, key: np.uint64) -> Ints:
     """The person behind a member's number. Many come from one village or two, as friends do."""
     at = group * 4_096 + member
@@ -141,7 +153,7 @@ def _days(
 ) -> tuple[Ints, Ints]:
     """Day and episode of each claim. Rings wake for episodes and sleep between them; a shop cheats steadily."""
     n_groups, n = len(sizes), len(group)
-    start = rng.uniform(0.0, total_days, n_groups)[group]
+    start = ((rng.permutation(n_groups) + rng.random(n_groups)) / n_groups * total_days)[group]
     life = rng.uniform(*recipe.life_days, n_groups)[group]
     if recipe.claims_per_episode == 0.0:
         day, episode = start + life * rng.random(n), np.zeros(n, dtype=np.int64)
@@ -150,8 +162,15 @@ def _days(
         episode = rng.integers(0, 1 << 30, n) % n_episodes
         begins = life * uniform_of(key, group * 64 + episode % 64 + (1 << 42))
         day = start + begins + rng.exponential(recipe.episode_days, n)
-    # Taken round the end, so that no day has more rings than another.
-    return np.minimum(np.mod(day, total_days).astype(np.int64), total_days - 1), episode
+    # Taken round the end, and evened out, so that no month has more rings than another.
+    even = _evened_out(np.mod(day, total_days), total_days)
+    return np.clip(even.astype(np.int64), 0, total_days - 1), episode
+
+
+def _evened_out(day: Floats, total_days: int) -> Floats:
+    """Stretch busy and squeeze quiet stretches of the calendar until each has its share; order is kept."""
+    knots = np.linspace(0.0, total_days, max(2, min(_STRETCHES, len(day) // 8)) + 1)
+    return np.interp(day, np.quantile(np.sort(day), knots / total_days), knots)
 
 
 def _new_policies(belongs: Bools, claimant: Ints, day: Ints, share: float, rng: np.random.Generator) -> Floats:
