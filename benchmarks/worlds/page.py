@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.worlds.plots import claim_panels, network_panels, sheet_of_panels
+from benchmarks.worlds.published import FACTS
 from benchmarks.worlds.realism import LARGE
 from benchmarks.worlds.rules import RULES
 from benchmarks.worlds.sheet import PRECISION, Sheet
@@ -14,11 +16,21 @@ from benchmarks.worlds.verdicts import Verdict, verdicts
 
 NAME: Final = "worlds-difficulty.md"
 COLUMNS_SHOWN: Final = 12
+PLOTS: Final = (
+    (
+        "worlds-network.svg",
+        network_panels,
+        "How often entities are named, sizes of rings, gaps between claims, delay of labels",
+    ),
+    ("worlds-claims.svg", claim_panels, "Amounts, first digits, hours and weekdays of claims"),
+)
 
 
 def write_page(sheets: Sequence[Sheet], folder: Path, *, n_events: int, fraud_rate: float) -> Path:
-    """Write the page into a folder that exists; return its path."""
+    """Write the page and its plots into a folder that exists; return the path of the page."""
     page = folder / NAME
+    for name, panels, label in PLOTS:
+        (folder / name).write_text(sheet_of_panels(panels(sheets), label), encoding="utf-8")
     page.write_text("\n\n".join(_parts(sheets, n_events, fraud_rate)) + "\n", encoding="utf-8")
     return page
 
@@ -51,6 +63,11 @@ def _parts(sheets: Sequence[Sheet], n_events: int, fraud_rate: float) -> list[st
         "weighed so that their types mix as the frauds' do: the form of a text follows from what happened. The number "
         "in an id counts where the id is new; to recognise a member again is the task and no leak.",
         _leaks(sheets),
+        "## Beside published figures",
+        "What others found in real claims and real rings, and the same of these worlds. Sources say what was counted; "
+        "a ring in court is a large one, and convicted people are fewer than those involved.",
+        _facts(sheets),
+        *(f"![{label}]({name})" for name, _, label in PLOTS),
         "## Realism",
         _realism(sheets),
     ]
@@ -187,3 +204,15 @@ def _realism(sheets: Sequence[Sheet]) -> str:
         for name in every[0].reuse
     ]
     return _table(["", *_seeds(sheets)], rows)
+
+
+def _facts(sheets: Sequence[Sheet]) -> str:
+    rows = [
+        [
+            fact.about,
+            f"{fact.published} ([{fact.source}]({fact.url}))",
+            " · ".join(fact.here(sheet) for sheet in sheets),
+        ]
+        for fact in FACTS
+    ]
+    return _table(["", "published", "here, " + " · ".join(_seeds(sheets))], rows)
