@@ -56,6 +56,13 @@ class Span:
         low, high = np.searchsorted(self.planned_row, [row[0], row[-1] + 1])
         return self.planned_row[low:high] - row[0], self.planned[low:high]
 
+    def plan_of(self, row: Ints) -> Ints:
+        """The plan that each row follows, in any order; -1 for ordinary rows."""
+        if not len(self.planned):
+            return np.full(len(row), -1, dtype=np.int64)
+        place = np.minimum(np.searchsorted(self.planned_row, row), len(self.planned) - 1)
+        return np.where(self.planned_row[place] == row, self.planned[place], -1)
+
 
 def span_of(name: str, first_day: int, day_weight: Floats, n: int, planned_day: Ints, rng: np.random.Generator) -> Span:
     """Number the n rows of the days from `first_day` on.

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
+import polars as pl
+
+from ringfence.simulate.shocks import SHOCKS
 from ringfence.simulate.traits import Floats, Ints
 
 
@@ -41,7 +45,22 @@ class Claims:
     def __len__(self) -> int:
         return int(self.number.shape[0])
 
-    def in_order(self, order: Ints) -> Claims:
-        return Claims(
+    def in_order(self, order: Ints) -> Self:
+        return type(self)(
             **{name: column[:, order] if name == "text" else column[order] for name, column in vars(self).items()}
         )
+
+
+@dataclass(frozen=True)
+class ShockedClaims(Claims):
+    """Claims of a world with shocks."""
+
+    shock: Ints  # (k,) the bits of the shocks that touched each claim
+
+
+def touched_by(claims: Claims) -> pl.Series:
+    """Name the shocks that touched each claim, with commas between; null for none."""
+    if not isinstance(claims, ShockedClaims):
+        return pl.Series([None] * len(claims), dtype=pl.String)
+    told = [",".join(name for bit, name in enumerate(SHOCKS) if mask >> bit & 1) for mask in range(1 << len(SHOCKS))]
+    return pl.Series(told, dtype=pl.String).replace("", None).gather(claims.shock)

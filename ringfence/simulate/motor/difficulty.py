@@ -52,8 +52,8 @@ GHOST_SHARE: Final = 0.14
 
 STAGED: Final = Recipe(
     claims=24.0, life_days=(200.0, 640.0), claims_per_episode=6.0, episode_days=12.0, members=(4, 9),
-    turnover=(0.40, 0.90), belongs=1.0, near=0.45, loyal=0.85, shops=2, lawyers=2, doctors=2,
-    hidden=0.5, shop=0.85, lawyer=0.9, doctor=0.9, witness=0.6, shared_car=0.08, place=0.3, photo=0.2, n_photos=8,
+    turnover=(0.60, 1.10), belongs=1.0, near=0.45, loyal=0.93, shops=1, lawyers=1, doctors=1,
+    hidden=0.5, shop=0.92, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.15, n_photos=8,
     household=0.12, story=0.25, new_policy=0.30, broker=0.5, typed=0.45,
 )  # fmt: skip
 COLLUSION: Final = Recipe(
@@ -64,7 +64,7 @@ COLLUSION: Final = Recipe(
 )  # fmt: skip
 GHOST: Final = Recipe(
     claims=20.0, life_days=(200.0, 640.0), claims_per_episode=7.0, episode_days=20.0, members=(5, 10),
-    turnover=(0.40, 0.90), belongs=0.6, near=0.45, loyal=0.95, shops=2, lawyers=1, doctors=1,
+    turnover=(0.60, 1.10), belongs=0.6, near=0.45, loyal=0.95, shops=2, lawyers=1, doctors=1,
     hidden=0.5, shop=0.3, lawyer=0.95, doctor=0.97, witness=0.4, shared_car=0.0, place=0.15, photo=0.1, n_photos=8,
     household=0.12, story=0.3, new_policy=0.2, broker=0.4, typed=0.5,
 )  # fmt: skip
@@ -110,7 +110,7 @@ SHOP_COLLUSION: Final = 0.97
 
 # --- Money: honest, staged, collusion, ghost -----------------------------------------------------------------------
 COST: Final = (1.0, 1.15, 1.45, 1.15)  # what a claim costs, times an honest one
-LARGE: Final = (1.0, 1.55, 1.45, 1.7)  # the chance of a large loss, times an honest one's
+LARGE: Final = (1.0, 1.8, 1.65, 1.95)  # the chance of a large loss, times an honest one's
 
 # --- Who finds out -------------------------------------------------------------------------------------------------
 LOOK_LARGE: Final = 0.35  # chance of a look above 25,000, beside the look by chance

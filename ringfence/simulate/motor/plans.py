@@ -15,12 +15,23 @@ import numpy as np
 
 from ringfence.simulate.traits import Floats, Ints
 
-KINDS: Final = ("honest", "staged_accident", "shop_collusion", "ghost_injury")
-HONEST, STAGED, COLLUSION, GHOST = range(4)
-CLAIMANT_ROLES: Final = ("", "driver", "customer", "patient")  # of the claimant in the ring, by kind
+KINDS: Final = ("honest", "staged_accident", "shop_collusion", "ghost_injury", "storage_fees", "planted")
+HONEST, STAGED, COLLUSION, GHOST, STORAGE, PLANTED = range(6)
+CLAIMANT_ROLES: Final = (
+    "",
+    "driver",
+    "customer",
+    "patient",
+    "customer",
+    "driver",
+)  # of the claimant in the ring, by kind
 DECOYS: Final = ("", "hailstorm", "circle", "camouflage", "fleet", "sent_twice")
 STORM, CIRCLE, CAMOUFLAGE, FLEET, RESENT = range(1, 6)
 MAX_WITNESSES: Final = 3
+# Rings that shocks bring, and planted ones, are numbered from here on: no world plans so many of its own.
+FIRST_SHOCK_RING: Final = 1 << 24
+FIRST_YARD_RING: Final = 1 << 25
+FIRST_PLANTED_RING: Final = 1 << 26
 
 
 @dataclass(frozen=True)

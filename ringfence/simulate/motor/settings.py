@@ -9,6 +9,7 @@ from typing import Final
 
 from ringfence.simulate.calendar import midnights_ms
 from ringfence.simulate.errors import WorldSettingError
+from ringfence.simulate.shocks import BASE_RATE, Shock
 from ringfence.simulate.traits import Ints
 
 WORLD_VERSION: Final = 2  # bump when the rows of a seed change
@@ -28,6 +29,9 @@ class WorldSettings:
     days : length of the history, 120 to 3,650.
     ends : first day after the history, in the world's time zone.
     investigated : share of claims an investigator looks at by chance alone, in [0, 1].
+    shocks : what happens to the world at some moment; each at most once.
+    planted_pairs : pairs of claims that differ in their wiring alone, 0 to 10,000; their claims, about 42 a pair, come
+        on top of `n_events`.
     """
 
     n_events: int
@@ -36,6 +40,8 @@ class WorldSettings:
     days: int = 730
     ends: date = date(2025, 1, 1)
     investigated: float = 0.30
+    shocks: tuple[Shock, ...] = ()
+    planted_pairs: int = 0
 
     def __post_init__(self) -> None:
         _within("n_events", self.n_events, 1_000, 20_000_000)
@@ -44,6 +50,14 @@ class WorldSettings:
         _within("days", self.days, 120, 3_650)
         _within("investigated", self.investigated, 0.0, 1.0)
         _within("the year in which the history ends", self.ends.year, 1985, 2190)
+        _within("planted_pairs", self.planted_pairs, 0, 10_000)
+        for shock in self.shocks:
+            self.onset_day(shock)
+            if sum(other.name == shock.name for other in self.shocks) > 1:
+                raise WorldSettingError("shocks", shock.name, "give each shock at most once")
+            if shock.name == BASE_RATE and self.fraud_rate * shock.magnitude > 0.2:
+                most = f"choose at most {0.2 / self.fraud_rate:.2f}: fraud_rate is {self.fraud_rate} and may reach 0.2"
+                raise WorldSettingError("size of shock base_rate", shock.magnitude, most)
 
     @property
     def n_live(self) -> int:
@@ -53,6 +67,10 @@ class WorldSettings:
     @property
     def total_days(self) -> int:
         return self.days + LIVE_DAYS
+
+    def onset_day(self, shock: Shock) -> int:
+        """Day of the world, counted from 0, on which a shock begins."""
+        return shock.onset_day(days=self.days, ends=self.ends, total_days=self.total_days)
 
     def day_start_ms(self) -> Ints:
         """UTC milliseconds of local midnight, shape (total_days + 1,)."""

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from ringfence.simulate.motor.claims import Claims
+from ringfence.simulate.motor.claims import Claims, touched_by
 from ringfence.simulate.motor.narratives import CLAIM_TYPES, narratives
 from ringfence.simulate.motor.plans import CLAIMANT_ROLES, DECOYS, KINDS
 from ringfence.simulate.motor.population import FAMILY, MAKES, REGIONS, Population
@@ -77,6 +77,7 @@ def truth_table(claims: Claims, printer: Printer) -> pl.DataFrame:
             "hailstorm": _nullable(claims.storm, claims.storm >= 0),
             "label": _nullable(claims.label, claims.label >= 0).cast(pl.Int8),
             "label_known_at": _nullable(claims.known_ms, claims.label >= 0).cast(_TIME),
+            "shock": touched_by(claims),
         }
     ).with_columns(pl.col("claimant_role", "decoy").replace("", None))
 

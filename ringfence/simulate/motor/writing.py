@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib import resources
@@ -16,13 +16,15 @@ import polars as pl
 from ringfence.simulate.digest import ColumnDigest
 from ringfence.simulate.errors import WorldExistsError
 from ringfence.simulate.motor.claims import Claims
+from ringfence.simulate.motor.for_the_judge import write_for_the_judge
 from ringfence.simulate.motor.photos import MAX_PHOTOS
 from ringfence.simulate.motor.plans import KINDS, MAX_WITNESSES
 from ringfence.simulate.motor.policy_changes import policy_change_tables
 from ringfence.simulate.motor.settings import WORLD_VERSION, WorldSettings
+from ringfence.simulate.motor.shocked import ShockedWorld, shocked_table
 from ringfence.simulate.motor.tables import Printer, claim_table, truth_table
-from ringfence.simulate.motor.world import World
 from ringfence.simulate.row_groups import FilesSideBySide, write_tables
+from ringfence.simulate.shocks import Shock
 
 Progress = Callable[[int, int], None]
 _ENTITY_TYPES: Final = ("person", "household", "vehicle", "shop", "lawyer", "doctor", "broker", "place", "photo")
@@ -44,6 +46,8 @@ class SimulationReport:
     starts_ms: int  # inclusive
     ends_ms: int  # exclusive
     digest: str  # of the claims' quantised columns and their truth; equal for equal settings
+    shocks: tuple[dict[str, Any], ...] = ()  # name, onset, size, and what else each has
+    n_planted_pairs: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "output": str(self.output)}
@@ -59,16 +63,19 @@ def simulate_motor_claims(
     days: int = 730,
     ends: date = date(2025, 1, 1),
     investigated: float = 0.30,
+    shocks: Sequence[Shock] = (),
+    planted_pairs: int = 0,
     chunk_rows: int = 131_072,
 ) -> SimulationReport:
     """Write a simulated motor insurer as a workspace that imports as it is.
 
     Writes `claims.parquet`, `policy_changes.parquet`, `ringfence.yaml` and `policies/motor-claims.yaml`; and for the
-    judge alone `truth.parquet` (a row per claim) and `truth_rings.parquet` (who acted in which ring).
+    judge alone `truth.parquet` (a row per claim) and `truth_rings.parquet` (who acted in which ring); with shocks also
+    `shocks.json`, with planted pairs also `planted_pairs.parquet`.
 
     Parameters
     ----------
-    n_events, seed, fraud_rate, days, ends, investigated : see `WorldSettings`.
+    n_events, seed, fraud_rate, days, ends, investigated, shocks, planted_pairs : see `WorldSettings`.
     output : folder to write to; made where missing.
     progress : called with (claims written, claims in all).
     chunk_rows : rows held and written at a time; the rows do not depend on it.
@@ -81,25 +88,28 @@ def simulate_motor_claims(
         If `output` already holds a `ringfence.yaml` or `claims.parquet`.
     """
     settings = WorldSettings(
-        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated
-    )
+        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated,
+        shocks=tuple(shocks), planted_pairs=planted_pairs,
+    )  # fmt: skip
     for name in ("ringfence.yaml", "claims.parquet"):
         if (output / name).exists():
             raise WorldExistsError(output / name)
     (output / "policies").mkdir(parents=True, exist_ok=True)
-    world, printer = World(settings), Printer(settings)
+    world, printer = ShockedWorld(settings), Printer(settings)
     tally = _Tally(world, printer)
     write_tables(output / "policy_changes.parquet", tally.policy_changes(), chunk_rows)
     claims = FilesSideBySide((output / "claims.parquet", output / "truth.parquet"), chunk_rows)
     try:
         for block in world.blocks(world.history):
             tally.add(block)
-            claims.add(claim_table(block, printer, world.population, world.ends_ms), truth_table(block, printer))
+            table = shocked_table(claim_table(block, printer, world.population, world.ends_ms), block, settings)
+            claims.add(table, truth_table(block, printer))
             if progress is not None:
-                progress(tally.n, n_events)
+                progress(tally.n, world.n_claims)
     finally:
         claims.close()
     tally.ring_members().write_parquet(output / "truth_rings.parquet")
+    write_for_the_judge(world, printer, output)
     files = resources.files("ringfence.simulate.motor") / "workspace"
     (output / "ringfence.yaml").write_bytes((files / "ringfence.yaml").read_bytes())
     (output / "policies" / "motor-claims.yaml").write_bytes((files / "motor-claims.yaml").read_bytes())
@@ -116,15 +126,18 @@ def simulate_motor_claims(
         starts_ms=world.starts_ms,
         ends_ms=world.ends_ms,
         digest=tally.digest,
+        shocks=world.told_shocks(),
+        n_planted_pairs=planted_pairs,
     )
 
 
 class _Tally:
     """Counts and digests what is written. Keeps only the fraudulent claims' members."""
 
-    def __init__(self, world: World, printer: Printer) -> None:
+    def __init__(self, world: ShockedWorld, printer: Printer) -> None:
         self._world, self._printer = world, printer
-        self._digest = ColumnDigest("motor-claims", WORLD_VERSION)
+        shocks = world.settings.shocks
+        self._digest = ColumnDigest(f"motor-claims {shocks}" if shocks else "motor-claims", WORLD_VERSION)
         self._members: list[pl.DataFrame] = []
         self.n = self.n_fraud = self.n_labelled = self.n_labelled_fraud = self.n_policy_changes = 0
 
