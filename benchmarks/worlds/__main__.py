@@ -47,7 +47,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="no trees, no leak hunt, no page: the verdicts alone")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of the page and its plots")
     arguments = parser.parse_args()
-    sheets = [sheet_of(seed, arguments.events, arguments.fraud_rate, arguments.quick) for seed in arguments.seeds]
+    sheets: list[Sheet] = []
+    for seed in arguments.seeds:
+        sheets.append(sheet_of(seed, arguments.events, arguments.fraud_rate, arguments.quick))
+        if not arguments.quick:  # after each world, so that stopping early leaves the page of those that are done
+            page = write_page(sheets, arguments.output, n_events=arguments.events, fraud_rate=arguments.fraud_rate)
+            print(f"written: {page}", file=sys.stderr, flush=True)
     found = verdicts(sheets)
     for verdict in found:
         values = "  ".join(f"{verdict.range.text(value):>8}" for value in verdict.values)
@@ -60,9 +65,6 @@ def main() -> int:
                 print(f"seed {sheet.seed}: {name:30} flags {one.flagged:7.2%}  catches {one.caught:6.1%}")
             for name, area in list(sheet.columns.items())[:5]:
                 print(f"seed {sheet.seed}: {name:30} ROC-AUC {area:.3f}")
-    else:
-        page = write_page(sheets, arguments.output, n_events=arguments.events, fraud_rate=arguments.fraud_rate)
-        print(f"written: {page}")
     return int(arguments.check and not all(verdict.is_met for verdict in found))
 
 

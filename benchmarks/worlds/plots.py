@@ -59,9 +59,9 @@ def sheet_of_panels(panels: Sequence[Panel], label: str) -> str:
     """Lay panels out in two columns; return the text of an SVG file."""
     rows = -(-len(panels) // 2)
     width, height = 2 * WIDTH + GAP, rows * (HEIGHT + CAPTION + GAP)
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + GAP:g} {height:g}" role="img" '
     parts = [f'{head}aria-label="{escape(label)}"><style>{STYLE}</style>']
-    parts.append(f'<rect class="page" width="{width:g}" height="{height:g}"/>')
+    parts.append(f'<rect class="page" width="{width + GAP:g}" height="{height:g}"/>')
     for index, panel in enumerate(panels):
         parts.append(panel.svg((index % 2) * (WIDTH + GAP), (index // 2) * (HEIGHT + CAPTION + GAP)))
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -77,13 +77,13 @@ def claim_panels(sheets: Sequence[Sheet]) -> list[Panel]:
     return [_amounts(sheets), _digits(sheets), _hours(sheets), _weekdays(sheets)]
 
 
-def _at_least(values: Floats) -> tuple[list[float], list[float]]:
-    """Share of values that are at least x, at no more than MOST_POINTS places evenly apart in log(x)."""
+def _at_least(values: Floats, least: float = 0.0) -> tuple[list[float], list[float]]:
+    """Share of values that are at least x, at up to MOST_POINTS places evenly apart in log(x), while above `least`."""
     ordered = np.sort(values.astype(np.float64))
     x = np.geomspace(max(ordered[0], 1e-3), ordered[-1], MOST_POINTS)
     x = np.unique(np.rint(x) if (ordered == np.rint(ordered)).all() else x)
     share = 1.0 - np.searchsorted(ordered, x, side="left") / len(ordered)
-    return list(x), list(share)
+    return list(x[share >= least]), list(share[share >= least])
 
 
 def _pooled(parts: Sequence[Floats | Ints]) -> Floats:
@@ -97,7 +97,7 @@ def _thousands(value: float) -> str:
 def _degrees(sheets: Sequence[Sheet]) -> Panel:
     roles = [role for role in ("claimant", "witness", "vehicle", "lawyer", "doctor", "repair_shop") if role in
              sheets[0].shapes.degrees]  # fmt: skip
-    curves = {role: _at_least(_pooled([s.shapes.degrees[role] for s in sheets])) for role in roles}
+    curves = {role: _at_least(_pooled([s.shapes.degrees[role] for s in sheets]), 1e-4) for role in roles}
     most = max(x[-1] for x, _ in curves.values())
     chart = Chart(
         log_axis("claims that name the entity, k", 1.0, most, _thousands),
@@ -168,7 +168,9 @@ def _amounts(sheets: Sequence[Sheet]) -> Panel:
         log_axis("claims of at least x", 1e-4, 1.0, percent),
         title="amounts",
     )
-    chart.line(*_at_least(honest), series=1).line(*_at_least(fraud), series=2).guide(25_000.0, 1e-4, 25_000.0, 1.0)
+    chart.line(*_at_least(honest, 1e-4), series=1).line(*_at_least(fraud, 1e-4), series=2).guide(
+        25_000.0, 1e-4, 25_000.0, 1.0
+    )
     year, mean = MEAN_CLAIM[-1]
     chart.dot(mean, 1.2e-4, f"mean claim in German motor liability {year}: {mean:,.0f} EUR")
     panel = Panel("Amounts", f"Dot: mean claim in German motor liability, {year}; line: 25,000 EUR", chart)

@@ -34,13 +34,13 @@ def attributes(world: Judged) -> dict[str, Floats]:
                     (world.claims[name] == value).fill_null(False).to_numpy().astype(np.float64)
                 )
     hour = (world.local.dt.hour().cast(pl.Float64) + world.local.dt.minute() / 60.0).to_numpy()
-    columns |= {"hour, sine": np.sin(hour / 12.0 * np.pi), "hour, cosine": np.cos(hour / 12.0 * np.pi)}
+    columns |= {"hour (sine)": np.sin(hour / 12.0 * np.pi), "hour (cosine)": np.cos(hour / 12.0 * np.pi)}
     columns["weekend"] = (world.local.dt.weekday() >= 6).to_numpy().astype(np.float64)
     for name in world.texts():
         if name not in NOT_SHOWN_TO_MODELS:
             columns[f"length of {name}"] = np.log1p(world.claims[name].fill_null("").str.len_chars().to_numpy())
     for role, links in world.links.items():
-        columns[f"{role}s named"] = np.bincount(links.row, minlength=world.n).astype(np.float64)
+        columns[f"number of {role}"] = np.bincount(links.row, minlength=world.n).astype(np.float64)
     return columns
 
 
