@@ -218,12 +218,8 @@ def _realism(sheets: Sequence[Sheet]) -> str:
 
 
 def _facts(sheets: Sequence[Sheet]) -> str:
-    rows = [
-        [
-            fact.about,
-            f"{fact.published} ([{fact.source}]({fact.url}))",
-            " · ".join(fact.here(sheet) for sheet in sheets),
-        ]
-        for fact in FACTS
-    ]
+    rows = []
+    for fact in FACTS:
+        sources = ", ".join(f"[{name}]({url})" for name, url in fact.sources)
+        rows.append([fact.about, f"{fact.published} ({sources})", " · ".join(fact.here(sheet) for sheet in sheets)])
     return _table(["", "published", "here, " + " · ".join(_seeds(sheets))], rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, cast
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,11 @@ import pytest
 from benchmarks.worlds.judged import Judged
 from benchmarks.worlds.leaks import alike_in
 from benchmarks.worlds.oracle import oracle_score
+from benchmarks.worlds.page import write_page
 from benchmarks.worlds.realism import BENFORD, deviation, first_digits
 from benchmarks.worlds.regression import regression_score, simple_counts
 from benchmarks.worlds.rules import RULES, catch, catches, fired
-from benchmarks.worlds.sheet import Sheet
+from benchmarks.worlds.sheet import Sheet, measure
 from benchmarks.worlds.sightings import DAY_MS, Links, Sightings
 from benchmarks.worlds.verdicts import Range, verdicts
 from ringfence.models.metrics import average_precision
@@ -146,6 +148,22 @@ def test_ranges_may_be_open_on_a_side() -> None:
     assert not Range("figure", float, low=0.0).met_by(-1e-9)
     assert Range("figure", float, low=0.0).bounds == "at least 0.000"
     assert Range("figure", float, high=0.7).bounds == "at most 0.700"
+
+
+def test_page_and_plots_are_written_from_the_sheet_alone(world: Judged, tmp_path: Path) -> None:
+    sheet = measure(world, tmp_path, seed=5, ends_ms=0, tell=lambda _: None, quick=True)
+    page = write_page([sheet], tmp_path, n_events=N_CLAIMS, fraud_rate=0.03).read_text("utf-8")
+    assert all(rule.sentence in page for rule in RULES)
+    assert all(verdict.range.name in page for verdict in verdicts([sheet]))
+    assert f"{100 * sheet.rules['any rule'].caught:.1f} %" in page
+    plots = sorted(tmp_path.glob("*.svg"))
+    assert len(plots) == 2
+    for plot in plots:
+        assert f"({plot.name})" in page
+        assert plot.stat().st_size < 60_000
+        root = ElementTree.fromstring(plot.read_text("utf-8"))
+        assert root.tag.endswith("svg")
+        assert "nan" not in plot.read_text("utf-8").lower()
 
 
 def test_world_files_are_read_where_they_lie(tmp_path: Path) -> None:
