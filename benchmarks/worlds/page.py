@@ -54,7 +54,8 @@ def _parts(sheets: Sequence[Sheet], n_events: int, fraud_rate: float) -> list[st
         f"earlier ones only those before. The best {COLUMNS_SHOWN} of {len(sheets[0].columns)}:",
         _columns(sheets),
         "## Fifteen hand rules",
-        "Claims after the cut. A rule sees the claim and what happened strictly before it.",
+        "Claims after the cut. A rule sees the claim and what happened strictly before it. Limits are such that a rule "
+        "flags about one claim in a hundred or fewer: nobody could look into more.",
         _rules(sheets),
         "## Models",
         _models(sheets),
