@@ -104,7 +104,11 @@ def _degrees(sheets: Sequence[Sheet]) -> Panel:
         log_axis("entities with at least k", 1e-4, 1.0, percent),
         title="degree by role",
     )
-    panel = Panel("How often an entity is named", "Persons and cars, and those who serve them; by role", chart)
+    panel = Panel(
+        "How often an entity is named",
+        "Green: persons and cars; orange: who serves them; dashed: witness, doctor",
+        chart,
+    )
     for number, (role, (x, y)) in enumerate(curves.items()):
         series = 1 if role in ("claimant", "witness", "vehicle") else 2
         chart.line(x, y, series=series, dashed=role in ("witness", "doctor"))
