@@ -21,6 +21,7 @@ _KINDS: Final = {
     "storage_fees": "a yard that tows uncalled and bills for storage",
     "planted": "a planted ring",
 }
+_BELONGINGS: Final = {"claimant", "household", "vehicle"}
 _SHOWN: Final = (
     ("CLAIMANT", "claimant"), ("CAR", "vehicle"), ("WITNESSES", "witness"), ("SHOP", "repair_shop"),
     ("LAWYER", "lawyer"), ("DOCTOR", "doctor"), ("PLACE", "place"), ("PHOTOS", "photo"),
@@ -126,15 +127,22 @@ def _claims(claims: tuple[StoryClaim, ...], title: str, names: dict[str, str]) -
 
 
 def _links(story: RingStory, names: dict[str, str]) -> str:
+    n_claims = {member.entity: member.n_claims for member in story.members}
+    # That somebody drives their own car and lives at their own address is no news; that they share one is.
+    links = [
+        link
+        for link in story.links
+        if not set(link.roles) <= _BELONGINGS or link.n_claims < min(n_claims[entity] for entity in link.entities)
+    ]
     rows = [
         [
             " ".join(names[entity] for entity in link.entities),
             " with ".join(role.replace("_", " ") for role in link.roles),
             str(link.n_claims),
         ]
-        for link in story.links[:_MOST_LINKS]
+        for link in links[:_MOST_LINKS]
     ]
-    left = len(story.links) - len(rows)
+    left = len(links) - len(rows)
     more = f"\nand {left} more links of two claims or more" if left else ""
     return table(["LINK", "ROLES", "CLAIMS TOGETHER"], rows) + more
 

@@ -82,8 +82,9 @@ def span_of(name: str, first_day: int, day_weight: Floats, n: int, planned_day: 
     first_row = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     # k planned rows among the m of a day: one in each of k equal strata, at a random place of it.
     turn = np.arange(len(inside)) - (np.cumsum(per_day) - per_day)[day]
-    place = (turn + rng.random(len(inside))) * counts[day] / per_day[day]
-    return Span(name, first_day, first_row, first_row[day] + place.astype(np.int64), inside)
+    begins, ends = turn * counts[day] // per_day[day], (turn + 1) * counts[day] // per_day[day]
+    place = begins + (rng.random(len(inside)) * (ends - begins)).astype(np.int64)
+    return Span(name, first_day, first_row, first_row[day] + place, inside)
 
 
 def midnights_ms(ends: date, days_before: int, days: int, time_zone: str) -> Ints:

@@ -25,6 +25,8 @@ def with_plans(span: Span, plan: Ints, day: Ints, rng: np.random.Generator) -> S
     """
     last_day = span.first_day + len(span.first_row) - 1
     inside = np.flatnonzero((day >= span.first_day) & (day < last_day))
+    if not len(inside):
+        return span
     inside = inside[np.argsort(day[inside], kind="stable")]
     rows: list[Ints] = []
     plans: list[Ints] = []

@@ -52,8 +52,8 @@ GHOST_SHARE: Final = 0.14
 
 STAGED: Final = Recipe(
     claims=24.0, life_days=(200.0, 640.0), claims_per_episode=6.0, episode_days=12.0, members=(4, 9),
-    turnover=(0.60, 1.10), belongs=1.0, near=0.45, loyal=0.93, shops=1, lawyers=1, doctors=1,
-    hidden=0.5, shop=0.92, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.15, n_photos=8,
+    turnover=(0.60, 1.10), belongs=1.0, near=0.45, loyal=0.90, shops=1, lawyers=1, doctors=1,
+    hidden=0.5, shop=0.89, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.15, n_photos=8,
     household=0.12, story=0.25, new_policy=0.30, broker=0.5, typed=0.45,
 )  # fmt: skip
 COLLUSION: Final = Recipe(

@@ -122,7 +122,7 @@ def providers(draw: Draw, kind: Ints, accident: Accident) -> tuple[Ints, Ints, I
     doctor = np.where(by_habit, local, doctor)
     referred = draw.chance(difficulty.REFERRED) & has_lawyer
     doctor = np.where(referred, population.referral_of(lawyer, region), doctor)
-    has_shop = rng.random(k) < np.array(_shop_shares())[kind]
+    has_shop = rng.random(k) < np.array(shop_shares())[kind]
     return (
         np.where(has_shop, draw.given("shop", shop), -1),
         np.where(has_lawyer, lawyer, -1),
@@ -132,13 +132,13 @@ def providers(draw: Draw, kind: Ints, accident: Accident) -> tuple[Ints, Ints, I
 
 def _named(draw: Draw, kind: Ints) -> tuple[Bools, Bools]:
     """Whether each claim names a lawyer, and a doctor. Both usually come with an injury, so they come together."""
-    shares = np.cumsum(np.array(_party_shares()), axis=1)[kind]
+    shares = np.cumsum(np.array(party_shares()), axis=1)[kind]
     uniform = draw.rng.random(len(kind))
     both, with_lawyer, with_either = (uniform < shares[:, i] for i in range(3))
     return with_lawyer, both | (with_either & ~with_lawyer)
 
 
-def _party_shares() -> list[tuple[float, ...]]:
+def party_shares() -> list[tuple[float, ...]]:
     """By kind: chance of both, lawyer alone, doctor alone. Over all fraud it is that of honest claims."""
     d = difficulty
     rest = zip(d.PARTIES_HONEST, d.PARTIES_COLLUSION, d.PARTIES_GHOST, strict=True)
@@ -146,7 +146,7 @@ def _party_shares() -> list[tuple[float, ...]]:
     return [d.PARTIES_HONEST, staged, d.PARTIES_COLLUSION, d.PARTIES_GHOST]
 
 
-def _shop_shares() -> list[float]:
+def shop_shares() -> list[float]:
     d = difficulty
     others = (d.SHOP_HONEST - d.COLLUSION_SHARE * d.SHOP_COLLUSION) / (1.0 - d.COLLUSION_SHARE)
     return [d.SHOP_HONEST, others, d.SHOP_COLLUSION, others]
