@@ -69,7 +69,8 @@ bench: setup ## replay against DuckDB, fast reasons against exact ones, the serv
 	bash scripts/install_services.sh
 	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced
 
-evaluate: setup ## the public protocols in examples/ (needs the data sets)
+evaluate: setup ## how hard the simulated worlds are, and the public protocols in examples/ (needs the data sets)
+	$(BIN)/python -m benchmarks.worlds --check
 	$(BIN)/python -m benchmarks.p1
 	$(BIN)/python -m benchmarks.p2
 	$(BIN)/python -m benchmarks.leakage

@@ -22,8 +22,7 @@ from typing import Any
 from ringfence.ledger.importer import import_files
 from ringfence.scenario.clock import SystemClock
 from ringfence.serving.keys import Scope, create_key
-from ringfence.simulate.motor_claims import simulate_motor_claims
-from ringfence.simulate.stream import live_claims
+from ringfence.simulate import live_claims, simulate_motor_claims
 from ringfence.workspace import Workspace
 
 LIVE_DAYS = 180

@@ -118,22 +118,60 @@ def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files and workspace go.")],
     events: Annotated[int, typer.Option(min=100, help="How many claims.")] = 30_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 0,
+    shock: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:onset=T,size=X]",
+            help="Something that happens on some day: amounts, new_pattern, base_rate, broken_field, holiday or "
+            "label_backlog; each at most once. docs/worlds.md tells their onsets and sizes.",
+        ),
+    ] = None,
+    planted_pairs: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Pairs of claims that differ in their wiring alone, on top.")
+    ] = 0,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="RING", help="Make nothing; tell the story of a ring of the world that is in DIR."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a world whose truth is known, as an importable workspace: files, ringfence.yaml and truth.parquet."""
     if world != "motor-claims":
         raise UsageError(f"no world {world!r}; known: motor-claims")
-    from ringfence.simulate.motor_claims import simulate_motor_claims
+    if explain is not None:
+        _explain(output, explain, as_json=as_json)
+        return
+    from ringfence.simulate import WorldSettingError, parse_shock, simulate_motor_claims
 
+    try:
+        shocks = [parse_shock(text) for text in shock or ()]
+    except WorldSettingError as wrong:
+        raise UsageError(f"--shock: {wrong}") from wrong
     with progress(f"simulating {world}", unit="claims") as report_progress:
-        report = simulate_motor_claims(events, seed, output, report_progress)
+        report = simulate_motor_claims(
+            events, seed, output, report_progress, shocks=shocks, planted_pairs=planted_pairs
+        )
     result = report.as_dict()
     for name in ("starts", "ends"):
         result[name] = iso_time(result.pop(f"{name}_ms"))
+    happened = "".join(
+        f"\nshock {told['name']} from {told['begins']} on: {told['meaning']} {told['size']:g}" for told in report.shocks
+    )
+    if planted_pairs:
+        happened += f"\n{planted_pairs:,} planted pairs, for the judge: {output / 'planted_pairs.parquet'}"
     show(
         result,
         as_json=as_json,
         text=f"simulated {report.n_events:,} claims from {result['starts']} to {result['ends']} in {output}: "
         f"{report.n_fraud:,} fraudulent, in {report.n_rings:,} rings; investigators know the truth about "
-        f"{report.n_labelled:,} and found {report.n_labelled_fraud:,} frauds\nnext: ringfence import -w {output}",
+        f"{report.n_labelled:,} and found {report.n_labelled_fraud:,} frauds{happened}\n"
+        f"next: ringfence import -w {output}",
     )
+
+
+def _explain(folder: Path, ring: str, *, as_json: bool) -> None:
+    from ringfence.cli.stories import story_dict, story_text
+    from ringfence.simulate import ring_story
+
+    story = ring_story(folder, ring)
+    show(story_dict(story), as_json=as_json, text=story_text(story))

@@ -22,7 +22,7 @@ from ringfence.cli.terminal import progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ringfence.simulate.stream import LiveClaim
+    from ringfence.simulate import LiveClaim
     from ringfence.workspace import Workspace
 
 _ENDS = date(2025, 1, 1)  # of the history; live claims follow. Fixed, so that every demo is the same demo
@@ -98,7 +98,7 @@ def demo(
 def _history(console: Console, folder: Path, *, events: int, seed: int) -> Workspace:
     from ringfence.ledger.importer import import_files
     from ringfence.scenario.clock import SystemClock
-    from ringfence.simulate.motor_claims import simulate_motor_claims
+    from ringfence.simulate import simulate_motor_claims
     from ringfence.workspace import Workspace
 
     console.rule("simulate", align="left")
@@ -136,7 +136,7 @@ def _key(here: Workspace) -> str:
 
 
 def _live(seed: int, events: int, n_claims: int) -> Iterator[LiveClaim]:
-    from ringfence.simulate.stream import live_claims
+    from ringfence.simulate import live_claims
 
     return islice(live_claims(seed, n_events=events, fraud_rate=_FRAUD_RATE, ends=_ENDS), n_claims)
 

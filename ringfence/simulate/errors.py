@@ -23,3 +23,21 @@ class WorldExistsError(RingfenceError):
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(f"simulated world: {path} exists already; choose an empty folder for the output")
+
+
+class NoTruthError(RingfenceError):
+    """The folder does not hold the truth files of a simulated world."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"simulated world: {path} does not exist; name the folder that `ringfence simulate` wrote")
+
+
+class UnknownRingError(RingfenceError):
+    """No claim of the world belongs to this ring."""
+
+    def __init__(self, ring: str, folder: Path, known: tuple[str, ...]) -> None:
+        self.ring = ring
+        self.known = known
+        some = f"some that it has: {', '.join(known)}" if known else "it has none"
+        super().__init__(f"simulated world: no ring {ring!r} in {folder}; {some}")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 500
 DRAWERS = {"utils", "util", "core", "common", "helpers", "helper", "manager", "managers", "base", "misc", "tools"}
 # What `init`, `simulate` and the examples hand out becomes the user's own: no licence of ours on top.
-HANDED_OUT = ("examples/", "ringfence/scenario/templates/", "ringfence/simulate/workspace/")
+HANDED_OUT = ("examples/", "ringfence/scenario/templates/", "ringfence/simulate/motor/workspace/")
 NEEDS_HEADER = {".py", ".sh", ".c", ".toml", ".yaml", ".yml"}
 
 

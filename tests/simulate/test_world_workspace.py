@@ -23,8 +23,12 @@ def test_scenario_file_loads_with_its_roles_and_attributes(world: SmallWorld) ->
     assert scenario.decide == "claim"
     assert scenario.time_zone == "Europe/Berlin"
     names = {role.name for role in scenario.roles}
-    assert names == {"claimant", "vehicle", "repair_shop", "lawyer", "doctor", "witness", "broker"}
+    assert names == {
+        "claimant", "vehicle", "repair_shop", "lawyer", "doctor", "witness", "broker", "household", "place", "photo"
+    }  # fmt: skip
     assert scenario.role("witness").many
+    assert scenario.role("photo").many
+    assert scenario.role("household").strong
     assert {"sex", "phone"}.isdisjoint(attribute.name for attribute in scenario.value_attributes)
 
 

@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from ringfence.simulate.settings import DAY_MS
-from ringfence.simulate.tables import Printer
-from ringfence.simulate.traits import Floats, Ints, generator_of
-from ringfence.simulate.world import World
+from ringfence.simulate.calendar import DAY_MS
+from ringfence.simulate.motor.plans import FIRST_SHOCK_RING
+from ringfence.simulate.motor.tables import Printer
+from ringfence.simulate.motor.world import World
+from ringfence.simulate.traits import Bools, Floats, Ints, generator_of
 
 _BLOCK: Final = 65_536  # persons
 _CHANGES: Final = ("address", "vehicle", "payment", "cover")
@@ -22,7 +23,7 @@ _NOT_RENEWED: Final = 0.2  # share of contract starts that follow a lapse somewh
 def policy_change_tables(world: World, printer: Printer) -> Iterator[pl.DataFrame]:
     """Yield the contract events of the history, block of persons by block of persons."""
     population, settings = world.population, world.settings
-    members, starts = _ring_contracts(world)
+    members, starts = _ring_contracts(world, world.planned.ring < FIRST_SHOCK_RING)
     number = 0
     for block in range(-(-population.persons.total // _BLOCK)):
         rng = generator_of(settings.seed, "policy_changes", block)
@@ -43,18 +44,27 @@ def policy_change_tables(world: World, printer: Printer) -> Iterator[pl.DataFram
         who.append(members[low:high])
         day.append(starts[low:high])
         change.append(np.zeros(high - low, dtype=np.int64))
-        changed = person[rng.random(len(person)) < 0.06 * settings.days / 365.0]
+        moved = population.move_day_of(person)
+        moves = moved < settings.days
+        who.append(person[moves])
+        day.append(moved[moves] + rng.uniform(0.0, 1.0, int(moves.sum())))
+        change.append(np.full(int(moves.sum()), 2, dtype=np.int64))
+        changed = person[rng.random(len(person)) < 0.05 * settings.days / 365.0]
         who.append(changed)
         day.append(rng.uniform(0.0, settings.days, len(changed)))
-        change.append(rng.integers(2, 2 + len(_CHANGES), len(changed)))
+        change.append(rng.integers(3, 2 + len(_CHANGES), len(changed)))
         yield _table(world, printer, np.concatenate(who), np.concatenate(day), np.concatenate(change), number)
         number += sum(len(part) for part in who)
+    # Last, so that the rows of a world with a shock begin like those of the world without.
+    members, starts = _ring_contracts(world, world.planned.ring >= FIRST_SHOCK_RING)
+    if len(members):
+        yield _table(world, printer, members, starts, np.zeros(len(members), dtype=np.int64), number)
 
 
-def _ring_contracts(world: World) -> tuple[Ints, Floats]:
+def _ring_contracts(world: World, of: Bools) -> tuple[Ints, Floats]:
     """Contracts that ring members take out for their first staged claim: persons ascending, and the day."""
     planned = world.planned
-    has = np.flatnonzero(~np.isnan(planned.policy_start_day))
+    has = np.flatnonzero(~np.isnan(planned.policy_start_day) & of)
     pairs = np.unique(np.stack([planned.claimant[has], planned.policy_start_day[has]]), axis=1)
     inside = (pairs[1] >= 0.0) & (pairs[1] < world.settings.days)
     return pairs[0, inside].astype(np.int64), pairs[1, inside]
@@ -72,6 +82,7 @@ def _table(world: World, printer: Printer, person: Ints, day: Floats, change: In
             "change_id": printer.ids("change", index[order]),
             "changed_at": pl.Series(time_ms[order]).cast(pl.Datetime("ms", "UTC")),
             "person_id": printer.ids("person", person[order]),
+            "household_id": printer.ids("household", world.population.household_of(person[order], day[order])),
             "broker_id": printer.ids("broker", world.population.broker_of(person[order])),
             "change": pl.Series(("start", "lapse", *_CHANGES)).gather(change[order]),
         }

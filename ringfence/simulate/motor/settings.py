@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a world is asked to be."""
+"""What a motor-claims world is asked to be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import Final
-from zoneinfo import ZoneInfo
 
-import numpy as np
-
+from ringfence.simulate.calendar import midnights_ms
 from ringfence.simulate.errors import WorldSettingError
+from ringfence.simulate.shocks import BASE_RATE, Shock
 from ringfence.simulate.traits import Ints
 
-WORLD_VERSION: Final = 1  # bump when the rows of a seed change
+WORLD_VERSION: Final = 2  # bump when the rows of a seed change
 TIME_ZONE: Final = "Europe/Berlin"
 LIVE_DAYS: Final = 180  # how long the world goes on after its history ends
-DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +29,9 @@ class WorldSettings:
     days : length of the history, 120 to 3,650.
     ends : first day after the history, in the world's time zone.
     investigated : share of claims an investigator looks at by chance alone, in [0, 1].
+    shocks : what happens to the world at some moment; each at most once.
+    planted_pairs : pairs of claims that differ in their wiring alone, 0 to 10,000; their claims, about 42 a pair, come
+        on top of `n_events`.
     """
 
     n_events: int
@@ -39,6 +40,8 @@ class WorldSettings:
     days: int = 730
     ends: date = date(2025, 1, 1)
     investigated: float = 0.30
+    shocks: tuple[Shock, ...] = ()
+    planted_pairs: int = 0
 
     def __post_init__(self) -> None:
         _within("n_events", self.n_events, 1_000, 20_000_000)
@@ -47,6 +50,14 @@ class WorldSettings:
         _within("days", self.days, 120, 3_650)
         _within("investigated", self.investigated, 0.0, 1.0)
         _within("the year in which the history ends", self.ends.year, 1985, 2190)
+        _within("planted_pairs", self.planted_pairs, 0, 10_000)
+        for shock in self.shocks:
+            self.onset_day(shock)
+            if sum(other.name == shock.name for other in self.shocks) > 1:
+                raise WorldSettingError("shocks", shock.name, "give each shock at most once")
+            if shock.name == BASE_RATE and self.fraud_rate * shock.magnitude > 0.2:
+                most = f"choose at most {0.2 / self.fraud_rate:.2f}: fraud_rate is {self.fraud_rate} and may reach 0.2"
+                raise WorldSettingError("size of shock base_rate", shock.magnitude, most)
 
     @property
     def n_live(self) -> int:
@@ -57,14 +68,13 @@ class WorldSettings:
     def total_days(self) -> int:
         return self.days + LIVE_DAYS
 
+    def onset_day(self, shock: Shock) -> int:
+        """Day of the world, counted from 0, on which a shock begins."""
+        return shock.onset_day(days=self.days, ends=self.ends, total_days=self.total_days)
+
     def day_start_ms(self) -> Ints:
-        """UTC milliseconds of local midnight, shape (total_days + 1,); the day's offset is the one at noon."""
-        first = datetime(self.ends.year, self.ends.month, self.ends.day) - timedelta(days=self.days)  # noqa: DTZ001
-        zone = ZoneInfo(TIME_ZONE)
-        noons = (first + timedelta(days=day, hours=12) for day in range(self.total_days + 1))
-        return np.array(
-            [int(noon.replace(tzinfo=zone).timestamp()) * 1000 - DAY_MS // 2 for noon in noons], dtype=np.int64
-        )
+        """UTC milliseconds of local midnight, shape (total_days + 1,)."""
+        return midnights_ms(self.ends, self.days, self.total_days, TIME_ZONE)
 
 
 def _within(setting: str, found: float, low: float, high: float) -> None:

@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
 import polars as pl
 
-from ringfence.simulate.settings import WorldSettings
-from ringfence.simulate.tables import Printer, claim_table, truth_table
-from ringfence.simulate.world import World
+from ringfence.simulate.motor.settings import WorldSettings
+from ringfence.simulate.motor.shocked import ShockedWorld, shocked_table
+from ringfence.simulate.motor.tables import Printer, claim_table, truth_table
+from ringfence.simulate.shocks import Shock
 
 _ROLES: Final = {
     "claimant": "claimant_id", "vehicle": "vehicle_id", "repair_shop": "repair_shop_id", "lawyer": "lawyer_id",
-    "doctor": "doctor_id", "witness": "witness_ids", "broker": "broker_id",
+    "doctor": "doctor_id", "witness": "witness_ids", "broker": "broker_id", "household": "household_id",
+    "place": "place_id", "photo": "photo_hashes",
 }  # fmt: skip
 _ATTRIBUTES: Final = (
     "policy_age_days", "vehicle_age_years", "reported_after_days", "vehicle_make", "claim_type", "region", "narrative",
@@ -31,10 +33,11 @@ class LiveClaim:
     event: dict[str, Any]  # the body of POST /v1/decisions
     event_time_ms: int
     fraud: bool
-    kind: str  # honest, staged_accident, shop_collusion, ghost_injury
+    kind: str  # honest, staged_accident, shop_collusion, ghost_injury, storage_fees
     ring_id: str | None
     label: str | None  # "fraud" or "legit": what the investigators will say, right or wrong; None: never known
     label_known_at_ms: int | None
+    shock: str | None = None  # names of the shocks that touched it, with commas between
 
 
 def live_claims(
@@ -45,6 +48,7 @@ def live_claims(
     days: int = 730,
     ends: date = date(2025, 1, 1),
     investigated: float = 0.30,
+    shocks: Sequence[Shock] = (),
 ) -> Iterator[LiveClaim]:
     """Yield the claims of the 180 days after the history, in order of time.
 
@@ -57,15 +61,16 @@ def live_claims(
         If a setting is outside its bounds.
     """
     settings = WorldSettings(
-        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated
-    )
+        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated,
+        shocks=tuple(shocks),
+    )  # fmt: skip
     return _claims(settings)
 
 
 def _claims(settings: WorldSettings) -> Iterator[LiveClaim]:
-    world, printer = World(settings), Printer(settings)
+    world, printer = ShockedWorld(settings), Printer(settings)
     for block in world.blocks(world.live):
-        rows = claim_table(block, printer, world.population, 0)
+        rows = shocked_table(claim_table(block, printer, world.population, 0), block, settings)
         truth = truth_table(block, printer).with_columns(pl.col("claim_time", "label_known_at").dt.timestamp("ms"))
         for row, known in zip(rows.iter_rows(named=True), truth.iter_rows(named=True), strict=True):
             yield LiveClaim(
@@ -76,6 +81,7 @@ def _claims(settings: WorldSettings) -> Iterator[LiveClaim]:
                 ring_id=known["ring_id"],
                 label=None if known["label"] is None else ("legit", "fraud")[known["label"]],
                 label_known_at_ms=known["label_known_at"],
+                shock=known["shock"],
             )
 
 

@@ -3,26 +3,31 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
+from ringfence.simulate.digest import ColumnDigest
 from ringfence.simulate.errors import WorldExistsError
-from ringfence.simulate.policy_changes import policy_change_tables
-from ringfence.simulate.rings import KINDS, MAX_WITNESSES
-from ringfence.simulate.settings import WORLD_VERSION, WorldSettings
-from ringfence.simulate.tables import Printer, claim_table, truth_table
-from ringfence.simulate.world import BLOCK, Claims, World
+from ringfence.simulate.motor.claims import Claims
+from ringfence.simulate.motor.for_the_judge import write_for_the_judge
+from ringfence.simulate.motor.photos import MAX_PHOTOS
+from ringfence.simulate.motor.plans import KINDS, MAX_WITNESSES
+from ringfence.simulate.motor.policy_changes import policy_change_tables
+from ringfence.simulate.motor.settings import WORLD_VERSION, WorldSettings
+from ringfence.simulate.motor.shocked import ShockedWorld, shocked_table
+from ringfence.simulate.motor.tables import Printer, claim_table, truth_table
+from ringfence.simulate.row_groups import FilesSideBySide, write_tables
+from ringfence.simulate.shocks import Shock
 
 Progress = Callable[[int, int], None]
+_ENTITY_TYPES: Final = ("person", "household", "vehicle", "shop", "lawyer", "doctor", "broker", "place", "photo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ class SimulationReport:
     starts_ms: int  # inclusive
     ends_ms: int  # exclusive
     digest: str  # of the claims' quantised columns and their truth; equal for equal settings
+    shocks: tuple[dict[str, Any], ...] = ()  # name, onset, size, and what else each has
+    n_planted_pairs: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "output": str(self.output)}
@@ -56,16 +63,19 @@ def simulate_motor_claims(
     days: int = 730,
     ends: date = date(2025, 1, 1),
     investigated: float = 0.30,
+    shocks: Sequence[Shock] = (),
+    planted_pairs: int = 0,
     chunk_rows: int = 131_072,
 ) -> SimulationReport:
     """Write a simulated motor insurer as a workspace that imports as it is.
 
     Writes `claims.parquet`, `policy_changes.parquet`, `ringfence.yaml` and `policies/motor-claims.yaml`; and for the
-    judge alone `truth.parquet` (a row per claim) and `truth_rings.parquet` (who acted in which ring).
+    judge alone `truth.parquet` (a row per claim) and `truth_rings.parquet` (who acted in which ring); with shocks also
+    `shocks.json`, with planted pairs also `planted_pairs.parquet`.
 
     Parameters
     ----------
-    n_events, seed, fraud_rate, days, ends, investigated : see `WorldSettings`.
+    n_events, seed, fraud_rate, days, ends, investigated, shocks, planted_pairs : see `WorldSettings`.
     output : folder to write to; made where missing.
     progress : called with (claims written, claims in all).
     chunk_rows : rows held and written at a time; the rows do not depend on it.
@@ -78,26 +88,29 @@ def simulate_motor_claims(
         If `output` already holds a `ringfence.yaml` or `claims.parquet`.
     """
     settings = WorldSettings(
-        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated
-    )
+        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated,
+        shocks=tuple(shocks), planted_pairs=planted_pairs,
+    )  # fmt: skip
     for name in ("ringfence.yaml", "claims.parquet"):
         if (output / name).exists():
             raise WorldExistsError(output / name)
     (output / "policies").mkdir(parents=True, exist_ok=True)
-    world, printer = World(settings), Printer(settings)
+    world, printer = ShockedWorld(settings), Printer(settings)
     tally = _Tally(world, printer)
-    _write_chunks(output / "policy_changes.parquet", tally.policy_changes(), chunk_rows)
-    claims = _TwoFiles(output / "claims.parquet", output / "truth.parquet", chunk_rows)
+    write_tables(output / "policy_changes.parquet", tally.policy_changes(), chunk_rows)
+    claims = FilesSideBySide((output / "claims.parquet", output / "truth.parquet"), chunk_rows)
     try:
         for block in world.blocks(world.history):
             tally.add(block)
-            claims.add(claim_table(block, printer, world.population, world.ends_ms), truth_table(block, printer))
+            table = shocked_table(claim_table(block, printer, world.population, world.ends_ms), block, settings)
+            claims.add(table, truth_table(block, printer))
             if progress is not None:
-                progress(tally.n, n_events)
+                progress(tally.n, world.n_claims)
     finally:
         claims.close()
     tally.ring_members().write_parquet(output / "truth_rings.parquet")
-    files = resources.files("ringfence.simulate") / "workspace"
+    write_for_the_judge(world, printer, output)
+    files = resources.files("ringfence.simulate.motor") / "workspace"
     (output / "ringfence.yaml").write_bytes((files / "ringfence.yaml").read_bytes())
     (output / "policies" / "motor-claims.yaml").write_bytes((files / "motor-claims.yaml").read_bytes())
     return SimulationReport(
@@ -113,15 +126,18 @@ def simulate_motor_claims(
         starts_ms=world.starts_ms,
         ends_ms=world.ends_ms,
         digest=tally.digest,
+        shocks=world.told_shocks(),
+        n_planted_pairs=planted_pairs,
     )
 
 
 class _Tally:
     """Counts and digests what is written. Keeps only the fraudulent claims' members."""
 
-    def __init__(self, world: World, printer: Printer) -> None:
+    def __init__(self, world: ShockedWorld, printer: Printer) -> None:
         self._world, self._printer = world, printer
-        self._hash = hashlib.blake2b(f"motor-claims/{WORLD_VERSION}".encode(), digest_size=16)
+        shocks = world.settings.shocks
+        self._digest = ColumnDigest(f"motor-claims {shocks}" if shocks else "motor-claims", WORLD_VERSION)
         self._members: list[pl.DataFrame] = []
         self.n = self.n_fraud = self.n_labelled = self.n_labelled_fraud = self.n_policy_changes = 0
 
@@ -131,9 +147,7 @@ class _Tally:
             yield table
 
     def add(self, claims: Claims) -> None:
-        for column in vars(claims).values():
-            quantised = (column * 2.0**32).astype(np.int64) if column.dtype == np.float64 else column
-            self._hash.update(np.ascontiguousarray(quantised, dtype="<i8").tobytes())
+        self._digest.add(vars(claims))
         known = claims.known_ms < self._world.ends_ms
         self.n += len(claims)
         self.n_fraud += int((claims.kind > 0).sum())
@@ -143,7 +157,7 @@ class _Tally:
 
     @property
     def digest(self) -> str:
-        return self._hash.hexdigest()
+        return self._digest.value
 
     @property
     def n_rings(self) -> int:
@@ -154,9 +168,10 @@ class _Tally:
         counted = (
             pl.concat(self._members).group_by("ring", "kind", "entity_type", "role", "entity").len("n_claims")
         ).sort("ring", "role", "entity")
+        parts = [counted.filter(entity_type=entity_type) for entity_type in _ENTITY_TYPES]
         ids = pl.concat(
-            part.with_columns(entity_id=self._printer.ids(str(part["entity_type"][0]), part["entity"].to_numpy()))
-            for part in counted.partition_by("entity_type", maintain_order=True)
+            part.with_columns(entity_id=self._printer.ids(entity_type, part["entity"].to_numpy()))
+            for entity_type, part in zip(_ENTITY_TYPES, parts, strict=True)
         )
         return ids.select(
             ring_id=self._printer.ids("ring", ids["ring"].to_numpy()),
@@ -172,12 +187,16 @@ def _members(claims: Claims) -> pl.DataFrame:
     fraud = np.flatnonzero(claims.kind > 0)
     parts = [
         ("person", "claimant", claims.claimant),
+        ("household", "household", claims.household),
         ("vehicle", "vehicle", claims.vehicle),
         ("shop", "repair_shop", claims.shop),
         ("lawyer", "lawyer", claims.lawyer),
         ("doctor", "doctor", claims.doctor),
+        ("broker", "broker", claims.broker),
+        ("place", "place", claims.place),
     ]
     parts += [("person", "witness", claims.witness[:, slot]) for slot in range(MAX_WITNESSES)]
+    parts += [("photo", "photo", claims.photo[:, slot]) for slot in range(MAX_PHOTOS)]
     frames = [
         pl.DataFrame({"ring": claims.ring[fraud], "kind": claims.kind[fraud], "entity": entity[fraud]}).with_columns(
             entity_type=pl.lit(entity_type), role=pl.lit(role)
@@ -185,56 +204,3 @@ def _members(claims: Claims) -> pl.DataFrame:
         for entity_type, role, entity in parts
     ]
     return pl.concat(frames).filter(pl.col("entity") >= 0)
-
-
-class _TwoFiles:
-    """Writes claims and truth side by side, `chunk_rows` at a time."""
-
-    def __init__(self, claims: Path, truth: Path, chunk_rows: int) -> None:
-        self._chunk_rows = max(chunk_rows, 1)
-        self._waiting: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
-        self._files = (_RowGroups(claims), _RowGroups(truth))
-
-    def add(self, claims: pl.DataFrame, truth: pl.DataFrame) -> None:
-        for waiting, table in zip(self._waiting, (claims, truth), strict=True):
-            waiting.append(table)
-        if sum(table.height for table in self._waiting[0]) >= self._chunk_rows:
-            self._flush()
-
-    def _flush(self) -> None:
-        for waiting, file in zip(self._waiting, self._files, strict=True):
-            if waiting:
-                file.write(pl.concat(waiting), self._chunk_rows)
-                waiting.clear()
-
-    def close(self) -> None:
-        self._flush()
-        for file in self._files:
-            file.close()
-
-
-class _RowGroups:
-    """One Parquet file, written as it comes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: Any = None
-
-    def write(self, table: pl.DataFrame, chunk_rows: int) -> None:
-        arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, arrow.schema, compression="zstd")
-        self._writer.write_table(arrow, row_group_size=min(chunk_rows, 16 * BLOCK))
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _write_chunks(path: Path, tables: Iterator[pl.DataFrame], chunk_rows: int) -> None:
-    file = _RowGroups(path)
-    try:
-        for table in tables:
-            file.write(table, chunk_rows)
-    finally:
-        file.close()

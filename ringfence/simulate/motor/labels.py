@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
+from ringfence.simulate.motor import difficulty
 from ringfence.simulate.traits import Bools, Floats, Ints
-
-_FOUND: Final = 0.88  # chance that a look at a fraudulent claim finds it
-_WRONGLY_ACCUSED: Final = 0.0015  # chance that a look at an honest claim ends in "fraud"
 
 
 def investigate(
@@ -33,17 +29,20 @@ def investigate(
     """
     n = kind.shape[0]
     fraud = kind > 0
-    by_amount = np.where(amount > 25_000.0, 0.35, np.where(amount > 10_000.0, 0.10, 0.0))
-    by_hand_rule = 0.20 * ((policy_age_days < 90) & (amount > 4_000.0)) + 0.08 * (has_lawyer & (policy_age_days < 365))
-    looked = rng.random(n) < np.minimum(by_chance + by_amount + by_hand_rule, 0.95)
-    found = np.where(fraud, rng.random(n) < _FOUND, rng.random(n) < _WRONGLY_ACCUSED)
+    by_amount = np.where(
+        amount > 25_000.0, difficulty.LOOK_LARGE, np.where(amount > 10_000.0, difficulty.LOOK_MIDDLE, 0.0)
+    )
+    by_hand_rule = difficulty.LOOK_YOUNG_CONTRACT * ((policy_age_days < 90) & (amount > 4_000.0))
+    by_hand_rule += difficulty.LOOK_YOUNG_WITH_LAWYER * (has_lawyer & (policy_age_days < 365))
+    looked = rng.random(n) < np.minimum(by_chance + by_amount + by_hand_rule, difficulty.LOOK_AT_MOST)
+    found = np.where(fraud, rng.random(n) < difficulty.FOUND, rng.random(n) < difficulty.WRONGLY_ACCUSED)
     known_day = day + 2.0 + rng.lognormal(np.log(24.0), 0.7, n)
 
     # Once a ring is seen through, its earlier claims are reopened and its later ones are met at the door.
-    exposed = np.isfinite(uncovered_day) & (rng.random(n) < 0.65)
+    exposed = np.isfinite(uncovered_day) & (rng.random(n) < difficulty.REOPENED)
     exposed_day = np.maximum(uncovered_day, day) + 3.0 + rng.lognormal(np.log(15.0), 0.6, n)
     # A confession, a divorce, a court file: months later, whatever the first look said.
-    confessed = fraud & (rng.random(n) < 0.08)
+    confessed = fraud & (rng.random(n) < difficulty.CONFESSED)
     confessed_day = day + rng.uniform(120.0, 420.0, n)
 
     label = np.where(looked, found.astype(np.int64), -1)
