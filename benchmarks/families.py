@@ -73,7 +73,7 @@ def score(rows: Rows, label: NDArray[np.int64], columns: list[int], cut: int) ->
     examples = np.flatnonzero(
         (label >= 0) & (np.arange(len(label)) < cut) & (np.arange(len(label)) > cut * WARM_UP_SHARE)
     )
-    trees = lgb.train(TREES, lgb.Dataset(rows[np.ix_(examples, columns)], label[examples]), N_TREES)
+    trees = lgb.train(TREES, lgb.Dataset(rows[examples][:, columns], label[examples]), N_TREES)
     found: Rows = np.asarray(trees.predict(rows[cut:][:, columns]))
     return found
 

@@ -204,6 +204,8 @@ def planted(n_events: int, seed: int, extra_strong: list[str]) -> None:
         tally = tallies["BiRank, top 1 %"]
         tally.seconds.append(time.perf_counter() - began)
         judge_scores(tally, graph, scores.event, world.fraud[np.searchsorted(world.known.seq, graph.event_key)], due)
+    if graph is None:
+        raise SystemExit("no tick falls into so short a world; ask for more events")
     print(
         f"{n_events:,} claims, seed {seed}: {n_ticks} weekly ticks, {len(third)} staged rings with a third claim in "
         f"time; at the end {graph.n_events:,} active events, {graph.n_entities:,} entities, {graph.n_links:,} links; "
