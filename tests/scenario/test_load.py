@@ -12,7 +12,7 @@ import pytest
 
 from ringfence.scenario.errors import ScenarioFileError
 from ringfence.scenario.load import load_scenarios, scenario_from_mapping
-from ringfence.scenario.spec import AttributeUse, Durability, Join
+from ringfence.scenario.spec import AttributeUse, Durability, Join, RingTicks
 from tests.scenario.claims import claim_scenario
 
 DAY_MS = 86_400_000
@@ -64,7 +64,7 @@ scenarios:
         event_id: row
         event_time: claim_time
         amount: {field: claim_amount, currency: JPY}
-        entities: {claimant: {column: claimant_id, type: person}, country: NO}
+        entities: {claimant: {column: claimant_id, type: person, hub_cap: 50}, country: NO}
         attributes: {vehicle_make: category, age: {type: number, column: "Age"}}
         label: {field: is_fraud, values: {fraud: [Yes, 1], legit: No, unlabelled: [pending]}, delay: 30d,
                 absent: {legit_after: 90d}, source: archive}
@@ -72,6 +72,7 @@ scenarios:
     label_maturity: {investigator: 0d, chargeback: 90d}
     label_precedence: [court, investigator]
     max_lateness: 12h
+    rings: {every: 28d, active: 90d, lag: 2d, hub_cap: 30}
     features: {label_risk: false}
     windows: [30d, 1d, 90m]
 """,
@@ -94,6 +95,8 @@ scenarios:
     assert scenario.label_maturity_ms == {"investigator": 0, "chargeback": 90 * DAY_MS}
     assert (scenario.label_precedence, scenario.max_lateness_ms) == (("court", "investigator"), DAY_MS // 2)
     assert scenario.features == {"label_risk": False}
+    assert scenario.rings == RingTicks(every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30)
+    assert (scenario.role("claimant").hub_cap, scenario.role("country").hub_cap) == (50, 1_000)
 
 
 def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -143,6 +146,17 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a bad maturity", "label_maturity", {"court": True}, "label_maturity.court", "90d"),
     ("a source twice in the precedence", "label_precedence", ["a", "a"], "label_precedence", "twice"),
     ("a feature family that is maybe on", "features", {"velocity": "maybe"}, "features.velocity", "true or false"),
+    ("an unknown key of rings", "rings", {"evry": "7d"}, "rings.evry", "did you mean 'every'"),
+    ("rings without pause", "rings", {"every": "0d"}, "rings", "at least `every: 1s`"),
+    ("a lag as long as a tick", "rings", {"every": "1d"}, "rings", "shorter than `every`"),
+    ("a hub cap of nobody", "rings", {"hub_cap": 0}, "rings.hub_cap", "from 1 to"),
+    (
+        "a hub cap in words",
+        f"{CLAIM}.entities.x",
+        {"column": "x", "hub_cap": "many"},
+        f"{CLAIM}.entities.x.hub_cap",
+        "a whole number",
+    ),
     ("segments", "segments", {"by": ["region"]}, "segments", "later release"),
     ("ticks", "ticks", {"role": "x"}, "ticks", "later release"),
     ("derived values", f"{CLAIM}.derive", {"x": 1}, f"{CLAIM}.derive", "later release"),
