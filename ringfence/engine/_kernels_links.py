@@ -191,7 +191,7 @@ def _place(reached, slot, stamp):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def ask_ahead(state, nodes, n_nodes):
+def _ask_ahead(state, nodes, n_nodes):
     # The events first, then what they name: both lie anywhere in memory, and waiting for one at a time would cost more
     # than all the work on them.
     for a in range(n_nodes):
@@ -222,7 +222,7 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
             reached[r]["stamp"] = 0
         scratch.stamp[0] = np.uint32(1)
         stamp = scratch.stamp[0]
-    ask_ahead(state, nodes, n_nodes)
+    _ask_ahead(state, nodes, n_nodes)
     n_reached = 0
     n_linked = np.int64(0)
     n_linked_known = np.int64(0)

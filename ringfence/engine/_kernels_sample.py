@@ -17,14 +17,11 @@ import math
 from numba import njit
 
 from ringfence.engine import layout
-from ringfence.engine._kernels_links import ask_ahead, is_hub, n_last, nodes_of, stored_row
+from ringfence.engine._kernels_links import is_hub, n_last, nodes_of, stored_row
+from ringfence.engine._kernels_prefetch import touch
 
-MISSING_AMOUNT, DAY_MS, RATE_STRENGTH, ROLE_BITS = (
-    layout.MISSING_AMOUNT,
-    layout.DAY_MS,
-    layout.RATE_STRENGTH,
-    layout.ROLE_BITS,
-)
+MISSING_AMOUNT, DAY_MS, LAST = layout.MISSING_AMOUNT, layout.DAY_MS, layout.LAST
+RATE_STRENGTH, ROLE_BITS = layout.RATE_STRENGTH, layout.ROLE_BITS
 AMOUNT, HAS_AMOUNT, AMOUNT_RATIO = layout.SAMPLE_AMOUNT, layout.SAMPLE_HAS_AMOUNT, layout.SAMPLE_AMOUNT_RATIO
 GAP, GAP_LOG, KNOWN, IS_FRAUD = layout.SAMPLE_GAP, layout.SAMPLE_GAP_LOG, layout.SAMPLE_KNOWN, layout.SAMPLE_FRAUD
 SHARED, LINKS, OTHERS = layout.SAMPLE_SHARED, layout.SAMPLE_LINKS, layout.SAMPLE_OTHERS
@@ -44,6 +41,41 @@ FRAUD = 1
 def _log(x):
     # Odd, so that a late event's negative gap and a credit's negative amount keep their sign.
     return math.copysign(math.log1p(abs(x)), x)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _in_seat(s, plan, spans, node_at):
+    # Which of the event's nodes sits there; -1 where nobody does, or one beyond those that take part.
+    role = plan.seats[s, 0]
+    j = spans[role, 0] + plan.seats[s, 1]
+    return node_at[j] if j < spans[role, 1] else -1
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _ask_ahead(plan, state, spans, nodes, node_at):
+    # Three times over the seats: who sits there, their events, whom these name. Each is asked for before it is needed.
+    n_seats = plan.seats.shape[0]
+    for s in range(n_seats):
+        a = _in_seat(s, plan, spans, node_at)
+        if a >= 0 and nodes[a, 0] >= 0:
+            touch(state.nodes, nodes[a, 0])
+            touch(state.last, nodes[a, 0] * LAST)
+    for s in range(n_seats):
+        a = _in_seat(s, plan, spans, node_at)
+        if a >= 0 and nodes[a, 0] >= 0:
+            for back in range(min(n_last(state, nodes[a, 0]), plan.n_sampled)):
+                row = stored_row(state, nodes[a, 0], back)
+                if row >= 0:
+                    touch(state.stored, row)
+    for s in range(n_seats):
+        a = _in_seat(s, plan, spans, node_at)
+        if a >= 0 and nodes[a, 0] >= 0:
+            for back in range(min(n_last(state, nodes[a, 0]), plan.n_sampled)):
+                row = stored_row(state, nodes[a, 0], back)
+                if row >= 0:
+                    event = state.stored[row]
+                    for k in range(event["n_links"]):
+                        touch(state.nodes, int(event["links"][k] >> ROLE_BITS))
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -102,16 +134,15 @@ def sample_event(batch, i, plan, state, scratch, prior, samples, at):
     nodes, node_at, spans = scratch.nodes, scratch.node_at, scratch.spans
     n_links = batch.link_start[i + 1] - first
     n_nodes = nodes_of(batch, plan.decided, first, n_links, plan, scratch.slots, nodes, node_at)
-    ask_ahead(state, nodes, n_nodes)
+    _ask_ahead(plan, state, spans, nodes, node_at)
     n_visited = 0
     for s in range(plan.seats.shape[0]):
-        role = plan.seats[s, 0]
-        j = spans[role, 0] + plan.seats[s, 1]
-        if j >= spans[role, 1] or node_at[j] < 0:
+        a = _in_seat(s, plan, spans, node_at)
+        if a < 0:
             continue
         seat = samples.nodes[at, s]
         seat[SEAT_PRESENT] = 1.0
-        slot = nodes[node_at[j], 0]
+        slot = nodes[a, 0]
         if slot < 0:
             continue
         node = state.nodes[slot]
@@ -119,7 +150,7 @@ def sample_event(batch, i, plan, state, scratch, prior, samples, at):
         seat[SEAT_KNOWN] = math.log1p(node["n_known"])
         seat[SEAT_FRAUDS] = math.log1p(node["n_fraud"])
         seat[SEAT_NEAR] = math.log1p(node["n_near"])
-        if node["n_events"] > plan.hub_caps[nodes[node_at[j], 1]]:
+        if node["n_events"] > plan.hub_caps[nodes[a, 1]]:
             seat[SEAT_IS_HUB] = 1.0
         for back in range(min(n_last(state, slot), plan.n_sampled)):
             row = stored_row(state, slot, back)

@@ -25,6 +25,7 @@ from ringfence.engine import (
 from ringfence.engine import layout as at
 from ringfence.scenario.batch import Batch
 from ringfence.scenario.spec import Scenario
+from tests.engine.test_rings_equal_twin import ringed
 from tests.oracles.sample_twin import SampleTwin
 from tests.oracles.streams import (
     CLAIMANT,
@@ -254,6 +255,19 @@ def test_rows_are_the_same_with_and_without_sampling() -> None:
     for scenario in (SCENARIO, claims_scenario()):
         plain, sampling = Catalogue.build(scenario), Catalogue.build(scenario, neighbourhoods=4)
         assert Engine(plain).observe(BATCH).tobytes() == Engine(sampling).observe(BATCH).tobytes()
+
+
+def test_ticks_in_the_middle_of_a_batch_change_no_sample() -> None:
+    scenario = ringed()
+    batch = batch_of(drawn_records(31, 150, n_people=20, n_shops=6), scenario)
+    engine, single = (Engine(Catalogue.build(scenario, neighbourhoods=4)) for _ in range(2))
+    rows, bulk = engine.observe_sampled(batch)
+    assert int(engine.state.meta[at.TICK_MS]) != at.NEVER
+    found = [single.observe_sampled(cut(batch, i, i + 1)) for i in range(len(batch))]
+    assert b"".join(one.tobytes() for one, _ in found) == rows.tobytes()
+    assert b"".join(one.events.tobytes() for _, one in found) == bulk.events.tobytes()
+    without = observed(Catalogue.build(scenario, only=(), neighbourhoods=4), batch)
+    assert as_bytes(without) == as_bytes(bulk)
 
 
 def test_masks_choose_rows_and_samples_apart() -> None:
