@@ -81,6 +81,7 @@ def test_cap_is_checked_before_anything_is_written(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in arrays) <= cap
 
 
+@pytest.mark.compiled
 def test_memory_is_bounded_by_chunks_and_not_by_events(tmp_path: Path) -> None:
     catalogue = Catalogue.build(SCENARIO, neighbourhoods=16)
     peaks = {}
