@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
 """The neighbourhood of an event as arrays of fixed shape: what a network is trained on and served with.
 
     event at hand -- seat --> entity v -- its last K events --> event x -- its other links --> entities u, aggregated
