@@ -158,7 +158,10 @@ def test_message_passing_without_identities_cannot_tell_the_pair_apart(planted: 
     assert len(set(others)) > 200  # the colours do tell other claims apart
 
 
-def test_every_feature_of_both_claims_is_equal(planted: Path) -> None:
+LINKED = ("one_hop", "neighbour_risk", "rings")
+
+
+def test_features_of_both_claims_are_equal_but_for_those_that_walk_links(planted: Path) -> None:
     workspace = Workspace(planted)
     scenario = workspace.scenario()
     import_files(workspace.ledger_dir(scenario), scenario, planted, FakeClock(4_102_444_800_000))
@@ -167,8 +170,13 @@ def test_every_feature_of_both_claims_is_equal(planted: Path) -> None:
     catalogue = Catalogue.build(scenario)
     rows = feature_rows(ledger, catalogue, np.sort(events["seq"].to_numpy())).rows
     of = dict(zip(events.sort("seq")["event_id"], rows, strict=True))
+    walks = np.array([feature.family in LINKED for feature in catalogue.features])
+    met, common = catalogue.index("event.others"), catalogue.index("event.common")
     for ring, honest in pairs_of(planted):
-        np.testing.assert_array_equal(of[ring], of[honest])
+        np.testing.assert_array_equal(of[ring][~walks], of[honest][~walks])
+        # A ring closes on itself: its members met fewer others, and the same ones.
+        assert of[ring][met] < of[honest][met]
+        assert of[ring][common] > of[honest][common]
     varying = (~(rows == rows[0]) & ~np.isnan(rows)).any(axis=0)
     assert varying.sum() >= 30  # between schedules: the rows are not all constants
 
