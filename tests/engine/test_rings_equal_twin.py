@@ -62,6 +62,7 @@ def test_rings_observed_one_by_one_equal_rings_in_bulk() -> None:
     assert engine.state_hash() == bulk.state_hash()
 
 
+@pytest.mark.compiled  # the setting that lets 64-bit numbers wrap around in plain Python is one of the main thread
 def test_rings_computed_beside_the_engine_have_the_same_values() -> None:
     batch = batch_of(RECORDS, CATALOGUE.scenario)
     alone = Engine(CATALOGUE)
