@@ -212,7 +212,7 @@ class Ledger:
             if segment.first_seq > until:
                 continue
             frames.append(
-                pl.scan_parquet(self._reader(segment).path)
+                pl.scan_parquet(self._reader(segment).path, glob=False)
                 .filter(pl.col("time_ms").is_between(from_ms, to_ms, closed="left"), pl.col("kind") == EVENT)
                 .filter(pl.col("event_type") == decided.index, pl.col("seq") <= until)
                 .select("seq", "event_id", event_time_ms="time_ms", amount_minor="amount_minor")
@@ -244,7 +244,7 @@ class Ledger:
         for segment in self.segments():
             if segment.n_labels and segment.first_seq <= until:
                 frames.append(
-                    pl.scan_parquet(self._reader(segment).path)
+                    pl.scan_parquet(self._reader(segment).path, glob=False)
                     .filter(pl.col("kind") == LABEL, pl.col("seq") <= until, pl.col("label_stands"))
                     .select(
                         "seq",

@@ -39,10 +39,10 @@ def load_erasable(directory: Path, folder: Path) -> None:
     erasable = Erasable(directory)
     try:
         if names.exists():
-            for frame in pl.scan_parquet(names).collect_batches(chunk_size=131_072, maintain_order=True):
+            for frame in pl.scan_parquet(names, glob=False).collect_batches(chunk_size=131_072, maintain_order=True):
                 erasable.add(frame.select("digest", "entity_type", "entity_id").iter_rows(), ())
         if personal.exists():
-            for frame in pl.scan_parquet(personal).collect_batches(chunk_size=131_072, maintain_order=True):
+            for frame in pl.scan_parquet(personal, glob=False).collect_batches(chunk_size=131_072, maintain_order=True):
                 erasable.add((), frame.select("event_seq", "name", "value").iter_rows())
         erasable.flush()
     finally:
