@@ -119,7 +119,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
                 raise UnknownFeatureError(what="feature family", found=family, known=FAMILIES)
         if neighbourhoods is not None and not 1 <= neighbourhoods <= at.LAST:
             raise SampleSizeError(found=neighbourhoods, most=at.LAST)
-        links = any(scenario.features.get(family, True) for family in (ONE_HOP, NEIGHBOUR_RISK, RINGS))
+        links = any(_is_on(scenario, family) for family in (ONE_HOP, NEIGHBOUR_RISK, RINGS))
         if (links or neighbourhoods) and len(scenario.roles) > 1 << at.ROLE_BITS:
             raise TooManyRolesError(found=len(scenario.roles), most=1 << at.ROLE_BITS)
         for detail in (FULL, COMPACT, BRIEF):
@@ -182,6 +182,10 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join(lines) + "\n"
 
 
+def _is_on(scenario: Scenario, family: str) -> bool:
+    return scenario.features.get(family, family not in OFF_UNLESS_ASKED)
+
+
 class _Layout:
     """Walks the scenario once, adding features and telling the plan builder where their numbers come from."""
 
@@ -203,7 +207,7 @@ class _Layout:
         self._add_texts()
 
     def _is_on(self, family: str) -> bool:
-        return self.scenario.features.get(family, family not in OFF_UNLESS_ASKED)
+        return _is_on(self.scenario, family)
 
     def _put(self, feature: Feature) -> int:
         # Returns the feature's column, -1 when it is not kept: the plan builder then ignores it.
@@ -446,10 +450,7 @@ def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int 
             ]
             for event_type in scenario.event_types
         ],
-        "roles": [
-            [role.name, role.entity_type, role.index, role.many, role.strong, role.hub_cap] for role in scenario.roles
-        ],
-        "rings": [*msgspec.structs.astuple(scenario.rings), TICK_VERSION],
+        "roles": [[role.name, role.entity_type, role.index, role.many, role.hub_cap] for role in scenario.roles],
         "windows_ms": list(scenario.windows_ms),
         "time_zone": scenario.time_zone,
         "max_lateness_ms": scenario.max_lateness_ms,
@@ -460,6 +461,9 @@ def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int 
     }
     if neighbourhoods is not None:
         decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)
+    if _is_on(scenario, RINGS):
+        strong = [role.name for role in scenario.roles if role.strong]
+        decides["rings"] = [strong, *msgspec.structs.astuple(scenario.rings), TICK_VERSION]
     label = scenario.decided.label
     if label is not None:
         decides["legit_after_ms"] = label.legit_after_ms

@@ -23,7 +23,7 @@ EVENT: Final = "event"
 CONTROL_CHARTS: Final = "control_charts"
 TEXT: Final = "text"
 FAMILIES: Final = (NOVELTY_GAPS, VELOCITY, ONE_HOP, LABEL_RISK, NEIGHBOUR_RISK, RINGS, EVENT, CONTROL_CHARTS, TEXT)
-OFF_UNLESS_ASKED: Final = frozenset({CONTROL_CHARTS, TEXT})  # did not pay where measured; `features: {text: true}`
+OFF_UNLESS_ASKED: Final = frozenset({RINGS, CONTROL_CHARTS, TEXT})  # did not pay where measured; `{text: true}`
 
 NO_ENTITY: Final = "the event names no entity in this role"
 _NEVER_EMPTY: Final = NO_ENTITY

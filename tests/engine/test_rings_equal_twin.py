@@ -21,7 +21,8 @@ def ringed(hub_cap: int = 8, every_ms: int = 2 * DAY, active_ms: int = 20 * DAY)
     scenario = claims_scenario()
     roles = tuple(msgspec.structs.replace(role, strong=role.entity_type == "person") for role in scenario.roles)
     ticks = RingTicks(every_ms=every_ms, active_ms=active_ms, hub_cap=hub_cap, lag_ms=5 * HOUR)
-    return msgspec.structs.replace(scenario, roles=roles, rings=ticks)
+    features = scenario.features | {"rings": True}
+    return msgspec.structs.replace(scenario, roles=roles, rings=ticks, features=features)
 
 
 CATALOGUE = Catalogue.build(ringed())
