@@ -53,13 +53,13 @@ GHOST_SHARE: Final = 0.14
 STAGED: Final = Recipe(
     claims=21.0, life_days=(200.0, 640.0), claims_per_episode=6.0, episode_days=12.0, members=(4, 9),
     turnover=(0.60, 1.10), belongs=1.0, near=0.45, loyal=0.96, shops=1, lawyers=1, doctors=1,
-    hidden=0.5, shop=0.94, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.15, n_photos=8,
-    household=0.12, story=0.25, new_policy=0.30, broker=0.5, typed=0.45,
+    hidden=0.5, shop=0.94, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.10, n_photos=8,
+    household=0.12, story=0.25, new_policy=0.25, broker=0.5, typed=0.45,
 )  # fmt: skip
 COLLUSION: Final = Recipe(
     claims=34.0, life_days=(200.0, 420.0), claims_per_episode=0.0, episode_days=0.0, members=(4, 9),
     turnover=(0.0, 0.0), belongs=0.0, near=0.0, loyal=1.0, shops=1, lawyers=0, doctors=0,
-    hidden=0.5, shop=1.0, lawyer=0.0, doctor=0.0, witness=0.0, shared_car=0.0, place=0.0, photo=0.25, n_photos=12,
+    hidden=0.5, shop=1.0, lawyer=0.0, doctor=0.0, witness=0.0, shared_car=0.0, place=0.0, photo=0.17, n_photos=12,
     household=0.0, story=0.0, new_policy=0.0, broker=0.0, typed=0.0,
 )  # fmt: skip
 GHOST: Final = Recipe(
@@ -74,7 +74,7 @@ CIRCLE_SHARE: Final = 0.015  # of all claims: car clubs, football teams, two str
 CIRCLE: Final = Recipe(
     claims=24.0, life_days=(200.0, 640.0), claims_per_episode=5.0, episode_days=14.0, members=(5, 10),
     turnover=(0.0, 0.12), belongs=1.0, near=0.9, loyal=0.8, shops=1, lawyers=1, doctors=1,
-    hidden=0.5, shop=0.8, lawyer=0.85, doctor=0.85, witness=0.6, shared_car=0.08, place=0.25, photo=0.08, n_photos=8,
+    hidden=0.5, shop=0.8, lawyer=0.85, doctor=0.85, witness=0.6, shared_car=0.08, place=0.25, photo=0.10, n_photos=8,
     household=0.10, story=0.05, new_policy=0.15, broker=0.5, typed=0.2,
 )  # fmt: skip
 CAMOUFLAGE: Final = 0.35  # honest claims of ring members beyond everybody's, per claim of the ring
@@ -93,6 +93,12 @@ VILLAGE: Final = 0.25  # of all claims, those that go to the village's shop, law
 HABIT: Final = 0.25  # of the rest, per role, those that go to the village's one by habit
 REFERRED: Final = 0.35  # of the claims with a lawyer, those whose doctor is the one the lawyer recommends
 NATIONWIDE: Final = 0.05  # of the claims with a lawyer, those with one of a few that advertise everywhere
+AWAY: Final = 0.08  # of all claims, a ring's as well, those with the accident in some other region, at a place there
+BACK_HOME: Final = 0.75  # of those, the claims whose shop, lawyer and doctor are those at home
+FAR_PROVIDER: Final = 0.02  # per role, of all claims, those that go to some other region for it
+FAR_SHOP: Final = 0.08  # the same for shops
+CHANGES_BROKER_A_YEAR: Final = 0.04  # of persons: one change at most, on any day
+NEW_CONTRACT_NEW_BROKER: Final = 0.12  # of new contracts, those through another broker than the one before
 FAMILY_WITNESS: Final = 0.35  # chance per seat
 NEIGHBOUR_WITNESS: Final = 0.25
 STOCK_PHOTO: Final = 0.02  # of the claims with a shop, those with a picture that the shop attaches to everything
@@ -110,7 +116,7 @@ SHOP_COLLUSION: Final = 0.97
 
 # --- Money: honest, staged, collusion, ghost -----------------------------------------------------------------------
 COST: Final = (1.0, 1.15, 1.45, 1.15)  # what a claim costs, times an honest one
-LARGE: Final = (1.0, 1.8, 1.65, 1.95)  # the chance of a large loss, times an honest one's
+LARGE: Final = (1.0, 1.75, 1.5, 1.95)  # the chance of a large loss, times an honest one's
 
 # --- Who finds out -------------------------------------------------------------------------------------------------
 LOOK_LARGE: Final = 0.35  # chance of a look above 25,000, beside the look by chance

@@ -9,13 +9,11 @@ from typing import Final
 import numpy as np
 
 from ringfence.simulate.motor import difficulty
-from ringfence.simulate.motor.plans import HONEST, MAX_WITNESSES, Planned
+from ringfence.simulate.motor.plans import MAX_WITNESSES, Planned
 from ringfence.simulate.motor.population import DRIVERS_PER_FLEET, FAMILY, Population
 from ringfence.simulate.traits import Bools, Floats, Ints
 
 _WITNESS_SHARES: Final = np.array([0.62, 0.24, 0.10, 0.04])
-_AWAY_HONEST: Final = 0.06  # claims outside the claimant's region
-_AWAY_FRAUD: Final = 0.15
 _NO_PLACE: Final = 0.06
 _ON_USUAL_WAYS: Final = 0.35
 _ADVERTISING_LAWYERS: Final = 5
@@ -47,7 +45,8 @@ class Draw:
 class Accident:
     """Who had it, in which car, and where."""
 
-    region: Ints
+    region: Ints  # of the accident
+    home: Ints  # region of the claimant
     claimant: Ints
     household: Ints
     vehicle: Ints
@@ -55,7 +54,7 @@ class Accident:
     place: Ints
 
 
-def accidents(draw: Draw, kind: Ints) -> Accident:
+def accidents(draw: Draw) -> Accident:
     rng, population, k = draw.rng, draw.population, len(draw.day)
     n_regions = len(population.region_weights)
     home = draw.given("region", rng.choice(n_regions, k, p=population.region_weights))
@@ -73,14 +72,16 @@ def accidents(draw: Draw, kind: Ints) -> Accident:
     own = population.vehicle_of(claimant, seat_of_car, draw.day)
     vehicle = draw.given("vehicle", np.where(fleet >= 0, population.fleet_vehicle(fleet, car), own))
 
-    elsewhere = rng.random(k) < np.where(kind == HONEST, _AWAY_HONEST, _AWAY_FRAUD)
-    region = np.where(elsewhere, rng.integers(0, n_regions, k), home)
+    # As often in a ring as elsewhere, or a doctor who was never seen in the region would mark it.
+    region = np.where(draw.chance(difficulty.AWAY), rng.integers(0, n_regions, k), home)
     region = np.where(draw.given("storm", np.full(k, -1, dtype=np.int64)) >= 0, home, region)
     usual = population.usual_place(claimant, region, rng.integers(0, 6, k))
     blackspot = population.places.pick(region, rng.random(k) ** 2.4)
-    place = draw.given("place", np.where(draw.chance(_ON_USUAL_WAYS), usual, blackspot))
+    place = np.where(draw.chance(_ON_USUAL_WAYS), usual, blackspot)
+    place = np.where(region == home, draw.given("place", place), place)  # a group's places are in its own region
     return Accident(
         region=region,
+        home=home,
         claimant=claimant,
         household=draw.given("household", population.household_of(claimant, draw.day)),
         vehicle=vehicle,
@@ -92,33 +93,39 @@ def accidents(draw: Draw, kind: Ints) -> Accident:
 def providers(draw: Draw, kind: Ints, accident: Accident) -> tuple[Ints, Ints, Ints]:
     """Shop, lawyer and doctor of each claim, -1 where it names none."""
     rng, population, k = draw.rng, draw.population, len(draw.day)
-    region, claimant, fleet = accident.region, accident.claimant, accident.fleet
+    claimant, fleet = accident.claimant, accident.fleet
     in_fleet = fleet >= 0
     village = draw.chance(difficulty.VILLAGE)
+    near = np.where(draw.chance(difficulty.BACK_HOME), accident.home, accident.region)
 
-    def locally(name: str, share: float) -> tuple[Bools, Ints]:
+    def there(far: float) -> Ints:
+        """The region that each claim goes to for a provider."""
+        return np.where(draw.chance(far), rng.integers(0, len(population.region_weights), k), near)
+
+    def locally(name: str, share: float, region: Ints) -> tuple[Bools, Ints]:
         ranges = {"shop": population.shops, "lawyer": population.lawyers, "doctor": population.doctors}[name]
         by_fleet = in_fleet & draw.chance(share)
         fleets = ranges.pick(region, population.trait(f"fleet/{name}", fleet))
         local = population.local_choice(name, ranges, claimant, region)
         return village | by_fleet | draw.chance(difficulty.HABIT), np.where(by_fleet, fleets, local)
 
-    away = np.where(draw.chance(0.08), rng.integers(0, len(population.region_weights), k), region)
-    shop = population.shops.pick(away, rng.random(k) ** 1.6)
-    by_habit, local = locally("shop", difficulty.FLEET_SHOP)
+    shop = population.shops.pick(there(difficulty.FAR_SHOP), rng.random(k) ** 1.6)
+    by_habit, local = locally("shop", difficulty.FLEET_SHOP, near)
     shop = np.where(by_habit, local, shop)
     towed = draw.chance(difficulty.TOWED) & (accident.place >= 0)
-    shop = np.where(towed, population.tower_of(np.maximum(accident.place, 0), region), shop)
+    shop = np.where(towed, population.tower_of(np.maximum(accident.place, 0), accident.region), shop)
 
+    region = there(difficulty.FAR_PROVIDER)
     lawyer = population.lawyers.pick(region, rng.random(k) ** 1.9)
     advertised = rng.integers(0, _ADVERTISING_LAWYERS, k) * (population.lawyers.total // _ADVERTISING_LAWYERS)
     lawyer = np.where(draw.chance(difficulty.NATIONWIDE), advertised, lawyer)
-    by_habit, local = locally("lawyer", difficulty.FLEET_LAWYER)
+    by_habit, local = locally("lawyer", difficulty.FLEET_LAWYER, region)
     lawyer = draw.given("lawyer", np.where(by_habit, local, lawyer))
 
     has_lawyer, has_doctor = _named(draw, kind)
+    region = there(difficulty.FAR_PROVIDER)
     doctor = population.doctors.pick(region, rng.random(k) ** 1.6)
-    by_habit, local = locally("doctor", difficulty.FLEET_DOCTOR)
+    by_habit, local = locally("doctor", difficulty.FLEET_DOCTOR, region)
     doctor = np.where(by_habit, local, doctor)
     referred = draw.chance(difficulty.REFERRED) & has_lawyer
     doctor = np.where(referred, population.referral_of(lawyer, region), doctor)

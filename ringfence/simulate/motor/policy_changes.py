@@ -23,7 +23,7 @@ _NOT_RENEWED: Final = 0.2  # share of contract starts that follow a lapse somewh
 def policy_change_tables(world: World, printer: Printer) -> Iterator[pl.DataFrame]:
     """Yield the contract events of the history, block of persons by block of persons."""
     population, settings = world.population, world.settings
-    members, starts = _ring_contracts(world, world.planned.ring < FIRST_SHOCK_RING)
+    members, starts, brokers = _ring_contracts(world, world.planned.ring < FIRST_SHOCK_RING)
     number = 0
     for block in range(-(-population.persons.total // _BLOCK)):
         rng = generator_of(settings.seed, "policy_changes", block)
@@ -44,6 +44,8 @@ def policy_change_tables(world: World, printer: Printer) -> Iterator[pl.DataFram
         who.append(members[low:high])
         day.append(starts[low:high])
         change.append(np.zeros(high - low, dtype=np.int64))
+        through = np.full(sum(len(part) for part in who), -1, dtype=np.int64)
+        through[len(through) - (high - low) :] = brokers[low:high]
         moved = population.move_day_of(person)
         moves = moved < settings.days
         who.append(person[moves])
@@ -53,37 +55,46 @@ def policy_change_tables(world: World, printer: Printer) -> Iterator[pl.DataFram
         who.append(changed)
         day.append(rng.uniform(0.0, settings.days, len(changed)))
         change.append(rng.integers(3, 2 + len(_CHANGES), len(changed)))
-        yield _table(world, printer, np.concatenate(who), np.concatenate(day), np.concatenate(change), number)
-        number += sum(len(part) for part in who)
+        everyone = np.concatenate(who)
+        through = np.concatenate([through, np.full(len(everyone) - len(through), -1, dtype=np.int64)])
+        yield _table(world, printer, everyone, np.concatenate(day), np.concatenate(change), through, number)
+        number += len(everyone)
     # Last, so that the rows of a world with a shock begin like those of the world without.
-    members, starts = _ring_contracts(world, world.planned.ring >= FIRST_SHOCK_RING)
+    members, starts, brokers = _ring_contracts(world, world.planned.ring >= FIRST_SHOCK_RING)
     if len(members):
-        yield _table(world, printer, members, starts, np.zeros(len(members), dtype=np.int64), number)
+        yield _table(world, printer, members, starts, np.zeros(len(members), dtype=np.int64), brokers, number)
 
 
-def _ring_contracts(world: World, of: Bools) -> tuple[Ints, Floats]:
-    """Contracts that ring members take out for their first staged claim: persons ascending, and the day."""
+def _ring_contracts(world: World, of: Bools) -> tuple[Ints, Floats, Ints]:
+    """Contracts that members take out for a group: persons ascending, the day, and the group's broker or -1."""
     planned = world.planned
     has = np.flatnonzero(~np.isnan(planned.policy_start_day) & of)
-    pairs = np.unique(np.stack([planned.claimant[has], planned.policy_start_day[has]]), axis=1)
+    contracts = np.stack([planned.claimant[has], planned.policy_start_day[has]])
+    pairs, which = np.unique(contracts, axis=1, return_inverse=True)
+    broker = np.full(pairs.shape[1], -1, dtype=np.int64)
+    np.maximum.at(broker, which.ravel(), planned.broker[has])
     inside = (pairs[1] >= 0.0) & (pairs[1] < world.settings.days)
-    return pairs[0, inside].astype(np.int64), pairs[1, inside]
+    return pairs[0, inside].astype(np.int64), pairs[1, inside], broker[inside]
 
 
-def _table(world: World, printer: Printer, person: Ints, day: Floats, change: Ints, number: int) -> pl.DataFrame:
+def _table(
+    world: World, printer: Printer, person: Ints, day: Floats, change: Ints, through: Ints, number: int
+) -> pl.DataFrame:
+    """Print contract events; `through` is the broker of those that do not come through the person's own, else -1."""
     inside = (day >= 0.0) & (day < world.settings.days)
     index = number + np.arange(len(person))
     midnight = world.day_start_ms[np.clip(np.floor(day).astype(np.int64), 0, world.settings.days - 1)]
     time_ms = midnight + 25_200_000 + (np.mod(day, 1.0) * 0.45 * DAY_MS).astype(np.int64)  # in office hours
     order = np.flatnonzero(inside)
     order = order[np.lexsort((index[order], time_ms[order]))]
+    own = world.population.broker_of(person[order], day[order])
     return pl.DataFrame(
         {
             "change_id": printer.ids("change", index[order]),
             "changed_at": pl.Series(time_ms[order]).cast(pl.Datetime("ms", "UTC")),
             "person_id": printer.ids("person", person[order]),
             "household_id": printer.ids("household", world.population.household_of(person[order], day[order])),
-            "broker_id": printer.ids("broker", world.population.broker_of(person[order])),
+            "broker_id": printer.ids("broker", np.where(through[order] >= 0, through[order], own)),
             "change": pl.Series(("start", "lapse", *_CHANGES)).gather(change[order]),
         }
     )

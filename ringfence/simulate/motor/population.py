@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from ringfence.simulate.motor import difficulty
 from ringfence.simulate.motor.settings import WorldSettings
 from ringfence.simulate.traits import Bools, Floats, Ints, key_of, uniform_of
 
@@ -33,6 +34,7 @@ _LODGES: Final = 0.02  # lives at the village's home for students or the old
 _MOVES_A_YEAR: Final = 0.05
 _TRADED: Final = 0.25  # of car pairs: one is sold to the other's owner at some point
 _USUAL_PLACES: Final = 6
+_CONTRACTS: Final = 32  # of a person, one after the other, are more than the longest world has
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,20 @@ class Population:
         vacated = self.flat_of((self.trait("destination", person) * self.persons.total).astype(np.int64))
         return np.where(self.move_day_of(person) <= day, vacated, home)
 
-    def broker_of(self, person: Ints) -> Ints:
-        """Broker of each person, or -1. A community tends to share one."""
+    def broker_of(self, person: Ints, day: Floats | Ints) -> Ints:
+        """Broker of each person on a day, or -1. A community tends to share one; people go to another at times."""
         local = self.trait("own_broker", person) < 0.55
         by = np.where(local, person // COMMUNITY, person + (1 << 32))
+        contract = np.floor(day / self.policy_term_of(person) + self.trait("phase", person) + 1e-9).astype(np.int64)
+        last_change = np.zeros(len(person), dtype=np.int64)
+        for turn in range(1, int(contract.max(initial=0)) + 1):
+            changes = self.trait("new_broker", person * _CONTRACTS + turn) < difficulty.NEW_CONTRACT_NEW_BROKER
+            last_change[changes & (turn <= contract)] = turn
+        share = difficulty.CHANGES_BROKER_A_YEAR * self._total_days / 365.25
+        leaves = self.trait("leaves_broker", person)
+        left = (leaves < share) & (leaves / share * self._total_days <= day)
+        choice = last_change * 2 + left
+        by = np.where(choice > 0, person * 2 * _CONTRACTS + choice + (1 << 40), by)
         broker = (self.trait("broker", by) ** 1.6 * self.n_brokers).astype(np.int64)
         return np.where(self.trait("has_broker", person) < 0.6, broker, -1)
 

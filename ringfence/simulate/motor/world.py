@@ -76,7 +76,7 @@ class World:
         nobody = np.full(k, -1, dtype=np.int64)
         kind = draw.given("kind", np.zeros(k, dtype=np.int64))
         number = row + (0 if span is self.history else self.settings.n_events)
-        accident = parties.accidents(draw, kind)
+        accident = parties.accidents(draw)
         shop, lawyer, doctor = parties.providers(draw, kind, accident)
         claim_type = draw.given("claim_type", rng.choice(len(CLAIM_TYPES), k, p=TYPE_SHARES))
         vehicle_age = np.floor((day - self.population.built_day_of(accident.vehicle)) / 365.25).astype(np.int64)
@@ -97,7 +97,7 @@ class World:
             shop=shop,
             lawyer=lawyer,
             doctor=doctor,
-            broker=draw.given("broker", self.population.broker_of(accident.claimant)),
+            broker=draw.given("broker", self.population.broker_of(accident.claimant, day)),
             place=accident.place,
             witness=parties.witnesses(draw, accident),
             photo=photos(rng, number, accident.vehicle, shop, draw.given("photo", nobody)),
