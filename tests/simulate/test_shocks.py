@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -312,7 +312,7 @@ def test_a_value_of_another_type_is_refused_by_name(setting: dict[str, Any], mes
 
 def test_dates_and_shocks_may_be_text(quiet: Simulated) -> None:
     assert Shock(name="amounts", onset="2024-08-01") == Shock(name="amounts", onset=ONSET)
-    assert Shock(name="amounts", onset=datetime(2024, 8, 1, 12)) == Shock(name="amounts", onset=ONSET)
+    assert Shock(name="amounts", onset=datetime(2024, 8, 1, 12, tzinfo=UTC)) == Shock(name="amounts", onset=ONSET)
     given = {**SETTINGS, "ends": "2025-01-01", "shocks": ["amounts:onset=2025-02-01,size=0.5"]}
     shock = Shock(name="amounts", onset=date(2025, 2, 1), size=0.5)
     as_text = list(live_claims(SEED, n_events=1_000, **given))  # type: ignore[arg-type]
