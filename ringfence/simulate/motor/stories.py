@@ -81,12 +81,12 @@ class RingStory:
 
     @property
     def found(self) -> tuple[StoryClaim, ...]:
-        """Claims that investigators came to see as fraud, whenever that was."""
+        """Claims that investigators came to see as fraud, whenever that was: also after the history ended."""
         return tuple(claim for claim in self.claims if claim.label == "fraud")
 
     @property
     def lost(self) -> float:
-        """Sum of the amounts that nobody ever saw as fraud."""
+        """Sum of the amounts that nobody ever saw as fraud: taken for honest, or without a label."""
         return self.claimed - sum(claim.amount for claim in self.found)
 
 
