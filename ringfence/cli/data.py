@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -12,6 +13,8 @@ import typer
 from ringfence.cli.exits import Exit, UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
 from ringfence.cli.terminal import progress, remark, show
+
+_OF_A_NEW_WORLD = ("events", "seed", "fraud_rate", "days", "shock", "planted_pairs")
 
 
 class Template(StrEnum):
@@ -46,7 +49,8 @@ def init(
             [
                 f"wrote a {template.value} workspace:",
                 *lines,
-                f"next: edit {directory / 'ringfence.yaml'} to match your files, then: ringfence import -w {directory}",
+                f"next: edit {directory / 'ringfence.yaml'} to match your files, then: "
+                f"ringfence import -w {quote(str(directory))}",
             ]
         ),
     )
@@ -113,11 +117,29 @@ def import_history(
         raise typer.Exit(Exit.BAD_INPUT)
 
 
+def _output_folder(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("name a folder; for the current one write .")
+    return Path(text)
+
+
 def simulate(
+    context: typer.Context,
     world: Annotated[str, typer.Argument(metavar="SCENARIO", help="Which world: motor-claims.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files and workspace go.")],
-    events: Annotated[int, typer.Option(min=100, help="How many claims.")] = 30_000,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 0,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", parser=_output_folder, help="Where the files and workspace go."),
+    ],
+    events: Annotated[
+        int, typer.Option(min=1_000, max=20_000_000, help="How many claims, 1,000 to 20 million.")
+    ] = 30_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="0 or more; the same seed makes the same world.")] = 0,
+    fraud_rate: Annotated[
+        float, typer.Option(min=0.001, max=0.2, help="Share of fraud, 0.001 to 0.2. The demo takes 0.015.")
+    ] = 0.0056,
+    days: Annotated[
+        int, typer.Option(min=120, max=3_650, help="Length of the history, 120 to 3,650; it ends with the year 2024.")
+    ] = 730,
     shock: Annotated[
         list[str] | None,
         typer.Option(
@@ -127,7 +149,10 @@ def simulate(
         ),
     ] = None,
     planted_pairs: Annotated[
-        int, typer.Option(min=0, max=10_000, help="Pairs of claims that differ in their wiring alone, on top.")
+        int,
+        typer.Option(
+            min=0, max=10_000, help="Pairs of claims that differ in their wiring alone, on top; up to 10,000."
+        ),
     ] = 0,
     explain: Annotated[
         str | None,
@@ -139,18 +164,26 @@ def simulate(
     if world != "motor-claims":
         raise UsageError(f"no world {world!r}; known: motor-claims")
     if explain is not None:
+        given = [f"--{name.replace('_', '-')}" for name in _OF_A_NEW_WORLD if _is_given(context, name)]
+        if given:
+            raise UsageError(f"--explain makes no world: leave out {', '.join(given)}")
         _explain(output, explain, as_json=as_json)
         return
-    from ringfence.simulate import WorldSettingError, parse_shock, simulate_motor_claims
+    from ringfence.simulate import WorldSettingError, WorldSettings, parse_shock, simulate_motor_claims
 
     try:
         shocks = [parse_shock(text) for text in shock or ()]
-    except WorldSettingError as wrong:
+        WorldSettings(
+            n_events=events, seed=seed, fraud_rate=fraud_rate, days=days, shocks=tuple(shocks),
+            planted_pairs=planted_pairs,
+        )  # fmt: skip
+    except WorldSettingError as wrong:  # the parser has checked the other options
         raise UsageError(f"--shock: {wrong}") from wrong
     with progress(f"simulating {world}", unit="claims") as report_progress:
         report = simulate_motor_claims(
-            events, seed, output, report_progress, shocks=shocks, planted_pairs=planted_pairs
-        )
+            events, seed, output, report_progress, fraud_rate=fraud_rate, days=days, shocks=shocks,
+            planted_pairs=planted_pairs,
+        )  # fmt: skip
     result = report.as_dict()
     for name in ("starts", "ends"):
         result[name] = iso_time(result.pop(f"{name}_ms"))
@@ -158,15 +191,24 @@ def simulate(
         f"\nshock {told['name']} from {told['begins']} on: {told['meaning']} {told['size']:g}" for told in report.shocks
     )
     if planted_pairs:
-        happened += f"\n{planted_pairs:,} planted pairs, for the judge: {output / 'planted_pairs.parquet'}"
+        happened += (
+            f"\n{planted_pairs:,} planted {'pair' if planted_pairs == 1 else 'pairs'}, for the judge: "
+            f"{output / 'planted_pairs.parquet'}; {report.n_planted_claims:,} of the claims and "
+            f"{report.n_planted_fraud:,} of the frauds are theirs"
+        )
     show(
         result,
         as_json=as_json,
         text=f"simulated {report.n_events:,} claims from {result['starts']} to {result['ends']} in {output}: "
         f"{report.n_fraud:,} fraudulent, in {report.n_rings:,} rings; investigators know the truth about "
         f"{report.n_labelled:,} and found {report.n_labelled_fraud:,} frauds{happened}\n"
-        f"next: ringfence import -w {output}",
+        f"next: ringfence import -w {quote(str(output))}",
     )
+
+
+def _is_given(context: typer.Context, parameter: str) -> bool:
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _explain(folder: Path, ring: str, *, as_json: bool) -> None:

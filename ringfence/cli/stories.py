@@ -79,7 +79,7 @@ def _summary(story: RingStory) -> str:
     lines = [
         f"ring {story.ring_id}: {_KINDS.get(story.kind, story.kind)}",
         f"{len(claims)} claims from {_day(claims[0].time)} to {_day(claims[-1].time)}, {_euros(story.claimed)} claimed",
-        f"{n_found} found as fraud, {n_wrong} taken for honest, {len(claims) - n_found - n_wrong} never settled; "
+        f"{n_found} found as fraud, {n_wrong} taken for honest, {len(claims) - n_found - n_wrong} without a label; "
         f"{_euros(story.lost)} lost",
     ]
     if story.asleep:

@@ -3,12 +3,18 @@
 
 Each world has a folder (`motor`); what any world can use lies beside it: `traits` (randomness by key), `calendar`
 (days, rows, blocks), `shocks` and `surges` (what happens to a world), `gadgets` (planted wirings), `row_groups`
-(files), `printed_ids`, `digest`.
+(files), `delivery` (files that appear together), `printed_ids`, `digest`.
 """
 
 from __future__ import annotations
 
-from ringfence.simulate.errors import NoTruthError, UnknownRingError, WorldExistsError, WorldSettingError
+from ringfence.simulate.errors import (
+    ForeignTruthError,
+    NoTruthError,
+    UnknownRingError,
+    WorldExistsError,
+    WorldSettingError,
+)
 from ringfence.simulate.motor import (
     LIVE_DAYS,
     WORLD_VERSION,
@@ -27,6 +33,7 @@ __all__ = [
     "LIVE_DAYS",
     "SHOCKS",
     "WORLD_VERSION",
+    "ForeignTruthError",
     "LiveClaim",
     "NoTruthError",
     "RingStory",

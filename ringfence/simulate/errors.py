@@ -22,7 +22,9 @@ class WorldExistsError(RingfenceError):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(f"simulated world: {path} exists already; choose an empty folder for the output")
+        super().__init__(
+            f"simulated world: {path} exists already; choose a folder without a world for the output, such as a new one"
+        )
 
 
 class NoTruthError(RingfenceError):
@@ -31,6 +33,17 @@ class NoTruthError(RingfenceError):
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(f"simulated world: {path} does not exist; name the folder that `ringfence simulate` wrote")
+
+
+class ForeignTruthError(RingfenceError):
+    """The claims and the truth in a folder are not of one world."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        self.folder = folder
+        super().__init__(
+            f"simulated world: claims.parquet and truth.parquet in {folder} are not of one world: {why}; "
+            "put them back together, or simulate the world again"
+        )
 
 
 class UnknownRingError(RingfenceError):

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any, Final
+from datetime import date, datetime, timedelta
+from typing import Any, Final, NoReturn
 
 from ringfence.simulate.errors import WorldSettingError
 
@@ -43,7 +43,7 @@ SIZES: Final = {
 }
 LONGEST_DAYS: Final = 365
 
-# The fields that can break, and how each can; the first way is the default. See `ringfence.simulate.broken_fields`.
+# The fields that can break, and how each can; the first way is the default. See `motor.broken_fields`.
 BREAKAGES: Final = {
     "vehicle_age": ("unit", "null", "junk", "renamed"),
     "policy_age": ("unit", "null", "junk", "renamed"),
@@ -52,6 +52,14 @@ BREAKAGES: Final = {
     "region": ("spelling", "null", "junk", "renamed"),
     "lawyer": ("null", "renamed"),
 }
+FIELD_COLUMNS: Final = {
+    "vehicle_age": "vehicle_age_years", "policy_age": "policy_age_days", "reported_after": "reported_after_days",
+    "make": "vehicle_make", "region": "region", "lawyer": "lawyer_id",
+}  # fmt: skip
+RENAMED_COLUMNS: Final = {  # what a renamed field is called from then on
+    "vehicle_age": "vehicle_age", "policy_age": "policy_age", "reported_after": "report_delay", "make": "make",
+    "region": "area", "lawyer": "attorney_id",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +69,11 @@ class Shock:
     Parameters
     ----------
     name : one of SHOCKS.
-    onset : when it begins: a share of the history in (0, 1), rounded down to a day, or a date in the world's time zone.
+    onset : when it begins: a share of the history in (0, 1), rounded down to a day, or a date in the world's time zone,
+        as a `date` or as text such as `2024-06-01`.
     size : see SIZES.
     days : how long it lasts, 1 to 365; only for `holiday` and `label_backlog`, the others stay.
-    field, how : what breaks, and how; only for `broken_field`. See BREAKAGES.
+    field, how : what breaks, and how; only for `broken_field`. See BREAKAGES; a field may be given by its column.
 
     Raises
     ------
@@ -73,7 +82,7 @@ class Shock:
     """
 
     name: str
-    onset: float | date = DEFAULT_ONSET
+    onset: float | date | str = DEFAULT_ONSET
     size: float | None = None
     days: int | None = None
     field: str | None = None
@@ -83,16 +92,17 @@ class Shock:
         if self.name not in SIZES:
             raise WorldSettingError("shock", self.name, f"known shocks: {', '.join(SHOCKS)}")
         bounds = SIZES[self.name]
-        if not isinstance(self.onset, date) and not 0.0 < self.onset < 1.0:
-            self._refuse(
-                "onset", self.onset, "give a share of the history between 0 and 1, or a date such as 2024-06-01"
-            )
+        object.__setattr__(self, "onset", self._settled_onset)
         size = bounds.default if self.size is None else self.size
+        if not isinstance(size, int | float):
+            self._refuse("size", size, "give a number")
         if not bounds.low <= size <= bounds.high:
             self._refuse("size", size, f"it is the {bounds.meaning}: choose a value from {bounds.low} to {bounds.high}")
         if self.days is not None and not bounds.days:
             self._refuse("days", self.days, "leave it out: this shock stays")
         days = bounds.days if self.days is None else self.days
+        if not isinstance(days, int):
+            self._refuse("days", days, _WHOLE)
         if bounds.days and not 1 <= days <= LONGEST_DAYS:
             self._refuse("days", days, f"choose a value from 1 to {LONGEST_DAYS}")
         object.__setattr__(self, "size", float(size))
@@ -106,15 +116,33 @@ class Shock:
                     self._refuse(option, found, f"leave it out: only {BROKEN_FIELD} has it")
             return
         field = self.field or next(iter(BREAKAGES))
+        field = {column: name for name, column in FIELD_COLUMNS.items()}.get(field, field)
         if field not in BREAKAGES:
-            self._refuse("field", field, f"known fields: {', '.join(BREAKAGES)}")
+            self._refuse("field", field, f"known fields: {', '.join(BREAKAGES)}, or their columns")
         how = self.how or BREAKAGES[field][0]
         if how not in BREAKAGES[field]:
             self._refuse("how", how, f"{field} can be broken by: {', '.join(BREAKAGES[field])}")
         object.__setattr__(self, "field", field)
         object.__setattr__(self, "how", how)
 
-    def _refuse(self, option: str, found: object, do: str) -> None:
+    @property
+    def _settled_onset(self) -> float | date:
+        """The onset as a share or a date, however it was given."""
+        onset = self.onset
+        if isinstance(onset, str):
+            try:
+                onset = _onset(onset)
+            except ValueError:
+                self._refuse("onset", onset, _WHEN)
+        if isinstance(onset, datetime):
+            return onset.date()
+        if isinstance(onset, date):
+            return onset
+        if not isinstance(onset, int | float) or not 0.0 < onset < 1.0:
+            self._refuse("onset", onset, _WHEN)
+        return onset
+
+    def _refuse(self, option: str, found: object, do: str) -> NoReturn:
         raise WorldSettingError(f"{option} of shock {self.name}", found, do)
 
     @property
@@ -140,13 +168,14 @@ class Shock:
         WorldSettingError
             If the onset is not inside the world, or a holiday leaves no fortnight to make up for it.
         """
-        if isinstance(self.onset, date):
-            day = days - (ends - self.onset).days
+        onset = self._settled_onset
+        if isinstance(onset, date):
+            day = days - (ends - onset).days
             if not 1 <= day < total_days:
                 first, last = ends - timedelta(days=days - 1), ends + timedelta(days=total_days - days - 1)
-                self._refuse("onset", self.onset.isoformat(), f"choose a date from {first} to {last}")
+                self._refuse("onset", onset.isoformat(), f"choose a date from {first} to {last}")
         else:
-            day = max(1, int(self.onset * days + 1e-9))  # 0.7 * 730 is a little less than 511
+            day = max(1, int(onset * days + 1e-9))  # 0.7 * 730 is a little less than 511
         end_of_span = days if day < days else total_days
         if self.name == HOLIDAY and day + self.length + SETTLING_DAYS > end_of_span:
             self._refuse(
@@ -161,7 +190,9 @@ class Shock:
         if self.length:
             told["days"] = self.length
         if self.field is not None:
-            told |= {"field": self.field, "how": self.how}
+            told |= {"field": self.field, "how": self.how, "column": FIELD_COLUMNS[self.field]}
+            if self.how == "renamed":
+                told["new_column"] = RENAMED_COLUMNS[self.field]
         return told
 
 
@@ -190,9 +221,29 @@ def parse_shock(text: str) -> Shock:
     return Shock(name=name, **options)
 
 
+def as_shocks(shocks: Sequence[Shock | str]) -> tuple[Shock, ...]:
+    """Take shocks, or texts that `parse_shock` reads.
+
+    Raises
+    ------
+    WorldSettingError
+        If one is neither, or cannot be read.
+    """
+    if isinstance(shocks, str | Shock):
+        raise WorldSettingError("shocks", shocks, "give a list of shocks")
+    read = []
+    for shock in shocks:
+        if not isinstance(shock, Shock | str):
+            raise WorldSettingError("a shock", shock, "give a Shock, or text such as 'holiday:onset=2024-06-01'")
+        read.append(parse_shock(shock) if isinstance(shock, str) else shock)
+    return tuple(read)
+
+
 def _onset(text: str) -> float | date:
     return date.fromisoformat(text) if text.count("-") == 2 else float(text)
 
 
 _READ: Final[dict[str, Callable[[str], Any]]] = {"onset": _onset, "size": float, "days": int, "field": str, "how": str}
-_HINT: Final = {"onset": "give a share of the history between 0 and 1, or a date such as 2024-06-01"}
+_WHEN: Final = "give a share of the history between 0 and 1, or a date such as 2024-06-01"
+_WHOLE: Final = "give a whole number"
+_HINT: Final = {"onset": _WHEN, "days": _WHOLE}

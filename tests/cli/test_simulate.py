@@ -35,7 +35,8 @@ def test_shocks_and_pairs_are_made_and_told(insurer: Path, tmp_path: Path, capsy
     assert run([*arguments, "--shock", "holiday"]) == Exit.OK
     said = capsys.readouterr().out
     assert "shock holiday from 2024-05-27 on: relative change of the number of claims a day -0.45" in said
-    assert "1 planted pairs" in said
+    assert "1 planted pair, for the judge" in said
+    assert "357 of the claims and 21 of the frauds are theirs" in said
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,8 @@ def test_shocks_and_pairs_are_made_and_told(insurer: Path, tmp_path: Path, capsy
     [
         ("flood", Exit.USAGE, "--shock: simulated world: shock is 'flood'; known shocks: amounts"),
         ("amounts:size=much", Exit.USAGE, "give a number"),
-        ("amounts:onset=1999-01-01", Exit.BAD_INPUT, "choose a date from"),
+        ("amounts:onset=1999-01-01", Exit.USAGE, "choose a date from"),
+        ("holiday:days=1.5", Exit.USAGE, "give a whole number"),
     ],
 )
 def test_shock_that_cannot_be_is_refused(
@@ -52,6 +54,50 @@ def test_shock_that_cannot_be_is_refused(
     assert run(["simulate", "motor-claims", "-o", str(tmp_path / "new"), "--shock", shock]) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_shock_twice_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["simulate", "motor-claims", "-o", str(tmp_path / "new"), "--shock", "amounts"]
+    assert run([*arguments, "--shock", "amounts"]) == Exit.USAGE
+    assert "give each shock at most once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [
+        ["--events", "999"], ["--seed", "-1"], ["--seed", str(2**63)], ["--fraud-rate", "0.3"], ["--days", "100"],
+        ["--planted-pairs", "10001"],
+    ],
+)  # fmt: skip
+def test_a_setting_outside_its_bounds_is_a_usage_error(outside: list[str], tmp_path: Path) -> None:
+    assert run(["simulate", "motor-claims", "-o", str(tmp_path / "new"), *outside]) == Exit.USAGE
+    assert not (tmp_path / "new").exists()
+
+
+def test_fraud_rate_and_days_are_those_of_the_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a new folder"
+    arguments = ["simulate", "motor-claims", "--events", "3000", "-o", str(folder)]
+    assert run([*arguments, "--fraud-rate", "0.05", "--days", "200"]) == Exit.OK
+    assert f"next: ringfence import -w '{folder}'" in capsys.readouterr().out
+    truth = pl.read_parquet(folder / "truth.parquet")
+    assert 0.02 < float(truth["fraud"].mean()) < 0.09  # type: ignore[arg-type]
+    assert truth["claim_time"].dt.date().n_unique() in (200, 201)
+
+
+def test_an_output_without_a_name_or_that_is_a_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["simulate", "motor-claims", "--output", ""]) == Exit.USAGE
+    assert "name a folder" in capsys.readouterr().err
+    (tmp_path / "afile").write_text("mine")
+    assert run(["simulate", "motor-claims", "--output", str(tmp_path / "afile")]) == Exit.BAD_INPUT
+    assert "is a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("extra", [["--events", "3000"], ["--seed", "4"], ["--planted-pairs", "0"], SHOCKS])
+def test_explaining_makes_no_world(insurer: Path, extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "motor-claims", "-o", str(insurer), "--explain", "R1", *extra]) == Exit.USAGE
+    assert f"--explain makes no world: leave out {extra[0]}" in capsys.readouterr().err
 
 
 def test_a_ring_is_explained_for_people(insurer: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -208,7 +208,16 @@ def test_planted_pairs_change_no_other_claim(planted: Path, tmp_path: Path) -> N
         assert not set(extra[column]) & set(usual[column])
     times = claims["claim_time"].dt.timestamp("ms")
     assert times.is_sorted()  # one block: nothing about the order of rows tells planted claims from others
-    assert without.n_planted_pairs == 0
+    assert without.n_planted_pairs == without.n_planted_claims == without.n_planted_fraud == 0
+
+
+def test_planted_claims_and_frauds_are_counted_apart(tmp_path: Path) -> None:
+    report = simulate_motor_claims(1_000, 3, tmp_path, planted_pairs=3)
+    assert (report.n_planted_claims, report.n_planted_fraud) == ((3 + 16) * N_CLAIMS, 3 * N_CLAIMS)
+    assert report.n_events == 1_000 + report.n_planted_claims
+    truth = pl.read_parquet(tmp_path / "truth.parquet")
+    assert (truth["kind"] == "planted").sum() == report.n_planted_fraud
+    assert truth["fraud"].sum() == report.n_fraud
 
 
 def test_pairs_are_not_touched_by_shocks(planted: Path, tmp_path: Path) -> None:

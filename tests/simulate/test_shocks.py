@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -280,6 +281,7 @@ def test_live_claims_carry_a_broken_field() -> None:
         ("amounts:size=much", "size of shock amounts is 'much'; give a number"),
         ("amounts:colour=red", "'colour=red'; write NAME:option=value"),
         ("amounts:size=1,size=2", "'size=2'; write NAME:option=value"),
+        ("holiday:days=1.5", "days of shock holiday is '1.5'; give a whole number"),
         ("amounts:days=3", "days of shock amounts is 3; leave it out"),
         ("amounts:field=make", "field of shock amounts is 'make'; leave it out"),
         ("holiday:days=0", "days of shock holiday is 0; choose a value from 1 to 365"),
@@ -294,6 +296,55 @@ def test_a_shock_that_cannot_be_is_refused_by_name(text: str, message: str) -> N
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"onset": "soon"}, "onset of shock holiday is 'soon'; give a share"),
+        ({"onset": None}, "onset of shock holiday is None; give a share"),
+        ({"size": "much"}, "size of shock holiday is 'much'; give a number"),
+        ({"days": 1.5}, "days of shock holiday is 1.5; give a whole number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorldSettingError, match=message):
+        Shock(name="holiday", **setting)
+
+
+def test_dates_and_shocks_may_be_text(quiet: Simulated) -> None:
+    assert Shock(name="amounts", onset="2024-08-01") == Shock(name="amounts", onset=ONSET)
+    assert Shock(name="amounts", onset=datetime(2024, 8, 1, 12, tzinfo=UTC)) == Shock(name="amounts", onset=ONSET)
+    given = {**SETTINGS, "ends": "2025-01-01", "shocks": ["amounts:onset=2025-02-01,size=0.5"]}
+    shock = Shock(name="amounts", onset=date(2025, 2, 1), size=0.5)
+    as_text = list(live_claims(SEED, n_events=1_000, **given))  # type: ignore[arg-type]
+    assert as_text == list(live_claims(SEED, n_events=1_000, shocks=[shock], **SETTINGS))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"ends": "tomorrow"}, "ends is 'tomorrow'; give a date"),
+        ({"shocks": ["flood"]}, "shock is 'flood'; known shocks"),
+        ({"shocks": "holiday"}, "shocks is 'holiday'; give a list"),
+        ({"shocks": [7]}, "a shock is 7; give a Shock"),
+        ({"seed": 2**63}, f"seed is {2**63}; choose a value from 0"),
+        ({"n_events": 1e4}, "n_events is 10000.0; choose a whole number"),
+        ({"fraud_rate": "1 %"}, "fraud_rate is '1 %'; choose a number"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_by_name(setting: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(WorldSettingError, match=message):
+        simulate_motor_claims(**{"n_events": 1_000, "seed": 2**63 - 1, "output": tmp_path / "new", **setting})
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_renamed_field_is_told_with_both_names(world_with: Callable[..., Simulated]) -> None:
+    shock = Shock(name="broken_field", onset=ONSET, field="vehicle_make", how="renamed")
+    (told,) = json.loads((world_with(shock).output / "shocks.json").read_text())["shocks"]
+    assert (told["field"], told["column"], told["new_column"]) == ("make", "vehicle_make", "make")
+    assert {told["column"], told["new_column"]} <= set(world_with(shock).claims.columns)
+    assert "new_column" not in Shock(name="broken_field", field="make").as_dict()
+
+
 def test_a_shock_comes_at_most_once() -> None:
     with pytest.raises(WorldSettingError, match="each shock at most once"):
         WorldSettings(n_events=1_000, seed=1, shocks=(Shock(name="amounts"), Shock(name="amounts", onset=0.5)))
@@ -302,4 +353,5 @@ def test_a_shock_comes_at_most_once() -> None:
 def test_a_shock_reads_as_it_is_written() -> None:
     shock = parse_shock("broken_field:onset=2024-06-01,size=0.5,field=region,how=junk")
     assert shock == Shock(name="broken_field", onset=date(2024, 6, 1), size=0.5, field="region", how="junk")
+    assert parse_shock("broken_field:field=vehicle_make") == Shock(name="broken_field", field="make")
     assert parse_shock("holiday") == Shock(name="holiday", onset=0.7, size=-0.45, days=14)

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ringfence.simulate import NoTruthError, RingStory, UnknownRingError, ring_story
+from ringfence.simulate import ForeignTruthError, NoTruthError, RingStory, UnknownRingError, ring_story
 from tests.simulate.insurer import SmallWorld
 
 
@@ -102,6 +102,21 @@ def test_unknown_ring_is_told_some_that_there_are(world: SmallWorld) -> None:
     with pytest.raises(UnknownRingError, match=r"no ring 'R0' in .*; some that it has: R[0-9]{11}, R") as refused:
         ring_story(world.report.output, "R0")
     assert set(refused.value.known) <= set(world.truth["ring_id"].drop_nulls())
+
+
+def test_truth_of_another_world_is_refused(world: SmallWorld, tmp_path: Path) -> None:
+    ring = rings_of(world, "staged_accident")[0]
+    world.truth.write_parquet(tmp_path / "truth.parquet")
+    # A world of the same seed has claims with the same ids; they are not the same claims.
+    later = world.claims.with_columns(pl.col("claim_time").dt.offset_by("1h"))
+    for claims, why in (
+        (world.claims.head(10), f"claims of ring '{ring}' are not in it"),
+        (later, f"claims of ring '{ring}' are not in it"),
+        (world.claims.drop("claim_type"), "claims.parquet has no column claim_type"),
+    ):
+        claims.write_parquet(tmp_path / "claims.parquet")
+        with pytest.raises(ForeignTruthError, match=why):
+            ring_story(tmp_path, ring)
 
 
 def test_folder_without_truth_is_named(tmp_path: Path) -> None:

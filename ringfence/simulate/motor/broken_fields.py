@@ -7,17 +7,9 @@ from typing import Final
 
 import polars as pl
 
-from ringfence.simulate.shocks import Shock
+from ringfence.simulate.shocks import FIELD_COLUMNS, RENAMED_COLUMNS, Shock
 from ringfence.simulate.traits import Bools
 
-COLUMNS: Final = {
-    "vehicle_age": "vehicle_age_years", "policy_age": "policy_age_days", "reported_after": "reported_after_days",
-    "make": "vehicle_make", "region": "region", "lawyer": "lawyer_id",
-}  # fmt: skip
-RENAMED: Final = {
-    "vehicle_age": "vehicle_age", "policy_age": "policy_age", "reported_after": "report_delay", "make": "make",
-    "region": "area", "lawyer": "attorney_id",
-}  # fmt: skip
 _UNITS: Final = {
     "vehicle_age": pl.col("vehicle_age_years") * 12,  # months
     "policy_age": pl.col("policy_age_days") // 30,  # months
@@ -41,7 +33,7 @@ def broken(table: pl.DataFrame, hit: Bools, shock: Shock) -> pl.DataFrame:
     The same rows. Columns keep their types; `renamed` adds one column, filled where the old one no longer is.
     """
     field, how = str(shock.field), str(shock.how)
-    column = COLUMNS[field]
+    column = FIELD_COLUMNS[field]
     dtype = table.schema[column]
     where = pl.lit(pl.Series(hit))
     if how == "unit":
@@ -55,4 +47,4 @@ def broken(table: pl.DataFrame, hit: Bools, shock: Shock) -> pl.DataFrame:
     changed = pl.when(where).then(value.cast(dtype)).otherwise(pl.col(column)).alias(column)
     if how != "renamed":
         return table.with_columns(changed)
-    return table.with_columns(changed, pl.when(where).then(pl.col(column)).alias(RENAMED[field]))
+    return table.with_columns(changed, pl.when(where).then(pl.col(column)).alias(RENAMED_COLUMNS[field]))

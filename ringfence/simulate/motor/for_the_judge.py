@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import polars as pl
 
+from ringfence.simulate.delivery import Delivery
 from ringfence.simulate.motor.shocked import ShockedWorld
 from ringfence.simulate.motor.tables import Printer
 
@@ -15,11 +14,11 @@ SHOCKS_FILE = "shocks.json"
 PAIRS_FILE = "planted_pairs.parquet"
 
 
-def write_for_the_judge(world: ShockedWorld, printer: Printer, output: Path) -> None:
+def write_for_the_judge(world: ShockedWorld, printer: Printer, output: Delivery) -> None:
     """Write `shocks.json` if the world has shocks, and `planted_pairs.parquet` if it has pairs."""
     if world.shocks:
         told = msgspec.json.encode({"shocks": world.told_shocks()})
-        (output / SHOCKS_FILE).write_bytes(msgspec.json.format(told, indent=2) + b"\n")
+        output.path(SHOCKS_FILE).write_bytes(msgspec.json.format(told, indent=2) + b"\n")
     if world.pairs is not None:
         pairs = world.pairs.pairs
         pl.DataFrame(
@@ -28,4 +27,4 @@ def write_for_the_judge(world: ShockedWorld, printer: Printer, output: Path) -> 
                 "ring_claim_id": printer.ids("claim", pairs[:, 0]),
                 "honest_claim_id": printer.ids("claim", pairs[:, 1]),
             }
-        ).write_parquet(output / PAIRS_FILE)
+        ).write_parquet(output.path(PAIRS_FILE))

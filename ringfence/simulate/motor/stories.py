@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from ringfence.simulate.errors import NoTruthError, UnknownRingError
+from ringfence.simulate.errors import ForeignTruthError, NoTruthError, UnknownRingError
 
 ASLEEP: Final = timedelta(days=45)  # the shortest silence told as one
 _SOME: Final = 8  # rings named when one is unknown
@@ -21,6 +21,8 @@ _ONE: Final = {
     "lawyer": "lawyer_id", "doctor": "doctor_id", "broker": "broker_id", "place": "place_id",
 }  # fmt: skip
 _MANY: Final = {"witness": "witness_ids", "photo": "photo_hashes"}
+_TRUTH: Final = ("claim_id", "claim_time", "fraud", "kind", "ring_id", "label", "label_known_at")
+_CLAIM: Final = ("claim_id", "claim_time", "claim_amount", "claim_type", *_ONE.values(), *_MANY.values())
 _PROVIDERS: Final = ("repair_shop", "lawyer", "doctor")
 _PERSONS: Final = ("claimant", "witness")
 
@@ -79,12 +81,12 @@ class RingStory:
 
     @property
     def found(self) -> tuple[StoryClaim, ...]:
-        """Claims that investigators came to see as fraud, whenever that was."""
+        """Claims that investigators came to see as fraud, whenever that was: also after the history ended."""
         return tuple(claim for claim in self.claims if claim.label == "fraud")
 
     @property
     def lost(self) -> float:
-        """Sum of the amounts that nobody ever saw as fraud."""
+        """Sum of the amounts that nobody ever saw as fraud: taken for honest, or without a label."""
         return self.claimed - sum(claim.amount for claim in self.found)
 
 
@@ -99,20 +101,28 @@ def ring_story(folder: Path, ring_id: str) -> RingStory:
     ------
     NoTruthError
         If `folder` holds no `truth.parquet` or no `claims.parquet`.
+    ForeignTruthError
+        If the claims are not those that the truth is about.
     UnknownRingError
         If no claim belongs to the ring.
     """
     for name in ("truth.parquet", "claims.parquet"):
         if not (folder / name).is_file():
             raise NoTruthError(folder / name)
-    truth = pl.scan_parquet(folder / "truth.parquet")
+    truth, claims = pl.scan_parquet(folder / "truth.parquet"), pl.scan_parquet(folder / "claims.parquet")
+    _must_have(folder, truth, "truth.parquet", _TRUTH)
+    _must_have(folder, claims, "claims.parquet", _CLAIM)
     ring = truth.filter(pl.col("ring_id") == ring_id).collect()
     if ring.is_empty():
         known = truth.select(pl.col("ring_id").drop_nulls()).unique(maintain_order=True).head(_SOME).collect()
         raise UnknownRingError(ring_id, folder, tuple(sorted(known["ring_id"])))
-    claims = pl.scan_parquet(folder / "claims.parquet")
     shown = claims.filter(pl.col("claim_id").is_in(ring["claim_id"].implode())).collect()
-    told = _told(shown.join(ring.select("claim_id", "label", "label_known_at"), on="claim_id"))
+    # The same seed gives claims of another world the same ids, but not the same times.
+    shown = shown.join(ring.select("claim_id", "claim_time", "label", "label_known_at"), on=["claim_id", "claim_time"])
+    if shown.height < ring.height:
+        lost = ring.height - shown.height
+        raise ForeignTruthError(folder, f"{lost:,} of the {ring.height:,} claims of ring {ring_id!r} are not in it")
+    told = _told(shown)
 
     seen: dict[str, list[StoryClaim]] = defaultdict(list)
     roles: dict[str, Counter[str]] = defaultdict(Counter)
@@ -156,6 +166,12 @@ def ring_story(folder: Path, ring_id: str) -> RingStory:
         ),
         camouflage=_told(honest),
     )
+
+
+def _must_have(folder: Path, table: pl.LazyFrame, name: str, columns: tuple[str, ...]) -> None:
+    missing = [column for column in columns if column not in table.collect_schema()]
+    if missing:
+        raise ForeignTruthError(folder, f"{name} has no column {', '.join(missing)}")
 
 
 def _elsewhere(claims: pl.LazyFrame, repeated: set[str], persons: list[str], own: pl.Series) -> pl.DataFrame:

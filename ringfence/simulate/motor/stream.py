@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from ringfence.simulate.motor.settings import WorldSettings
+from ringfence.simulate.motor.settings import WorldSettings, as_date
 from ringfence.simulate.motor.shocked import ShockedWorld, shocked_table
 from ringfence.simulate.motor.tables import Printer, claim_table, truth_table
-from ringfence.simulate.shocks import Shock
+from ringfence.simulate.shocks import Shock, as_shocks
 
 _ROLES: Final = {
     "claimant": "claimant_id", "vehicle": "vehicle_id", "repair_shop": "repair_shop_id", "lawyer": "lawyer_id",
@@ -46,14 +46,15 @@ def live_claims(
     n_events: int,
     fraud_rate: float = 0.0056,
     days: int = 730,
-    ends: date = date(2025, 1, 1),
+    ends: date | str = date(2025, 1, 1),
     investigated: float = 0.30,
-    shocks: Sequence[Shock] = (),
+    shocks: Sequence[Shock | str] = (),
 ) -> Iterator[LiveClaim]:
     """Yield the claims of the 180 days after the history, in order of time.
 
     Takes the settings that made the history (`simulate_motor_claims`): persons, shops, rings and ids go on where it
     stopped, at the same number of claims a day, `n_events * 180 // days` in all. No event id occurs in the history.
+    Claims only: which contracts start, change or lapse in these days is not told.
 
     Raises
     ------
@@ -61,8 +62,8 @@ def live_claims(
         If a setting is outside its bounds.
     """
     settings = WorldSettings(
-        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated,
-        shocks=tuple(shocks),
+        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=as_date(ends), investigated=investigated,
+        shocks=as_shocks(shocks),
     )  # fmt: skip
     return _claims(settings)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib import resources
@@ -13,21 +14,26 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from ringfence.simulate.delivery import Delivery
 from ringfence.simulate.digest import ColumnDigest
-from ringfence.simulate.errors import WorldExistsError
+from ringfence.simulate.errors import WorldExistsError, WorldSettingError
 from ringfence.simulate.motor.claims import Claims
-from ringfence.simulate.motor.for_the_judge import write_for_the_judge
+from ringfence.simulate.motor.for_the_judge import PAIRS_FILE, SHOCKS_FILE, write_for_the_judge
 from ringfence.simulate.motor.photos import MAX_PHOTOS
-from ringfence.simulate.motor.plans import KINDS, MAX_WITNESSES
+from ringfence.simulate.motor.plans import KINDS, MAX_WITNESSES, PLANTED
 from ringfence.simulate.motor.policy_changes import policy_change_tables
-from ringfence.simulate.motor.settings import WORLD_VERSION, WorldSettings
+from ringfence.simulate.motor.settings import WORLD_VERSION, WorldSettings, as_date
 from ringfence.simulate.motor.shocked import ShockedWorld, shocked_table
 from ringfence.simulate.motor.tables import Printer, claim_table, truth_table
 from ringfence.simulate.row_groups import FilesSideBySide, write_tables
-from ringfence.simulate.shocks import Shock
+from ringfence.simulate.shocks import Shock, as_shocks
 
 Progress = Callable[[int, int], None]
 _ENTITY_TYPES: Final = ("person", "household", "vehicle", "shop", "lawyer", "doctor", "broker", "place", "photo")
+_FILES: Final = (
+    "ringfence.yaml", "policies/motor-claims.yaml", "claims.parquet", "policy_changes.parquet", "truth.parquet",
+    "truth_rings.parquet", SHOCKS_FILE, PAIRS_FILE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,8 @@ class SimulationReport:
     digest: str  # of the claims' quantised columns and their truth; equal for equal settings
     shocks: tuple[dict[str, Any], ...] = ()  # name, onset, size, and what else each has
     n_planted_pairs: int = 0
+    n_planted_claims: int = 0  # of all pairs, on top of the claims asked for; `n_events` counts them too
+    n_planted_fraud: int = 0  # of their rings; `n_fraud` and `n_rings` count them too
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "output": str(self.output)}
@@ -56,14 +64,14 @@ class SimulationReport:
 def simulate_motor_claims(
     n_events: int,
     seed: int,
-    output: Path,
+    output: Path | str,
     progress: Progress | None = None,
     *,
     fraud_rate: float = 0.0056,
     days: int = 730,
-    ends: date = date(2025, 1, 1),
+    ends: date | str = date(2025, 1, 1),
     investigated: float = 0.30,
-    shocks: Sequence[Shock] = (),
+    shocks: Sequence[Shock | str] = (),
     planted_pairs: int = 0,
     chunk_rows: int = 131_072,
 ) -> SimulationReport:
@@ -75,8 +83,9 @@ def simulate_motor_claims(
 
     Parameters
     ----------
-    n_events, seed, fraud_rate, days, ends, investigated, shocks, planted_pairs : see `WorldSettings`.
-    output : folder to write to; made where missing.
+    n_events, seed, fraud_rate, days, ends, investigated, shocks, planted_pairs : see `WorldSettings`; a date and a
+        shock may be given as text.
+    output : folder to write to; made where missing. The files get their names together, once all are complete.
     progress : called with (claims written, claims in all).
     chunk_rows : rows held and written at a time; the rows do not depend on it.
 
@@ -85,34 +94,32 @@ def simulate_motor_claims(
     WorldSettingError
         If a setting is outside its bounds.
     WorldExistsError
-        If `output` already holds a `ringfence.yaml` or `claims.parquet`.
+        If `output` already holds one of these files, or is itself a file.
     """
     settings = WorldSettings(
-        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=ends, investigated=investigated,
-        shocks=tuple(shocks), planted_pairs=planted_pairs,
+        n_events=n_events, seed=seed, fraud_rate=fraud_rate, days=days, ends=as_date(ends),
+        investigated=investigated, shocks=as_shocks(shocks), planted_pairs=planted_pairs,
     )  # fmt: skip
-    for name in ("ringfence.yaml", "claims.parquet"):
-        if (output / name).exists():
-            raise WorldExistsError(output / name)
-    (output / "policies").mkdir(parents=True, exist_ok=True)
+    output = Path(output)
+    _refuse_what_is_there(output)
     world, printer = ShockedWorld(settings), Printer(settings)
     tally = _Tally(world, printer)
-    write_tables(output / "policy_changes.parquet", tally.policy_changes(), chunk_rows)
-    claims = FilesSideBySide((output / "claims.parquet", output / "truth.parquet"), chunk_rows)
-    try:
-        for block in world.blocks(world.history):
-            tally.add(block)
-            table = shocked_table(claim_table(block, printer, world.population, world.ends_ms), block, settings)
-            claims.add(table, truth_table(block, printer))
-            if progress is not None:
-                progress(tally.n, world.n_claims)
-    finally:
-        claims.close()
-    tally.ring_members().write_parquet(output / "truth_rings.parquet")
-    write_for_the_judge(world, printer, output)
-    files = resources.files("ringfence.simulate.motor") / "workspace"
-    (output / "ringfence.yaml").write_bytes((files / "ringfence.yaml").read_bytes())
-    (output / "policies" / "motor-claims.yaml").write_bytes((files / "motor-claims.yaml").read_bytes())
+    with Delivery(output) as delivery:
+        write_tables(delivery.path("policy_changes.parquet"), tally.policy_changes(), chunk_rows)
+        files = (delivery.path("claims.parquet"), delivery.path("truth.parquet"))
+        with closing(FilesSideBySide(files, chunk_rows)) as claims:
+            for block in world.blocks(world.history):
+                tally.add(block)
+                table = shocked_table(claim_table(block, printer, world.population, world.ends_ms), block, settings)
+                claims.add(table, truth_table(block, printer))
+                if progress is not None:
+                    progress(tally.n, world.n_claims)
+        tally.ring_members().write_parquet(delivery.path("truth_rings.parquet"))
+        write_for_the_judge(world, printer, delivery)
+        # Last, so that a folder with a ringfence.yaml holds a whole world.
+        texts = resources.files("ringfence.simulate.motor") / "workspace"
+        delivery.path("policies/motor-claims.yaml").write_bytes((texts / "motor-claims.yaml").read_bytes())
+        delivery.path("ringfence.yaml").write_bytes((texts / "ringfence.yaml").read_bytes())
     return SimulationReport(
         output=output,
         version=WORLD_VERSION,
@@ -128,7 +135,20 @@ def simulate_motor_claims(
         digest=tally.digest,
         shocks=world.told_shocks(),
         n_planted_pairs=planted_pairs,
+        n_planted_claims=world.n_claims - world.history.n,
+        n_planted_fraud=tally.n_planted_fraud,
     )
+
+
+def _refuse_what_is_there(output: Path) -> None:
+    for parent in (output, *output.parents):
+        if parent.exists():
+            if not parent.is_dir():
+                raise WorldSettingError("the output", str(output), f"give a folder: {parent} is a file")
+            break
+    for name in _FILES:
+        if (output / name).exists():
+            raise WorldExistsError(output / name)
 
 
 class _Tally:
@@ -139,7 +159,9 @@ class _Tally:
         shocks = world.settings.shocks
         self._digest = ColumnDigest(f"motor-claims {shocks}" if shocks else "motor-claims", WORLD_VERSION)
         self._members: list[pl.DataFrame] = []
-        self.n = self.n_fraud = self.n_labelled = self.n_labelled_fraud = self.n_policy_changes = 0
+        self.n = self.n_fraud = self.n_planted_fraud = self.n_labelled = self.n_labelled_fraud = (
+            self.n_policy_changes
+        ) = 0
 
     def policy_changes(self) -> Iterator[pl.DataFrame]:
         for table in policy_change_tables(self._world, self._printer):
@@ -151,6 +173,7 @@ class _Tally:
         known = claims.known_ms < self._world.ends_ms
         self.n += len(claims)
         self.n_fraud += int((claims.kind > 0).sum())
+        self.n_planted_fraud += int((claims.kind == PLANTED).sum())
         self.n_labelled += int(((claims.label >= 0) & known).sum())
         self.n_labelled_fraud += int(((claims.label == 1) & known).sum())
         self._members.append(_members(claims))
