@@ -52,14 +52,14 @@ GHOST_SHARE: Final = 0.14
 
 STAGED: Final = Recipe(
     claims=21.0, life_days=(200.0, 640.0), claims_per_episode=6.0, episode_days=12.0, members=(4, 9),
-    turnover=(0.60, 1.10), belongs=1.0, near=0.45, loyal=0.96, shops=1, lawyers=1, doctors=1,
-    hidden=0.5, shop=0.94, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.10, n_photos=8,
+    turnover=(0.70, 1.25), belongs=1.0, near=0.45, loyal=0.96, shops=1, lawyers=1, doctors=1,
+    hidden=0.5, shop=0.94, lawyer=0.93, doctor=0.93, witness=0.6, shared_car=0.08, place=0.3, photo=0.15, n_photos=8,
     household=0.12, story=0.25, new_policy=0.25, broker=0.5, typed=0.45,
 )  # fmt: skip
 COLLUSION: Final = Recipe(
     claims=34.0, life_days=(200.0, 420.0), claims_per_episode=0.0, episode_days=0.0, members=(4, 9),
     turnover=(0.0, 0.0), belongs=0.0, near=0.0, loyal=1.0, shops=1, lawyers=0, doctors=0,
-    hidden=0.5, shop=1.0, lawyer=0.0, doctor=0.0, witness=0.0, shared_car=0.0, place=0.0, photo=0.17, n_photos=12,
+    hidden=0.5, shop=1.0, lawyer=0.0, doctor=0.0, witness=0.0, shared_car=0.0, place=0.0, photo=0.25, n_photos=12,
     household=0.0, story=0.0, new_policy=0.0, broker=0.0, typed=0.0,
 )  # fmt: skip
 GHOST: Final = Recipe(
@@ -74,7 +74,7 @@ CIRCLE_SHARE: Final = 0.015  # of all claims: car clubs, football teams, two str
 CIRCLE: Final = Recipe(
     claims=24.0, life_days=(200.0, 640.0), claims_per_episode=5.0, episode_days=14.0, members=(5, 10),
     turnover=(0.0, 0.12), belongs=1.0, near=0.9, loyal=0.8, shops=1, lawyers=1, doctors=1,
-    hidden=0.5, shop=0.8, lawyer=0.85, doctor=0.85, witness=0.6, shared_car=0.08, place=0.25, photo=0.10, n_photos=8,
+    hidden=0.5, shop=0.8, lawyer=0.85, doctor=0.85, witness=0.6, shared_car=0.08, place=0.25, photo=0.15, n_photos=8,
     household=0.10, story=0.05, new_policy=0.15, broker=0.5, typed=0.2,
 )  # fmt: skip
 CAMOUFLAGE: Final = 0.35  # honest claims of ring members beyond everybody's, per claim of the ring
