@@ -116,7 +116,7 @@ SHOP_COLLUSION: Final = 0.97
 
 # --- Money: honest, staged, collusion, ghost -----------------------------------------------------------------------
 COST: Final = (1.0, 1.15, 1.45, 1.15)  # what a claim costs, times an honest one
-LARGE: Final = (1.0, 1.75, 1.5, 1.95)  # the chance of a large loss, times an honest one's
+LARGE: Final = (1.0, 1.8, 1.65, 1.95)  # the chance of a large loss, times an honest one's
 
 # --- Who finds out -------------------------------------------------------------------------------------------------
 LOOK_LARGE: Final = 0.35  # chance of a look above 25,000, beside the look by chance
