@@ -23,7 +23,9 @@ Run = Callable[..., Any]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with imported history and one release, the champion."""
     folder = tmp_path_factory.mktemp("flow") / "insurer"
-    assert run(["simulate", "motor-claims", "--events", "8000", "--seed", "3", "-o", str(folder)]) == Exit.OK
+    # At the default share so small a world has too few known frauds to learn from.
+    settings = ["--events", "8000", "--fraud-rate", "0.02", "--seed", "3"]
+    assert run(["simulate", "motor-claims", *settings, "-o", str(folder)]) == Exit.OK
     assert run(["import", "-w", str(folder)]) == Exit.OK
     assert run(["train", "-w", str(folder), "--until", "2024-10-01"]) == Exit.OK
     return folder
