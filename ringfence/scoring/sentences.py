@@ -17,7 +17,12 @@ _OVER_SEVERAL: Final = {
     "largest over the entities: ": "the largest of several",
     "mean over the entities: ": "mean of several",
 }
-_TECHNICAL: Final = (", shrunk towards that of all entities", " (negative when this one is late)")
+_TECHNICAL: Final = (
+    ", each shrunk towards that of all entities",
+    ", shrunk towards that of all entities",
+    ", shrunk towards that of all events",
+    " (negative when this one is late)",
+)
 
 
 class FeatureText(msgspec.Struct, frozen=True, kw_only=True):
