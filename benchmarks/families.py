@@ -2,6 +2,7 @@
 """What each feature family is worth on the simulated insurer: one replay, then trees with and without its columns.
 
     python -m benchmarks.families [--events 200000] [--seeds 1 2] [--fraud-rate 0.0056]
+    python -m benchmarks.families --cost        # instead: what replaying own entities, links and rings costs
 
 Trees train on the labels known when the last fifth of the history begins, and are judged by the truth on that fifth.
 Each line is the mean of several fits, because one fit differs from the next by as much as a family is worth;
@@ -41,6 +42,28 @@ TEST_SHARE, WARM_UP_SHARE = 0.2, 0.1
 METRICS: Final = {"AP": average_precision, "ROC-AUC": roc_auc}
 LINKED: Final = ("one_hop", "neighbour_risk", "rings")
 Rows = NDArray[np.float64]
+
+
+def cost(n_events: int, seed: int, fraud_rate: float) -> None:
+    """Print events a CPU second of replays with more and more families."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder)
+        report = simulate_motor_claims(n_events, seed, workspace, fraud_rate=fraud_rate)
+        scenario = load_scenarios(workspace / "ringfence.yaml")["motor-claims"]
+        directory = workspace / "ledger" / scenario.name
+        import_files(directory, scenario, workspace, FakeClock(report.ends_ms))
+        batches = list(Ledger.open(directory, scenario).batches())
+    n_records = sum(int((batch.kind == 0).sum()) for batch in batches)
+    print("| families | features | events a CPU second |\n|---|---|---|")
+    own = {"one_hop": False, "neighbour_risk": False}
+    for name, features in (("own entities only", own), ("and links (default)", {}), ("and rings", {"rings": True})):
+        catalogue = Catalogue.build(msgspec.structs.replace(scenario, features=features))
+        Engine(catalogue).peek(batches[0])  # compiles
+        engine, began = Engine(catalogue), time.process_time()
+        for batch in batches:
+            engine.observe(batch)
+        spent = time.process_time() - began
+        print(f"| {name} | {len(catalogue.names)} | {n_records / spent:,.0f} |", flush=True)
 
 
 def judged(n_events: int, seed: int, fraud_rate: float) -> tuple[Catalogue, Rows, NDArray[np.int64], NDArray[np.bool_]]:
@@ -89,7 +112,11 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--fraud-rate", type=float, default=0.0056)
+    parser.add_argument("--cost", action="store_true")
     arguments = parser.parse_args()
+    if arguments.cost:
+        cost(arguments.events, arguments.seeds[0], arguments.fraud_rate)
+        return
     for seed in arguments.seeds:
         catalogue, rows, label, fraud = judged(arguments.events, seed, arguments.fraud_rate)
         cut = int(len(fraud) * (1.0 - TEST_SHARE))
