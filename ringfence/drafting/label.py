@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -89,7 +90,7 @@ def meaning_of(column: Column, why: str) -> LabelGuess:
         unlabelled=(*unlabelled, *missing),
         n_fraud=sum(counts[value] for value in fraud),
         n_legit=sum(counts[value] for value in legit),
-        truth=_truth(column, fraud, legit),
+        truth=truth_of(column, fraud, legit),
         why=why,
         is_sure=is_sure,
     )
@@ -137,15 +138,24 @@ def _hinted(column: Column) -> bool:
     return bool(told & {"fraud", "fraudulent", "legit", "charged off", "default", "churned", "suspicious", "genuine"})
 
 
-def _truth(column: Column, fraud: list[str], legit: list[str]) -> Floats:
+def truth_of(column: Column, fraud: Sequence[str], legit: Sequence[str]) -> Floats:
+    """(sample,) 1 where the column has one of the values of fraud, 0 where one of legit, NaN elsewhere."""
     truth = np.full(len(column.values), np.nan)
     if column.kind == "number":
         for values, mark in ((fraud, 1.0), (legit, 0.0)):
-            truth[np.isin(column.values, [float(value.replace(",", ".")) for value in values])] = mark
+            truth[np.isin(column.values, [_number(value) for value in values])] = mark
         return truth
     as_text = [None if value is None else str(value).lower() for value in column.sample.to_list()]
     meaning = {value.lower(): 1.0 for value in fraud} | {value.lower(): 0.0 for value in legit}
     return np.array([np.nan if text is None else meaning.get(text, np.nan) for text in as_text])
+
+
+def _number(text: str) -> float:
+    """A label's value as the number that a column of numbers holds; NaN, which equals nothing, where it is none."""
+    try:
+        return float({"true": "1", "false": "0"}.get(text.lower(), text.replace(",", ".")))
+    except ValueError:
+        return float("nan")
 
 
 def _says(word: str, known: str) -> bool:

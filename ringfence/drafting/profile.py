@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from ringfence.scenario.factor import factorise
 from ringfence.scenario.times import moments_ms
 
 FEW: Final = 12  # values that are counted one by one
+_COUNTED: Final = ("number", "boolean", "text")
 _EXACT_CELLS: Final = 200_000_000  # up to so many cells distinct values are counted exactly, beyond it about
 
 
@@ -82,17 +83,47 @@ def profile_table(table: Table) -> Profile:
     """Look at every column: a bounded sample of rows for what it says, all rows for how often."""
     sample = table.sample()
     row = sample[ROW].cast(pl.Float64).to_numpy()
-    exact = table.n_rows * len(table.names) <= _EXACT_CELLS
-    flat = [name for name in table.names if not sample[name].dtype.is_nested()]
-    distinct = {name: pl.col(name).n_unique() if exact else pl.col(name).approx_n_unique() for name in flat}
-    whole = table.rows.select(
-        *[pl.col(name).null_count().alias(f"{name}|null") for name in table.names],
-        *[expression.alias(f"{name}|distinct") for name, expression in distinct.items()],
-        *[pl.col(name).is_nan().sum().alias(f"{name}|nan") for name in table.names if sample[name].dtype.is_float()],
-    ).collect(engine="streaming")
-    found = whole.row(0, named=True)
-    columns = [_column(table, sample[name], found) for name in table.names]
+    spellings = {name: _spelling(sample[name]) for name in table.names}
+    tallies = _tallies(table, sample.schema, spellings)
+    few = [name for name in table.names if tallies[name].n_distinct <= FEW and spellings[name].kind in _COUNTED]
+    counts = _counts(table, few, spellings)
+    columns = [
+        _column(table, sample[name], spellings[name], tallies[name], counts.get(name, ())) for name in table.names
+    ]
     return Profile(table=table, columns=tuple(columns), row=row)
+
+
+class _Tally(NamedTuple):
+    n_missing: int
+    n_distinct: int
+
+
+def _tallies(table: Table, schema: pl.Schema, spellings: dict[str, Spelling]) -> dict[str, _Tally]:
+    """Count missing and distinct values of all columns in one pass over the file."""
+    exact = table.n_rows * len(table.names) <= _EXACT_CELLS
+    wanted = []
+    for at, name in enumerate(table.names):
+        column, words = pl.col(name), list(spellings[name].missing)
+        if schema[name].is_float():
+            column = column.fill_nan(None)
+        elif words and schema[name] == pl.String:
+            column = pl.when(~column.is_in(words)).then(column)
+        given = column.drop_nulls()
+        distinct = pl.lit(table.n_rows) if schema[name].is_nested() else None
+        distinct = (given.n_unique() if exact else given.approx_n_unique()) if distinct is None else distinct
+        wanted += [column.null_count().alias(f"{at} missing"), distinct.cast(pl.Int64).alias(f"{at} distinct")]
+    found = table.rows.select(wanted).collect(engine="streaming").row(0, named=True)
+    return {
+        name: _Tally(int(found[f"{at} missing"]), int(found[f"{at} distinct"])) for at, name in enumerate(table.names)
+    }
+
+
+def _spelling(sample: pl.Series) -> Spelling:
+    if sample.dtype in (pl.Categorical, pl.Enum):
+        sample = sample.cast(pl.String)
+    if sample.dtype == pl.String:
+        return spelling_of(sample, is_named_time=hints(words_of(sample.name), "time"))
+    return Spelling(kind=_kind(sample))
 
 
 def respelt(column: Column, how: str | Steps) -> Column:
@@ -102,37 +133,29 @@ def respelt(column: Column, how: str | Steps) -> Column:
     return msgspec.structs.replace(column, kind="time", values=_moments(plain), spelling=spelling)
 
 
-def _column(table: Table, sample: pl.Series, found: dict[str, int]) -> Column:
-    name, words = sample.name, words_of(sample.name)
+def _column(
+    table: Table, sample: pl.Series, spelling: Spelling, tally: _Tally, counts: tuple[tuple[str, int], ...]
+) -> Column:
+    name = sample.name
     if sample.dtype in (pl.Categorical, pl.Enum):
         sample = sample.cast(pl.String)
     if sample.dtype.is_float():
         sample = sample.fill_nan(None)
     is_texts = sample.dtype == pl.String
-    spelling = spelling_of(sample, is_named_time=hints(words, "time")) if is_texts else Spelling(kind=_kind(sample))
-    n_missing = found[f"{name}|null"] + found.get(f"{name}|nan", 0)
-    n_distinct = found.get(f"{name}|distinct", sample.len())
-    n_distinct -= int(found[f"{name}|null"] > 0) + int(found.get(f"{name}|nan", 0) > 0)
-    if spelling.missing:
-        words_missing = list(spelling.missing)
-        n_missing += _count(table, name, words_missing)
-        n_distinct -= len(words_missing)
-        sample = sample.replace(words_missing, [None] * len(words_missing))
+    if is_texts and spelling.missing:
+        sample = sample.replace(list(spelling.missing), [None] * len(spelling.missing))
     values = _values(sample, spelling)
     texts = sample.drop_nulls() if is_texts and spelling.kind == "text" else pl.Series([], dtype=pl.String)
-    counts: tuple[tuple[str, int], ...] = ()
-    if 0 < n_distinct <= FEW and spelling.kind not in ("list", "other"):
-        counts = _counts(table, name, spelling.missing)
     given = values[~np.isnan(values)]
     number = spelling.kind == "number"
     return Column(
         name=name,
-        words=words,
+        words=words_of(name),
         kind=spelling.kind,
         is_texts=is_texts,
         n_rows=table.n_rows,
-        n_missing=n_missing,
-        n_distinct=max(n_distinct, 0),
+        n_missing=tally.n_missing,
+        n_distinct=tally.n_distinct,
         n_most=int(np.unique(given, return_counts=True)[1].max(initial=0)),
         values=values,
         sample=sample,
@@ -178,14 +201,22 @@ def _moments(values: pl.Series) -> Floats:
     return np.where(missing | bad, np.nan, time_ms.astype(np.float64))
 
 
-def _counts(table: Table, name: str, missing: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    counted = table.rows.select(pl.col(name)).group_by(name).len().collect(engine="streaming")
-    told = []
-    for value, n in counted.sort("len", descending=True).iter_rows():
-        if value is None or value != value or value in missing:  # NaN is not equal to itself
-            continue
-        told.append((_text(value), int(n)))
-    return tuple(told)
+def _counts(table: Table, names: list[str], spellings: dict[str, Spelling]) -> dict[str, tuple[tuple[str, int], ...]]:
+    """Count the values of columns with few of them, in one pass over the file; the most frequent first."""
+    if not names:
+        return {}
+    wanted = [pl.col(name).drop_nulls().value_counts(name="n rows").implode().alias(name) for name in names]
+    found = table.rows.select(wanted).collect(engine="streaming")
+    counts = {}
+    for name in names:
+        told = [(entry[name], int(entry["n rows"])) for entry in found[name].item().to_list()]
+        kept = [
+            (_text(value), n)
+            for value, n in told
+            if value == value and value not in spellings[name].missing  # NaN is not equal to itself
+        ]
+        counts[name] = tuple(sorted(kept, key=lambda pair: (-pair[1], pair[0])))
+    return counts
 
 
 def _text(value: object) -> str:
@@ -194,10 +225,6 @@ def _text(value: object) -> str:
     if isinstance(value, float) and value == int(value):
         return str(int(value))
     return str(value)
-
-
-def _count(table: Table, name: str, words: list[str]) -> int:
-    return int(table.rows.select(pl.col(name).is_in(words).sum()).collect(engine="streaming").item())
 
 
 def _mean(values: pl.Series) -> float:

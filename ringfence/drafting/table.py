@@ -40,8 +40,12 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         return (rows if every <= 1 else rows.filter(pl.col(ROW) % every == 0)).collect(engine="streaming")
 
 
-def open_table(path: Path) -> Table:
-    """Open a CSV or Parquet file, of which nothing is known but its name.
+def open_table(path: Path, dialect: Dialect | None = None) -> Table:
+    """Open a CSV or Parquet file.
+
+    Parameters
+    ----------
+    dialect : what is known of its separator and encoding; None: nothing but the file's name.
 
     Raises
     ------
@@ -52,7 +56,8 @@ def open_table(path: Path) -> Table:
         raise DraftError(path, "no such file", "correct the path")
     try:
         require_table(path)
-        dialect = Dialect() if is_parquet(path) else _sniff(path)
+        if dialect is None:
+            dialect = Dialect() if is_parquet(path) else _sniff(path)
         names, n = column_names(path, dialect), n_rows(path, dialect)
     except ImportFailedError as error:
         raise DraftError(error.file, error.found, error.do) from error

@@ -183,10 +183,9 @@ def _entities(lines: _Lines, draft: Draft) -> None:
         return
     lines.add("        entities:")
     for guess in draft.roles:
-        settings = {
-            "type": guess.entity_type, "many": "true" if guess.many else None, "strong": "true" if guess.strong else None,
-        }  # fmt: skip
-        given = "".join(f", {key}: {value}" for key, value in settings.items() if value is not None)
+        given = "" if guess.entity_type is None else f", type: {guess.entity_type}"
+        given += ", many: true" if guess.many else ""
+        given += ", strong: true" if guess.strong else ""
         column = scalar(guess.column.name)
         lines.add(f"          {guess.role}: " + (f"{{column: {column}{given}}}" if given else column), guess.why)
     for party in parties:
