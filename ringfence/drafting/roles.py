@@ -65,9 +65,7 @@ def event_id_of(profile: Profile, business_event: str) -> tuple[Column | None, s
         column = best[1]
         why = f"{column.n_distinct:,} different values in {column.n_rows:,} rows"
         rho = spearman(column.values, profile.row) if column.kind == "number" else 0.0
-        return column, why + (
-            f"; it orders the rows ({rho:.3f}), so it never is an attribute" if abs(rho) > 0.99 else ""
-        )
+        return column, why + (f"; it orders the rows ({rho:.3f}): never an attribute" if abs(rho) > 0.9 else "")
     if doubles is not None:
         n = doubles.n_rows - doubles.n_distinct
         return None, f"{doubles.name} would fit, but names {n:,} rows twice: mend them and put it here"
@@ -216,8 +214,10 @@ def _who_score(column: Column) -> float | None:
         if not column.is_whole and not (named and column.reuse < 10.0):
             return None
     elif column.kind == "text":
-        is_code = column.digits >= 0.8 and column.n_distinct >= 50 and column.n_words < 4.0
-        if not (numbered or named or is_code):
+        is_code = (
+            not hints(words, "personal") and column.digits >= 0.8 and column.n_distinct >= 50 and column.n_words < 4.0
+        )
+        if not (numbered or named or is_code) or hints(words, "birth"):
             return None
     else:
         return None
