@@ -16,6 +16,7 @@ from ringfence.drafting.profile import Column
 DETERMINES: Final = 0.97  # ROC-AUC of one column alone from which on it is left out
 SUSPECT: Final = 0.90  # and from which on it is told
 _ORDERS: Final = 0.99  # rank correlation with the time
+_UNIQUE: Final = 0.95  # share of different whole numbers from which on they number the rows
 _FEWEST: Final = 10  # rows of a class without which nothing is concluded
 _PURE, _COVERS, _OFTEN = 0.99, 0.3, 30  # a value that is almost only fraud, and the share of all fraud it holds
 
@@ -40,11 +41,9 @@ def suspicion_of(column: Column, truth: Floats | None, event_ms: Floats | None, 
     found = _tells_label(column, truth)
     if found is not None:
         return Suspicion(column=column.name, why=found, is_leak=True)
-    if column.kind == "number" and column.n_distinct > 20:
-        order, what = (row, "the order of the rows") if event_ms is None else (event_ms, "the time")
-        rho = spearman(column.values, order)
-        if abs(rho) >= _ORDERS:
-            return Suspicion(column=column.name, why=f"it orders {what} (rank correlation {rho:.3f})", is_leak=True)
+    found = _orders(column, event_ms, row)
+    if found is not None:
+        return Suspicion(column=column.name, why=found, is_leak=True)
     n_later, n_given = _later(column, event_ms)
     if n_later > 0.01 * n_given:
         why = f"it lies after the event in {n_later:,} of {n_given:,} rows looked at"
@@ -131,6 +130,23 @@ def _tells_label(column: Column, truth: Floats | None) -> str | None:
                 f"one of its values is almost only fraud ({int(frauds_of[at]):,} of {int(seen[at]):,} rows, "
                 f"{100 * frauds_of[at] / is_fraud.sum():.0f} % of all fraud)"
             )
+    return None
+
+
+def _orders(column: Column, event_ms: Floats | None, row: Floats) -> str | None:
+    if column.kind != "number" or column.n_distinct <= 20:
+        return None
+    order, what = (row, "the order of the rows") if event_ms is None else (event_ms, "the time")
+    rho = spearman(column.values, order)
+    if abs(rho) >= _ORDERS:
+        return f"it orders {what} (rank correlation {rho:.3f})"
+    given = column.values[column.given]
+    if not column.is_whole or column.n_distinct < _UNIQUE * column.n_given:
+        return None
+    counts = float(given.max() - given.min()) < 2.0 * column.n_rows
+    if counts or hints(column.words[-1:], "numbered"):
+        follows = f", and follows {what} (rank correlation {rho:.2f})" if abs(rho) > 0.2 else ""
+        return f"it numbers the rows ({column.n_distinct:,} different in {column.n_given:,}){follows}"
     return None
 
 

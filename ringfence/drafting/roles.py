@@ -65,7 +65,8 @@ def event_id_of(profile: Profile, business_event: str) -> tuple[Column | None, s
         column = best[1]
         why = f"{column.n_distinct:,} different values in {column.n_rows:,} rows"
         rho = spearman(column.values, profile.row) if column.kind == "number" else 0.0
-        return column, why + (f"; it orders the rows ({rho:.3f}): never an attribute" if abs(rho) > 0.9 else "")
+        ordered = f"; it orders the rows (rank correlation {rho:.2f}): never an attribute" if abs(rho) > 0.5 else ""
+        return column, why + ordered
     if doubles is not None:
         n = doubles.n_rows - doubles.n_distinct
         return None, f"{doubles.name} would fit, but names {n:,} rows twice: mend them and put it here"

@@ -29,6 +29,7 @@ def noise(seed: int = 4) -> Any:
         ("loss", [float(i) if f else None for i, f in enumerate(FRAUD)], "almost determines the label"),
         ("memo_code", ["X" if f and i % 4 else "abc"[i % 3] for i, f in enumerate(FRAUD)], "is almost only fraud"),
         ("sequence", np.arange(N) * 3 + 17, "it orders the time (rank correlation"),
+        ("serial", np.random.default_rng(3).permutation(N), "it numbers the rows (600 different in 600)"),
         ("closed_on", [f"2025-{1 + i % 12:02d}-01" for i in range(N)], "it lies after the event in 600 of 600"),
         ("investigated", (noise() > 0).astype(int), "its name suggests that it comes after the outcome"),
     ],
@@ -73,7 +74,7 @@ def test_ordered_id_is_the_event_and_never_an_attribute(tmp_path: Path) -> None:
     draft = draft_of(tmp_path, columns | {"PolicyNumber": np.arange(N) + 100})
     assert draft.event_id is not None
     assert draft.event_id.name == "PolicyNumber"
-    assert "it orders the rows (1.000): never an attribute" in draft.event_id_why
+    assert "it orders the rows (rank correlation 1.00): never an attribute" in draft.event_id_why
 
 
 def test_second_unique_id_ties_nobody_and_is_left_out(tmp_path: Path) -> None:
