@@ -289,7 +289,8 @@ def _warnings(
         if min(label.n_fraud, label.n_legit) == 0 and label.legit:
             told.append(f"{label.column.name} says the same in every row: a model needs frauds and legitimate events")
         elif 0 < label.n_fraud < 30:
-            told.append(f"only {label.n_fraud} frauds: every figure will have a wide interval")
+            n = f"{label.n_fraud} fraud{'s' if label.n_fraud > 1 else ''}"
+            told.append(f"only {n}: every figure will have a wide interval")
         if label.rate > 0.5:
             told.append(
                 f"{100 * label.rate:.0f} % of the labelled rows count as fraud: are the values the right way round?"

@@ -127,8 +127,8 @@ def _score(profile: Profile, column: Column) -> float | None:
     score += 0.5 * (guess.rate <= 0.5) + 0.5 * (guess.rate <= 0.2)
     if not guess.fraud or not (guess.legit or column.n_missing):
         return None
-    names = [other.name for other in profile.columns]
-    return score + 0.5 * (column.name == names[-1]) + 0.25 * (column.name == names[0]) - 2.5 * (not _hinted(column))
+    at_an_end = 0.5 * (column is profile.columns[-1]) + 0.25 * (column is profile.columns[0])
+    return score + at_an_end - 2.5 * (not _hinted(column))
 
 
 def _hinted(column: Column) -> bool:

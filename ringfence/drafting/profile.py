@@ -112,7 +112,7 @@ def _tallies(table: Table, schema: pl.Schema, spellings: dict[str, Spelling]) ->
         distinct = pl.lit(table.n_rows) if schema[name].is_nested() else None
         distinct = (given.n_unique() if exact else given.approx_n_unique()) if distinct is None else distinct
         wanted += [column.null_count().alias(f"{at} missing"), distinct.cast(pl.Int64).alias(f"{at} distinct")]
-    found = table.rows.select(wanted).collect(engine="streaming").row(0, named=True)
+    found = table.collect(table.rows.select(wanted)).row(0, named=True)
     return {
         name: _Tally(int(found[f"{at} missing"]), int(found[f"{at} distinct"])) for at, name in enumerate(table.names)
     }
@@ -206,7 +206,7 @@ def _counts(table: Table, names: list[str], spellings: dict[str, Spelling]) -> d
     if not names:
         return {}
     wanted = [pl.col(name).drop_nulls().value_counts(name="n rows").implode().alias(name) for name in names]
-    found = table.rows.select(wanted).collect(engine="streaming")
+    found = table.collect(table.rows.select(wanted))
     counts = {}
     for name in names:
         told = [(entry[name], int(entry["n rows"])) for entry in found[name].item().to_list()]

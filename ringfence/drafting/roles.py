@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ringfence.drafting.evidence import spearman
-from ringfence.drafting.names import hints, plain_name
+from ringfence.drafting.names import hints, plain_name, words_of
 from ringfence.drafting.profile import Column, Profile
 from ringfence.scenario.values import LONGEST_CATEGORY
 
@@ -17,6 +17,7 @@ MOST_ROLES: Final = 8
 _FEWEST_ENTITIES: Final = 20
 _LEAST_REUSE: Final = 1.005  # rows per entity: below it hardly any two events share one
 _SAME_VALUES: Final = 0.2  # share of the one column's values that the other has too
+_PEOPLE: Final = (("first",), ("last",), ("name",), ("first", "name"), ("last", "name"), ("full", "name"))
 _MONEY: Final = 3.0  # score from which on a number is taken for the amount
 
 
@@ -132,7 +133,8 @@ def amount_of(profile: Profile, taken: set[str]) -> tuple[Column | None, str]:
         return None, "no column speaks of one amount at stake"
     score, column = scored[0]
     rivals = [other.name for other_score, other in scored[1:] if other_score == score]
-    if rivals and score < 4.0:
+    numbered = [rival for rival in rivals if _without_digits(words_of(rival)) == _without_digits(column.words)]
+    if numbered or (rivals and score < 4.0):
         return None, f"{column.name}, {', '.join(rivals[:3])} could each be it"
     given = column.values[column.given]
     why = f"{given.min():,.2f} to {given.max():,.2f}, median {np.median(given):,.2f}" if len(given) else "empty"
@@ -180,7 +182,11 @@ def attribute_of(column: Column, names: set[str]) -> tuple[AttributeGuess | None
         if is_code and column.reuse < 2.0:
             return None, f"almost every row has its own ({column.n_distinct:,} in {column.n_given:,})"
         return AttributeGuess(name=name, column=column, type=kind, audit_only=audit, why=why), ""
-    if hints(column.words, "personal") or (hints(column.words, "birth") and column.reuse < 50):
+    if (
+        hints(column.words, "personal")
+        or column.words in _PEOPLE
+        or (hints(column.words, "birth") and column.reuse < 50)
+    ):
         return AttributeGuess(name=name, column=column, type="text", personal=True, why="it names a person"), ""
     if column.n_characters > LONGEST_CATEGORY or (
         column.n_distinct > 100 and (column.n_words >= 4.0 or hints(column.words, "free"))
@@ -212,7 +218,7 @@ def _who_score(column: Column) -> float | None:
     if column.kind == "number":
         if not (numbered or hints(words[-1:], "who", "strong")) or hints(words[:1], "counts"):
             return None
-        if not column.is_whole and not (named and column.reuse < 10.0):
+        if not column.is_whole and not ("ip" in words or words[-1] == "id"):
             return None
     elif column.kind == "text":
         is_code = (
@@ -223,6 +229,10 @@ def _who_score(column: Column) -> float | None:
     else:
         return None
     return 2.0 * hints(words, "strong") + 1.5 * named + 1.0 * numbered + 0.1 * min(column.reuse, 10.0)
+
+
+def _without_digits(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for word in words if not word.isdigit())
 
 
 def _role_name(column: Column) -> str:
@@ -243,6 +253,12 @@ def _shared_types(columns: list[Column]) -> dict[str, str]:
         for other in names[i + 1 :]:
             few = min(len(sets[one]), len(sets[other]))
             if few >= _FEWEST_ENTITIES and len(sets[one] & sets[other]) >= _SAME_VALUES * few:
-                shared = types.get(one) or types.get(other) or "party"
+                shared = types.get(one) or types.get(other) or _type_name(one, other, set(types.values()))
                 types[one] = types[other] = shared
     return types
+
+
+def _type_name(one: str, other: str, taken: set[str]) -> str:
+    """What two columns of the same entities have in common in their names: from_account, to_account -> account."""
+    both = [word for word in words_of(one) if word in words_of(other) and not hints((word,), "numbered")]
+    return plain_name("_".join(both) or "party", taken)

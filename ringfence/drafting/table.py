@@ -18,6 +18,7 @@ from ringfence.scenario.dialect import Dialect
 
 ROW: Final = "__row"  # the column that counts the rows of the file, from 0
 SAMPLE_ROWS: Final = 100_000
+_LARGE_CELLS: Final = 20_000_000
 _HEAD_BYTES: Final = 1 << 18
 _BYTE_ORDER_MARKS: Final = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _FALL_BACKS: Final = ("cp1252", "latin-1")
@@ -33,11 +34,16 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     n_rows: int
     rows: pl.LazyFrame
 
+    def collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """Run a query over the rows: in streams where they are many (milliseconds a column), else at once."""
+        large = self.n_rows * len(self.names) > _LARGE_CELLS
+        return rows.collect(engine="streaming" if large else "in-memory")
+
     def sample(self) -> pl.DataFrame:
         """Up to `SAMPLE_ROWS` rows, evenly spaced over the file and in its order, with the column `ROW`."""
         every = -(-self.n_rows // SAMPLE_ROWS)
         rows = self.rows.with_row_index(ROW)
-        return (rows if every <= 1 else rows.filter(pl.col(ROW) % every == 0)).collect(engine="streaming")
+        return self.collect(rows if every <= 1 else rows.filter(pl.col(ROW) % every == 0))
 
 
 def open_table(path: Path, dialect: Dialect | None = None) -> Table:
@@ -74,11 +80,10 @@ def open_table(path: Path, dialect: Dialect | None = None) -> Table:
     text = pl.Schema(dict.fromkeys(names, pl.String))
     separator = separator_of(path, dialect)
     if dialect.encoding == "utf-8":
-        rows = pl.scan_csv(path, separator=separator, schema=text, truncate_ragged_lines=True)
+        rows = pl.scan_csv(path, separator=separator, schema=text, truncate_ragged_lines=True, null_values=[""])
     else:
         whole = path.read_bytes().decode(dialect.encoding).encode()
-        rows = pl.read_csv(whole, separator=separator, schema=text, truncate_ragged_lines=True).lazy()
-    rows = rows.with_columns(pl.all().replace("", None))
+        rows = pl.read_csv(whole, separator=separator, schema=text, truncate_ragged_lines=True, null_values=[""]).lazy()
     return Table(path=path, dialect=dialect, names=names, n_rows=n, rows=rows)
 
 

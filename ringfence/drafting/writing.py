@@ -221,7 +221,7 @@ def _left_out(lines: _Lines, draft: Draft) -> None:
         return
     lines.note("Left out, with why. A leak makes every figure a lie; move a line up only where you know better.", 8)
     for out in sorted(draft.left_out, key=lambda out: not out.is_leak):
-        lines.note(f"{'leak? ' if out.is_leak else ''}{out.column}: {out.why}", 8, "  ")
+        lines.note(f"{'leak? ' if out.is_leak else ''}{out.column or '(no name)'}: {out.why}", 8, "  ")
 
 
 def _label(lines: _Lines, draft: Draft) -> None:

@@ -192,7 +192,7 @@ def test_who_sends_and_who_receives_are_of_one_type(tmp_path: Path) -> None:
         to_account=[f"A{number:04d}" for number in rng.integers(0, 90, N)],
     )
     types = {guess.role: guess.entity_type for guess in draft_of(tmp_path, columns).roles}
-    assert types["from_account"] == types["to_account"] == "party"
+    assert types["from_account"] == types["to_account"] == "account"
     assert types["card"] is None
 
 
