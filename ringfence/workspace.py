@@ -24,7 +24,7 @@ class WorkspaceNotFoundError(RingfenceError):
         self.path = path
         super().__init__(
             f"{path} is not a workspace: it has no {SCENARIO_FILE}; "
-            f"make one with `ringfence init {path} --template motor-claims`, or point --workspace at one"
+            f"make one with `ringfence init {path} --from FILE` (or --template NAME), or point --workspace at one"
         )
 
 

@@ -32,6 +32,7 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
     from ringfence.engine.catalogue import Catalogue
     from ringfence.ledger.errors import SourceMissingError
     from ringfence.policy.load import load_policy
+    from ringfence.scenario.clock import SystemClock
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
@@ -49,7 +50,7 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
                 warnings.append(f"{spec.name}: {missing.file}: {missing.found}; only ringfence.yaml was checked")
         else:
             warnings.append(f"{spec.name}: no `sources`, so only ringfence.yaml was checked")
-        found = _warnings(spec, outlook)
+        found = _warnings(spec, outlook, SystemClock().now_ms())
         n_bad += outlook is not None and outlook.n_tried > 0 and outlook.n_rejected == outlook.n_tried
         warnings += [f"{spec.name}: {text}" for text in found]
         told[spec.name] = _as_dict(spec, outlook, families, found)
@@ -148,7 +149,7 @@ def _label(spec: Scenario, outlook: Outlook | None) -> str:
     )
 
 
-def _warnings(spec: Scenario, outlook: Outlook | None) -> list[str]:
+def _warnings(spec: Scenario, outlook: Outlook | None, now_ms: int) -> list[str]:
     if outlook is None:
         return []
     told = [
@@ -161,6 +162,8 @@ def _warnings(spec: Scenario, outlook: Outlook | None) -> list[str]:
         told.append(f"no row looked at has a value of {spec.decided.label.column} that means fraud")
     if spec.decided.label is not None and not outlook.n_legit and spec.decided.label.legit_after_ms is None:
         told.append(f"no row looked at has a value of {spec.decided.label.column} that means legit")
+    if outlook.last_ms is not None and outlook.last_ms > now_ms:
+        told.append(f"events up to {iso_time(outlook.last_ms)} lie in the future: the import rejects them")
     label, first_ms, last_ms = spec.decided.label, outlook.first_ms, outlook.last_ms
     delay_ms = 0 if label is None else label.delay_ms or 0
     if first_ms is not None and last_ms is not None and last_ms - first_ms < 2 * delay_ms:

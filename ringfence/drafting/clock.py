@@ -12,7 +12,7 @@ import numpy as np
 from ringfence.drafting.evidence import Floats, spearman
 from ringfence.drafting.names import hints
 from ringfence.drafting.profile import Column, Profile, respelt
-from ringfence.scenario.dialect import YEAR_FIRST, Steps
+from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, YEAR_FIRST, Steps
 
 SINCE: Final = "2000-01-01"  # where a file counts from a moment that it does not tell
 _SINCE_MS: Final = 946_684_800_000
@@ -72,6 +72,11 @@ def unit_text(steps: Steps) -> str:
 
 def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | None, bool] | None:
     if column.kind == "time":
+        if column.spelling.is_ambiguous:  # unless the file is in the order of one of both
+            for order in (DAY_FIRST, MONTH_FIRST):
+                read = respelt(column, order)
+                if spearman(read.values, profile.row) >= _SORTED:
+                    return read, order, False
         return column, column.spelling.how, column.spelling.is_ambiguous
     if column.kind != "number" or not column.is_whole or not hints(column.words, "time") or column.n_distinct < 10:
         return None

@@ -121,7 +121,11 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     taken |= {guess.column.name for guess in roles} | {out.column for out in left_out}
 
     amount, amount_why = amount_of(main, taken)
-    as_moments = {column.name: (column, how) for column, how, is_guessed in moments if not is_guessed}
+    as_moments = {
+        column.name: (column, how)
+        for column, how, is_guessed in moments
+        if not is_guessed or main.column(column.name).kind == "time"  # a count of steps stays a number
+    }
     times: dict[str, str | Steps] = {}
     attributes: list[AttributeGuess] = []
     names: set[str] = set()

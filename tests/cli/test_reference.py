@@ -31,13 +31,13 @@ def test_reference_pages_are_fresh(reference: ModuleType, capsys: pytest.Capture
 
 def test_every_setting_is_documented(reference: ModuleType) -> None:
     known: set[str] = {"scenarios"}
-    for name in ("load.py", "load_events.py"):
+    for name in ("load.py", "load_events.py", "load_dialect.py"):
         tree = ast.parse((ROOT / "ringfence" / "scenario" / name).read_text("utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 if node.func.attr == "keys" and node.args and isinstance(node.args[0], ast.Tuple):
-                    known |= set(ast.literal_eval(node.args[0]))
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "_KNOWN":
+                    known |= {key.value for key in node.args[0].elts if isinstance(key, ast.Constant)}
+            elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) in ("_KNOWN", "DIALECT_KEYS"):
                 assert node.value is not None
                 known |= set(ast.literal_eval(node.value))
     documented = {path.split(".")[-1] for path, *_ in reference.SETTINGS}

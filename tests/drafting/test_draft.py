@@ -106,6 +106,20 @@ def test_dates_that_could_be_either_are_told_to_be_a_guess(tmp_path: Path) -> No
     assert any("paid_at is read day first, which is a guess" in warning for warning in draft.warnings)
 
 
+def test_order_of_the_file_tells_days_from_months(tmp_path: Path) -> None:
+    columns = payments(paid_at=[f"{1 + i // 50}/{1 + i // 5 % 10}/2023" for i in range(N)])
+    draft = draft_of(tmp_path, columns)
+    assert draft.clock is not None
+    assert (draft.clock.how, draft.warnings) == ("month_first", ())
+
+
+def test_other_dates_that_could_be_either_are_still_read(tmp_path: Path) -> None:
+    columns = payments(opened_on=[f"{1 + i % 12}/{1 + i * 7 % 11}/2019" for i in range(N)])
+    draft = draft_of(tmp_path, columns)
+    assert draft.dialect.times == {"opened_on": "day_first"}
+    assert let_in(draft, tmp_path).n_rejected == 0
+
+
 def test_without_time_ids_and_amounts_the_rows_are_the_history(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     columns = {"age": rng.integers(18, 80, N), "rate": np.round(rng.random(N), 3), "default": rng.random(N) < 0.3}
