@@ -108,9 +108,12 @@ def _tallies(table: Table, schema: pl.Schema, spellings: dict[str, Spelling]) ->
             column = column.fill_nan(None)
         elif words and schema[name] == pl.String:
             column = pl.when(~column.is_in(words)).then(column)
-        given = column.drop_nulls()
-        distinct = pl.lit(table.n_rows) if schema[name].is_nested() else None
-        distinct = (given.n_unique() if exact else given.approx_n_unique()) if distinct is None else distinct
+        if isinstance(schema[name], pl.Struct):
+            distinct = pl.lit(table.n_rows)
+        else:  # of lists, the different members
+            listed = isinstance(schema[name], pl.List | pl.Array)
+            given = (column.explode() if listed else column).drop_nulls()
+            distinct = given.n_unique() if exact else given.approx_n_unique()
         wanted += [column.null_count().alias(f"{at} missing"), distinct.cast(pl.Int64).alias(f"{at} distinct")]
     found = table.collect(table.rows.select(wanted)).row(0, named=True)
     return {

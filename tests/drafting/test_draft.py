@@ -254,3 +254,31 @@ def test_tiny_empty_and_odd_columns_stop_nothing(tmp_path: Path) -> None:
     assert draft.label is not None
     assert draft.label.unlabelled == ("unknown",)
     assert let_in(draft, tmp_path).n_labels == 2
+
+
+def test_columns_of_every_parquet_type_are_used_or_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    frame = pl.DataFrame(payments()).with_columns(
+        pl.col("paid_at").str.to_datetime(time_zone="UTC"),
+        pl.col("is_fraud").cast(pl.Boolean),
+        pl.col("amount").cast(pl.Decimal(12, 2)),
+        pl.col("channel").cast(pl.Categorical),
+        pl.Series("nothing", [None] * N, dtype=pl.Null),
+        pl.Series("grade", rng.choice(["a", "b"], N), dtype=pl.Enum(["a", "b"])),
+        pl.Series("pair", [{"x": 1}] * N),
+        pl.Series("took", [1_000] * N, dtype=pl.Duration("ms")),
+        pl.Series("raw", [b"x"] * N),
+        pl.Series("people", [[f"w{i % 50}", f"w{i % 31}"] for i in range(N)]),
+        pl.Series("rate", [None if i % 3 else float("nan") if i % 2 else 0.25 * (i % 40) for i in range(N)]),
+        pl.Series("old", [None if i % 3 else i % 2 == 0 for i in range(N)]),
+    )
+    frame.write_parquet(tmp_path / "t.parquet")
+    draft = draft_scenario("drafted", [tmp_path / "t.parquet"])
+    types = {a.name: a.type for a in draft.attributes}
+    assert types == {"channel": "category", "grade": "category", "rate": "number", "old": "boolean"}
+    assert {out.column for out in draft.left_out} == {"nothing", "pair", "took", "raw"}
+    assert [guess.role for guess in draft.roles if guess.many] == ["people"]
+    assert draft.label is not None
+    assert draft.label.fraud == ("true",)
+    found = let_in(draft, tmp_path)
+    assert (found.n_events, found.n_labels, found.n_rejected, found.n_without_amount) == (N, N, 0, 0)
