@@ -28,6 +28,12 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….durability", "`required`", "`required`", "What happens when the ledger cannot be written. `required`: refuse."),
     ("….time_zone", "IANA zone", "`UTC`", "Zone of times written without an offset, and of calendar features."),
     ("….windows", "list of durations", "`[1d, 7d, 30d, 90d]`", "Spans of the windowed features; 1 to 8, distinct."),
+    (
+        "….memory",
+        "number and `MiB` or `GiB`",
+        "`4 GiB`",
+        "Budget of the state: see below.",
+    ),
     ("….max_lateness", "duration", "`1d`", "An event older than the watermark by more is accepted, flagged, counted."),
     ("….label_precedence", "list of sources", "`[]`", "Whose label stands, strongest first; unlisted rank below."),
     ("….label_maturity", "source: duration", "`{}`", "The age at which a source's labels count as settled."),
@@ -177,7 +183,43 @@ def settings_page() -> str:
         "|---|---|---|---|",
     ]
     lines += [f"| `{path}` | {value} | {absent} | {meaning} |" for path, value, absent, meaning in SETTINGS]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _memory_section()) + "\n"
+
+
+def _memory_section() -> list[str]:
+    import tempfile
+
+    from msgspec import structs
+
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.memory import BYTES_PER_EVENT, BYTES_PER_PAIR
+    from ringfence.scenario.load import load_scenarios
+    from ringfence.scenario.workspace import init_workspace, template_names
+
+    lines = [
+        "",
+        "## What a memory budget holds",
+        "",
+        "Of the templates' scenarios, whose default families are on. An entity counts once per role it appears in, and",
+        "once more where several roles share its type; a pair is two entities that one event named. Logs of more than",
+        "three events and labels an entity inside the longest window come on top, 32 bytes each. Beyond the budget the",
+        "longest idle are forgotten ([record 0008](../adr/0008-bounded-memory.md)).",
+        "",
+        "| scenario | bytes an entity | a pair | an event | entities, pairs and events in 1 GiB | in 4 GiB | in 16 GiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for template in template_names():
+        with tempfile.TemporaryDirectory() as folder:
+            init_workspace(Path(folder) / "w", template)
+            scenarios = load_scenarios(Path(folder) / "w" / "ringfence.yaml")
+        for scenario in scenarios.values():
+            cells = []
+            for gibibytes in (1, 4, 16):
+                catalogue = Catalogue.build(structs.replace(scenario, memory_bytes=gibibytes << 30))
+                cells.append(", ".join(f"{n / 1e6:.1f} M" for n in catalogue.plan.room))
+            costs = f"{catalogue.bytes_per_entity} | {BYTES_PER_PAIR} | {BYTES_PER_EVENT}"
+            lines.append(f"| {scenario.name} | {costs} | {' | '.join(cells)} |")
+    return lines
 
 
 def _of_family(scenario: Scenario, family: str) -> list[str]:

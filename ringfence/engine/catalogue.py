@@ -21,6 +21,7 @@ from ringfence.engine.errors import (
     UnknownFeatureError,
 )
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
+from ringfence.engine.memory import Kept, Room, bytes_per_slot, room_for
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
@@ -130,11 +131,12 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for name in only or ():
             if name not in names:
                 raise UnknownFeatureError(what="feature", found=name, known=names)
+        room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,
             features=tuple(layout.features),
-            plan=layout.builder.plan(n_features=len(layout.features), neighbourhoods=neighbourhoods),
-            spec_hash=_spec_hash(scenario, layout.features, neighbourhoods),
+            plan=layout.builder.plan(n_features=len(layout.features), room=room, neighbourhoods=neighbourhoods),
+            spec_hash=_spec_hash(scenario, layout.features, neighbourhoods, room),
             neighbourhoods=neighbourhoods,
         )
 
@@ -152,6 +154,11 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     def groups(self) -> tuple[str, ...]:
         """Families split by role, in order of first appearance; see `Feature.group`."""
         return tuple(dict.fromkeys(feature.group for feature in self.features))
+
+    @property
+    def bytes_per_entity(self) -> int:
+        """What an entity costs in one stream, in bytes, its place in the id table and three log entries included."""
+        return bytes_per_slot(_kept(self.scenario, self.plan.kept.partner_columns))
 
     @property
     def seats(self) -> tuple[Seat, ...]:
@@ -436,7 +443,18 @@ def _feature(
     )
 
 
-def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int | None) -> str:
+def _kept(scenario: Scenario, n_partners: int) -> Kept:
+    # From the scenario alone: a release that reads a few of its features must forget whom its training forgot.
+    return Kept(
+        partner_columns=n_partners,
+        pairs=len(scenario.decided.roles) > 1,
+        links=True,  # also where no feature walks them: neighbourhoods may be sampled
+        charts=_is_on(scenario, CONTROL_CHARTS),
+        rings=_is_on(scenario, RINGS),
+    )
+
+
+def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int | None, room: Room) -> str:
     # What decides values: the row's columns and versions, and the parts of the scenario that the fold reads.
     decides = {
         "decide": scenario.decide,
@@ -456,8 +474,9 @@ def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int 
         "max_lateness_ms": scenario.max_lateness_ms,
         "label_precedence": list(scenario.label_precedence),
         "features": [[feature.name, feature.version] for feature in features],
+        "room": list(room),
         "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
-        "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.MOST_STORED, at.SIMILAR_MS, at.SIMILAR],
+        "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.SIMILAR_MS, at.SIMILAR],
     }
     if neighbourhoods is not None:
         decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)

@@ -104,6 +104,12 @@ def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
     return lambda: found
 
 
+def empty_state(catalogue: Catalogue, **first: int) -> State:
+    """Make the state that a catalogue's features need; `first` as in `new_state`."""
+    plan = catalogue.plan
+    return new_state(plan.room, plan.kept, n_texts=plan.n_texts, **first)
+
+
 class RecentEvent(msgspec.Struct, frozen=True):
     """An event as an entity's log remembers it."""
 
@@ -125,23 +131,11 @@ class Engine:
 
     def __init__(self, catalogue: Catalogue, *, state: State | None = None, compute: Compute | None = None) -> None:
         self.catalogue = catalogue
-        self._n_partners = int(catalogue.plan.pairings["partner_a"].max(initial=-1))
-        self._n_partners = 1 + max(self._n_partners, int(catalogue.plan.pairings["partner_b"].max(initial=-1)))
-        self._state = state if state is not None else self._new_state()
+        self._state = state if state is not None else empty_state(catalogue)
         self._scratch = self._scratch_for(16)
         self._compute = compute if compute is not None else _at_once
         self._pending: Callable[[], Tick] | None = None
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
-
-    def _new_state(self) -> State:
-        plan = self.catalogue.plan
-        return new_state(
-            n_partners=self._n_partners,
-            most_stored=plan.most_stored,
-            charts=plan.has_charts,
-            n_texts=plan.n_texts,
-            rings=plan.tick_ms > 0,
-        )
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -180,6 +174,9 @@ class Engine:
             raise BatchShapeError(what="simhash", found=batch.simhash.shape, expected=(len(batch), n_texts))
         starts = batch.link_start
         n_links = int((starts[1:] - starts[:-1]).max(initial=0))
+        if n_links > self.catalogue.plan.room.slots // 4:
+            most = self.catalogue.plan.room.slots // 4
+            raise BatchShapeError(what="links of one event", found=n_links, expected=f"at most {most}")
         if n_links > self._scratch.slots.shape[0]:
             self._scratch = self._scratch_for(2 * n_links)
 
@@ -305,9 +302,9 @@ class Engine:
         plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
         # After a silence only the latest tick that is due is computed.
         as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
-        events = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
+        frozen = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
         previous = last_tick(self._state)
-        self._pending = self._compute(lambda: compute_tick(scenario, events, previous, as_of_ms))
+        self._pending = self._compute(lambda: compute_tick(scenario, frozen, previous, as_of_ms))
         meta[at.TICK_MS] = as_of_ms
         meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
         meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
@@ -319,8 +316,8 @@ class Engine:
     def rehearse_tick(self) -> None:
         """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
         if self.catalogue.plan.tick_ms:
-            events = frozen_events(self._state, at.NEVER)
-            compute_tick(self.catalogue.scenario, events, None, int(events["time_ms"].max(initial=0)))
+            frozen = frozen_events(self._state, at.NEVER)
+            compute_tick(self.catalogue.scenario, frozen, None, int(frozen.events["time_ms"].max(initial=0)))
 
     def _settle(self) -> None:
         # The tick that is being computed becomes part of the state: waits for it where it is not ready.
@@ -410,6 +407,9 @@ class Engine:
             "pair_collisions": int(meta[at.PAIR_COLLISIONS]),
             "orphan_labels": int(meta[at.ORPHAN_LABELS]),
             "links_beyond_pair_fan": int(meta[at.PAIRS_CAPPED]),
+            "entities_forgotten": int(meta[at.KEYS_FORGOTTEN]),
+            "pairs_forgotten": int(meta[at.PAIRS_FORGOTTEN]),
+            "state_bytes": self.nbytes,
             "events_stored": min(int(meta[at.N_STORED]), self._state.stored.shape[0]),
         }
 

@@ -18,6 +18,10 @@ from ringfence.scenario.spec import Durability, EventType, Join, RingTicks, Scen
 MOST_WINDOWS: Final = 8
 DEFAULT_WINDOWS_MS: Final = (86_400_000, 604_800_000, 2_592_000_000, 7_776_000_000)
 _SCENARIO_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
+_MEMORY: Final = re.compile(r"([0-9]{1,9}) ?(MiB|GiB)", re.ASCII)
+DEFAULT_MEMORY_BYTES: Final = 4 << 30
+LEAST_MEMORY_BYTES: Final = 64 << 20
+MOST_MEMORY_BYTES: Final = 1 << 40
 _KNOWN: Final = (
     "decide",
     "durability",
@@ -29,6 +33,7 @@ _KNOWN: Final = (
     "label_precedence",
     "label_maturity",
     "rings",
+    "memory",
     "features",
 )
 _LATER: Final = ("segments", "ticks")
@@ -83,6 +88,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         label_precedence=_precedence(node),
         label_maturity_ms=_maturity(node),
         rings=_rings(node.get("rings")),
+        memory_bytes=_memory(node.get("memory")),
         features=_features(node),
     )
 
@@ -155,6 +161,18 @@ def _rings(node: Node | None) -> RingTicks:
     if ticks.lag_ms >= ticks.every_ms:
         raise node.error("a lag as long as the time between ticks", "make `lag` shorter than `every`")
     return ticks
+
+
+def _memory(node: Node | None) -> int:
+    if node is None:
+        return DEFAULT_MEMORY_BYTES
+    found = _MEMORY.fullmatch(node.text())
+    if found is None:
+        raise node.error(repr(node.value), "write a number and MiB or GiB, such as `memory: 4 GiB`")
+    n_bytes = int(found[1]) << (30 if found[2] == "GiB" else 20)
+    if not LEAST_MEMORY_BYTES <= n_bytes <= MOST_MEMORY_BYTES:
+        raise node.error(repr(node.value), "a budget lies between 64 MiB and 1024 GiB")
+    return n_bytes
 
 
 def _features(node: Node) -> dict[str, bool]:

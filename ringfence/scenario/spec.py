@@ -133,6 +133,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     label_precedence: tuple[str, ...] = ()  # strongest source first; unlisted sources rank below, `matured` last
     label_maturity_ms: dict[str, int] = {}
     rings: RingTicks = RingTicks()
+    memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
 
     def event_type(self, name: str) -> EventType:

@@ -44,7 +44,7 @@ class RingTwin:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.scenario, self.ticks = catalogue.scenario, catalogue.scenario.rings
-        self.links = LinkTwin(self.scenario)
+        self.links = LinkTwin(self.scenario, most_stored=catalogue.plan.room.stored, room=catalogue.plan.room.slots)
         self.n_records = 0
         self.watermark_ms = -(2**63)
         self.next_ms: int | None = None
@@ -61,8 +61,10 @@ class RingTwin:
             self.links.learn(record)
             return None
         if self.scenario.event_types[record.kind].name != self.scenario.decide:
+            self.links.touch(record)
             return None
         row = self._row(record)
+        self.links.touch(record)
         self.links.store(number, record)
         return row
 
@@ -83,7 +85,7 @@ class RingTwin:
 
     def _survey(self, tick_ms: int) -> tuple[list[SlowRing], dict[int, float]]:
         seen = self.links.seen
-        named = [(i, node, role) for i, event in enumerate(seen) for node, role in event.kept]
+        named = [(i, *of) for i, event in enumerate(seen) for of in event.kept if self.links.is_alive(of[0])]
         links = Links(
             event_key=np.array([event.number for event in seen], np.int64),
             event_time_ms=np.array([event.event.time_ms for event in seen], np.int64),

@@ -73,6 +73,7 @@ scenarios:
     label_precedence: [court, investigator]
     max_lateness: 12h
     rings: {every: 28d, active: 90d, lag: 2d, hub_cap: 30}
+    memory: 512 MiB
     features: {label_risk: false}
     windows: [30d, 1d, 90m]
 """,
@@ -81,6 +82,7 @@ scenarios:
     scenario = load_scenarios(file)["motor-claims"]
     assert scenario.durability is Durability.BEST_EFFORT
     assert scenario.windows_ms == (5_400_000, DAY_MS, 30 * DAY_MS)
+    assert scenario.memory_bytes == 512 << 20
     assert scenario.sources[0].join == Join(file="claim_parties.parquet", on="claim_id", role="role", value="party_id")
     assert scenario.sources[1].files == ("a.csv", "b/*.csv")
     claim, change = scenario.event_types
@@ -143,6 +145,9 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a window twice", "windows", ["1d", "24h"], "windows", "twice"),
     ("no windows", "windows", [], "windows", "name 1 to"),
     ("a bad lateness", "max_lateness", "soon", "max_lateness", "90d"),
+    ("a memory without a unit", "memory", "4", "memory", "4 GiB"),
+    ("a memory that is none", "memory", "lots", "memory", "4 GiB"),
+    ("a memory too small", "memory", "1 MiB", "memory", "64 MiB"),
     ("a bad maturity", "label_maturity", {"court": True}, "label_maturity.court", "90d"),
     ("a source twice in the precedence", "label_precedence", ["a", "a"], "label_precedence", "twice"),
     ("a feature family that is maybe on", "features", {"velocity": "maybe"}, "features.velocity", "true or false"),
