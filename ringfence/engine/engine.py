@@ -141,6 +141,7 @@ class Engine:
             charts=plan.has_charts,
             n_texts=plan.n_texts,
             rings=plan.tick_ms > 0,
+            most_segments=at.MOST_SEGMENTS if plan.segment_columns.shape[0] else 0,
         )
 
     def _scratch_for(self, n_links: int) -> Scratch:
@@ -411,6 +412,8 @@ class Engine:
             "orphan_labels": int(meta[at.ORPHAN_LABELS]),
             "links_beyond_pair_fan": int(meta[at.PAIRS_CAPPED]),
             "events_stored": min(int(meta[at.N_STORED]), self._state.stored.shape[0]),
+            "segments": int(self._state.segment_counts[at.N_SEGMENTS]),
+            "labels_beyond_segments": int(self._state.segment_counts[at.BEYOND_SEGMENTS]),
         }
 
     @property

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-STATE_FORMAT: Final = 2  # raise on any change below: older snapshots are then refused and rebuilt by replay
+STATE_FORMAT: Final = 3  # raise on any change below: older snapshots are then refused and rebuilt by replay
 
 MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
 NEVER: Final = -(2**63)  # a time that has not come
@@ -368,3 +368,19 @@ T_LINKED: Final = 3
 T_UNLINKED: Final = 4
 T_FRAUDS: Final = 5
 N_TEXT_STATS: Final = 6
+
+# Segments: see _kernels_segments.py. A table by open addressing whose size never changes; a row is free while it knows
+# no label, and a segment never leaves.
+SEGMENT = np.dtype([("key", "<u8"), ("n_known", "<i8"), ("n_fraud", "<i8")])
+MOST_SEGMENTS: Final = 1 << 16  # with a label known; events of further ones fall back on the rate of all events
+SEGMENT_STRENGTH: Final = 100.0  # pseudo-count of the rate of all events in that of a segment, in labels
+
+# Positions in State.segment_counts
+N_SEGMENTS: Final = 0
+BEYOND_SEGMENTS: Final = 1  # labels that found no room for their segment
+SEGMENT_COUNTS: Final = 2
+
+# Statistics of the event's segment
+S_KNOWN: Final = 0
+S_FRAUDS: Final = 1
+S_RATE: Final = 2

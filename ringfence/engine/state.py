@@ -46,6 +46,8 @@ class State(NamedTuple):
     text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
     text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS): newest id + 1, 0 none
     text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
+    segments: Rows  # SEGMENT, a table of twice the most segments; empty where the scenario names none
+    segment_counts: NDArray[np.int64]  # (SEGMENT_COUNTS,)
 
     @property
     def nbytes(self) -> int:
@@ -59,11 +61,19 @@ def _rings(n: int) -> Rows:
 
 
 def new_state(
-    *, n_partners: int, most_stored: int, charts: bool, n_texts: int, rings: bool = False, n_slots: int = 1024
+    *,
+    n_partners: int,
+    most_stored: int,
+    charts: bool,
+    n_texts: int,
+    rings: bool = False,
+    n_slots: int = 1024,
+    most_segments: int = 0,
 ) -> State:
     """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic.
 
     `most_stored` is the most events the store will hold, a power of two; 0 where no feature walks links.
+    `most_segments` likewise; 0 where the scenario names none.
     """
     n_linked = n_slots if most_stored else 1
     meta = np.zeros(at.META, np.int64)
@@ -96,6 +106,8 @@ def new_state(
         text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
         text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
         text_span=np.zeros(2, np.int64),
+        segments=np.zeros(2 * most_segments, at.SEGMENT),
+        segment_counts=np.zeros(at.SEGMENT_COUNTS, np.int64),
     )
 
 
@@ -178,6 +190,8 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "text_links": state.text_links[_text_places(state)],
         "text_heads": state.text_heads,
         "text_span": state.text_span,
+        "segments": state.segments,
+        "segment_counts": state.segment_counts,
     }
 
 
@@ -239,6 +253,8 @@ def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) 
         text_links=parts["text_links"],
         text_heads=parts["text_heads"].copy(),
         text_span=parts["text_span"].copy(),
+        segments=parts["segments"].copy(),
+        segment_counts=parts["segment_counts"].copy(),
     )
     return _with_texts(state, parts, capacities["text_log"])
 

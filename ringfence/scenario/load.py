@@ -12,6 +12,7 @@ from ringfence.scenario.document import read_document
 from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_events import read_event_types
+from ringfence.scenario.load_segments import read_segments
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import Durability, EventType, Join, RingTicks, Scenario, Source
 
@@ -30,8 +31,9 @@ _KNOWN: Final = (
     "label_maturity",
     "rings",
     "features",
+    "segments",
 )
-_LATER: Final = ("segments", "ticks")
+_LATER: Final = ("ticks",)
 
 
 def load_scenarios(path: Path) -> dict[str, Scenario]:
@@ -84,6 +86,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         label_maturity_ms=_maturity(node),
         rings=_rings(node.get("rings")),
         features=_features(node),
+        segments=read_segments(node.get("segments"), event_types[0]),
     )
 
 
