@@ -65,12 +65,12 @@ def _check(item: Node, decided: EventType) -> None:
 
 
 def _problem(attribute: Attribute) -> str | None:
-    if attribute.type not in _KINDS:
-        return f"a {attribute.type.value}"
     if attribute.personal:
         return "a personal attribute, which never reaches a model"
     if not attribute.is_feature:
         return "an attribute for audits only, which never reaches a model"
+    if attribute.type not in _KINDS:
+        return f"a {attribute.type.value}"
     return None
 
 
