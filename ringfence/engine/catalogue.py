@@ -473,7 +473,7 @@ def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int 
         "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.MOST_STORED, at.SIMILAR_MS, at.SIMILAR],
     }
     if scenario.segments:
-        decides["segments"] = [*scenario.segments, at.SEGMENT_STRENGTH, at.MOST_SEGMENTS]
+        decides["segments"] = [*scenario.segments, at.SEGMENT_FRAUDS, at.MOST_SEGMENTS]
     if neighbourhoods is not None:
         decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)
     if _is_on(scenario, RINGS):

@@ -373,7 +373,7 @@ N_TEXT_STATS: Final = 6
 # no label, and a segment never leaves.
 SEGMENT = np.dtype([("key", "<u8"), ("n_known", "<i8"), ("n_fraud", "<i8")])
 MOST_SEGMENTS: Final = 1 << 16  # with a label known; events of further ones fall back on the rate of all events
-SEGMENT_STRENGTH: Final = 100.0  # pseudo-count of the rate of all events in that of a segment, in labels
+SEGMENT_FRAUDS: Final = 5.0  # pseudo-count of the rate of all events in that of a segment, in frauds at that rate
 
 # Positions in State.segment_counts
 N_SEGMENTS: Final = 0

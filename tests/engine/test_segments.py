@@ -99,7 +99,7 @@ def test_a_rate_falls_back_on_the_segment_and_that_on_all() -> None:
         frauds += [claim(1.0 if i < 30 else 2.0, claimant=i), Truth(2 * i, START + DAY, int(i < 10))]
     strangers = [claim(1.0, 2, 100), claim(2.0, 2, 101), claim(3.0, 2, 102), claim(MISSING, 2, 103)]
     overall = 10.5 / 41
-    first, second = (10 + 100 * overall) / 130, (100 * overall) / 110
+    first, second = (10 + 5) / (30 + 5 / overall), 5 / (10 + 5 / overall)
     expected = [first, second, overall, overall]
     for name in ("segment.fraud_rate", "claimant.fraud_rate", "event.linked_fraud_rate"):
         np.testing.assert_allclose(column(BY_MAKE, [*frauds, *strangers], name)[-4:], expected, rtol=1e-12)

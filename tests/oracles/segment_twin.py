@@ -35,7 +35,7 @@ class SegmentTwin:
 
     def rate(self, event: Happening, overall: float) -> float:
         labels = self.standing.get(self.segment_of(event), {})
-        return (sum(labels.values()) + overall * 100.0) / (len(labels) + 100.0) if labels else overall
+        return (sum(labels.values()) + 5.0) / (len(labels) + 5.0 / overall) if labels else overall
 
     def values(self, event: Happening, overall: float) -> dict[str, float]:
         labels = self.standing.get(self.segment_of(event), {})
