@@ -48,8 +48,8 @@ def _place_of(segments, key):
 @njit(cache=True, nogil=True, _nrt=False)
 def event_prior(batch, i, plan, state):
     # Fraud rate of all labels known so far, pulled to one half while there are next to none; with segments that of the
-    # event's segment, pulled to the rate of all: the posterior mean of a beta-binomial, as everywhere. Its prior is worth
-    # so many frauds and not so many labels, since frauds are what is scarce: so it fits a rate of 0.5 % as one of 10 %.
+    # event's segment, pulled to the rate of all: the posterior mean of a beta-binomial. Its prior is worth so many
+    # frauds, and not so many labels, since frauds are what is scarce: so it fits a rate of 0.5 % as well as one of 10 %.
     rate = (state.meta[ALL_FRAUD] + 0.5) / (state.meta[ALL_KNOWN] + 1.0)
     if plan.segment_columns.shape[0] > 0:
         segment = state.segments[_place_of(state.segments, _key_of(batch, i, plan))]
