@@ -49,7 +49,7 @@ def _place_of(segments, key):
 def event_prior(batch, i, plan, state):
     # Fraud rate of all labels known so far, pulled to one half while there are next to none; with segments that of the
     # event's segment, pulled to the rate of all: the posterior mean of a beta-binomial. Its prior is worth so many
-    # frauds, and not so many labels, since frauds are what is scarce: so it fits a rate of 0.5 % as well as one of 10 %.
+    # frauds, and not so many labels, since frauds are what is scarce: so it fits a rate of 0.5 % as it does 10 %.
     rate = (state.meta[ALL_FRAUD] + 0.5) / (state.meta[ALL_KNOWN] + 1.0)
     if plan.segment_columns.shape[0] > 0:
         segment = state.segments[_place_of(state.segments, _key_of(batch, i, plan))]
