@@ -43,6 +43,13 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….rings.lag", "duration", "`1d`", "From a tick to its effect on features; shorter than `every`."),
     ("….rings.hub_cap", "whole number", "`100`", "Active events in one role above which an entity ties nobody."),
     ("….features", "family: true or false", "see the features page", "Switches a feature family on or off."),
+    ("….segments", "mapping", "none", "What smoothed fraud rates fall back on before the rate of all events."),
+    (
+        "….segments.by",
+        "list of attributes",
+        "required",
+        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment.",
+    ),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
     ("….sources.*.files", "name, pattern or list", "required", "CSV or Parquet."),
     ("….sources.*.join", "mapping", "none", "A long table of (event, role, entity) rows."),
@@ -235,6 +242,19 @@ def _of_family(scenario: Scenario, family: str) -> list[str]:
     ]
 
 
+def _of_segments(scenario: Scenario, attribute: str) -> list[str]:
+    from msgspec import structs
+
+    from ringfence.engine.catalogue import Catalogue
+
+    without = Catalogue.build(scenario).names
+    return [
+        f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
+        for feature in Catalogue.build(structs.replace(scenario, segments=(attribute,))).features
+        if feature.name not in without
+    ]
+
+
 def features_page() -> str:
     """The catalogue of each template's scenario."""
     import tempfile
@@ -274,6 +294,17 @@ def features_page() -> str:
         lines += [f"`features: {{{family}: true}}` adds to {template}:", ""]
         lines += ["| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
         lines += [*asked[template], ""]
+    lines += [
+        "## With segments",
+        "",
+        "`segments: {by: [vehicle_make]}` adds to motor-claims the features below. Shares shrunk towards that of",
+        "all entities or events are then shrunk towards that of the event's segment; their version is 100 more.",
+        "",
+        "| feature | meaning | unit | missing | version |",
+        "|---|---|---|---|---|",
+        *_of_segments(scenarios["motor-claims"], "vehicle_make"),
+        "",
+    ]
     lines += [
         "## Sampled neighbourhoods",
         "",

@@ -37,6 +37,7 @@ from ringfence.engine._kernels_read import (
 )
 from ringfence.engine._kernels_rings import outside_rings, read_rings, tick_due
 from ringfence.engine._kernels_sample import sample_event
+from ringfence.engine._kernels_segments import event_prior, learn_segment, read_segment
 from ringfence.engine._kernels_table import find, insert, mix64
 from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
 
@@ -145,12 +146,6 @@ def _room_for_label(state, n_links, slots):
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _prior(meta):
-    # Fraud rate of all labels known so far, pulled to one half while there are next to none.
-    return (meta[ALL_FRAUD] + 0.5) / (meta[ALL_KNOWN] + 1.0)
-
-
-@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, keep, row):
     time_ms = batch.time_ms[i]
     amount = batch.amount_minor[i]
@@ -164,7 +159,8 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
         row[plan.n_numbers[r, 1]] = spans[role, 1] - spans[role, 0]
     floors = scratch.floors
     floors_of(time_ms, plan.windows_ms, plan.granules_ms, floors)
-    prior = _prior(state.meta)
+    prior = event_prior(batch, i, plan, state)
+    read_segment(batch, i, plan, state, prior, row)
     stats = scratch.stats
     for r in range(plan.readers.shape[0]):
         reader = plan.readers[r]
@@ -412,6 +408,7 @@ def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
             meta[ALL_FRAUD] -= replaces
         meta[ALL_KNOWN] += 1
         meta[ALL_FRAUD] += value
+        learn_segment(batch, i, value, replaces, plan, state)
     for j in range(last - first):
         for which in range(2):
             slot = np.int64(slots[j, which])
@@ -468,7 +465,8 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
                 _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, apply, rows[row_at])
                 row_at += 1
             if sampled.shape[0] and sampled[i]:
-                sample_event(batch, i, plan, state, scratch, _prior(state.meta), samples, sample_at)
+                prior = event_prior(batch, i, plan, state)
+                sample_event(batch, i, plan, state, scratch, prior, samples, sample_at)
                 sample_at += 1
             if apply:
                 _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys, scratch.n_new)

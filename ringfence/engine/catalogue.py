@@ -36,6 +36,7 @@ from ringfence.engine.stats import (
     EVENT_STATS,
     FAMILIES,
     FULL,
+    LABEL_RISK,
     NEIGHBOUR_RISK,
     NO_ENTITY,
     NOVELTY_GAPS,
@@ -47,6 +48,7 @@ from ringfence.engine.stats import (
     Stat,
 )
 from ringfence.engine.stats_charts import chart_stats
+from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import span_text
 from ringfence.rings import TICK_VERSION
@@ -207,6 +209,7 @@ class _Layout:
         self.roles = [scenario.role(column.role) for column in scenario.decided.roles]
         self.roles.sort(key=lambda role: role.index)
         self._add_event()
+        self._add_segment()
         self._add_together()
         for role in self.roles:
             self._add_role(role)
@@ -244,6 +247,16 @@ class _Layout:
                 )
             )
             self.builder.event_gather(at.E_VALUES + v, column)
+
+    def _add_segment(self) -> None:
+        if not self.scenario.segments or not self._is_on(LABEL_RISK):
+            return
+        for stat in SEGMENT_STATS:
+            sentence = stat.sentence.replace("{segment}", segment_text(self.scenario.segments))
+            self.builder.segment_gather(stat.source, self._put(_feature(f"segment.{stat.name}", stat, sentence)))
+
+    def _falling_back(self, stat: Stat) -> Stat:
+        return towards_segment(stat) if self.scenario.segments else stat
 
     def _add_role(self, role: Role) -> None:
         detail = min(self.detail, COMPACT) if role.many and len(self.roles) > 2 else self.detail
@@ -291,7 +304,7 @@ class _Layout:
                 self._read(reader, role, prefix, who, stat, window)
 
     def _add_together(self) -> None:
-        for stat in TOGETHER_STATS:
+        for stat in map(self._falling_back, TOGETHER_STATS):
             if self._is_on(stat.family):
                 column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))
                 self.builder.together_gather(stat.source, column)
@@ -313,7 +326,7 @@ class _Layout:
                 self._link(role, placed, None)
 
     def _add_links(self, role: Role, detail: int) -> None:
-        for stat in LINK_STATS:
+        for stat in map(self._falling_back, LINK_STATS):
             if stat.detail > detail or not self._is_on(stat.family) or (stat.amount and not self.has_amount):
                 continue
             if not stat.windowed:
@@ -328,7 +341,7 @@ class _Layout:
 
     def _entity_stats(self, detail: int) -> Iterator[tuple[Stat, int | None]]:
         n_windows = len(self.scenario.windows_ms)
-        for stat in ENTITY_STATS:
+        for stat in map(self._falling_back, ENTITY_STATS):
             wanted = stat.context if detail == CONTEXT else stat.detail <= detail
             if not wanted or not self._is_on(stat.family) or (stat.amount and not self.has_amount):
                 continue
@@ -478,6 +491,8 @@ def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int 
         "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
         "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.SIMILAR_MS, at.SIMILAR],
     }
+    if scenario.segments:
+        decides["segments"] = [*scenario.segments, at.SEGMENT_FRAUDS, at.MOST_SEGMENTS]
     if neighbourhoods is not None:
         decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)
     if _is_on(scenario, RINGS):

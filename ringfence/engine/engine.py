@@ -107,7 +107,8 @@ def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
 def empty_state(catalogue: Catalogue, **first: int) -> State:
     """Make the state that a catalogue's features need; `first` as in `new_state`."""
     plan = catalogue.plan
-    return new_state(plan.room, plan.kept, n_texts=plan.n_texts, **first)
+    most_segments = first.pop("most_segments", at.MOST_SEGMENTS if plan.segment_columns.shape[0] else 0)
+    return new_state(plan.room, plan.kept, n_texts=plan.n_texts, most_segments=most_segments, **first)
 
 
 class RecentEvent(msgspec.Struct, frozen=True):
@@ -411,6 +412,8 @@ class Engine:
             "pairs_forgotten": int(meta[at.PAIRS_FORGOTTEN]),
             "state_bytes": self.nbytes,
             "events_stored": min(int(meta[at.N_STORED]), self._state.stored.shape[0]),
+            "segments": int(self._state.segment_counts[at.N_SEGMENTS]),
+            "labels_beyond_segments": int(self._state.segment_counts[at.BEYOND_SEGMENTS]),
         }
 
     @property

@@ -389,3 +389,19 @@ T_LINKED: Final = 3
 T_UNLINKED: Final = 4
 T_FRAUDS: Final = 5
 N_TEXT_STATS: Final = 6
+
+# Segments: see _kernels_segments.py. A table by open addressing whose size never changes; a row is free while it knows
+# no label, and a segment never leaves.
+SEGMENT = np.dtype([("key", "<u8"), ("n_known", "<i8"), ("n_fraud", "<i8")])
+MOST_SEGMENTS: Final = 1 << 16  # with a label known; events of further ones fall back on the rate of all events
+SEGMENT_FRAUDS: Final = 5.0  # pseudo-count of the rate of all events in that of a segment, in frauds at that rate
+
+# Positions in State.segment_counts
+N_SEGMENTS: Final = 0
+BEYOND_SEGMENTS: Final = 1  # labels that found no room for their segment
+SEGMENT_COUNTS: Final = 2
+
+# Statistics of the event's segment
+S_KNOWN: Final = 0
+S_FRAUDS: Final = 1
+S_RATE: Final = 2

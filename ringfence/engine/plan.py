@@ -70,6 +70,8 @@ class Plan(NamedTuple):
     text_gathers: NDArray[Any]  # GATHER of texts: source is attribute * N_TEXT_STATS + stat
     seats: NDArray[np.int64]  # (seats, 2): role, place among its links; no row where nothing is sampled
     n_sampled: int  # events sampled per seat; 0 where nothing is
+    segment_columns: NDArray[np.int64]  # columns of Batch.values that make an event's segment; none without segments
+    segment_gathers: NDArray[Any]  # GATHER of the event's segment
 
 
 def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:

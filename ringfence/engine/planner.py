@@ -58,6 +58,7 @@ class PlanBuilder:
         self._link_gathers: dict[int, list[tuple[int, int, int]]] = {}
         self._together_gathers: list[tuple[int, int, int]] = []
         self._reads_rings = False
+        self._segment_gathers: list[tuple[int, int, int]] = []
 
     def pairs(self, roles: list[Role], most: int) -> list[tuple[Role, Role]]:
         """Return the unordered pairs of roles in declared order, at most `most`."""
@@ -142,6 +143,10 @@ class PlanBuilder:
         if column >= 0:
             self._text_gathers.append((attribute * at.N_TEXT_STATS + source, column, at.SINGLE))
 
+    def segment_gather(self, source: int, column: int) -> None:
+        if column >= 0:
+            self._segment_gathers.append((source, column, at.SINGLE))
+
     def number(self, role: Role, column: int) -> None:
         if column >= 0:
             self._numbers.append((role.index, column))
@@ -211,6 +216,8 @@ class PlanBuilder:
             text_gathers=gathers_of(self._text_gathers),
             seats=seat_places(scenario) if neighbourhoods else np.zeros((0, 2), np.int64),
             n_sampled=neighbourhoods or 0,
+            segment_columns=np.array(scenario.segment_columns, np.int64),
+            segment_gathers=gathers_of(self._segment_gathers),
         )
 
     @property

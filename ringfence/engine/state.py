@@ -22,7 +22,16 @@ from ringfence.rings import ENTITY, RING
 Rows = NDArray[Any]  # structured; the dtypes are in layout.py
 _LINE: Final = 64  # bytes of a cache line: rows of that size must not lie across two
 FIRST_TABLE: Final = 2_048
-_REPLACED: Final = ("tick_entities", "tick_rings", "event_free", "label_free", "text_heads", "text_span")
+_REPLACED: Final = (
+    "tick_entities",
+    "tick_rings",
+    "event_free",
+    "label_free",
+    "text_heads",
+    "text_span",
+    "segments",
+    "segment_counts",
+)
 _TEXTS: Final = ("text_log", "text_links")  # rings of their own, in order of their ids
 
 
@@ -55,6 +64,8 @@ class State(NamedTuple):
     text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
     text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS): newest id + 1, 0 none
     text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
+    segments: Rows  # SEGMENT, a table of twice the most segments; empty where the scenario names none
+    segment_counts: NDArray[np.int64]  # (SEGMENT_COUNTS,)
 
     @property
     def nbytes(self) -> int:
@@ -75,12 +86,19 @@ def _zeros(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
 
 def new_state(
-    room: Room, kept: Kept, *, n_texts: int = 0, first_table: int = FIRST_TABLE, first_log: int | None = None
+    room: Room,
+    kept: Kept,
+    *,
+    n_texts: int = 0,
+    most_segments: int = 0,
+    first_table: int = FIRST_TABLE,
+    first_log: int | None = None,
 ) -> State:
     """Make empty state.
 
     Parameters
     ----------
+    most_segments : a power of two; 0 where the scenario names no segments.
     first_table, first_log : entries with which the id tables and logs begin before they double; tables a power of two
         >= 4, logs >= 2, four an entity if None. No value depends on them.
     """
@@ -118,6 +136,8 @@ def new_state(
         text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
         text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
         text_span=np.zeros(2, np.int64),
+        segments=np.zeros(2 * most_segments, at.SEGMENT),
+        segment_counts=np.zeros(at.SEGMENT_COUNTS, np.int64),
     )
 
 
@@ -178,6 +198,8 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "text_links": state.text_links[_text_places(state)],
         "text_heads": state.text_heads,
         "text_span": state.text_span,
+        "segments": state.segments,
+        "segment_counts": state.segment_counts,
     }
 
 

@@ -12,6 +12,7 @@ from ringfence.scenario.document import read_document
 from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_events import read_event_types
+from ringfence.scenario.load_segments import read_segments
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import Durability, EventType, Join, RingTicks, Scenario, Source
 
@@ -35,8 +36,9 @@ _KNOWN: Final = (
     "rings",
     "memory",
     "features",
+    "segments",
 )
-_LATER: Final = ("segments", "ticks")
+_LATER: Final = ("ticks",)
 
 
 def load_scenarios(path: Path) -> dict[str, Scenario]:
@@ -90,6 +92,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         rings=_rings(node.get("rings")),
         memory_bytes=_memory(node.get("memory")),
         features=_features(node),
+        segments=read_segments(node.get("segments"), event_types[0]),
     )
 
 

@@ -135,6 +135,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     rings: RingTicks = RingTicks()
     memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
+    segments: tuple[str, ...] = ()  # attributes of the decided type whose values together make an event's segment
 
     def event_type(self, name: str) -> EventType:
         return next(event_type for event_type in self.event_types if event_type.name == name)
@@ -150,6 +151,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def value_attributes(self) -> tuple[Attribute, ...]:
         """The decided event type's attributes that reach the engine, in the column order of `Batch.values`."""
         return tuple(attribute for attribute in self.decided.attributes if attribute.is_feature)
+
+    @property
+    def segment_columns(self) -> tuple[int, ...]:
+        """Where `Batch.values` has the attributes of `segments`, in their order."""
+        names = [attribute.name for attribute in self.value_attributes]
+        return tuple(names.index(name) for name in self.segments)
 
     @property
     def text_attributes(self) -> tuple[Attribute, ...]:

@@ -16,6 +16,7 @@ from ringfence.engine.windows import granule_ms, span_text, window_floor_ms
 from ringfence.scenario.spec import Role
 from tests.oracles.link_twin import LinkTwin
 from tests.oracles.memory_twin import MemoryTwin, keys_of
+from tests.oracles.segment_twin import SegmentTwin
 from tests.oracles.streams import DAY, HOUR, Happening, Record, Truth
 
 NAN = float("nan")
@@ -52,6 +53,8 @@ class FeatureTwin:
         self.forgotten: list[tuple[object, ...]] = []  # by the last record
         room = catalogue.plan.room
         self.links = LinkTwin(self.scenario, most_stored=room.stored, room=room.slots)
+        self.segments = SegmentTwin(self.scenario)
+        self.prior = math.nan  # of the event whose row is read
 
     # -- streams ------------------------------------------------------------------------------------------------
 
@@ -77,6 +80,9 @@ class FeatureTwin:
         if isinstance(record, Truth):
             self._learn(record)
             self.links.learn(record)
+            event = self.records[record.of]
+            assert isinstance(event, Happening)
+            self.segments.learn(record, event)
             return None
         is_decided = self.scenario.event_types[record.kind].name == self.scenario.decide
         row = self.row(record) if is_decided else None
@@ -149,7 +155,9 @@ class FeatureTwin:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def row(self, event: Happening) -> dict[str, float]:
-        row = self._event_values(event) | self.links.together(event, self._prior())
+        overall = (sum(self.standing.values()) + 0.5) / (len(self.standing) + 1.0)
+        self.prior = self.segments.rate(event, overall)
+        row = self._event_values(event) | self.links.together(event, self.prior) | self.segments.values(event, overall)
         for role in self._decided_roles():
             numbers = [number for r, number in event.links if r == role.index]
             row[f"{role.name}.n"] = float(len(numbers))
@@ -162,7 +170,7 @@ class FeatureTwin:
             for prefix, source in sources.items():
                 read = [self._entity_values(self.pasts.get((*source, number), Past()), event) for number in numbers]
                 self._put(row, prefix, read, role.many)
-            met = [self.links.values(event, role, number, self._prior()) for number in numbers]
+            met = [self.links.values(event, role, number, self.prior) for number in numbers]
             self._put(row, role.name, [values for values in met if values], role.many)
         roles = self._decided_roles()
         for i, a in enumerate(roles):
@@ -203,11 +211,8 @@ class FeatureTwin:
             row[f"attribute.{attribute.name}"] = value
         return row
 
-    def _prior(self) -> float:
-        return (sum(self.standing.values()) + 0.5) / (len(self.standing) + 1.0)
-
     def _rate(self, n_fraud: int, n_known: int) -> float:
-        return (n_fraud + self._prior() * 10.0) / (n_known + 10.0)
+        return (n_fraud + self.prior * 10.0) / (n_known + 10.0)
 
     def _entity_values(self, past: Past, event: Happening) -> dict[str, float]:
         t, amount = event.time_ms, event.amount

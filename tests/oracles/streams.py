@@ -25,6 +25,7 @@ def claims_scenario(
     amount: bool = True,
     features: dict[str, bool] | None = None,
     hub_cap: int = 1_000,
+    segments: tuple[str, ...] = (),
 ) -> Scenario:
     """Two roles share an entity type, one of them holds many; one context type; an attribute and a category."""
     roles = (
@@ -41,6 +42,7 @@ def claims_scenario(
         attributes=(
             Attribute(name="policy_age", column="policy_age", type=AttributeType.NUMBER),
             Attribute(name="make", column="make", type=AttributeType.CATEGORY),
+            *(Attribute(name=name, column=name, type=AttributeType.CATEGORY) for name in segments if name != "make"),
             Attribute(name="story", column="story", type=AttributeType.TEXT),
         ),
         amount=Amount(column="amount", currency="EUR") if amount else None,
@@ -59,6 +61,7 @@ def claims_scenario(
         roles=roles,
         windows_ms=windows_ms,
         features={"control_charts": True, "text": True} | (features or {}),
+        segments=segments,
     )
 
 
@@ -155,7 +158,9 @@ def batch_of(records: list[Record], scenario: Scenario, *, first_seq: int = 1) -
         amount = MISSING_AMOUNT if event.amount is None else event.amount
         columns["amount_minor"].append(0 if is_label else amount)
         blank = (float("nan"),) * n_values
-        shown = blank if is_label or event.kind != CLAIM else (*event.values, *blank)[:n_values]
+        shown = blank if event.kind != CLAIM else (*event.values, *blank)[:n_values]
+        if is_label:
+            shown = tuple(v if c in scenario.segment_columns else float("nan") for c, v in enumerate(shown))
         columns["values"].append(shown)
         for role, number in event.links:
             lo, hi = entity_of(types.index(scenario.roles[role].entity_type), number)

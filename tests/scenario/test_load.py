@@ -162,7 +162,20 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
         f"{CLAIM}.entities.x.hub_cap",
         "a whole number",
     ),
-    ("segments", "segments", {"by": ["region"]}, "segments", "later release"),
+    ("segments of nothing", "segments", {"by": []}, "segments.by", "at least one"),
+    ("segments without attributes", "segments", {}, "segments.by", "found nothing"),
+    ("one name for a list", "segments", {"by": "vehicle_make"}, "segments.by", "write a list"),
+    ("segments by k-means", "segments", {"kmeans": 8}, "segments", "later release"),
+    ("an unknown key of segments", "segments", {"bye": ["vehicle_make"]}, "segments.bye", "did you mean 'by'"),
+    ("an unknown segment", "segments", {"by": ["vehicle_make", "regin"]}, "segments.by[1]", "declare it"),
+    ("a mistyped segment", "segments", {"by": ["vehicle_mak"]}, "segments.by[0]", "did you mean 'vehicle_make'"),
+    ("a segment twice", "segments", {"by": ["vehicle_make", "vehicle_make"]}, "segments.by[1]", "each attribute once"),
+    ("an entity as a segment", "segments", {"by": ["repair_shop"]}, "segments.by[0]", "a role"),
+    ("a number as a segment", "segments", {"by": ["policy_age_days"]}, "segments.by[0]", "categories: vehicle_make"),
+    ("a segment for audits only", "segments", {"by": ["sex"]}, "segments.by[0]", "audits only"),
+    ("a personal segment", "segments", {"by": ["phone"]}, "segments.by[0]", "a personal attribute"),
+    ("a segment that is no text", "segments", {"by": [3]}, "segments.by[0]", "write a text"),
+    ("segments of an event type", f"{CLAIM}.segments", {"by": ["x"]}, f"{CLAIM}.segments", "unknown key"),
     ("ticks", "ticks", {"role": "x"}, "ticks", "later release"),
     ("derived values", f"{CLAIM}.derive", {"x": 1}, f"{CLAIM}.derive", "later release"),
     ("files of no event type", "sources", {"clam": "a.csv"}, "sources.clam", "did you mean 'claim'"),
@@ -270,6 +283,23 @@ def test_mistake_is_named_with_its_path_and_what_to_do(where: str, value: Any, p
     assert refusal.value.path == f"motor-claims.{path}"
     assert refusal.value.file == "ringfence.yaml"
     assert part in str(refusal.value)
+
+
+def test_segments_keep_their_order_and_know_their_columns() -> None:
+    described = claim_scenario()
+    described["events"]["claim"]["attributes"]["night"] = "boolean"
+    described["segments"] = {"by": ["night", "vehicle_make"]}
+    scenario = scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
+    assert scenario.segments == ("night", "vehicle_make")
+    names = [attribute.name for attribute in scenario.value_attributes]
+    assert [names[column] for column in scenario.segment_columns] == ["night", "vehicle_make"]
+
+
+def test_a_role_named_segment_is_refused_beside_segments() -> None:
+    described = claim_scenario(entities={"segment": "segment_id"})
+    described["segments"] = {"by": ["vehicle_make"]}
+    with pytest.raises(ScenarioFileError, match="give the role another name"):
+        scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
 
 
 @pytest.mark.parametrize("described", [None, [], "claim", 3])
