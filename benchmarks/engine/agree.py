@@ -30,7 +30,9 @@ def compare(contenders: Sequence[str], n_events: int, run: RunTrial) -> list[str
     """
     stream = Stream(graph=Graph.HUBS, n_events=n_events)
     transfers = stream.whole()
-    alone = _alone(transfers.source, transfers.time_s) & _alone(transfers.destination, transfers.time_s)
+    alone: NDArray[np.bool_] = np.logical_and(
+        _alone(transfers.source, transfers.time_s), _alone(transfers.destination, transfers.time_s)
+    )
     said = [f"{int(alone.sum()):,} of {n_events:,} transfers around hubs compared: no twin in the same second."]
     with tempfile.TemporaryDirectory(prefix="ringfence-engine-") as folder:
 
@@ -57,7 +59,8 @@ def compare(contenders: Sequence[str], n_events: int, run: RunTrial) -> list[str
             shared, names = _of_snapml(one, exact)
             if (shared[0][alone][:, [0, 3]] < shared[1][alone][:, [0, 3]]).any():
                 raise SystemExit("snapml misses transfers that are within its window")
-            equal = _close(*shared).all(axis=1)[alone].mean()
+            close = _close(*shared)[alone]
+            equal = float(close.all(axis=1).mean())
             if equal < SNAPML_EQUAL:
                 _must_equal("snapml", shared[0][alone], shared[1][alone], names)
             said.append(

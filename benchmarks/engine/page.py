@@ -97,9 +97,10 @@ def _how(report: Report) -> str:
     return (
         f"Written by `{report.command}` in {report.minutes:.0f} minutes on {machine.n_processors} x "
         f"{machine.processor}, {machine.memory_bytes / 2**30:.0f} GB, Python {machine.python}; "
-        f"{versions}. Load average {machine.load:.1f} before and {report.load_at_end:.1f} at the end. Each trial runs in a process of its own, one thread unless "
-        f"said otherwise; figures are medians of {programme.repeats}, of one where the timed part took longer than "
-        f"{LONG_S:.0f} s. A rival stops after {programme.cap_s:.0f} timed seconds, and the table says so."
+        f"{versions}. Load average {machine.load:.1f} before and {report.load_at_end:.1f} at the "
+        "end. Each trial runs in a process of its own, one thread unless said otherwise; figures are medians of "
+        f"{programme.repeats}, of one where the timed part took longer than {LONG_S:.0f} s. A rival "
+        f"stops after {programme.cap_s:.0f} timed seconds, and the table says so."
     )
 
 

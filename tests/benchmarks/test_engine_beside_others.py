@@ -13,7 +13,7 @@ from benchmarks.engine.agree import compare, largest_share
 from benchmarks.engine.contender import library
 from benchmarks.engine.machine import machine_facts
 from benchmarks.engine.page import Report, page_text, write_page
-from benchmarks.engine.programme import Programme
+from benchmarks.engine.programme import Programme, Table
 from benchmarks.engine.ringfence_engine import LABEL_DELAY_S, RingfenceEngine
 from benchmarks.engine.stream import Graph, Stream
 from benchmarks.engine.trial import Trial, run, run_apart
@@ -84,7 +84,8 @@ def test_trial_in_a_process_of_its_own_counts_its_last_events_alone() -> None:
 
 def test_page_and_plots_are_written_from_a_quick_run(tmp_path: Path) -> None:
     libraries = ("ringfence", "duckdb")
-    programme = Programme(sizes=(300, 600), libraries=libraries, repeats=1, cap_s=10.0)
+    tables = (Table.GROWTH, Table.LIVE)
+    programme = Programme(sizes=(300, 600), libraries=libraries, tables=tables, repeats=1, cap_s=10.0)
     told: list[str] = []
     report = Report(
         command="python -m benchmarks.engine",
