@@ -54,6 +54,16 @@ def measured_report(programme: Programme, n_compared: int, command: str) -> Repo
     )
 
 
+def _told(arguments: list[str]) -> list[str]:
+    """What was asked for, but for where the results go."""
+    places = {i + 1 for i, argument in enumerate(arguments) if argument in ("--output", "--results")}
+    return [
+        argument
+        for i, argument in enumerate(arguments)
+        if i not in places and not argument.startswith(("--write", "--output", "--results"))
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SIZES[0]:,} and {QUICK_SIZES[1]:,} events, once")
@@ -81,8 +91,7 @@ def main() -> None:
             repeats=arguments.repeats or (1 if arguments.quick else 3),
             cap_s=arguments.cap or (10.0 if arguments.quick else 120.0),
         )
-        told = " ".join(argument for argument in sys.argv[1:] if argument != "--write")
-        command = f"python -m benchmarks.engine {told}".strip()
+        command = " ".join(["python -m benchmarks.engine", *_told(sys.argv[1:])])
         report = measured_report(programme, 2_000 if arguments.quick else 20_000, command)
     if arguments.results is not None:
         arguments.results.write_bytes(msgspec.json.encode(report))

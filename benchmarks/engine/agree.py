@@ -17,7 +17,7 @@ from benchmarks.engine.stream import Graph, Stream, Transfers
 from benchmarks.engine.trial import BULK, Measured, Trial
 
 TOLERANCE: Final = 1e-6  # relative: rolling sums of floats forget what they subtract
-SNAPML_EQUAL: Final = 0.98  # its graph now and then keeps an edge a little longer than its window
+SNAPML_EQUAL: Final = 0.95  # of the rows; in others its graph still keeps an edge that has left the window
 RunTrial = Callable[[Trial], Measured]
 
 

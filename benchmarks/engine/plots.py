@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events a second as streams grow, and values a second beside time a call; as SVG text."""
+"""Events a second as streams grow, and values a second as batches do; as SVG text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 from benchmarks.engine.programme import RINGFENCE, Found, Table, library_of
 from benchmarks.engine.stream import Graph
 from benchmarks.engine.trial import BULK
-from benchmarks.worlds.plots import Panel, sheet_of_panels
-from ringfence.training.chart import Axis, Chart, log_axis
+from benchmarks.worlds.plots import HEIGHT, Panel, sheet_of_panels
+from ringfence.training.chart import BOTTOM, TOP, Axis, Chart, log_axis
 
 NAMES: Final = {
     "ringfence": "ringfence, default families",
@@ -27,10 +27,20 @@ NAMES: Final = {
     "pandas": "pandas, 18 columns",
     "river": "River, 18 columns",
 }
-_ROOM: Final = 60.0  # beside the last stream, for names
-_APART: Final = 1.45  # names, as a ratio of what they stand beside
-_DRAWN: Final = ("ringfence", "ringfence-rolling", "snapml", "snapml-statistics", "duckdb", "pandas", "river")
+_ROOM: Final = 60.0  # times the last place on the x axis, for names
+_LINE_HEIGHT: Final = 14.0
+_GROWTH: Final = ("ringfence", "ringfence-rolling", "snapml", "snapml-statistics", "duckdb", "pandas", "river")
+_LIVE: Final = ("ringfence", "snapml", "snapml-2", "snapml-statistics", "snapml-degrees", "snapml-patterns")
+_SHORT: Final = NAMES | {
+    "ringfence": "ringfence",
+    "ringfence-rolling": "ringfence, 18 columns",
+    "duckdb": "DuckDB",
+    "pandas": "pandas",
+    "river": "River",
+}
 _TITLES: Final = {Graph.UNIFORM: "uniform graph", Graph.HUBS: "hub-heavy graph"}
+
+Lines = dict[str, list[tuple[float, float]]]
 
 
 def svg_of(panels: Sequence[Panel], label: str) -> str:
@@ -39,12 +49,34 @@ def svg_of(panels: Sequence[Panel], label: str) -> str:
 
 def growth_panels(found: Sequence[Found]) -> list[Panel]:
     """Events a second by the number of events, a panel for each graph."""
-    return [_growth(found, graph) for graph in Graph]
+    panels = []
+    for graph in Graph:
+        lines: Lines = {}
+        for one in _done(found, Table.GROWTH, graph):
+            name = one.trial.contender
+            usual = {"river": 1, "snapml": 128}.get(library_of(name), BULK)
+            if name in _GROWTH and one.trial.batch_size == usual:
+                lines.setdefault(name, []).append((float(one.trial.stream.n_events), one.median.events_per_s))
+        title = f"Events a second, {_TITLES[graph]}"
+        note = "Green: ringfence; orange: others; dashed: 18 columns; a line ends at the cap"
+        x_label = "transfers in the stream; a twentieth as many accounts"
+        panels.append(_panel(lines, title, note, x_label, "events a second"))
+    return panels
 
 
 def live_panels(found: Sequence[Found]) -> list[Panel]:
-    """Values a second by time of a call, a panel for each batch size; both graphs in one."""
-    return [_live(found, size) for size in (1, 128)]
+    """Values a second by the size of a batch, a panel for each graph."""
+    panels = []
+    for graph in Graph:
+        lines: Lines = {}
+        for one in _done(found, Table.LIVE, graph):
+            if one.trial.contender in _LIVE:
+                point = float(one.trial.batch_size), one.median.values_per_s
+                lines.setdefault(one.trial.contender, []).append(point)
+        title = f"Feature values a second, {_TITLES[graph]}"
+        note = "Green: ringfence; orange: snapml; after a history of transfers"
+        panels.append(_panel(lines, title, note, "events in a batch", "values a second"))
+    return panels
 
 
 PLOTS: Final[tuple[tuple[str, str, Callable[[Sequence[Found]], list[Panel]]], ...]] = (
@@ -53,68 +85,28 @@ PLOTS: Final[tuple[tuple[str, str, Callable[[Sequence[Found]], list[Panel]]], ..
 )
 
 
-def _growth(found: Sequence[Found], graph: Graph) -> Panel:
-    lines = {}
-    for name in _DRAWN:
-        size = {"river": 1}.get(name, 128 if library_of(name) == "snapml" else BULK)
-        points = [
-            (float(one.trial.stream.n_events), one.median.events_per_s)
-            for one in found
-            if one.table is Table.GROWTH and (one.trial.contender, one.trial.batch_size) == (name, size)
-            if one.trial.stream.graph is graph and one.median.n_done
-        ]
-        if points:
-            lines[name] = sorted(points)
-    xs = sorted({x for points in lines.values() for x, _ in points}) or [1e5, 1e6]
-    ys = [y for points in lines.values() for _, y in points] or [1e3, 1e6]
-    chart = Chart(
-        Axis(
-            label="transfers in the stream; a twentieth as many accounts",
-            low=xs[0],
-            high=xs[-1] * _ROOM,
-            ticks=tuple(xs),
-            log=True,
-            text=_short,
-        ),
-        log_axis("events a second", min(ys), max(ys), _short),
-        title=f"growth, {_TITLES[graph]}",
-    )
-    note = "Green: ringfence; orange: others; dashed: 18 columns; a line ends at the cap"
-    panel = Panel(f"Events a second, {_TITLES[graph]}", note, chart)
-    level = float("inf")
-    for name, points in sorted(lines.items(), key=lambda item: -item[1][-1][1]):
+def _done(found: Sequence[Found], table: Table, graph: Graph) -> list[Found]:
+    return [one for one in found if one.table is table and one.trial.stream.graph is graph and one.median.n_done]
+
+
+def _panel(lines: Lines, title: str, note: str, x_label: str, y_label: str) -> Panel:
+    xs = sorted({x for points in lines.values() for x, _ in points}) or [1.0]
+    ys = [y for points in lines.values() for _, y in points] or [1.0]
+    x_axis = Axis(label=x_label, low=xs[0], high=xs[-1] * _ROOM, ticks=tuple(xs), log=True, text=_short)
+    y_axis = log_axis(y_label, min(ys), max(ys), _short)
+    chart = Chart(x_axis, y_axis, title=title)
+    panel = Panel(title, note, chart)
+    apart = (y_axis.high / y_axis.low) ** (_LINE_HEIGHT / (HEIGHT - TOP - BOTTOM))  # between two names
+    level = y_axis.high * apart
+    for name, points in sorted(lines.items(), key=lambda item: -max(item[1])[1]):
+        points.sort()
         series = 1 if library_of(name) == RINGFENCE else 2
-        is_dashed = name not in ("ringfence", "snapml", "snapml-statistics")
+        is_dashed = _SHORT[name] != NAMES[name] and name != RINGFENCE
         chart.line([x for x, _ in points], [y for _, y in points], series=series, dashed=is_dashed)
-        level = min(points[-1][1], level / _APART)
-        panel.name(NAMES[name].replace(", 18 columns", ""), points[-1][0] * 1.15, level / 1.12, series)
-    return panel
-
-
-def _live(found: Sequence[Found], size: int) -> Panel:
-    lines = [one for one in found if one.table is Table.LIVE and one.trial.batch_size == size and one.median.n_done]
-    graphs = {Graph.UNIFORM: "uniform", Graph.HUBS: "hubs"}
-    times = [one.median.call_us["p50"] for one in lines] or [1.0, 10.0]
-    rates = [one.median.values_per_s for one in lines] or [1e5, 1e6]
-    chart = Chart(
-        log_axis("p50 of a call, µs", min(times), max(times) * 3.0, _short),
-        log_axis("feature values a second", min(rates), max(rates), _short),
-        title=f"live, batches of {size}",
-    )
-    panel = Panel(f"In batches of {size}", "After a history of transfers; hover for the name of a dot", chart)
-    taken: list[tuple[float, float]] = []
-    for one in sorted(lines, key=lambda one: -one.median.values_per_s):
-        run, series = one.median, 1 if library_of(one.trial.contender) == RINGFENCE else 2
-        x, y = run.call_us["p50"], run.values_per_s
-        name = f"{NAMES[one.trial.contender]} ({graphs[one.trial.stream.graph]})"
-        chart.dot(x, y, f"{name}: {y / 1e6:.2f} million values/s, p50 {x:.0f} µs, p99 {run.call_us['p99']:.0f} µs")
-        if one.trial.contender in ("ringfence", "snapml"):
-            level = y
-            for at, below in taken:
-                if max(at, x) / min(at, x) < 3.0:
-                    level = min(level, below / _APART)
-            taken.append((x, level))
-            panel.name(name.replace(", default families", "").replace(", default", ""), x * 1.08, level / 1.12, series)
+        if len(points) == 1:
+            chart.dot(*points[0], NAMES[name])
+        level = min(points[-1][1], level / apart)
+        panel.name(_SHORT[name], points[-1][0] * 1.15, level / apart**0.6, series)
     return panel
 
 

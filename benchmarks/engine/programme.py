@@ -71,7 +71,12 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def history(self) -> int:
+        """Transfers in the streams whose last ones are timed live."""
         return self.sizes[min(1, len(self.sizes) - 1)]
+
+    def n_live(self, batch_size: int) -> int:
+        """How many of the last transfers are timed in batches of that size."""
+        return min(LIVE_BATCHES[batch_size], self.history // 2)
 
     def trials(self, table: Table) -> Iterator[Trial]:
         """Yield the trials of a table, smaller streams first."""
@@ -81,10 +86,9 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
                     stream = Stream(graph=graph, n_events=n)
                     yield from (self._trial(name, stream, size) for name, size in _GROWTH)
             elif table is Table.LIVE:
-                for size, n_timed in LIVE_BATCHES.items():
+                for size in LIVE_BATCHES:
                     stream = Stream(graph=graph, n_events=self.history)
-                    n = min(n_timed, self.history // 2)
-                    yield from (self._trial(name, stream, size, n) for name in _LIVE)
+                    yield from (self._trial(name, stream, size, self.n_live(size)) for name in _LIVE)
             elif table is Table.DENSITY:
                 for per_account in PER_ACCOUNT:
                     stream = Stream(graph=graph, n_events=2 * self.sizes[0], per_account=per_account)

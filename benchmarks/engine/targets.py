@@ -41,6 +41,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return value >= self.at_least if self.at_least is not None else value <= (self.at_most or 0.0)
 
 
+def river_of(found: Sequence[Found]) -> Found | None:
+    """River at the largest stream that it finished, or else reached before its cap; from an empty state."""
+    rivers = [one for one in found if one.trial.contender == "river" and one.median.n_done]
+    return max(rivers, key=lambda one: (not one.median.stopped, one.trial.stream.n_events), default=None)
+
+
 def targets(found: Sequence[Found]) -> list[Target]:
     """Judge every target of which both sides were measured."""
     return [target for graph in Graph for target in _of([one for one in found if one.trial.stream.graph is graph])]
@@ -54,10 +60,8 @@ def _of(found: Sequence[Found]) -> Iterator[Target]:
             theirs = _one(found, Table.LIVE, level, size)
             if ours and theirs:
                 yield _more_values(f"{graph}: values/s against snapml ({what}), batches of {size}", ours, theirs, 3.0)
-    # River is measured from an empty state, at the largest stream that it finishes.
-    rivers = [one for one in found if one.trial.contender == "river" and one.median.n_done]
-    if rivers:
-        river = rivers[-1]
+    river = river_of(found)
+    if river:
         live = _one(found, Table.LIVE, "ringfence", 1)
         if live:
             yield _more_values(f"{graph}: values/s against River, all families, one by one", live, river, 50.0)

@@ -7,7 +7,6 @@ import ctypes
 import gc
 import importlib
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.commands import ROOT
 from benchmarks.engine.contender import Contender, Rows
@@ -67,9 +67,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     stopped: bool
     wall_s: float
     processor_s: float  # of all threads
-    call_us: dict[str, float] = {}  # p50, p99 of a call of batch_size events
+    call_us: dict[str, float] = {}  # p50, p99 of a call of batch_size events, and the same of its processor time
     n_accounts: int = 0  # different accounts in all events seen
-    peak_bytes: int = 0  # of the process, ru_maxrss
+    peak_bytes: int = 0  # of the process
     first_bytes: int = 0  # resident before the first event, libraries imported and warmed up
     last_bytes: int = 0  # resident after the last one
     facts: dict[str, float] = {}
@@ -117,18 +117,18 @@ def run(trial: Trial) -> Measured:
     if trial.rows_file is not None:
         np.save(trial.rows_file, np.concatenate(kept))
     _trim()
-    calls = np.array(clock.call_ns) / 1e3
+    calls = np.array(clock.call_ns).reshape(-1, 2) / 1e3
     is_live = not contender.whole and trial.batch_size < BULK
     return Measured(
         trial=trial,
         n_values=contender.n_values,
         n_done=clock.n_done,
         stopped=clock.is_over and clock.n_done < n_timed,
-        wall_s=float(calls.sum()) / 1e6,
-        processor_s=clock.processor_ns / 1e9,
-        call_us={f"p{q}": round(float(np.percentile(calls, q)), 2) for q in (50, 99)} if is_live else {},
+        wall_s=float(calls[:, 0].sum()) / 1e6,
+        processor_s=float(calls[:, 1].sum()) / 1e6,
+        call_us=_percentiles(calls) if is_live else {},
         n_accounts=int(seen.sum()),
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024,
+        peak_bytes=_peak_bytes(),
         first_bytes=before,
         last_bytes=_resident_bytes(),
         facts=facts,
@@ -138,8 +138,8 @@ def run(trial: Trial) -> Measured:
 class _Clock:
     def __init__(self, cap_s: float | None) -> None:
         self.cap_ns = float("inf") if cap_s is None else cap_s * 1e9
-        self.call_ns: list[int] = []
-        self.wall_ns = self.processor_ns = self.n_done = 0
+        self.call_ns: list[tuple[int, int]] = []  # on the wall, and of the processors
+        self.wall_ns = self.n_done = 0
 
     @property
     def is_over(self) -> bool:
@@ -152,9 +152,8 @@ def _observe(contender: Contender, events: Transfers, trial: Trial, clock: _Cloc
         processor, began = time.process_time_ns(), time.perf_counter_ns()
         found = contender.observe(piece)
         took = time.perf_counter_ns() - began
-        clock.processor_ns += time.process_time_ns() - processor
         clock.wall_ns += took
-        clock.call_ns.append(took)
+        clock.call_ns.append((took, time.process_time_ns() - processor))
         if trial.rows_file is not None:
             kept.append(contender.as_rows(found))
         clock.n_done = min(clock.n_done + trial.batch_size, done_before + len(events))
@@ -178,6 +177,17 @@ def _trim() -> None:
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _percentiles(calls: NDArray[np.float64]) -> dict[str, float]:
+    clocks = (("", calls[:, 0]), ("processor ", calls[:, 1]))
+    return {f"{clock}p{q}": round(float(np.percentile(us, q)), 2) for clock, us in clocks for q in (50, 99)}
+
+
+def _peak_bytes() -> int:
+    # Not resource's ru_maxrss: a child inherits the peak that its parent had before it started it.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1_024
 
 
 def _resident_bytes() -> int:

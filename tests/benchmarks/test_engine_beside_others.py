@@ -57,7 +57,7 @@ def test_engine_and_duckdb_agree_on_every_rolling_column() -> None:
 @pytest.mark.parametrize("name", ["snapml", "pandas", "river"])
 def test_rival_agrees_with_duckdb(name: str) -> None:
     pytest.importorskip(name, reason=f"{name} is in the extra bench")
-    said = compare([name], 600, run)
+    said = compare([name], 2_000, run)
     assert any(sentence.startswith(name) for sentence in said)
 
 
