@@ -204,10 +204,10 @@ def test_one_changed_value_is_noticed(insurer: Compared, off: float) -> None:
     rng = np.random.default_rng(5)
     for name in rng.choice(insurer.names, size=20, replace=False):
         column = insurer.names.index(name)
-        present = np.flatnonzero(~np.isnan(insurer.rows[:, column]))
+        present = np.flatnonzero(~np.isnan(insurer.expected[:, column]))
         if present.shape[0] == 0:
             continue
-        changed = insurer.rows.copy()
+        changed = insurer.expected.copy()
         changed[rng.choice(present), column] += off
         with pytest.raises(AssertionError, match=f"1 of .* first {name} "):
             assert_equal_sql(insurer.names, changed, insurer.expected, insurer.batches)
