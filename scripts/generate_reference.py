@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ringfence.engine.catalogue import Feature
     from ringfence.scenario.spec import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -229,17 +230,13 @@ def _memory_section() -> list[str]:
     return lines
 
 
-def _of_family(scenario: Scenario, family: str) -> list[str]:
+def _of_family(scenario: Scenario, family: str) -> list[Feature]:
     from msgspec import structs
 
     from ringfence.engine.catalogue import Catalogue
 
     catalogue = Catalogue.build(structs.replace(scenario, features={family: True}))
-    return [
-        f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
-        for feature in catalogue.features
-        if feature.family == family
-    ]
+    return [feature for feature in catalogue.features if feature.family == family]
 
 
 def _of_segments(scenario: Scenario, attribute: str) -> list[str]:
@@ -260,6 +257,7 @@ def features_page() -> str:
     import tempfile
 
     from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.feature_table import costs_markdown, features_markdown
     from ringfence.engine.sample_features import samples_markdown
     from ringfence.engine.stats import OFF_UNLESS_ASKED
     from ringfence.scenario.load import load_scenarios
@@ -270,6 +268,12 @@ def features_page() -> str:
         "Names are `role.stat_window`, or `role~role.stat` for a pair. The catalogue is built from a scenario's roles,",
         "windows and attributes; below are those of the templates. A model is bound to the versions it was trained on.",
         "",
+        "A window ends with the event and begins where its span does, rounded down to what the table says. Missing is",
+        "NaN, never 0.",
+        "",
+        "## What features cost",
+        "",
+        costs_markdown(),
     ]
     scenarios: dict[str, Scenario] = {}
     for template in ("motor-claims", "card-payments"):
@@ -280,20 +284,14 @@ def features_page() -> str:
         catalogue = Catalogue.build(scenario)
         lines += [f"## Template {template}: {len(catalogue.features)} features", ""]
         for family in dict.fromkeys(feature.family for feature in catalogue.features):
-            lines += [f"### {family}", "", "| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
-            lines += [
-                f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
-                for feature in catalogue.features
-                if feature.family == family
-            ]
-            lines.append("")
+            lines += [f"### {family}", ""]
+            lines.append(features_markdown(feature for feature in catalogue.features if feature.family == family))
     for family in sorted(OFF_UNLESS_ASKED):
         asked = {name: _of_family(scenario, family) for name, scenario in scenarios.items()}
         template = max(asked, key=lambda name: len(asked[name]))
         lines += [f"## Off unless asked for: {family}", ""]
         lines += [f"`features: {{{family}: true}}` adds to {template}:", ""]
-        lines += ["| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
-        lines += [*asked[template], ""]
+        lines.append(features_markdown(asked[template]))
     lines += [
         "## With segments",
         "",

@@ -20,6 +20,8 @@ from ringfence.engine.errors import (
     TooManyWindowsError,
     UnknownFeatureError,
 )
+from ringfence.engine.feature_costs import feature_costs, work_of
+from ringfence.engine.feature_table import features_markdown
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
 from ringfence.engine.memory import Kept, Room, bytes_per_slot, room_for
 from ringfence.engine.plan import Plan
@@ -50,7 +52,7 @@ from ringfence.engine.stats import (
 from ringfence.engine.stats_charts import chart_stats
 from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
-from ringfence.engine.windows import span_text
+from ringfence.engine.windows import granule_ms, span_text
 from ringfence.rings import TICK_VERSION
 from ringfence.scenario.spec import AttributeType, Role, Scenario
 
@@ -68,11 +70,22 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str  # for an investigator
     unit: str
     missing: str  # when the value is NaN
+    work: str  # one of feature_costs.WORKS: what it is read together with
     role: str | None = None  # whose statistic it is; None for the event itself
     pair: tuple[str, str] | None = None
     window_ms: int | None = None
     is_category: bool = False  # values are hashed codes without order
     version: int = 1
+
+    @property
+    def granule_ms(self) -> int | None:
+        """To what the lower bound of its window is rounded down; None without a window."""
+        return None if self.window_ms is None else granule_ms(self.window_ms)
+
+    @property
+    def cost_ns(self) -> float:
+        """Its share of the measured time of the work that it is read in, in nanoseconds an event."""
+        return feature_costs().works[self.work].value_ns
 
     @property
     def group(self) -> str:
@@ -186,9 +199,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
     def markdown(self) -> str:
         """Write the reference table of all features."""
-        lines = ["| feature | family | unit | meaning | missing (NaN) when |", "|---|---|---|---|---|"]
-        lines += [f"| `{f.name}` | {f.family} | {f.unit} | {f.sentence} | {f.missing} |" for f in self.features]
-        return "\n".join(lines) + "\n"
+        return features_markdown(self.features)
 
 
 def _is_on(scenario: Scenario, family: str) -> bool:
@@ -243,6 +254,7 @@ class _Layout:
                     sentence=_ATTRIBUTE_TEXT[attribute.type].format(name=attribute.name),
                     unit=_ATTRIBUTE_UNIT[attribute.type],
                     missing="the event does not give it",
+                    work=EVENT,
                     is_category=attribute.type is AttributeType.CATEGORY,
                 )
             )
@@ -270,6 +282,7 @@ class _Layout:
                     sentence=f"number of entities in the role {role.name}",
                     unit="entities",
                     missing="never",
+                    work=EVENT,
                 )
             )
             self.builder.number(role, column)
@@ -449,6 +462,7 @@ def _feature(
         sentence=sentence,
         unit=stat.unit,
         missing=stat.missing if stat.missing != NO_ENTITY or pair is None else "one of the two roles is empty",
+        work=work_of(stat, is_pair=pair is not None),
         role=role,
         pair=pair,
         window_ms=window_ms,
