@@ -34,6 +34,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….rings", "mapping", "see below", "When rings are computed, and over what; needs a `strong` role."),
     ("….rings.every", "duration", "`7d`", "Between two ticks, in the watermark's time."),
     ("….rings.active", "duration", "`365d`", "Only links of events this young tie and pass on risk."),
+    ("….rings.tie", "duration", "`30d`", "An entity ties two of its events that lie no further apart."),
     ("….rings.lag", "duration", "`1d`", "From a tick to its effect on features; shorter than `every`."),
     ("….rings.hub_cap", "whole number", "`100`", "Active events in one role above which an entity ties nobody."),
     ("….features", "family: true or false", "see the features page", "Switches a feature family on or off."),

@@ -27,6 +27,9 @@ def rings(
     top: Annotated[int, typer.Option(min=1, help="List at most so many, highest risk first.")] = 20,
     ring: Annotated[str | None, typer.Option(metavar="ID", help="Show one ring: its id, or how its id begins.")] = None,
     active: Annotated[str, typer.Option(metavar="DURATION", help="Links of events this recent take part.")] = "365d",
+    tie: Annotated[
+        str, typer.Option(metavar="DURATION", help="An entity ties two of its events that lie no further apart.")
+    ] = "30d",
     hub_cap: Annotated[
         int, typer.Option(min=1, help="An entity with more active events in one role is a hub and ties nobody.")
     ] = 100,
@@ -39,8 +42,8 @@ def rings(
 ) -> None:
     """List the rings of a scenario, or show one: who acts together, what is at stake, and how one knows.
 
-    Components over the roles marked `strong`, over-large ones split into communities; risk spread from the fraud that
-    was known at the time. Reads the ledger, writes nothing.
+    Components over the roles marked `strong`, tied within `--tie`, over-large ones split into communities; risk spread
+    from the fraud that was known at the time. Reads the ledger, writes nothing.
     """
     from ringfence.ledger.ledger import Ledger
     from ringfence.rings import RingSettings, find_ring, top_rings
@@ -49,10 +52,13 @@ def rings(
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    try:
-        settings = RingSettings(active_ms=duration_ms(active), hub_cap=hub_cap)
-    except ValueError as error:
-        raise UsageError(f"--active {active!r} is not a duration: {error}") from error
+    spans_ms = []
+    for option, span in (("active", active), ("tie", tie)):
+        try:
+            spans_ms.append(duration_ms(span))
+        except ValueError as error:
+            raise UsageError(f"--{option} {span!r} is not a duration: {error}") from error
+    settings = RingSettings(active_ms=spans_ms[0], tie_ms=spans_ms[1], hub_cap=hub_cap)
     ledger = Ledger.open(here.ledger_dir(spec), spec)
     as_of_ms = ledger.watermark_ms if as_of is None else time_option(as_of, "--as-of", spec.time_zone)
     with progress("finding rings", unit="ticks") as report_progress:

@@ -50,7 +50,7 @@ def links_of(events: NDArray[np.void]) -> Links:
 
 def settings_of(scenario: Scenario) -> RingSettings:
     ticks = scenario.rings
-    return RingSettings(tick_ms=ticks.every_ms, active_ms=ticks.active_ms, hub_cap=ticks.hub_cap)
+    return RingSettings(tick_ms=ticks.every_ms, active_ms=ticks.active_ms, tie_ms=ticks.tie_ms, hub_cap=ticks.hub_cap)
 
 
 def last_tick(state: State) -> Tick | None:

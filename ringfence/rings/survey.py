@@ -19,7 +19,7 @@ from ringfence.rings.lineage import Earlier, Members, trace
 from ringfence.rings.settings import RingSettings
 from ringfence.scenario.spec import Scenario
 
-TICK_VERSION: Final = 1  # raise when a value of a tick changes for equal links
+TICK_VERSION: Final = 2  # raise when a value of a tick changes for equal links
 
 ENTITY: Final = np.dtype(
     [
@@ -112,8 +112,8 @@ def freeze_for(scenario: Scenario, links: Links, settings: RingSettings, as_of_m
 def survey(graph: Graph, settings: RingSettings, previous: Tick | None = None) -> Survey:
     """Find the rings of a graph, carry on their ids, and spread risk from known fraud.
 
-    Components over strong roles; those over `settings.over_large` events fall into communities. A pure function of
-    its arguments: replay gives equal bytes.
+    Components over strong roles, tied within `settings.tie_ms`; those over `settings.over_large` events fall into
+    communities. A pure function of its arguments: replay gives equal bytes.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def survey(graph: Graph, settings: RingSettings, previous: Tick | None = None) -
     """
     if previous is not None and previous.as_of_ms >= graph.as_of_ms:
         raise LinkShapeError(what="previous tick", found=previous.as_of_ms, expected=f"before {graph.as_of_ms}")
-    groups = split_over_large(graph, components(graph), settings.over_large)
+    groups = split_over_large(graph, components(graph, tie_ms=settings.tie_ms), settings.over_large)
     scores = birank(
         graph,
         fraud_seeds(graph, settings.recency_half_life_ms),

@@ -116,6 +116,13 @@ def test_entity_above_the_cap_ties_nobody(rings: Call) -> None:
     assert rings("--hub-cap", "1", "--min-size", "2")["rings"] == []
 
 
+def test_shorter_ties_leave_those_who_acted_soon_after_each_other(rings: Call) -> None:
+    found = rings("--as-of", "2024-03-02", "--tie", "15d")["rings"]
+    assert [(ring["n_events"], ring["last_event"]) for ring in found] == [
+        (3, "2024-01-20T00:00:00Z"), (3, "2024-01-07T00:00:00Z"),
+    ]  # fmt: skip
+
+
 def test_no_large_ring_says_what_to_do(insurer: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rings", "-w", str(insurer), "--min-size", "50"]) == Exit.OK
     assert "no ring of 50 events or more; see fewer with --min-size" in capsys.readouterr().out
@@ -140,6 +147,8 @@ def test_erased_names_stay_erased(insurer: Path, rings: Call) -> None:
         (["--ring", "anna"], Exit.BAD_INPUT, "list the rings"),
         (["--active", "30"], Exit.USAGE, "--active '30' is not a duration"),
         (["--active", "0d"], Exit.BAD_INPUT, "active_ms"),
+        (["--tie", "30"], Exit.USAGE, "--tie '30' is not a duration"),
+        (["--tie", "0d"], Exit.BAD_INPUT, "tie_ms"),
         (["--as-of", "yesterday"], Exit.USAGE, "--as-of"),
         (["--min-size", "0"], Exit.USAGE, "min-size"),
     ],

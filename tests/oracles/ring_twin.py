@@ -106,8 +106,11 @@ class RingTwin:
         risk_of_event = dict(zip(graph.events, event_risk, strict=True))
         strong = np.array([role.strong for role in roles])
         rings = []
-        for members, events in slow_components(graph, strong):
-            tying = {m: [e for e in events if any(n == m and strong[r] for n, r in graph.events[e])] for m in members}
+        for members, events in slow_components(graph, strong, time, self.ticks.tie_ms):
+            tying = {
+                m: [e for e, pairs in graph.events.items() if any(n == m and strong[r] for n, r in pairs)]
+                for m in members
+            }
             rings.append(
                 SlowRing(
                     entities=members,
