@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
     from ringfence.scenario.spec import Scenario
 
 
+class Sort(StrEnum):
+    """`rings.RingOrder`, which would take a second to import."""
+
+    RISK = "risk"
+    UNLABELLED = "unlabelled"
+    NEW = "new"
+    RECENT = "recent"
+
+
 def rings(
     as_of: Annotated[
         str | None, typer.Option(metavar="TIME", help="What was known then; the newest record when left out.")
     ] = None,
     min_size: Annotated[int, typer.Option(min=1, help="List rings with at least so many decided events.")] = 3,
-    top: Annotated[int, typer.Option(min=1, help="List at most so many, highest risk first.")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="List at most so many.")] = 20,
+    sort: Annotated[Sort, typer.Option(help="What is listed first: the most of this.")] = Sort.RISK,
     ring: Annotated[str | None, typer.Option(metavar="ID", help="Show one ring: its id, or how its id begins.")] = None,
     active: Annotated[str, typer.Option(metavar="DURATION", help="Links of events this recent take part.")] = "365d",
     tie: Annotated[
@@ -46,7 +57,7 @@ def rings(
     from the fraud that was known at the time. Reads the ledger, writes nothing.
     """
     from ringfence.ledger.ledger import Ledger
-    from ringfence.rings import RingSettings, find_ring, top_rings
+    from ringfence.rings import RingOrder, RingSettings, find_ring, top_rings
     from ringfence.scenario.duration import duration_ms
     from ringfence.workspace import Workspace
 
@@ -66,7 +77,7 @@ def rings(
     if ring is not None:
         result, text = ring_report(ledger, found, find_ring(found, ring))
     else:
-        rows = top_rings(found, min_events=min_size, top=top).tolist()
+        rows = top_rings(found, min_events=min_size, top=top, by=RingOrder(sort)).tolist()
         result, text = list_report(spec, found, rows, min_events=min_size)
     show(result, as_json=as_json, text=text)
 

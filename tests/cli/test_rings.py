@@ -12,7 +12,9 @@ import pytest
 
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
+from ringfence.cli.rings import Sort
 from ringfence.ledger.erasable import Erasable
+from ringfence.rings import RingOrder
 
 SCENARIO = """
 scenarios:
@@ -86,6 +88,14 @@ def test_as_of_an_earlier_moment_later_claims_and_labels_are_not_known(rings: Ca
     assert two_weeks_later["ring"] in {ring["ring"] for ring in found}
 
 
+def test_rings_can_be_listed_by_what_an_investigator_can_still_save_and_by_what_is_new(rings: Call) -> None:
+    assert {name.value for name in Sort} == {order.value for order in RingOrder}
+    for sort, figure in (("unlabelled", "unlabelled_minor"), ("new", "grown_events"), ("recent", "last_event")):
+        for moment in ("2024-01-08", "2024-02-12"):
+            listed = [ring[figure] for ring in rings("--as-of", moment, "--sort", sort, "--min-size", "1")["rings"]]
+            assert listed == sorted(listed, reverse=True)
+
+
 def test_one_ring_is_told_by_name_with_the_claims_and_what_ties_them(rings: Call) -> None:
     ring = rings("--as-of", "2024-03-02")["rings"][0]["ring"]
     shown = rings("--as-of", "2024-03-02", "--ring", ring[:10])
@@ -109,6 +119,7 @@ def test_text_names_the_same_ring(insurer: Path, capsys: pytest.CaptureFixture[s
     assert run(["rings", "-w", str(insurer), "--ring", ring]) == Exit.OK
     shown = capsys.readouterr().out
     assert "c1 and c2 share car:x (as car; 2 events name it)" in shown
+    assert "named once here and nowhere else: 2 claimant" in shown
     assert "10,000 EUR, 6,000 EUR of it unlabelled" in shown
 
 
