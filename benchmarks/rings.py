@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rings: how many planted ones are found in time, how pure they are, and how many of those listed are false.
 
-    python -m benchmarks.rings --events 200000 --seeds 1 2 3           # simulated insurers, one tick a week
-    python -m benchmarks.rings --events 200000 --seeds 1 2 3 --write   # and put the table into docs/rings.md
+    python -m benchmarks.rings --events 200000 --seeds 1 2           # simulated insurers, one tick a week
+    python -m benchmarks.rings --events 200000 --seeds 1 2 --write   # and put the table into docs/rings.md
 
 A staged ring is found when, at a tick within 14 days of its third claim, one group holds at least half of all its
 claims so far; for BiRank, when at least half of them are among the top 1 % of active claims. Purity of a group: the
@@ -161,10 +161,7 @@ def methods_for(scenario: Scenario, settings: RingSettings) -> dict[str, Method]
     }
 
 
-def judge_groups(
-    tally: Tally, graph: Graph, groups: Groups, due: dict[tuple[int, str], np.ndarray], fraud: np.ndarray | None
-) -> None:
-    """Count rings found; with the truth of each active event, also the false groups among those listed first."""
+def judge_groups(tally: Tally, graph: Graph, groups: Groups, due: dict[tuple[int, str], np.ndarray]) -> None:
     n_events = groups.table["n_events"]
     for ring, seqs in due.items():
         at = np.minimum(np.searchsorted(graph.event_key, seqs), graph.n_events - 1)
@@ -175,15 +172,18 @@ def judge_groups(
             best = min(np.flatnonzero(counts == counts.max()), key=lambda g: n_events[g])
             tally.see(ring, counts[best] / n_events[best])
     tally.largest = max(tally.largest, int(n_events.max()))
-    if fraud is not None:
-        claims = graph.event_decided & (groups.event_group >= 0)
-        by_group = groups.event_group[claims]
-        risk = np.bincount(by_group, weights=birank(graph, fraud_seeds(graph)).event[claims], minlength=len(groups))
-        risk /= np.maximum(n_events, 1)
-        share = np.bincount(by_group, weights=fraud[claims], minlength=len(groups)) / np.maximum(n_events, 1)
-        rows = np.flatnonzero((n_events >= 3) & (groups.table["n_entities"] >= 2))
-        listed = rows[np.argsort(-risk[rows], kind="stable")[:LISTED]]
-        tally.false.append(float((share[listed] < 0.5).mean()))
+
+
+def judge_list(tally: Tally, graph: Graph, groups: Groups, score: np.ndarray, fraud: np.ndarray) -> None:
+    """Count the false groups among those listed first. score, fraud: of each active event."""
+    n_events = groups.table["n_events"]
+    claims = graph.event_decided & (groups.event_group >= 0)
+    by_group = groups.event_group[claims]
+    risk = np.bincount(by_group, weights=score[claims], minlength=len(groups)) / np.maximum(n_events, 1)
+    share = np.bincount(by_group, weights=fraud[claims], minlength=len(groups)) / np.maximum(n_events, 1)
+    rows = np.flatnonzero((n_events >= 3) & (groups.table["n_entities"] >= 2))
+    listed = rows[np.argsort(-risk[rows], kind="stable")[:LISTED]]
+    tally.false.append(float((share[listed] < 0.5).mean()))
 
 
 def judge_scores(
@@ -226,15 +226,17 @@ def planted(n_events: int, seeds: Sequence[int]) -> str:
                 continue
             graph = freeze_for(world.scenario, links, settings, as_of_ms)
             fraud = world.fraud[np.searchsorted(world.known.seq, graph.event_key)]
-            for name, method in methods.items():
-                began = time.process_time()
-                groups = method(graph)
-                tallies[name].seconds.append(time.process_time() - began)
-                judge_groups(tallies[name], graph, groups, due, fraud if lists else None)
             began = time.process_time()
             score = birank(graph, fraud_seeds(graph)).event
             scores.seconds.append(time.process_time() - began)
             judge_scores(scores, graph, score, fraud, due)
+            for name, method in methods.items():
+                began = time.process_time()
+                groups = method(graph)
+                tallies[name].seconds.append(time.process_time() - began)
+                judge_groups(tallies[name], graph, groups, due)
+                if lists:
+                    judge_list(tallies[name], graph, groups, score, fraud)
         said.append(f"{graph.n_events:,} events, {graph.n_entities:,} entities and {graph.n_links:,} links")
         print(f"seed {seed}: {len(third)} staged rings with a third claim in time", file=sys.stderr, flush=True)
     either = Tally()
