@@ -154,9 +154,8 @@ def methods_for(scenario: Scenario, settings: RingSettings) -> dict[str, Method]
     return {
         f"**rings**: ties of {days} days": rings(settings.tie_ms, strong),
         f"ties of {days} days, witnesses not strong": rings(settings.tie_ms, fewer),
-        "ties without end, over-large groups split": rings(None, strong),
         "ties without end, witnesses not strong": rings(None, fewer),
-        "ties without end, nothing split": components,
+        "ties without end, over-large groups not split": components,
         "label propagation over all links": lambda graph: communities(graph, roles=everything),
     }
 
