@@ -56,6 +56,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "rings.md"
 BEGIN, END = "<!-- planted rings -->", "<!-- end of planted rings -->"
 COLUMNS = ("method", "found", "half pure or more", "median purity", "largest group", f"false of {LISTED}", "CPU ms")
 
+PROPAGATION = "label propagation over all links"
+
 Method = Callable[[Graph], Groups]
 
 
@@ -156,7 +158,7 @@ def methods_for(scenario: Scenario, settings: RingSettings) -> dict[str, Method]
         f"ties of {days} days, witnesses not strong": rings(settings.tie_ms, fewer),
         "ties without end, witnesses not strong": rings(None, fewer),
         "ties without end, over-large groups not split": components,
-        "label propagation over all links": lambda graph: communities(graph, roles=everything),
+        PROPAGATION: lambda graph: communities(graph, roles=everything),
     }
 
 
@@ -196,7 +198,7 @@ def judge_scores(
             tally.see(ring, float(fraud[chosen].mean()))
 
 
-def planted(n_events: int, seeds: Sequence[int]) -> str:
+def planted(n_events: int, seeds: Sequence[int], *, propagation: bool) -> str:
     """The table of planted rings, and what was measured."""
     settings, tallies, scores = RingSettings(), {}, Tally()
     n_rings, said = 0, []
@@ -204,6 +206,8 @@ def planted(n_events: int, seeds: Sequence[int]) -> str:
         with tempfile.TemporaryDirectory(prefix="ringfence-rings-") as folder:
             world = load_world(Path(folder) / "insurer", n_events, seed)
         methods = methods_for(world.scenario, settings)
+        if not propagation:
+            del methods[PROPAGATION]
         tallies = tallies or {name: Tally() for name in methods}
         first_ms, last_ms = int(world.known.time_ms[0]), int(world.known.time_ms[-1])
         third = {
@@ -268,9 +272,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000, help="claims of each simulated insurer")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--quick", action="store_true", help="without label propagation, which takes most of the time")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     arguments = parser.parse_args()
-    table = planted(arguments.events, arguments.seeds)
+    table = planted(arguments.events, arguments.seeds, propagation=not arguments.quick)
     print(table)
     if arguments.write:
         command = shlex.join(["python", "-m", "benchmarks.rings", *sys.argv[1:]])

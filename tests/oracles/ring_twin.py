@@ -128,7 +128,11 @@ class RingTwin:
     def _carry(self, rings: list[SlowRing]) -> None:
         heirs: list[list[SlowRing]] = [[] for _ in rings]
         for earlier in self.last[0]:
-            kept = [(len(earlier.entities & ring.entities), -min(ring.first_ms.values())) for ring in rings]
+            # Numbers, as slots do, go by first appearance: of equal age the entity seen first is the older.
+            kept = [
+                (len(earlier.entities & ring.entities), max((-ms, -who) for who, ms in ring.first_ms.items()))
+                for ring in rings
+            ]
             if kept and max(kept)[0]:
                 heirs[kept.index(max(kept))].append(earlier)
         for ring, inherited in zip(rings, heirs, strict=True):
