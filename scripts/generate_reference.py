@@ -41,6 +41,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….rings", "mapping", "see below", "When rings are computed, and over what; needs a `strong` role."),
     ("….rings.every", "duration", "`7d`", "Between two ticks, in the watermark's time."),
     ("….rings.active", "duration", "`365d`", "Only links of events this young tie and pass on risk."),
+    ("….rings.tie", "duration", "`30d`", "An entity ties two of its events that lie no further apart."),
     ("….rings.lag", "duration", "`1d`", "From a tick to its effect on features; shorter than `every`."),
     ("….rings.hub_cap", "whole number", "`100`", "Active events in one role above which an entity ties nobody."),
     ("….features", "family: true or false", "see the features page", "Switches a feature family on or off."),
@@ -213,7 +214,7 @@ def _memory_section() -> list[str]:
         "three events and labels an entity inside the longest window come on top, 32 bytes each. Beyond the budget the",
         "longest idle are forgotten ([record 0008](../adr/0008-bounded-memory.md)).",
         "",
-        "| scenario | bytes an entity | a pair | an event | entities, pairs and events in 1 GiB | in 4 GiB | in 16 GiB |",
+        "| scenario | bytes an entity | a pair | an event | entities, pairs, events in 1 GiB | in 4 GiB | in 16 GiB |",
         "|---|---|---|---|---|---|---|",
     ]
     for template in template_names():

@@ -18,7 +18,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
 from ringfence.engine.state import State, grown, new_state, state_digest
-from ringfence.engine.ticks import compute_tick, frozen_events, last_tick, put_in_effect, with_tick
+from ringfence.engine.ticks import TickEffect, compute_tick, frozen_events, last_tick, put_in_effect, with_tick
 from ringfence.rings import Tick
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
@@ -136,6 +136,8 @@ class Engine:
         self._scratch = self._scratch_for(16)
         self._compute = compute if compute is not None else _at_once
         self._pending: Callable[[], Tick] | None = None
+        self._tick: Tick | None = None  # the last one that this engine waited for
+        self._effects: list[TickEffect] = []
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
 
     def _scratch_for(self, n_links: int) -> Scratch:
@@ -295,6 +297,7 @@ class Engine:
                 self._settle()
                 put_in_effect(self._state)
                 self._state.meta[at.EFFECT_MS] = at.NEVER
+                self._note_effect(int(batch.seq[begin]))
             else:
                 self._state = grown(self._state, need)
 
@@ -323,8 +326,20 @@ class Engine:
     def _settle(self) -> None:
         # The tick that is being computed becomes part of the state: waits for it where it is not ready.
         if self._pending is not None:
-            self._state = with_tick(self._state, self._pending())
+            self._tick = self._pending()
+            self._state = with_tick(self._state, self._tick)
             self._pending = None
+
+    def _note_effect(self, seq: int) -> None:
+        # After a restore the tick comes from the snapshot, and its digest is taken here.
+        tick = last_tick(self._state) if self._tick is None else self._tick
+        if tick is not None:
+            self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
+
+    def take_effects(self) -> list[TickEffect]:
+        """Hand over the ticks that took effect since the last call, in order. Each comes once."""
+        effects, self._effects = self._effects, []
+        return effects
 
     def entity_at(self, role: str, lo: int, hi: int, as_of_ms: int) -> dict[str, float]:
         """Return what an event at `as_of_ms` that names only this entity in `role` would read about it.

@@ -6,17 +6,21 @@
                    frozen: survey   features read it from here on
 
 When a tick is due follows from the records alone, and what it computes from the state alone: replay and service read
-the same values at the same seq. The lag is what lets a service compute beside its work.
+the same values at the same seq. The lag is what lets a service compute beside its work. The service puts a digest of
+each tick on record when it takes effect; a replay compares.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
+from ringfence.engine.errors import TickMismatchError
 from ringfence.engine.state import State
 from ringfence.rings import Links, RingSettings, Tick, freeze_for, readings, survey
 from ringfence.scenario.spec import Scenario
@@ -31,6 +35,49 @@ class Frozen(NamedTuple):
     number: NDArray[np.int64]  # of each among all that were ever stored
     born: NDArray[np.int64] | None  # NODE.born and NODE.lives by slot; None while no entity was ever forgotten
     lives: NDArray[np.int32] | None
+
+
+class TickEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """A tick as it took effect."""
+
+    as_of_ms: int  # T
+    effect_seq: int  # the first record that read it
+    digest: bytes  # Tick.digest
+
+
+class RecordedTick(Protocol):
+    """What a ledger says of a tick."""
+
+    @property
+    def as_of_ms(self) -> int: ...
+    @property
+    def effect_seq(self) -> int: ...
+    @property
+    def digest(self) -> bytes: ...
+
+
+def wrong_ticks(recorded: Iterable[RecordedTick], found: Iterable[TickEffect]) -> list[TickMismatchError]:
+    """Hold ticks on record against those that a replay came by; what differs, in the order of the records.
+
+    Parameters
+    ----------
+    recorded : those that took effect in the part of the ledger that was replayed, under the same spec.
+    found : `Engine.take_effects()` after the replay. Those without a record (imported history) are nobody's fault.
+    """
+    by_time = {effect.as_of_ms: effect for effect in found}
+    wrong = []
+    for tick in recorded:
+        again = by_time.get(tick.as_of_ms)
+        if again is None:
+            differs = "does not come about in a replay"
+        elif again.effect_seq != tick.effect_seq:
+            differs = f"takes effect at seq {again.effect_seq} in a replay"
+        elif again.digest != tick.digest:
+            differs = f"had digest {tick.digest.hex()} and has {again.digest.hex()} in a replay"
+        else:
+            continue
+        wrong.append(TickMismatchError(as_of_ms=tick.as_of_ms, effect_seq=tick.effect_seq, found=differs))
+    return wrong
 
 
 def frozen_events(state: State, after_ms: int) -> Frozen:
@@ -82,7 +129,7 @@ def links_of(frozen: Frozen) -> Links:
 
 def settings_of(scenario: Scenario) -> RingSettings:
     ticks = scenario.rings
-    return RingSettings(tick_ms=ticks.every_ms, active_ms=ticks.active_ms, hub_cap=ticks.hub_cap)
+    return RingSettings(tick_ms=ticks.every_ms, active_ms=ticks.active_ms, tie_ms=ticks.tie_ms, hub_cap=ticks.hub_cap)
 
 
 def last_tick(state: State) -> Tick | None:
@@ -92,9 +139,11 @@ def last_tick(state: State) -> Tick | None:
 
 
 def compute_tick(scenario: Scenario, frozen: Frozen, previous: Tick | None, as_of_ms: int) -> Tick:
-    """Survey the rings of frozen events: a pure function, for whichever thread has time."""
+    """Survey the rings of frozen events: a pure function, for whichever thread has time. The digest is taken along."""
     settings = settings_of(scenario)
-    return survey(freeze_for(scenario, links_of(frozen), settings, as_of_ms), settings, previous).tick
+    tick = survey(freeze_for(scenario, links_of(frozen), settings, as_of_ms), settings, previous).tick
+    _ = tick.digest
+    return tick
 
 
 def with_tick(state: State, tick: Tick) -> State:

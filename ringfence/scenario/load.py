@@ -151,16 +151,19 @@ def _rings(node: Node | None) -> RingTicks:
     usual = RingTicks()
     if node is None:
         return usual
-    node.keys(("every", "active", "lag", "hub_cap"))
+    node.keys(("every", "active", "tie", "lag", "hub_cap"))
     hub_cap = node.get("hub_cap")
     ticks = RingTicks(
         every_ms=_duration(node.get("every"), usual.every_ms),
         active_ms=_duration(node.get("active"), usual.active_ms),
+        tie_ms=_duration(node.get("tie"), usual.tie_ms),
         lag_ms=_duration(node.get("lag"), usual.lag_ms),
         hub_cap=usual.hub_cap if hub_cap is None else hub_cap.whole(1, 1_000_000_000),
     )
     if ticks.every_ms < SECOND_MS:
         raise node.error("ticks without time between them", "write at least `every: 1s`")
+    if ticks.tie_ms < 1:
+        raise node.error("ties that do not last", "write at least `tie: 1s`")
     if ticks.lag_ms >= ticks.every_ms:
         raise node.error("a lag as long as the time between ticks", "make `lag` shorter than `every`")
     return ticks

@@ -114,6 +114,7 @@ class RingTicks(msgspec.Struct, frozen=True, kw_only=True):
 
     every_ms: int = 604_800_000
     active_ms: int = 31_536_000_000  # only links of events this young take part
+    tie_ms: int = 2_592_000_000  # an entity ties two of its events that lie no further apart
     hub_cap: int = 100  # an entity that more active events name in one role ties nobody
     lag_ms: int = 86_400_000  # between a tick and its effect on features: time to compute it beside the service
 

@@ -108,8 +108,11 @@ class RingTwin:
         risk_of_event = dict(zip(graph.events, event_risk, strict=True))
         strong = np.array([role.strong for role in roles])
         rings = []
-        for members, events in slow_components(graph, strong):
-            tying = {m: [e for e in events if any(n == m and strong[r] for n, r in graph.events[e])] for m in members}
+        for members, events in slow_components(graph, strong, time, self.ticks.tie_ms):
+            tying = {
+                m: [e for e, pairs in graph.events.items() if any(n == m and strong[r] for n, r in pairs)]
+                for m in members
+            }
             rings.append(
                 SlowRing(
                     entities=members,
@@ -127,7 +130,11 @@ class RingTwin:
     def _carry(self, rings: list[SlowRing]) -> None:
         heirs: list[list[SlowRing]] = [[] for _ in rings]
         for earlier in self.last[0]:
-            kept = [(len(earlier.entities & ring.entities), -min(ring.first_ms.values())) for ring in rings]
+            # Numbers, as slots do, go by first appearance: of equal age the entity seen first is the older.
+            kept = [
+                (len(earlier.entities & ring.entities), max((-ms, -who) for who, ms in ring.first_ms.items()))
+                for ring in rings
+            ]
             if kept and max(kept)[0]:
                 heirs[kept.index(max(kept))].append(earlier)
         for ring, inherited in zip(rings, heirs, strict=True):

@@ -72,7 +72,7 @@ scenarios:
     label_maturity: {investigator: 0d, chargeback: 90d}
     label_precedence: [court, investigator]
     max_lateness: 12h
-    rings: {every: 28d, active: 90d, lag: 2d, hub_cap: 30}
+    rings: {every: 28d, active: 90d, tie: 14d, lag: 2d, hub_cap: 30}
     memory: 512 MiB
     features: {label_risk: false}
     windows: [30d, 1d, 90m]
@@ -97,7 +97,9 @@ scenarios:
     assert scenario.label_maturity_ms == {"investigator": 0, "chargeback": 90 * DAY_MS}
     assert (scenario.label_precedence, scenario.max_lateness_ms) == (("court", "investigator"), DAY_MS // 2)
     assert scenario.features == {"label_risk": False}
-    assert scenario.rings == RingTicks(every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30)
+    assert scenario.rings == RingTicks(
+        every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, tie_ms=14 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30
+    )
     assert (scenario.role("claimant").hub_cap, scenario.role("country").hub_cap) == (50, 1_000)
 
 
@@ -153,6 +155,7 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a feature family that is maybe on", "features", {"velocity": "maybe"}, "features.velocity", "true or false"),
     ("an unknown key of rings", "rings", {"evry": "7d"}, "rings.evry", "did you mean 'every'"),
     ("rings without pause", "rings", {"every": "0d"}, "rings", "at least `every: 1s`"),
+    ("a tie of nothing", "rings", {"tie": "0d"}, "rings", "at least `tie: 1s`"),
     ("a lag as long as a tick", "rings", {"every": "1d"}, "rings", "shorter than `every`"),
     ("a hub cap of nobody", "rings", {"hub_cap": 0}, "rings.hub_cap", "from 1 to"),
     (
