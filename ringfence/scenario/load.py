@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ringfence.scenario.calendar import is_time_zone
+from ringfence.scenario.dialect import Dialect
 from ringfence.scenario.document import read_document
 from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
+from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
 from ringfence.scenario.load_segments import read_segments
 from ringfence.scenario.node import Node
@@ -82,7 +84,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         decide=decided,
         event_types=event_types,
         roles=roles,
-        sources=_sources(node.get("sources"), event_types),
+        sources=_sources(node.get("sources"), event_types, _time_zone(node)),
         windows_ms=_windows(node),
         time_zone=_time_zone(node),
         durability=_durability(node),
@@ -188,7 +190,7 @@ def _features(node: Node) -> dict[str, bool]:
     return {item.name: item.flag() for item in features.mapping("true or false per feature family")}
 
 
-def _sources(node: Node | None, event_types: tuple[EventType, ...]) -> tuple[Source, ...]:
+def _sources(node: Node | None, event_types: tuple[EventType, ...], time_zone: str) -> tuple[Source, ...]:
     if node is None:
         return ()
     names = [event_type.name for event_type in event_types]
@@ -196,13 +198,14 @@ def _sources(node: Node | None, event_types: tuple[EventType, ...]) -> tuple[Sou
     for item in node.mapping("files per event type, such as `claim: claims.parquet`"):
         if item.name not in names:
             raise item.error("no such event type", did_you_mean(item.name, names))
-        join = None
+        join, dialect = None, Dialect()
         files = item
         if isinstance(item.value, dict):
-            item.keys(("files", "join"))
+            item.keys(("files", "join", *DIALECT_KEYS))
+            dialect = read_dialect(item, time_zone)
             files = item.required("files", "name a file, a pattern such as claims/*.parquet, or a list of them")
             join = _join(item.get("join"))
-        sources.append(Source(event_type=item.name, files=_files(files), join=join))
+        sources.append(Source(event_type=item.name, files=_files(files), join=join, dialect=dialect))
     return tuple(sources)
 
 

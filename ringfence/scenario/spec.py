@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import msgspec
 
+from ringfence.scenario.dialect import Dialect
+
 
 class AttributeType(StrEnum):
     NUMBER = "number"
@@ -79,6 +81,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     event_type: str
     files: tuple[str, ...]
     join: Join | None = None
+    dialect: Dialect = Dialect()  # of the files, and of what is joined to them
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
