@@ -80,7 +80,7 @@ def _measured(evaluation: Evaluation) -> list[str]:
         _row("Brier score", evaluation.brier, 5),
         _row("Brier skill", evaluation.brier_skill),
         _row("expected calibration error (equal-mass bins)", evaluation.ece, 4),
-        f"| calibration slope | {evaluation.calibration_slope:.2f} | |",
+        _row("calibration slope", evaluation.calibration_slope, 2),
         "",
     ]
     return lines
