@@ -70,7 +70,7 @@ def findings_of(
     decided = policy.decide(scored.score, amount_minor)
     return Findings(
         label_delays=label_delays(examples.event_time_ms, examples.known_at_ms, examples.fraud),
-        leaks=_leaks(ledger, catalogue, examples, rows, evaluations[-1], seed),
+        leaks=leaks_in(ledger, catalogue, examples, rows, evaluations[-1], seed=seed),
         buckets=through_time(scored.event_time_ms, scored.fraud, scored.score),
         money=money_of(
             scored.fraud,
@@ -107,12 +107,14 @@ def _reasons(
     told = []
     for row, share, amount in zip(rows, shares, amounts, strict=True):
         raised = book.reasons(row, share, amount=None if np.isnan(amount) else float(amount))
-        # The same book read backwards: what spoke against fraud, said with its true sign.
-        against = [
-            msgspec.structs.replace(reason, contribution=-reason.contribution) for reason in book.reasons(row, -share)
-        ]
-        lowered = tuple(reason for reason in against if reason.contribution < 0.0)
-        told.append((tuple(reason for reason in raised if reason.contribution >= 0.0), lowered))
+        against = book.reasons(row, -share)  # the same book read backwards: what spoke against fraud
+        lowered = [msgspec.structs.replace(reason, contribution=-reason.contribution) for reason in against]
+        told.append(
+            (
+                tuple(reason for reason in raised if reason.contribution >= 0.0),
+                tuple(reason for reason in lowered if reason.contribution < 0.0),
+            )
+        )
     return told
 
 
@@ -129,9 +131,16 @@ def _drift(
     return drift_between(rows, before, after, catalogue.features, what=what, seed=seed)
 
 
-def _leaks(
-    ledger: Ledger, catalogue: Catalogue, examples: Examples, rows: FloatArray, out_of_fold: Evaluation, seed: int
+def leaks_in(
+    ledger: Ledger, catalogue: Catalogue, examples: Examples, rows: FloatArray, out_of_fold: Evaluation, *, seed: int
 ) -> LeakHunt:
+    """Hunt for leaks in what was fitted.
+
+    Parameters
+    ----------
+    rows : shape (n_rows, n_features); those of the examples come first.
+    out_of_fold : figures of all columns together, from scores that no own label had a part in.
+    """
     decided = catalogue.scenario.decided
     attributes = [attribute for attribute in decided.attributes if attribute.is_feature]
     span = ledger.events(int(examples.event_time_ms.min()), None, examples.until_seq).sort("seq")

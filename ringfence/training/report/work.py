@@ -40,13 +40,13 @@ def capacity(report: ReportInput) -> Section:
         title="Alerts an investigator team can take",
         short="Alert capacity",
         note=f"Each UTC day's highest-scored events are opened, so many a day. A day here holds "
-        f"{main.n / days_spanned(main):,.1f} events on average, all of them with a known label; live, events without "
+        f"{main.n / _days(main):,.1f} events on average, all of them with a known label; live, events without "
         "one take up alerts too.",
         blocks=[Figures(figures=figures), _capacity_table(report, main)],
     )
 
 
-def days_spanned(evaluation: Evaluation) -> float:
+def _days(evaluation: Evaluation) -> float:
     return max(1.0, (evaluation.to_ms - evaluation.from_ms) / DAY_MS)
 
 
