@@ -54,6 +54,7 @@ def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], aud
             for feature in report.importance[:N_FEATURES_NAMED]
         ],
         "",
+        *_suspicions(report),
         "## Limits",
         *[f"- {line}" for line in report.not_comparable],
         "- Labels are what was confirmed; fraud that nobody found counts as legit here and in every figure above.",
@@ -61,6 +62,13 @@ def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], aud
         "",
     ]
     return "\n".join(lines)
+
+
+def _suspicions(report: ReportInput) -> list[str]:
+    if report.leaks is None:
+        return []
+    found = [f"- `{one.column}`: {one.sentence}" for one in report.leaks.suspicions]
+    return ["## Possible leaks", *(found or ["- none found"]), ""]
 
 
 def _measured(evaluation: Evaluation) -> list[str]:

@@ -135,9 +135,10 @@ def running_number(name: str, values: pl.Series, given: GivenEvents) -> list[Sus
         Suspicion(
             kind="running_number",
             column=f"attribute.{name}",
-            sentence=f"{distinct:.1%} of its values stand for one event only, as an id's do; it runs with time (rank "
-            f"correlation {in_time:.2f}) and orders the label with ROC-AUC {auc:.3f}: what it taught about these "
-            "numbers says nothing about the next ones; declare it as `event_id` or leave it out",
+            sentence=f"{distinct:.1%} of its values stand for one event only, as an id's do"
+            f"{', and they hardly leave a gap' if density <= DENSE else ''}; rank correlation with time {in_time:.2f}, "
+            f"ROC-AUC {auc:.3f}: what is learnt about these numbers says nothing about the next ones; declare it as "
+            "`event_id` or leave it out",
             figures={"distinct": distinct, "rank_correlation_with_time": in_time, "roc_auc": auc, "density": density},
         )
     ]
@@ -158,7 +159,8 @@ def after_event(name: str, values: pl.Series, given: GivenEvents) -> list[Suspic
             kind="after_event",
             column=f"attribute.{name}",
             sentence=f"{n_late:,} of its {n_known:,} times lie after their event, by {np.median(days):.1f} days in the "
-            f"middle case ({fraud:.1%} of the frauds', {legit:.1%} of the legit ones'): nobody could have known them",
+            f"middle case ({fraud:.1%} of the frauds', {legit:.1%} of the legit ones'): unless that moment was "
+            "fixed beforehand, as an expiry date is, nobody could have known it",
             figures={"share_after": n_late / n_known, "after_fraud": fraud, "after_legit": legit},
         )
     ]

@@ -143,8 +143,9 @@ def auc_interval(auc: float, n_fraud: int, n_legit: int, z: float = 1.96) -> Int
         spread = 1.0 + middle * ((1.0 - area) / (2.0 - area) + area / (1.0 + area))
         return (auc - area) ** 2 - z * z * area * (1.0 - area) * spread / (n_fraud * n_legit)
 
-    low = 0.0 if auc <= 0.0 else float(brentq(beyond, 0.0, auc))
-    high = 1.0 if auc >= 1.0 else float(brentq(beyond, auc, 1.0))
+    # A hair inside: at 0 and 1 the standard error vanishes, so that the estimate itself would be a root.
+    low = 0.0 if auc <= 0.0 else float(brentq(beyond, 0.0, auc * (1.0 - 1e-9)))
+    high = 1.0 if auc >= 1.0 else float(brentq(beyond, 1.0 - (1.0 - auc) * (1.0 - 1e-9), 1.0))
     return Interval(auc, low, high)
 
 

@@ -95,9 +95,8 @@ def _alerts_axis(alerts: list[float]) -> Axis:
     told = [at for at in alerts if at < high / 1.5 and str(int(at))[0] in "125"]
     if len(told) > 6:
         told = [at for at in told if str(int(at))[0] == "1"]
-    return Axis(
-        label="alerts a day", low=1.0, high=high, ticks=(*told, high), log=True, text=lambda value: f"{value:,.0f}"
-    )
+    text = "{:,.0f}".format
+    return Axis(label="alerts a day", low=1.0, high=high, ticks=(*told, high), log=True, text=text)
 
 
 def _saving_chart(found: Money, policy: int | None) -> Figure:
