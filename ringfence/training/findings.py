@@ -153,6 +153,7 @@ def leaks_in(
         columns=event_columns(ledger, span["seq"].gather(at), attributes),
         event_id=span["event_id"].gather(at),
         event_time_ms=span["event_time_ms"].gather(at).to_numpy(),
+        has_amount=span["amount_minor"].gather(at).is_not_null().to_numpy(),
         label=label[kept],
     )
     features = catalogue.features

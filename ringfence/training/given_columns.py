@@ -48,6 +48,7 @@ class GivenEvents(msgspec.Struct, frozen=True, kw_only=True):
     columns: EventColumns
     event_id: pl.Series  # (n,) text
     event_time_ms: IntArray  # (n,)
+    has_amount: NDArray[np.bool_]  # (n,)
     label: NDArray[np.int8]  # (n,) 1 fraud, 0 legit, -1 not known by the cut
 
 

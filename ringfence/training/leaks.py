@@ -73,6 +73,7 @@ def hunt(
             suspicions += running_number(attribute.name, values, given)
         if attribute.type is AttributeType.TIME:
             suspicions += after_event(attribute.name, values, given)
+    suspicions += presence("event.amount", given.has_amount, given)
     for role in given.columns.roles.columns[1:]:
         suspicions += presence(role, given.columns.roles[role].to_numpy(), given)
     if has_event_ids:

@@ -93,6 +93,7 @@ def summarise(
         facts=facts,
         version=__version__,
         decides=scenario.decide,
+        has_times=scenario.decided.event_time_column is not None,
         label_rule=_label_rule(scenario),
         roles=tuple(role.role for role in scenario.decided.roles),
         audit_only=tuple(a.name for a in scenario.decided.attributes if a.use is AttributeUse.AUDIT_ONLY),

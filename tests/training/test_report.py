@@ -135,6 +135,7 @@ def test_events_without_amount_entity_or_attribute_have_a_report_too(
     read = Read.of(page)
     assert (read.open_tags, read.fetched) == ([], [])
     assert "none: every event stands alone" in read.text
+    assert "the order of the file stands in for it" in read.text
     assert "only the fixed parts of the costs count" in read.text
     assert 'id="parts"' not in page  # no role, no category, no amount: nothing parts the events
     assert "No leak found" in read.text

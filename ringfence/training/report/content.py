@@ -60,3 +60,4 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     cases: list[Case] = []
     cases_note: str = ""
     leaks: LeakHunt | None = None
+    has_times: bool = True  # False: file order stands in for the time of events

@@ -94,6 +94,12 @@ def _doubts(report: ReportInput, main: Evaluation) -> list[str | Markup]:
             f"{main.n_fraud} frauds were scored: enough to see whether the model works, too few to tell it from one "
             "that is a little better. Read the intervals."
         )
+    if not report.has_times:
+        doubts.append(
+            "Events have no time, so the order of the file stands in for it: dates on this page count rows, and so "
+            "many alerts a day are so many in each run of rows that counts as a day. If the file is sorted by anything "
+            "but time, no figure here means what it says."
+        )
     if report.leaks is not None:
         for suspicion in report.leaks.suspicions:
             link = Markup('Possible leak, <code>{}</code>: {} (<a href="#leaks">evidence</a>)')
