@@ -66,13 +66,13 @@ def _table(caption: str, slices: Sequence[Slice], auc: float, audit_only: Sequen
         )
     return Table(
         caption=caption,
-        columns=["", "events", "frauds", "observed to expected", "", "ROC-AUC", "", "average precision"],
+        columns=["", "events", "frauds", "observed to expected", "", "ROC-AUC", "", "AP"],
         rows=rows,
         numeric=(1, 2, 3, 5, 7),
         quiet=tuple(quiet),
         note=f"Whiskers: observed to expected from {RATIO_AXIS[0]:g} to {RATIO_AXIS[1]:g} with 1 dotted; ROC-AUC from "
-        f"{AUC_AXIS[0]:g} to {AUC_AXIS[1]:g} with that of all events dotted. Average precision rises with the fraud "
-        "rate of the part: compare it only where rates are alike.",
+        f"{AUC_AXIS[0]:g} to {AUC_AXIS[1]:g} with that of all events dotted. Average precision (AP) rises with the "
+        "fraud rate of the part: compare it only where rates are alike.",
     )
 
 
