@@ -60,6 +60,7 @@ docs: setup ## write the generated pages of docs/reference
 bench: setup ## replay against DuckDB, fast reasons against exact ones, the service under load and under kill -9
 	$(BIN)/python -m benchmarks.replay
 	$(BIN)/python -m benchmarks.neighbourhood
+	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.reasons

@@ -130,7 +130,7 @@ def test_events_that_name_nobody_equal_every_twin() -> None:
 def crowded(n_witnesses: int) -> list[Record]:
     rng = np.random.default_rng(45)
     records: list[Record] = []
-    for i in range(12):
+    for i in range(8):
         crowd = rng.choice(260, size=198, replace=False)[:n_witnesses]
         links = ((CLAIMANT, int(i % 3)), *((WITNESS, int(who)) for who in crowd), (SHOP, i % 2))
         records.append(Happening(START + i * HOUR, links, 100 * i))
