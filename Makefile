@@ -63,6 +63,7 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	$(BIN)/python -m benchmarks.replay
 	$(BIN)/python -m benchmarks.neighbourhood
 	$(BIN)/python -m benchmarks.feature_costs
+	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.reasons

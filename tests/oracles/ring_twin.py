@@ -84,7 +84,7 @@ class RingTwin:
         self.watermark_ms = watermark_ms
 
     def _survey(self, tick_ms: int) -> tuple[list[SlowRing], dict[int, float]]:
-        seen = self.links.seen
+        seen = self.links.seen[-self.links.most_stored :]
         named = [(i, *of) for i, event in enumerate(seen) for of in event.kept if self.links.is_alive(of[0])]
         links = Links(
             event_key=np.array([event.number for event in seen], np.int64),
@@ -147,10 +147,13 @@ class RingTwin:
         rings, risk = self.read
         row: dict[str, float] = {}
         met: dict[int, dict[str, float]] = {}
+        nodes = [node for node, _ in self.links.nodes(event)]  # entities beyond the 16 that take part read as unnamed
         for role in self.links.roles:
             read = []
-            for number in [number for index, number in event.links if index == role.index]:
-                key = self.numbers.get(self.links.node(role, number), -1)
+            for node in [self.links.node(role, number) for index, number in event.links if index == role.index]:
+                if node not in nodes:
+                    continue
+                key = self.numbers.get(node, -1)
                 own = [i for i, ring in enumerate(rings) if key in ring.entities]
                 values = _values(rings[own[0]], event.time_ms) if own else _values(None, event.time_ms)
                 met |= {own[0]: values} if own else {}
@@ -166,8 +169,7 @@ class RingTwin:
         for stat in (*OF_RING, "ring_grew_entities"):
             nothing = NAN if stat in ("ring_age_days", "ring_fraud_share") else 0.0
             row[f"event.{stat}"] = _largest([nothing, *(values[stat] for values in met.values())])
-        nodes = [self.numbers.get(node, -1) for node, _ in self.links.nodes(event)]
-        row["event.risk"] = max([0.0, *(risk.get(key, 0.0) for key in nodes)])
+        row["event.risk"] = max([0.0, *(risk.get(self.numbers.get(node, -1), 0.0) for node in nodes)])
         return row
 
 
