@@ -263,7 +263,7 @@ def main() -> None:
         works = works_of(imported(with_roles(scenario, THREE_ROLES), folder, report.ends_ms), families[RINGS])
     found = costs.FeatureCosts(
         measured=costs.Measured(
-            command="python -m benchmarks.feature_costs",
+            command=f"python -m benchmarks.feature_costs --claims {arguments.claims}",
             machine=machine(),
             claims=arguments.claims,
             timed_claims=int(insurer.n_timed.sum()),

@@ -84,7 +84,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cost_ns(self) -> float:
-        """Its share of the measured time of the work that it is read in, in nanoseconds an event."""
+        """Its share of the measured time of its work, in nanoseconds; an upper bound where the work is too small."""
         return feature_costs().works[self.work].value_ns
 
     @property

@@ -37,8 +37,8 @@ _WORKS: Final = """\
 A single statistic cannot be told apart from what is read together with it: what it saves when left out is less than \
 the scatter of the measurement. So the statistics that share a walk or a lookup (a *work*) were left out together, on \
 the same insurer with the roles claimant, repair_shop and witness, in full detail. The column `ns` of the tables of \
-features is a share: what its work saves, divided by the work's values. The last feature of a work to go saves all \
-of it; one that joins others costs less than its share.
+features is a share: what its work saves, divided by the work's values; *below* where even the work does not stand out \
+from the scatter. The last feature of a work to go saves all of it; one that joins others costs less than its share.
 """
 
 
@@ -53,7 +53,7 @@ def _row(feature: Feature) -> str:
         window = f"{span_text(feature.window_ms)}, {span_text(feature.granule_ms)}"
     cells = (
         f"`{feature.name}`", feature.family, feature.sentence, feature.unit, window, feature.missing,
-        str(feature.version), _rounded(feature.cost_ns),
+        str(feature.version), _share(feature_costs().works[feature.work]),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -68,7 +68,7 @@ def costs_markdown() -> str:
         for name, family in found.families.items()
     ]
     works = [
-        f"| {name} | {WORKS[name]} | {work.features} | {_saving(work)} | {_rounded(work.value_ns)} |"
+        f"| {name} | {WORKS[name]} | {work.features} | {_saving(work)} | {_share(work)} |"
         for name, work in found.works.items()
     ]
     return "\n".join(
@@ -87,9 +87,13 @@ def costs_markdown() -> str:
 
 
 def _saving(work: Work) -> str:
-    if work.left_out_ns <= work.plus_minus_ns:
-        return f"below {max(work.left_out_ns, 0.0) + work.plus_minus_ns:,.0f}"
-    return f"{work.left_out_ns:,.0f} ± {work.plus_minus_ns:,.0f}"
+    if work.is_told_apart:
+        return f"{work.left_out_ns:,.0f} ± {work.plus_minus_ns:,.0f}"
+    return f"below {work.most_ns:,.0f}"
+
+
+def _share(work: Work) -> str:
+    return _rounded(work.value_ns) if work.is_told_apart else f"below {_rounded(work.value_ns)}"
 
 
 def _rounded(value_ns: float) -> str:

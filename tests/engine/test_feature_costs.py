@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ringfence.engine import Catalogue
-from ringfence.engine.feature_costs import WORKS, feature_costs
+from ringfence.engine.feature_costs import WORKS, Work, feature_costs
 from ringfence.engine.feature_table import costs_markdown
 from ringfence.engine.stats import FAMILIES, RINGS
 from ringfence.scenario.load import load_scenarios
@@ -66,8 +66,15 @@ def test_cost_of_a_feature_is_its_share_of_its_work(insurer: Scenario) -> None:
     for name, work in feature_costs().works.items():
         shares = [feature.cost_ns for feature in catalogue.features if feature.work == name]
         if name != RINGS:
-            assert sum(shares) == pytest.approx(max(work.left_out_ns, 0.0))
+            assert sum(shares) == pytest.approx(work.most_ns)
     assert {feature.work for feature in catalogue.features} == set(WORKS)
+
+
+def test_saving_within_the_scatter_is_told_as_a_bound() -> None:
+    clear = Work(features=10, left_out_ns=500.0, plus_minus_ns=100.0)
+    lost = Work(features=10, left_out_ns=-50.0, plus_minus_ns=100.0)
+    assert (clear.is_told_apart, clear.value_ns) == (True, 50.0)
+    assert (lost.is_told_apart, lost.value_ns) == (False, 10.0)
 
 
 def test_reference_states_every_feature_in_full() -> None:
