@@ -64,7 +64,7 @@ bench: setup ## replay against DuckDB, fast reasons against exact ones, the serv
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.rings
-	$(BIN)/python -m benchmarks.rings --speed
+	$(BIN)/python -m benchmarks.rings_speed
 	$(BIN)/python -m benchmarks.durability --rounds 10
 	bash scripts/install_services.sh
 	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced
