@@ -73,8 +73,7 @@ def time_steps(links: Links, n_repeats: int) -> tuple[list[tuple[str, float, flo
     ranked = timed("BiRank", lambda: birank(graph, seeds))
     walked = timed("personalised PageRank", lambda: personalised_pagerank(graph, seeds))
     timed("communities of over-large components", lambda: split_over_large(graph, groups, settings.over_large))
-    found = timed("all of a tick but freezing", lambda: survey(graph, settings))
-    timed("digest", lambda: found.tick.digest)
+    timed("all of a tick but freezing", lambda: survey(graph, settings).tick.digest)
     said = (
         f"{graph.n_events + graph.n_entities:,} nodes ({graph.n_events:,} events), {graph.n_links:,} links; "
         f"largest component {groups.table['n_events'].max():,} events; "
