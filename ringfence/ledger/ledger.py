@@ -22,7 +22,7 @@ from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.event_segments import EventSegments
 from ringfence.ledger.lock import writer_lock
-from ringfence.ledger.records import EventBody, Kind, LabelBody, Record
+from ringfence.ledger.records import EventBody, Kind, LabelBody, Record, TickBody
 from ringfence.ledger.recovery import recover, sync_directory
 from ringfence.ledger.schema import check_numbering, connect
 from ringfence.ledger.segments import Segment, SegmentReader, list_segments
@@ -331,6 +331,15 @@ class Ledger:
     def releases(self) -> list[Record]:
         """All release records, in seq order."""
         return list(self.records(kinds=(Kind.RELEASE,)))
+
+    def ticks(self, spec: str, after_seq: int = 0, until_seq: int | None = None) -> list[TickBody]:
+        """What the service recorded of the ticks of a feature spec that took effect after `after_seq`, in seq order.
+
+        Those recorded after `until_seq` are left out.
+        """
+        bodies = [record.body for record in self.records(after_seq, kinds=(Kind.TICK,), until_seq=until_seq)]
+        ticks = [body for body in bodies if isinstance(body, TickBody)]
+        return [tick for tick in ticks if tick.spec == spec and tick.effect_seq > after_seq]
 
     def entity_names(self, digests: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
         """Digest (hi then lo, big endian) -> (entity type, original id), for those not erased."""

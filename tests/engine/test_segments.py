@@ -14,10 +14,9 @@ import pytest
 from ringfence.engine import Catalogue, Engine, restore_newest, write_snapshot
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_segments import event_prior
-from ringfence.engine.engine import _arrays
+from ringfence.engine.engine import _arrays, empty_state
 from ringfence.engine.leakage import replay_leakage
 from ringfence.engine.look_ahead import LookAhead
-from ringfence.engine.state import new_state
 from ringfence.scenario.spec import AttributeType, Scenario
 from ringfence.scoring.sentences import FeatureText, say
 from tests.engine.test_features_equal_twin import assert_rows_equal_twin
@@ -206,8 +205,7 @@ def test_rows_with_segments_are_the_same_bytes_however_batched_and_across_a_rest
 def test_segments_beyond_the_most_fall_back_on_all_and_are_counted() -> None:
     catalogue = Catalogue.build(BY_BOTH)
     records = placed(drawn_records(5, 260, label_share=0.5), n_regions=6)
-    state = new_state(n_partners=2, most_stored=1 << 24, charts=True, n_texts=1, most_segments=8)
-    engine = Engine(catalogue, state=state)
+    engine = Engine(catalogue, state=empty_state(catalogue, most_segments=8))
     rows = engine.observe(batch_of(records, BY_BOTH))
     twin = CompleteTwin(catalogue)
     twin.features.segments.most = 8

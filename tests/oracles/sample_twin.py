@@ -31,10 +31,10 @@ def log_of(x: float) -> float:
 class SampleTwin:
     """Observe records one by one; `observe` returns the sample of a decided event, else None."""
 
-    def __init__(self, scenario: Scenario, n_sampled: int, *, most_stored: int = 1 << 24) -> None:
+    def __init__(self, scenario: Scenario, n_sampled: int, *, most_stored: int, room: int) -> None:
         self.scenario = scenario
         self.n_sampled = n_sampled
-        self.links = LinkTwin(scenario, most_stored=most_stored)
+        self.links = LinkTwin(scenario, most_stored=most_stored, room=room)
         self.segments = SegmentTwin(scenario)
         self.records: list[Record] = []
 
@@ -49,8 +49,10 @@ class SampleTwin:
                 self.segments.learn(record, event)
             return None
         if not self.is_decided(record):
+            self.links.touch(record)
             return None
         sample = self.sample(record)
+        self.links.touch(record)
         self.links.store(number, record)
         return sample
 
@@ -93,7 +95,7 @@ class SampleTwin:
 
     def event(self, seen: Seen, node: Node, at_hand: Happening, nodes: dict[Node, Role]) -> dict[str, float]:
         links, prior = self.links, self.prior(at_hand)
-        others = [met for met, role in seen.kept if met != node and not links.is_hub(met, role)]
+        others = [m for m, role in seen.kept if m != node and not links.is_hub(m, role) and links.is_alive(m)]
         sizes = [math.log1p(len(links.events_of(met))) for met in others]
         rates = [(links.frauds(met) + prior * 10.0) / (links.known(met) + 10.0) for met in others]
         days = (at_hand.time_ms - seen.event.time_ms) / DAY

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
+from ringfence.engine.catalogue import Catalogue
 from ringfence.scenario.batch import EVENT, LABEL, MISSING_AMOUNT, NO_LABEL, Batch
 from ringfence.scenario.spec import Amount, Attribute, AttributeType, EventType, Role, RoleColumn, Scenario
 
@@ -249,3 +251,9 @@ def drawn_records(seed: int, n: int, *, n_people: int = 6, n_shops: int = 3, lab
         offset_ms = int(rng.choice([0, HOUR, -5 * HOUR]))
         records.append(Happening(time_ms, tuple(links), amount, CLAIM, values, offset_ms, drawn_text(text_rng)))
     return records
+
+
+def with_room(catalogue: Catalogue, **room: int) -> Catalogue:
+    """Return a catalogue whose state remembers only so many `slots`, `pairs` or `stored` events."""
+    plan = catalogue.plan
+    return msgspec.structs.replace(catalogue, plan=plan._replace(room=plan.room._replace(**room)))

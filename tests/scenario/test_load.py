@@ -72,7 +72,8 @@ scenarios:
     label_maturity: {investigator: 0d, chargeback: 90d}
     label_precedence: [court, investigator]
     max_lateness: 12h
-    rings: {every: 28d, active: 90d, lag: 2d, hub_cap: 30}
+    rings: {every: 28d, active: 90d, tie: 14d, lag: 2d, hub_cap: 30}
+    memory: 512 MiB
     features: {label_risk: false}
     windows: [30d, 1d, 90m]
 """,
@@ -81,6 +82,7 @@ scenarios:
     scenario = load_scenarios(file)["motor-claims"]
     assert scenario.durability is Durability.BEST_EFFORT
     assert scenario.windows_ms == (5_400_000, DAY_MS, 30 * DAY_MS)
+    assert scenario.memory_bytes == 512 << 20
     assert scenario.sources[0].join == Join(file="claim_parties.parquet", on="claim_id", role="role", value="party_id")
     assert scenario.sources[1].files == ("a.csv", "b/*.csv")
     claim, change = scenario.event_types
@@ -95,7 +97,9 @@ scenarios:
     assert scenario.label_maturity_ms == {"investigator": 0, "chargeback": 90 * DAY_MS}
     assert (scenario.label_precedence, scenario.max_lateness_ms) == (("court", "investigator"), DAY_MS // 2)
     assert scenario.features == {"label_risk": False}
-    assert scenario.rings == RingTicks(every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30)
+    assert scenario.rings == RingTicks(
+        every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, tie_ms=14 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30
+    )
     assert (scenario.role("claimant").hub_cap, scenario.role("country").hub_cap) == (50, 1_000)
 
 
@@ -143,11 +147,15 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a window twice", "windows", ["1d", "24h"], "windows", "twice"),
     ("no windows", "windows", [], "windows", "name 1 to"),
     ("a bad lateness", "max_lateness", "soon", "max_lateness", "90d"),
+    ("a memory without a unit", "memory", "4", "memory", "4 GiB"),
+    ("a memory that is none", "memory", "lots", "memory", "4 GiB"),
+    ("a memory too small", "memory", "1 MiB", "memory", "64 MiB"),
     ("a bad maturity", "label_maturity", {"court": True}, "label_maturity.court", "90d"),
     ("a source twice in the precedence", "label_precedence", ["a", "a"], "label_precedence", "twice"),
     ("a feature family that is maybe on", "features", {"velocity": "maybe"}, "features.velocity", "true or false"),
     ("an unknown key of rings", "rings", {"evry": "7d"}, "rings.evry", "did you mean 'every'"),
     ("rings without pause", "rings", {"every": "0d"}, "rings", "at least `every: 1s`"),
+    ("a tie of nothing", "rings", {"tie": "0d"}, "rings", "at least `tie: 1s`"),
     ("a lag as long as a tick", "rings", {"every": "1d"}, "rings", "shorter than `every`"),
     ("a hub cap of nobody", "rings", {"hub_cap": 0}, "rings.hub_cap", "from 1 to"),
     (
