@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What falling back on segments is worth on the simulated insurer: one replay a choice of segments, then trees.
 
-    python -m benchmarks.segments [--events 100000] [--seeds 1 2] [--fraud-rate 0.0056]
+    python -m benchmarks.segments [--events 100000] [--seeds 1] [--fraud-rate 0.0056]
 
 As in benchmarks.families: trees train on the labels known when the last fifth of the history begins, each line is the
 mean of five fits, and differences are paired bootstraps over the claims of the test. `lift` is how much more often the
@@ -30,7 +30,7 @@ from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.load import load_scenarios
 from ringfence.simulate import simulate_motor_claims
 
-CHOICES: Final = ((), ("region",), ("claim_type",), ("vehicle_make",), ("region", "claim_type"))
+CHOICES: Final = ((), ("claim_type",), ("region", "claim_type"), ("region",))
 
 
 def lift(rate: Rows, fraud: Rows) -> float:
