@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from benchmarks.engine.programme import LONG_S, Found, Programme, Table, library
 from benchmarks.engine.stream import Graph, Stream
 from benchmarks.engine.targets import river_of, targets
 from benchmarks.engine.trial import BULK, Measured
+from benchmarks.worlds.plots import Panel
 
 NAME: Final = "engine-speed.md"
 
@@ -36,11 +37,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_page(report: Report, folder: Path) -> Path:
     """Write the page and its plots into a folder that exists; return the path of the page."""
-    for name, label, draw in PLOTS:
+    for name, label, draw in _plots(report):
         (folder / name).write_text(svg_of(draw(report.found), label), encoding="utf-8")
     page = folder / NAME
     page.write_text(page_text(report, plots=True), encoding="utf-8")
     return page
+
+
+def _plots(report: Report) -> list[tuple[str, str, Callable[[Sequence[Found]], list[Panel]]]]:
+    measured = {one.table for one in report.found}
+    return [plot for table, plot in PLOTS.items() if table in measured]
 
 
 def page_text(report: Report, *, plots: bool = False) -> str:
@@ -50,7 +56,7 @@ def page_text(report: Report, *, plots: bool = False) -> str:
     parts += ["## What can be compared", _what(report), "Values were compared before any time was taken:"]
     parts += ["\n".join(f"- {sentence}" for sentence in report.agreement)]
     if plots:
-        parts += [f"![{label}]({name})" for name, label, _ in PLOTS]
+        parts += [f"![{label}]({name})" for name, label, _ in _plots(report)]
     sections = (
         ("Event by event, and in batches of 128", Table.LIVE, _live, _LIVE_NOTE),
         ("All of history, growing", Table.GROWTH, _growth, _GROWTH_NOTE),
@@ -102,13 +108,14 @@ _DENSITY_NOTE: Final = (
 def _how(report: Report) -> str:
     machine, programme = report.machine, report.programme
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+    once = f"of one where the timed part took longer than {LONG_S:.0f} s"
+    times = f"medians of {programme.repeats}, {once}" if programme.repeats > 1 else "of one run"
     return (
         f"Written by `{report.command}` in {report.minutes:.0f} minutes on {machine.n_processors} x "
         f"{machine.processor}, {machine.memory_bytes / 2**30:.0f} GB, Python {machine.python}; "
         f"{versions}. Load average {machine.load:.1f} before and {report.load_at_end:.1f} at the "
-        "end. Each trial runs in a process of its own, one thread unless said otherwise; figures are medians of "
-        f"{programme.repeats}, of one where the timed part took longer than {LONG_S:.0f} s. A rival "
-        f"stops after {programme.cap_s:.0f} timed seconds, and the table says so."
+        "end. Each trial runs in a process of its own, one thread unless said otherwise; figures are "
+        f"{times}. A rival stops after {programme.cap_s:.0f} timed seconds, and the table says so."
     )
 
 

@@ -79,10 +79,10 @@ def live_panels(found: Sequence[Found]) -> list[Panel]:
     return panels
 
 
-PLOTS: Final[tuple[tuple[str, str, Callable[[Sequence[Found]], list[Panel]]], ...]] = (
-    ("engine-growth.svg", "Events a second as streams and entities grow", growth_panels),
-    ("engine-live.svg", "Feature values a second in batches of 1 and of 128", live_panels),
-)
+PLOTS: Final[dict[Table, tuple[str, str, Callable[[Sequence[Found]], list[Panel]]]]] = {
+    Table.LIVE: ("engine-live.svg", "Feature values a second in batches of 1 and of 128", live_panels),
+    Table.GROWTH: ("engine-growth.svg", "Events a second as streams and entities grow", growth_panels),
+}
 
 
 def _done(found: Sequence[Found], table: Table, graph: Graph) -> list[Found]:
