@@ -15,8 +15,8 @@ import numpy as np
 from numba import config, njit, typeof
 
 from ringfence.engine import layout
-from ringfence.engine._kernels_charts import clear_chart, read_chart, update_chart
-from ringfence.engine._kernels_forget import free_block, longest_idle, remove
+from ringfence.engine._kernels_charts import read_chart, update_chart
+from ringfence.engine._kernels_forget import forget_key
 from ringfence.engine._kernels_links import learn_label, nodes_of, read_links, store_event
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
 from ringfence.engine._kernels_pairs import (
@@ -38,7 +38,7 @@ from ringfence.engine._kernels_read import (
     read_events,
     read_labels,
 )
-from ringfence.engine._kernels_rings import outside_rings, read_rings, tick_due
+from ringfence.engine._kernels_rings import read_rings, tick_due
 from ringfence.engine._kernels_sample import sample_event
 from ringfence.engine._kernels_segments import event_prior, learn_segment, read_segment
 from ringfence.engine._kernels_table import find, insert, mix64
@@ -63,7 +63,6 @@ KEY_COLLISIONS, PAIR_COLLISIONS = layout.KEY_COLLISIONS, layout.PAIR_COLLISIONS
 N_STORED = layout.N_STORED
 DONE, GROW_KEYS, GROW_PAIRS = layout.DONE, layout.GROW_KEYS, layout.GROW_PAIRS
 GROW_EVENTS, GROW_LABELS = layout.GROW_EVENTS, layout.GROW_LABELS
-KEY_HAND, KEY_IDLE_MS, KEYS_FORGOTTEN = layout.KEY_HAND, layout.KEY_IDLE_MS, layout.KEYS_FORGOTTEN
 MARK_MASK, MARKED_ORDER = layout.MARKS - 1, layout.MARKED_ORDER
 NEED_ANY_EVENTS = layout.NEED_WINDOWS | layout.NEED_RECENT
 NEED_ANY_LABELS = layout.NEED_LABEL_WINDOWS | layout.NEED_LABEL_RUNS
@@ -233,42 +232,6 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _forget_key(plan, state, in_use, now_ms):
-    # Make a slot as new, whoever had it. Stored events that link to it are told apart by its next entity's `born`.
-    meta = state.meta
-    slot, hand, idle_ms = longest_idle(state.keys, meta[KEY_HAND], now_ms, meta[KEY_IDLE_MS], in_use)
-    meta[KEY_HAND] = hand
-    meta[KEY_IDLE_MS] += (idle_ms - meta[KEY_IDLE_MS]) >> 3
-    meta[KEYS_FORGOTTEN] += 1
-    row = state.keys[slot]
-    remove(state.table, row["key"])
-    row["n_events"] = 0
-    row["n_amounts"] = 0
-    row["last_amount"] = 0
-    row["mean"] = 0.0
-    row["deviation"] = 0.0
-    risk = state.risk[slot]
-    risk["n_known"] = 0
-    risk["n_fraud"] = 0
-    for p in range(state.partners.shape[1]):
-        state.partners[slot, p] = 0
-    free_block(state.event_rings[slot], state.event_log, state.event_free)
-    free_block(state.label_rings[slot], state.label_log, state.label_free)
-    if plan.has_links:
-        node = state.nodes[slot]
-        node["n_events"] = 0
-        node["n_known"] = 0
-        node["n_fraud"] = 0
-        node["n_near"] = 0
-        node["lives"] += 1
-    if plan.tick_ms > 0:
-        outside_rings(state.node_rings[slot])
-    if plan.has_charts:
-        clear_chart(state.charts[slot])
-    return slot
-
-
-@njit(cache=True, nogil=True, _nrt=False)
 def _new_key(plan, state, key, check, seq, in_use, now_ms):
     slot = find(state.table, key)  # two links of one record can share a key only by collision; look again
     if slot >= 0:
@@ -277,7 +240,7 @@ def _new_key(plan, state, key, check, seq, in_use, now_ms):
         slot = state.meta[N_KEYS]
         state.meta[N_KEYS] = slot + 1
     else:
-        slot = _forget_key(plan, state, in_use, now_ms)
+        slot = forget_key(plan, state, in_use, now_ms)
     insert(state.table, key, slot)
     row = state.keys[slot]
     row["key"] = key

@@ -16,8 +16,11 @@ import numpy as np
 from numba import njit
 
 from ringfence.engine import layout
+from ringfence.engine._kernels_charts import clear_chart
+from ringfence.engine._kernels_rings import outside_rings
 
 IDLE_GROUP, IDLE_GROUPS = layout.IDLE_GROUP, layout.IDLE_GROUPS
+KEY_HAND, KEY_IDLE_MS, KEYS_FORGOTTEN = layout.KEY_HAND, layout.KEY_IDLE_MS, layout.KEYS_FORGOTTEN
 _ONE = np.uint64(1)
 
 
@@ -85,3 +88,39 @@ def free_block(ring, arena, free):
     ring["size"] = 0
     ring["order"] = 0
     ring["n_new"] = 0
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def forget_key(plan, state, in_use, now_ms):
+    """Make a slot as new and return it. Stored events that link to it are told apart by its next entity's `born`."""
+    meta = state.meta
+    slot, hand, idle_ms = longest_idle(state.keys, meta[KEY_HAND], now_ms, meta[KEY_IDLE_MS], in_use)
+    meta[KEY_HAND] = hand
+    meta[KEY_IDLE_MS] += (idle_ms - meta[KEY_IDLE_MS]) >> 3
+    meta[KEYS_FORGOTTEN] += 1
+    row = state.keys[slot]
+    remove(state.table, row["key"])
+    row["n_events"] = 0
+    row["n_amounts"] = 0
+    row["last_amount"] = 0
+    row["mean"] = 0.0
+    row["deviation"] = 0.0
+    risk = state.risk[slot]
+    risk["n_known"] = 0
+    risk["n_fraud"] = 0
+    for p in range(state.partners.shape[1]):
+        state.partners[slot, p] = 0
+    free_block(state.event_rings[slot], state.event_log, state.event_free)
+    free_block(state.label_rings[slot], state.label_log, state.label_free)
+    if plan.has_links:
+        node = state.nodes[slot]
+        node["n_events"] = 0
+        node["n_known"] = 0
+        node["n_fraud"] = 0
+        node["n_near"] = 0
+        node["lives"] += 1
+    if plan.tick_ms > 0:
+        outside_rings(state.node_rings[slot])
+    if plan.has_charts:
+        clear_chart(state.charts[slot])
+    return slot

@@ -7,7 +7,6 @@ drift from the others.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator
 from typing import Final
 
@@ -23,11 +22,12 @@ from ringfence.engine.errors import (
 from ringfence.engine.feature_costs import feature_costs, work_of
 from ringfence.engine.feature_table import features_markdown
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
-from ringfence.engine.memory import Kept, Room, bytes_per_slot, room_for
+from ringfence.engine.memory import Kept, bytes_per_slot, room_for
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
-from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, sampling_spec, seats_of
+from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, seats_of
+from ringfence.engine.spec_hash import spec_hash
 from ringfence.engine.stats import (
     BRIEF,
     COMPACT,
@@ -53,7 +53,6 @@ from ringfence.engine.stats_charts import chart_stats
 from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import granule_ms, span_text
-from ringfence.rings import TICK_VERSION
 from ringfence.scenario.spec import AttributeType, Role, Scenario
 
 MOST_FEATURES: Final = 400  # beyond this, readers lose detail, from the richest down
@@ -151,7 +150,13 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             scenario=scenario,
             features=tuple(layout.features),
             plan=layout.builder.plan(n_features=len(layout.features), room=room, neighbourhoods=neighbourhoods),
-            spec_hash=_spec_hash(scenario, layout.features, neighbourhoods, room),
+            spec_hash=spec_hash(
+                scenario,
+                [(feature.name, feature.version) for feature in layout.features],
+                room,
+                neighbourhoods=neighbourhoods,
+                rings=_is_on(scenario, RINGS),
+            ),
             neighbourhoods=neighbourhoods,
         )
 
@@ -479,40 +484,3 @@ def _kept(scenario: Scenario, n_partners: int) -> Kept:
         charts=_is_on(scenario, CONTROL_CHARTS),
         rings=_is_on(scenario, RINGS),
     )
-
-
-def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int | None, room: Room) -> str:
-    # What decides values: the row's columns and versions, and the parts of the scenario that the fold reads.
-    decides = {
-        "decide": scenario.decide,
-        "event_types": [
-            [
-                event_type.name,
-                event_type.index,
-                [column.role for column in event_type.roles],
-                [[attribute.name, attribute.type] for attribute in event_type.attributes if attribute.is_feature],
-                None if event_type.amount is None else [event_type.amount.currency, event_type.amount.digits],
-            ]
-            for event_type in scenario.event_types
-        ],
-        "roles": [[role.name, role.entity_type, role.index, role.many, role.hub_cap] for role in scenario.roles],
-        "windows_ms": list(scenario.windows_ms),
-        "time_zone": scenario.time_zone,
-        "max_lateness_ms": scenario.max_lateness_ms,
-        "label_precedence": list(scenario.label_precedence),
-        "features": [[feature.name, feature.version] for feature in features],
-        "room": list(room),
-        "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
-        "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.SIMILAR_MS, at.SIMILAR],
-    }
-    if scenario.segments:
-        decides["segments"] = [*scenario.segments, at.SEGMENT_FRAUDS, at.MOST_SEGMENTS]
-    if neighbourhoods is not None:
-        decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)
-    if _is_on(scenario, RINGS):
-        strong = [role.name for role in scenario.roles if role.strong]
-        decides["rings"] = [strong, *msgspec.structs.astuple(scenario.rings), TICK_VERSION]
-    label = scenario.decided.label
-    if label is not None:
-        decides["legit_after_ms"] = label.legit_after_ms
-    return hashlib.blake2b(msgspec.json.encode(decides), digest_size=16).hexdigest()

@@ -163,5 +163,7 @@ def put_in_effect(state: State) -> None:
     slot = (rows["key"] & np.uint64((1 << _SLOT_BITS) - 1)).astype(np.int64)
     life = (rows["key"] >> np.uint64(_SLOT_BITS)).astype(np.int32)
     same = state.nodes["lives"][slot] == life  # others were forgotten since the tick began
-    state.node_rings[: int(state.meta[at.N_KEYS])] = np.zeros(1, at.NODE_RING)
-    state.node_rings[slot[same]] = spread[same]
+    # As bytes: field by field it takes five times as long, and the engine's thread waits for it.
+    words = state.node_rings.view(np.int64).reshape(len(state.node_rings), -1)
+    words[: int(state.meta[at.N_KEYS])] = 0
+    words[slot[same]] = spread.view(np.int64).reshape(len(spread), words.shape[1])[same]
