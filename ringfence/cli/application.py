@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ringfence import __version__
-from ringfence.cli import data, demo, doctor, keys, models, releases, rings, service, verify
+from ringfence.cli import check, data, demo, doctor, drafts, keys, models, releases, rings, service, verify
 from ringfence.cli.exits import Exit, exit_code
 from ringfence.cli.kernel_cache import use_kernel_cache
 from ringfence.errors import RingfenceError
@@ -26,7 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-app.command("init")(data.init)
+app.command("init")(drafts.init)
+app.command("check")(check.check)
 app.command("import")(data.import_history)
 app.command("train")(models.train)
 app.command("score")(models.score)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`init`, `import`, `simulate`: a workspace, and the history in it."""
+"""`import`, `simulate`: the history in a workspace."""
 
 from __future__ import annotations
 
@@ -17,43 +17,9 @@ from ringfence.cli.terminal import progress, remark, show
 _OF_A_NEW_WORLD = ("events", "seed", "fraud_rate", "days", "shock", "planted_pairs")
 
 
-class Template(StrEnum):
-    MOTOR_CLAIMS = "motor-claims"
-    CARD_PAYMENTS = "card-payments"
-
-
 class OnBadRows(StrEnum):
     REJECT = "reject"
     ABORT = "abort"
-
-
-def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make the workspace in.")],
-    template: Annotated[
-        Template, typer.Option(help="Which commented starting point to write.")
-    ] = Template.MOTOR_CLAIMS,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a commented workspace: ringfence.yaml, a policy, and room for rules and lists.
-
-    Refuses to overwrite anything that is already there.
-    """
-    from ringfence.scenario.workspace import init_workspace
-
-    written = init_workspace(directory, template.value)
-    lines = [f"  {path}" for path in written]
-    show(
-        {"workspace": str(directory.resolve()), "template": template.value, "written": [str(path) for path in written]},
-        as_json=as_json,
-        text="\n".join(
-            [
-                f"wrote a {template.value} workspace:",
-                *lines,
-                f"next: edit {directory / 'ringfence.yaml'} to match your files, then: "
-                f"ringfence import -w {quote(str(directory))}",
-            ]
-        ),
-    )
 
 
 def import_history(

@@ -27,7 +27,7 @@ def join_parties(
     left, long, out = (scratch / f"join-{name}.parquet" for name in ("left", "long", "out"))
     _spool(left, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in frames))
     join = file.join
-    parts = read_frames(file.join_path, [join.on, join.role, join.value], _refuse_join(file.join_path))
+    parts = read_frames(file.join_path, [join.on, join.role, join.value], _refuse_join(file.join_path), file.dialect)
     _spool(long, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in parts))
     _require_roles(file, columns, long, database)
     lists = ", ".join(

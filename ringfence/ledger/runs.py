@@ -27,7 +27,7 @@ from ringfence.ledger.sources import (
     column_names,
     n_rows,
     needed_columns,
-    read_frames,
+    read_plain_frames,
     require_table,
 )
 from ringfence.ledger.tally import MOST_REASONS, RejectReason, Tally
@@ -132,10 +132,10 @@ def write_runs(
     ImportFailedError
         If a file as a whole cannot be used. All files are looked at before the first is read.
     """
-    sizes = [n_rows(file.path) for file in files]
+    sizes = [n_rows(file.path, file.dialect) for file in files]
     for file in files:
         if file.join_path is not None:
-            n_rows(file.join_path)
+            n_rows(file.join_path, file.dialect)
         check_source(file)
     total, n_read, n_in = sum(sizes), 0, 0
     columns, tally = Columns(scenario, identity), Tally()
@@ -194,7 +194,7 @@ def check_source(file: SourceFile) -> None:
     for path in (file.path, file.join_path):
         if path is not None:
             require_table(path)
-    check_columns(file, column_names(file.path), _joined_columns(file))
+    check_columns(file, column_names(file.path, file.dialect), _joined_columns(file))
 
 
 def _not_from_future(
@@ -275,13 +275,13 @@ def _joined_columns(file: SourceFile) -> frozenset[str]:
     """The role columns that come from the joined file: those that the source itself does not have."""
     if file.join is None or file.join_path is None:
         return frozenset()
-    names = column_names(file.join_path)
+    names = column_names(file.join_path, file.dialect)
     for column in (file.join.on, file.join.role, file.join.value):
         if column not in names:
             check_columns(
                 SourceFile(event_type=_only(file.event_type, column), path=file.join_path), names
             )  # raises with the names
-    own = column_names(file.path)
+    own = column_names(file.path, file.dialect)
     return frozenset(role.column for role in file.event_type.roles if role.column not in own)
 
 
@@ -294,14 +294,14 @@ def _only(event_type: EventType, column: str) -> EventType:
 def _frames(
     file: SourceFile, scratch: Path, database: duckdb.DuckDBPyConnection, rejects: RejectsFile
 ) -> Iterator[Frame]:
-    names = column_names(file.path)
+    names = column_names(file.path, file.dialect)
     joined = _joined_columns(file)
     columns = check_columns(file, names, joined)
 
     def refuse(line: int, found: str, reason: str) -> None:
         rejects.add(file.path, line, "", found, reason)
 
-    plain = read_frames(file.path, columns, refuse)
+    plain = read_plain_frames(file, columns, refuse)
     if not joined or file.join is None or file.join_path is None:
         wanted = list(needed_columns(file.event_type))
         for frame in plain:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,8 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ringfence.ledger.errors import SourceColumnsError, SourceMissingError, SourceUnreadableError
+from ringfence.scenario.dialect import Dialect, plainly
 from ringfence.scenario.errors import did_you_mean
-from ringfence.scenario.spec import EventType, Join, Scenario
+from ringfence.scenario.spec import AttributeType, EventType, Join, Scenario
 
 FRAME_ROWS: Final = 131_072
 _CSV_BLOCK: Final = 8 << 20
@@ -39,6 +41,7 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     join: Join | None = None
     join_path: Path | None = None
+    dialect: Dialect = Dialect()
 
 
 class Frame(NamedTuple):
@@ -47,6 +50,8 @@ class Frame(NamedTuple):
     rows: pl.DataFrame
     lines: NDArray[np.int64]  # 1-based: of the file for CSV (the header is line 1), of the data for Parquet
 
+
+_PLAIN: Final = Dialect()
 
 RejectLine = Callable[[int, str, str], None]  # line, what was found, reason
 
@@ -61,20 +66,27 @@ def resolve(scenario: Scenario, workspace: Path, files: list[Path] | None = None
     """
     by_type = {source.event_type: source for source in scenario.sources}
     if files is not None:
-        join = by_type[scenario.decide].join if scenario.decide in by_type else None
-        wanted = [(scenario.decided, str(file), join) for file in files]
+        source = by_type.get(scenario.decide)
+        join, dialect = (None, Dialect()) if source is None else (source.join, source.dialect)
+        wanted = [(scenario.decided, str(file), join, dialect) for file in files]
     else:
-        wanted = [(scenario.event_type(s.event_type), name, s.join) for s in scenario.sources for name in s.files]
+        wanted = [
+            (scenario.event_type(s.event_type), name, s.join, s.dialect) for s in scenario.sources for name in s.files
+        ]
     if not wanted:
         raise SourceMissingError(
             workspace / "ringfence.yaml", f"scenario {scenario.name!r} has no sources", "add `sources:` or name files"
         )
     found = []
-    for event_type, name, join in wanted:
+    for event_type, name, join, dialect in wanted:
         for path in _match(Path() if files is not None else workspace, workspace, name):
             found.append(
                 SourceFile(
-                    event_type=event_type, path=path, join=join, join_path=workspace / join.file if join else None
+                    event_type=event_type,
+                    path=path,
+                    join=join,
+                    join_path=workspace / join.file if join else None,
+                    dialect=dialect,
                 )
             )
             if join and not (workspace / join.file).is_file():
@@ -134,7 +146,8 @@ def check_columns(file: SourceFile, found: list[str], joined: frozenset[str] = f
             raise SourceColumnsError(
                 file.path,
                 f"has one column, {found[0][:80]!r}: its fields seem to be separated by {_SIGNS[sign]}",
-                "save it with commas, or with tabs under a name that ends in .tsv",
+                f"write `separator: {json.dumps(sign)}` beside `files` in ringfence.yaml, or save it with commas, or "
+                "with tabs under a name that ends in .tsv",
             )
         listed = ", ".join(f"{name!r} ({at})" for name, at in missing.items())
         raise SourceColumnsError(
@@ -154,19 +167,19 @@ def _other_separator(path: Path, found: list[str]) -> str | None:
     return next((sign for sign in _SIGNS if sign in found[0]), None)
 
 
-def n_rows(path: Path) -> int:
+def n_rows(path: Path, dialect: Dialect = _PLAIN) -> int:
     """Count the rows of a file (lines, for CSV), and check that it can be read as a whole.
 
     Raises
     ------
     SourceUnreadableError
-        If it is empty, truncated, or (CSV) not UTF-8; names the line.
+        If it is empty, truncated, or (CSV) not in its encoding; names the line.
     """
     try:
         require_table(path)
         if is_parquet(path):
             return int(pq.read_metadata(path).num_rows)
-        return max(_check_text(path) - 1, 0)
+        return max(_check_text(path, dialect.encoding) - 1, 0)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 
@@ -200,16 +213,18 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == _MAGIC
 
 
-def column_names(path: Path) -> list[str]:
+def column_names(path: Path, dialect: Dialect = _PLAIN) -> list[str]:
     """The columns of a file, in its order."""
     try:
         if is_parquet(path):
             return list(pq.read_schema(path).names)
-        with path.open("rb") as file:
-            header = file.readline().decode("utf-8-sig").rstrip("\r\n")
+        with path.open(encoding=dialect.encoding, newline="") as file:
+            header = file.readline().removeprefix("\ufeff").rstrip("\r\n")
+    except UnicodeError:
+        raise _not_encoded(path, dialect.encoding, "the first line") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
-    separator = _SEPARATORS.get(path.suffix.lower(), ",")
+    separator = separator_of(path, dialect)
     table = pl.read_csv(header.encode() + b"\n", separator=separator, has_header=False, infer_schema=False)
     names = [str(name) for name in table.row(0)]
     doubles = {name for name in names if names.count(name) > 1}
@@ -218,7 +233,25 @@ def column_names(path: Path) -> list[str]:
     return names
 
 
-def read_frames(path: Path, columns: list[str], reject: RejectLine) -> Iterator[Frame]:
+def separator_of(path: Path, dialect: Dialect) -> str:
+    """What stands between the fields of a text file: what its source says, or what its name implies."""
+    return dialect.separator or _SEPARATORS.get(path.suffix.lower(), ",")
+
+
+def number_columns(event_type: EventType) -> set[str]:
+    """The columns that an event type reads as numbers."""
+    numbers = {attribute.column for attribute in event_type.attributes if attribute.type is AttributeType.NUMBER}
+    return numbers if event_type.amount is None else numbers | {event_type.amount.column}
+
+
+def read_plain_frames(file: SourceFile, columns: list[str], reject: RejectLine) -> Iterator[Frame]:
+    """Yield the frames of a source file, spelt as the door spells things."""
+    numbers = number_columns(file.event_type)
+    for frame in read_frames(file.path, columns, reject, file.dialect):
+        yield Frame(plainly(frame.rows, file.dialect, numbers), frame.lines)
+
+
+def read_frames(path: Path, columns: list[str], reject: RejectLine, dialect: Dialect = _PLAIN) -> Iterator[Frame]:
     """Yield a file in frames of about 131,072 rows. CSV columns come as text, so that ids stay as they are written.
 
     Raises
@@ -227,7 +260,7 @@ def read_frames(path: Path, columns: list[str], reject: RejectLine) -> Iterator[
         If the file turns out to be damaged on the way.
     """
     try:
-        yield from _parquet_frames(path, columns) if is_parquet(path) else _csv_frames(path, columns, reject)
+        yield from _parquet_frames(path, columns) if is_parquet(path) else _csv_frames(path, columns, reject, dialect)
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _unreadable(path, error) from error
 
@@ -241,7 +274,7 @@ def _parquet_frames(path: Path, columns: list[str]) -> Iterator[Frame]:
             at += len(rows)
 
 
-def _csv_frames(path: Path, columns: list[str], reject: RejectLine) -> Iterator[Frame]:
+def _csv_frames(path: Path, columns: list[str], reject: RejectLine, dialect: Dialect) -> Iterator[Frame]:
     skipped: list[int] = []
     bad: list[tuple[int, str, str]] = []
 
@@ -256,13 +289,15 @@ def _csv_frames(path: Path, columns: list[str], reject: RejectLine) -> Iterator[
             reject(line, found, reason)
         bad.clear()
 
-    names = column_names(path)
+    names = column_names(path, dialect)
     reader = pa_csv.open_csv(
         path,
         # One thread: only then does an invalid row know its number.
-        read_options=pa_csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK, column_names=names, skip_rows=1),
+        read_options=pa_csv.ReadOptions(
+            use_threads=False, block_size=_CSV_BLOCK, column_names=names, skip_rows=1, encoding=dialect.encoding
+        ),
         parse_options=pa_csv.ParseOptions(
-            delimiter=_SEPARATORS.get(path.suffix.lower(), ","), newlines_in_values=True, invalid_row_handler=refuse
+            delimiter=separator_of(path, dialect), newlines_in_values=True, invalid_row_handler=refuse
         ),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), include_columns=columns, strings_can_be_null=True,
@@ -283,23 +318,28 @@ def _csv_frames(path: Path, columns: list[str], reject: RejectLine) -> Iterator[
     tell()
 
 
-def _check_text(path: Path) -> int:
-    """Count lines; refuse a file that is not UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _check_text(path: Path, encoding: str) -> int:
+    """Count lines; refuse a file that is not in its encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    wide = encoding.startswith(("utf-16", "utf-32"))  # there a byte of the value 10 need not be the end of a line
     n_lines, last = 0, b"\n"
     with path.open("rb") as file:
         while chunk := file.read(4 << 20):
             try:
-                decoder.decode(chunk)
+                text = decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 line = n_lines + error.object[: error.start].count(b"\n") + 1
                 found = error.object[error.start : error.start + 1].hex()
-                raise SourceUnreadableError(
-                    path, f"is not UTF-8: byte 0x{found} on line {line}", "save it as UTF-8, such as with iconv"
-                ) from None
-            n_lines += chunk.count(b"\n")
-            last = chunk[-1:]
+                raise _not_encoded(path, encoding, f"byte 0x{found} on line {line}") from None
+            n_lines += text.count("\n") if wide else chunk.count(b"\n")
+            last = text[-1:].encode() if wide else chunk[-1:]
     return n_lines + (last != b"\n")
+
+
+def _not_encoded(path: Path, encoding: str, where: str) -> SourceUnreadableError:
+    name = "UTF-8" if encoding == "utf-8" else encoding
+    do = "save it as UTF-8, such as with iconv, or name its `encoding` beside `files` in ringfence.yaml"
+    return SourceUnreadableError(path, f"is not {name}: {where}", do)
 
 
 def _unreadable(path: Path, error: Exception) -> SourceUnreadableError:

@@ -24,8 +24,13 @@ def template_names() -> tuple[str, ...]:
     return tuple(sorted(folder.name for folder in _TEMPLATES.iterdir() if (folder / "ringfence.yaml").is_file()))
 
 
+def template_file(template: str, name: str) -> str:
+    """The text of one file of a template, such as `CARD.md`."""
+    return _text(_TEMPLATES / template / name)
+
+
 def init_workspace(directory: Path, template: str) -> list[Path]:
-    """Write `ringfence.yaml`, `policies/<scenario>.yaml`, empty `rules/` and `lists/`, and a `.gitignore`.
+    """Write a template: `ringfence.yaml`, `policies/<scenario>.yaml`, and stubs of `CARD.md` and `RISKS.md`.
 
     Returns
     -------
@@ -41,7 +46,37 @@ def init_workspace(directory: Path, template: str) -> list[Path]:
     if template not in template_names():
         raise UnknownTemplateError(template, template_names())
     source = _TEMPLATES / template
-    texts = {directory / file.relative_to(source): _text(file) for file in source.rglob("*.yaml")}
+    files = [*source.rglob("*.yaml"), *source.rglob("*.md")]
+    return write_workspace(directory, {file.relative_to(source).as_posix(): _text(file) for file in files})
+
+
+def require_room(directory: Path) -> None:
+    """Refuse a folder that is a workspace already, before anything is looked at.
+
+    Raises
+    ------
+    WorkspaceExistsError
+        If it holds a `ringfence.yaml`, or is a file.
+    """
+    if (directory / "ringfence.yaml").exists():
+        raise WorkspaceExistsError([directory / "ringfence.yaml"])
+    if directory.exists() and not directory.is_dir():
+        raise WorkspaceExistsError([directory])
+
+
+def write_workspace(directory: Path, files: dict[str, str]) -> list[Path]:
+    """Write files, by path within `directory`, with empty `rules/` and `lists/`, and a `.gitignore`.
+
+    Returns
+    -------
+    The files written, sorted.
+
+    Raises
+    ------
+    WorkspaceExistsError
+        If any of the files is there already; nothing is written then.
+    """
+    texts = {directory / name: text for name, text in files.items()}
     texts |= {directory / folder / ".gitkeep": "" for folder in ("rules", "lists")}
     texts[directory / ".gitignore"] = _IGNORED
     there = sorted(file for file in texts if file.exists())

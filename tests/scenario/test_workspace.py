@@ -21,14 +21,18 @@ def test_template_loads_as_a_scenario_of_its_name(tmp_path: Path, template: str)
     assert list(scenarios) == [template]
     assert scenarios[template].decided.label is not None
     policy = yaml.safe_load((tmp_path / "new" / "policies" / f"{template}.yaml").read_text(encoding="utf-8"))
-    assert policy["costs"]["currency"] == scenarios[template].decided.amount.currency  # type: ignore[union-attr]
+    amount = scenarios[template].decided.amount
+    assert amount is None or policy["costs"]["currency"] == amount.currency
+    assert {"CARD.md", "RISKS.md"} <= {file.name for file in written}
     assert not any("SPDX" in file.read_text(encoding="utf-8") for file in written)
     assert (tmp_path / "new" / "rules").is_dir()
     assert (tmp_path / "new" / "lists").is_dir()
 
 
-def test_both_templates_of_the_first_release_are_there() -> None:
-    assert template_names() == ("card-payments", "motor-claims")
+def test_every_template_is_there() -> None:
+    assert template_names() == (
+        "account-transfers", "card-payments", "credit-applications", "motor-claims", "signups", "subscriptions",
+    )  # fmt: skip
 
 
 def test_init_overwrites_nothing_and_writes_nothing_when_a_file_is_there(tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`check`: what will be learned from what, and what had better not be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import typer
+
+from ringfence.cli.exits import Exit
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
+from ringfence.cli.terminal import remark, show
+
+if TYPE_CHECKING:
+    from ringfence.drafting import Outlook
+    from ringfence.scenario.spec import Scenario
+
+_DAY_MS = 86_400_000
+_MOST_NAMED = 8
+
+
+def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
+    """Say what will be learned from what: events, entities, features, label and split; and warn of leaks.
+
+    Reads ringfence.yaml and the policy, looks at the files of the decided event type, and tries their first 20,000 rows
+    as an import would. Writes nothing. Ends with exit code 1 if no row would be let in; warnings do not count.
+    """
+    from ringfence.drafting import outlook_of
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.ledger.errors import SourceMissingError
+    from ringfence.policy.load import load_policy
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    chosen = [here.scenario(scenario)] if scenario is not None else list(here.scenarios.values())
+    told, texts, warnings, n_bad = {}, [], [], 0
+    for spec in chosen:
+        load_policy(here.policy_path(spec))
+        catalogue = Catalogue.build(spec)
+        families = Counter(feature.family for feature in catalogue.features)
+        outlook: Outlook | None = None
+        if spec.sources:
+            try:
+                outlook = outlook_of(spec, here.path)
+            except SourceMissingError as missing:
+                warnings.append(f"{spec.name}: {missing.file}: {missing.found}; only ringfence.yaml was checked")
+        else:
+            warnings.append(f"{spec.name}: no `sources`, so only ringfence.yaml was checked")
+        found = _warnings(spec, outlook)
+        n_bad += outlook is not None and outlook.n_tried > 0 and outlook.n_rejected == outlook.n_tried
+        warnings += [f"{spec.name}: {text}" for text in found]
+        told[spec.name] = _as_dict(spec, outlook, families, found)
+        texts.append("\n".join(_lines(spec, outlook, families)))
+    show({"scenarios": told}, as_json=as_json, text="\n\n".join(texts))
+    for warning in warnings:
+        remark(f"warning: {warning}")
+    if n_bad:
+        raise typer.Exit(Exit.CHECK_FAILED)
+
+
+def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str]) -> list[str]:
+    decided = spec.decided
+    rows = [("events", _events(spec, outlook)), *_roles(spec, outlook)]
+    if decided.amount is not None:
+        rows.append(("amount", f"{decided.amount.column}, in {decided.amount.currency}"))
+    by_type: dict[str, list[str]] = {}
+    for attribute in decided.attributes:
+        kind = (
+            "personal" if attribute.personal else attribute.type.value if attribute.is_feature else "for fairness only"
+        )
+        by_type.setdefault(kind, []).append(attribute.name)
+    rows += [(f"{kind}", f"{len(names)}: {_named(names)}") for kind, names in by_type.items()]
+    rows.append(("label", _label(spec, outlook)))
+    total = sum(families.values())
+    spans = ", ".join(_span(window) for window in spec.windows_ms)
+    rows.append(("learns", f"{total} features: " + ", ".join(f"{n} {family}" for family, n in families.items())))
+    rows.append(("windows", spans))
+    context = [event_type.name for event_type in spec.event_types if event_type.name != spec.decide]
+    if context:
+        rows.append(("context", f"{', '.join(context)}: never decided, only teach"))
+    if outlook is not None:
+        rows += _found(spec, outlook)
+    width = max(len(what) for what, _ in rows)
+    return [f"{spec.name}: decides {spec.decide}", *(f"  {what:<{width}}  {text}" for what, text in rows)]
+
+
+def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
+    rows = [("tried", f"{outlook.n_tried - outlook.n_rejected:,} of the first {outlook.n_tried:,} rows are let in")]
+    if outlook.unused:
+        rows.append(("not read", _named(list(outlook.unused))))
+    if outlook.split_ms is not None:
+        split = (iso_time(outlook.split_ms) or "")[:10]
+        rows.append(
+            (
+                "split",
+                f"by time, such as ringfence train --until {split}: {outlook.n_fraud_known:,} frauds known by then, "
+                f"{outlook.n_fraud_after:,} after it, of {outlook.n_looked_at:,} rows looked at",
+            )
+        )
+    else:
+        rows.append(("split", "by the order of the rows" if spec.decided.event_time_column is None else "by time"))
+    return rows
+
+
+def _events(spec: Scenario, outlook: Outlook | None) -> str:
+    decided = spec.decided
+    by = "in file order" if decided.event_time_column is None else f"at {decided.event_time_column}"
+    named = "numbered by row" if decided.event_id_column is None else f"named by {decided.event_id_column}"
+    if outlook is None:
+        return f"{named}, {by}"
+    n = sum(rows for _, rows in outlook.files)
+    files = _named([Path(path).name for path, _ in outlook.files])
+    span = f", {iso_time(outlook.first_ms)} to {iso_time(outlook.last_ms)}" if outlook.first_ms is not None else ""
+    return f"{n:,} rows of {files}, {named}, {by}{span}"
+
+
+def _roles(spec: Scenario, outlook: Outlook | None) -> list[tuple[str, str]]:
+    if not spec.decided.roles:
+        return [("entities", "none: nothing is learned about who comes back")]
+    known = {} if outlook is None else {role.role: role for role in outlook.roles}
+    rows = []
+    for column in spec.decided.roles:
+        role, seen = spec.role(column.role), known.get(column.role)
+        words = [word for word, is_so in (("many", role.many), ("strong", role.strong)) if is_so]
+        words += [f"of type {role.entity_type}"] if role.entity_type != role.name else []
+        count = "" if seen is None or not seen.n_entities else f"{seen.n_entities:,}, {seen.reuse:,.1f} events each"
+        text = "; ".join(part for part in (column.column, count, ", ".join(words)) if part)
+        rows.append((f"entity {column.role}", text))
+    return rows
+
+
+def _label(spec: Scenario, outlook: Outlook | None) -> str:
+    label = spec.decided.label
+    if label is None:
+        return "none: nothing can be trained"
+    known = f"known at {label.known_at_column}"
+    if label.delay_ms is not None:
+        known = f"known {_span(label.delay_ms)} after the event" if label.delay_ms else "known at once"
+    if outlook is None:
+        return f"{label.column}, {known}"
+    share = 100.0 * outlook.n_fraud / max(outlook.n_fraud + outlook.n_legit, 1)
+    return (
+        f"{label.column}, {known}: {outlook.n_fraud:,} fraud ({share:.2g} %), {outlook.n_legit:,} legit, "
+        f"{outlook.n_silent:,} silent of {outlook.n_looked_at:,} rows looked at"
+    )
+
+
+def _warnings(spec: Scenario, outlook: Outlook | None) -> list[str]:
+    if outlook is None:
+        return []
+    told = [
+        f"{'likely leak' if found.is_leak else 'look at'} {found.column}: {found.why}" for found in outlook.suspicions
+    ]
+    for bad in outlook.rejected:
+        what = f"{bad.column or 'the row'} is {bad.found}: {bad.reason}"
+        told.append(f"{bad.n:,} of {outlook.n_tried:,} rows would be rejected, {what}")
+    if spec.decided.label is not None and not outlook.n_fraud:
+        told.append(f"no row looked at has a value of {spec.decided.label.column} that means fraud")
+    if spec.decided.label is not None and not outlook.n_legit and spec.decided.label.legit_after_ms is None:
+        told.append(f"no row looked at has a value of {spec.decided.label.column} that means legit")
+    label, first_ms, last_ms = spec.decided.label, outlook.first_ms, outlook.last_ms
+    delay_ms = 0 if label is None else label.delay_ms or 0
+    if first_ms is not None and last_ms is not None and last_ms - first_ms < 2 * delay_ms:
+        told.append("the history is shorter than two label delays: hardly any label is known before its end")
+    return told
+
+
+def _as_dict(spec: Scenario, outlook: Outlook | None, families: Counter[str], warnings: list[str]) -> dict[str, Any]:
+    label = spec.decided.label
+    return {
+        "decide": spec.decide,
+        "roles": [column.role for column in spec.decided.roles],
+        "attributes": {attribute.name: attribute.type.value for attribute in spec.decided.attributes},
+        "label": None if label is None else label.column,
+        "features": dict(families),
+        "files": None if outlook is None else msgspec.to_builtins(outlook),
+        "warnings": warnings,
+    }
+
+
+def _span(span_ms: int) -> str:
+    for sign, size in (("d", _DAY_MS), ("h", 3_600_000), ("m", 60_000)):
+        if span_ms % size == 0:
+            return f"{span_ms // size}{sign}"
+    return f"{span_ms // 1_000}s"
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

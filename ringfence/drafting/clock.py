@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which column says when the event happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from ringfence.drafting.evidence import Floats, spearman
+from ringfence.drafting.names import hints
+from ringfence.drafting.profile import Column, Profile, respelt
+from ringfence.scenario.dialect import YEAR_FIRST, Steps
+
+SINCE: Final = "2000-01-01"  # where a file counts from a moment that it does not tell
+_SINCE_MS: Final = 946_684_800_000
+_SORTED: Final = 0.999  # rank correlation with the order of the rows
+_LATER: Final = 0.75  # share of rows in which one moment follows another
+_UNITS: Final = (
+    ("hour", 3_600_000), ("hours", 3_600_000), ("day", 86_400_000), ("days", 86_400_000), ("week", 604_800_000),
+    ("month", 2_592_000_000), ("minute", 60_000), ("second", 1_000), ("seconds", 1_000), ("sec", 1_000), ("dt", 1_000),
+)  # fmt: skip
+_MANY_STEPS: Final = 20_000.0  # beyond it a count without a unit is of seconds, below it of hours
+
+
+class ClockGuess(msgspec.Struct, frozen=True, kw_only=True):
+    """The column taken for the event's time."""
+
+    column: Column  # its values are moments in ms
+    how: str | Steps | None  # what the source must say about it
+    why: str
+    is_guessed: bool  # its unit or order is not in the data
+
+
+def moments_of(profile: Profile) -> list[tuple[Column, str | Steps | None, bool]]:
+    """All columns that can be read as moments: the column, how its source must say so, and whether that is a guess."""
+    return [found for column in profile.columns if (found := _moment(profile, column)) is not None]
+
+
+def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, bool]]) -> ClockGuess | None:
+    """The most likely time of the event: complete, named so, in file order, and later than what was known before."""
+    usable = [
+        (column, how, is_guessed)
+        for column, how, is_guessed in moments
+        if column.given.mean() >= 0.98 and not hints(column.words, "ends", "birth") and not _is_label_time(column)
+    ]
+    if not usable:
+        return None
+    scored = []
+    for column, how, is_guessed in usable:
+        later = [other.name for other, _, _ in usable if other is not column and _follows(column, other)]
+        is_sorted = spearman(column.values, profile.row) >= _SORTED
+        score = 1.0 * hints(column.words, "event") + 0.5 * hints(column.words, "time") + 1.5 * is_sorted
+        score += 2.0 * len(later) / max(len(usable) - 1, 1) - 1.0 * hints(column.words, "starts", "after")
+        why = [f"{column.n_given:,} of {column.n_rows:,} rows have it"]
+        why += ["the file is in its order"] if is_sorted else []
+        why += [f"it follows {', '.join(later[:3])}"] if later else []
+        scored.append((score, column, how, is_guessed, "; ".join(why)))
+    _, column, how, is_guessed, why_text = max(scored, key=lambda guess: guess[0])
+    return ClockGuess(column=column, how=how, why=why_text, is_guessed=is_guessed)
+
+
+def unit_text(steps: Steps) -> str:
+    """A unit as ringfence.yaml writes it."""
+    for sign, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
+        if steps.unit_ms % size == 0:
+            return f"{steps.unit_ms // size}{sign}"
+    return f"{steps.unit_ms // 1_000}s"
+
+
+def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | None, bool] | None:
+    if column.kind == "time":
+        return column, column.spelling.how, column.spelling.is_ambiguous
+    if column.kind != "number" or not column.is_whole or not hints(column.words, "time") or column.n_distinct < 10:
+        return None
+    for how, low, high in _epochs():
+        if bool(((column.values >= low) & (column.values <= high))[column.given].all()):
+            return (respelt(column, how) if how is not None else _as_moments(column)), how, False
+    given = column.values[column.given]
+    if given.min() < 0 or given.max() > 1e9 or spearman(column.values, profile.row) < _SORTED:
+        return None
+    unit_ms = next((unit_ms for word, unit_ms in _UNITS if word in column.words), None)
+    guessed = 1_000 if given.max() >= _MANY_STEPS else 3_600_000
+    steps = Steps(unit_ms=guessed if unit_ms is None else unit_ms, since_ms=_SINCE_MS)
+    return respelt(column, steps), steps, True
+
+
+def _epochs() -> Iterator[tuple[str | Steps | None, float, float]]:
+    yield Steps(unit_ms=1_000), 6e8, 4.1e9  # seconds of 1989 to 2099
+    yield None, 6e11, 4.1e12  # the same in milliseconds
+    yield YEAR_FIRST, 19_000_101, 21_001_231
+
+
+def _as_moments(column: Column) -> Column:
+    return msgspec.structs.replace(column, kind="time")
+
+
+def _is_label_time(column: Column) -> bool:
+    return hints(column.words, "label_time", "after")
+
+
+def _follows(column: Column, other: Column) -> bool:
+    both: Floats = (column.values - other.values)[column.given & other.given]
+    return bool(len(both)) and float(np.mean(both >= 0.0)) >= _LATER and float(np.mean(both > 0.0)) > 0.1

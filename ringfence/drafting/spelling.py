@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the texts of a column are spelt: numbers with which decimal sign, moments in which order, or plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, ORDERS, YEAR_FIRST, Dialect, plainly
+from ringfence.scenario.times import moments_ms
+
+NOTHING: Final = frozenset(
+    ["na", "n/a", "nan", "null", "none", "?", "-", "--", "nil", "#n/a", "(null)", "undefined", "\\n", "."]
+)
+_NO_WORD: Final = NOTHING - {"none", "-", "--", ".", "nil", "undefined"}  # which may be answers among words
+UNKNOWN: Final = frozenset(
+    ["unknown", "pending", "undecided", "open", "current", "missing", "not available", "in review", "under review"]
+)
+_MOST_TEXTS: Final = 20_000  # distinct ones looked at
+_ENOUGH: Final = 0.99  # share of the cells that must fit; the others are rejected by the import, or told as missing
+_PATTERNS: Final = (
+    "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M",
+    "%b %d, %Y %H:%M", "%b %d, %Y %I:%M %p", "%a %b %d %H:%M:%S %Y", "%d%b%Y", "%d%b%Y:%H:%M:%S",
+    "%Y-%m-%d-%H.%M.%S", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %I:%M:%S %p",
+)  # fmt: skip
+_TRUTHS: Final = frozenset(["true", "false", "yes", "no"])
+
+
+class Spelling(msgspec.Struct, frozen=True, kw_only=True):
+    """What a column of texts says, and how its source has to say so."""
+
+    kind: str  # "number", "time", "boolean" or "text"
+    decimal: str | None = None
+    how: str | None = None  # of moments: one of ORDERS or a pattern; None where they are ISO 8601 or milliseconds
+    is_ambiguous: bool = False  # no day above the 12th says whether the day or the month comes first
+    missing: tuple[str, ...] = ()  # texts that stand for nothing
+
+
+def spelling_of(texts: pl.Series, *, is_named_time: bool) -> Spelling:
+    """Look at the texts of a column.
+
+    Parameters
+    ----------
+    texts : String, null where nothing is given.
+    is_named_time : whether the column's name speaks of time: 20240501 is a day then, and a number otherwise.
+    """
+    counts = texts.drop_nulls().value_counts(sort=True).head(_MOST_TEXTS)
+    if counts.is_empty():
+        return Spelling(kind="text")
+    words, n = counts.to_series(0), counts.to_series(1)
+    lower = words.str.strip_chars().str.to_lowercase()
+    is_nothing = lower.is_in(list(NOTHING | UNKNOWN))
+    core, weight = words.filter(~is_nothing), n.filter(~is_nothing)
+    missing = tuple(words.filter(is_nothing).to_list())
+    if core.is_empty():
+        return Spelling(kind="text")
+    if is_named_time:
+        found = _as_time(core, weight, missing)
+        if found is not None:
+            return found
+    found = _as_number(core, weight, missing) or (None if is_named_time else _as_time(core, weight, missing))
+    if found is not None:
+        return found
+    if set(lower.filter(~is_nothing).to_list()) <= _TRUTHS and len(core) <= 4:
+        return Spelling(kind="boolean", missing=missing)
+    return Spelling(kind="text", missing=tuple(word for word in missing if word.strip().lower() in _NO_WORD))
+
+
+def _as_number(core: pl.Series, weight: pl.Series, missing: tuple[str, ...]) -> Spelling | None:
+    bare = core.str.strip_chars()
+    if _share(bare.str.contains(r"^0[0-9]+$"), weight) > 0.0:
+        return None  # 00123 is a name, not a quantity
+    plain = bare.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+    if _share(plain, weight) >= _ENOUGH:
+        return Spelling(kind="number", missing=missing + _odd(core, plain))
+    for decimal, written in (
+        (",", r"^[^0-9]{0,4}-?[0-9]+(?:[. \u{a0}'][0-9]{3})*(?:,[0-9]+)?[^0-9]{0,4}$"),
+        (".", r"^[^0-9]{0,4}-?[0-9]+(?:[, \u{a0}'][0-9]{3})*(?:\.[0-9]+)?[^0-9]{0,4}$"),
+    ):
+        read = plainly(pl.DataFrame({"c": bare}), Dialect(decimal=decimal), {"c"})["c"]
+        fits = read.cast(pl.Float64, strict=False).is_finite().fill_null(False) & bare.str.contains(written)
+        if _share(fits, weight) >= _ENOUGH:
+            return Spelling(kind="number", decimal=decimal, missing=missing + _odd(core, fits))
+    return None
+
+
+def _as_time(core: pl.Series, weight: pl.Series, missing: tuple[str, ...]) -> Spelling | None:
+    if _share(_is_moment(core), weight) >= _ENOUGH:
+        return Spelling(kind="time", missing=missing + _odd(core, _is_moment(core)))
+    fits = {order: _reads(core, order) for order in ORDERS}
+    for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST):
+        if _share(fits[order], weight) >= _ENOUGH:
+            both = _share(fits[DAY_FIRST], weight) >= _ENOUGH and _share(fits[MONTH_FIRST], weight) >= _ENOUGH
+            dotted = bool(core.str.contains(r"^[0-9]+\.").all())
+            return Spelling(
+                kind="time", how=order, is_ambiguous=both and not dotted, missing=missing + _odd(core, fits[order])
+            )
+    for pattern in _PATTERNS:
+        good = _reads(core, pattern)
+        if _share(good, weight) >= _ENOUGH:
+            return Spelling(kind="time", how=pattern, missing=missing + _odd(core, good))
+    return None
+
+
+def _reads(core: pl.Series, how: str) -> pl.Series:
+    if how in ORDERS and how != YEAR_FIRST and not bool(core.str.contains(r"^\s*[0-9]{1,2}[./-]").any()):
+        return pl.Series([False] * len(core))
+    if how == YEAR_FIRST and not bool(core.str.contains(r"^\s*(?:1[89]|20|21)[0-9]{2}").any()):
+        return pl.Series([False] * len(core))
+    return _is_moment(plainly(pl.DataFrame({"c": core}), Dialect(times={"c": how}), ())["c"])
+
+
+def _is_moment(texts: pl.Series) -> pl.Series:
+    # Milliseconds written out count as moments only where they lie within a human life.
+    _, _, bad = moments_ms(texts, "UTC")
+    return pl.Series(~bad) & ~texts.str.contains(r"^[0-9]+$") | (
+        texts.str.contains(r"^[0-9]{12,13}$") & pl.Series(~bad)
+    )
+
+
+def _share(fits: pl.Series, weight: pl.Series) -> float:
+    return float(weight.filter(fits.fill_null(False)).sum()) / float(weight.sum())
+
+
+def _odd(core: pl.Series, fits: pl.Series) -> tuple[str, ...]:
+    """The few words among the numbers or moments: they can only mean that nothing is known."""
+    odd: Sequence[str] = core.filter(~fits).to_list()
+    return tuple(odd) if len(odd) <= 3 and all(not any(sign.isdigit() for sign in word) for word in odd) else ()

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the files of a source spell things, and how that becomes the spelling of the door.
+
+The door takes ISO 8601 and plain numbers, and stays strict. Files come from everywhere: semicolons, decimal commas,
+31.12.2024, seconds since 1970, "n/a". A source says once what its files mean; nothing is guessed while importing.
+A cell that does not fit what the source says stays as it is, so that the rejects file shows what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+import polars as pl
+
+DAY_FIRST: Final = "day_first"
+MONTH_FIRST: Final = "month_first"
+YEAR_FIRST: Final = "year_first"
+ORDERS: Final = (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
+
+_CLOCK: Final = (
+    r"(?:,?[T ]\s*(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
+    r"\s*(?P<half>[AaPp][Mm])?\s*(?P<offset>Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})?)?\s*$"
+)
+_DAY: Final = {
+    DAY_FIRST: r"^\s*(?P<day>[0-9]{1,2})[./-](?P<month>[0-9]{1,2})[./-](?P<year>[0-9]{4}|[0-9]{2})",
+    MONTH_FIRST: r"^\s*(?P<month>[0-9]{1,2})[./-](?P<day>[0-9]{1,2})[./-](?P<year>[0-9]{4}|[0-9]{2})",
+    YEAR_FIRST: r"^\s*(?P<year>[0-9]{4})[./-]?(?P<month>[0-9]{1,2})[./-]?(?P<day>[0-9]{1,2})",
+}
+_NOT_A_DIGIT: Final = r"^[A-Z]{3}\s*|\s*[A-Z]{3}$|[\s\u{a0}\u{202f}'’€$£¥%]"
+
+
+class Steps(msgspec.Struct, frozen=True, kw_only=True):
+    """A column that counts time: `since_ms + number * unit_ms`."""
+
+    unit_ms: int
+    since_ms: int = 0
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source says about its files. The defaults are what needs no saying."""
+
+    separator: str | None = None  # of text files; None: comma, or tab under the name .tsv
+    encoding: str = "utf-8"
+    decimal: str | None = None  # "," or "."; then the other sign, spaces and currency signs are passed over
+    missing: tuple[str, ...] = ()  # texts that mean that nothing is given, beside the empty one
+    times: dict[str, str | Steps] = {}  # column -> one of ORDERS, a strptime pattern, or steps
+    as_text: tuple[str, ...] = ()  # columns of numbers with fractions that are ids
+
+
+def plainly(frame: pl.DataFrame, dialect: Dialect, numbers: Collection[str]) -> pl.DataFrame:
+    """Spell the columns of a frame as the door does.
+
+    Parameters
+    ----------
+    frame : source columns as they were read; text where the file is text.
+    numbers : the columns that are read as numbers.
+    """
+    if dialect == Dialect():
+        return frame
+    changed = []
+    for column in frame.iter_columns():
+        plain = column
+        if dialect.missing and plain.dtype == pl.String:
+            plain = plain.replace(list(dialect.missing), [None] * len(dialect.missing))
+        if column.name in dialect.as_text and plain.dtype.is_float():
+            plain = plain.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
+        how = dialect.times.get(column.name)
+        if how is not None:
+            plain = _stepped(plain, how) if isinstance(how, Steps) else _dated(plain, how)
+        elif dialect.decimal is not None and column.name in numbers and plain.dtype == pl.String:
+            plain = _number(plain, dialect.decimal)
+        if plain is not column:
+            changed.append(plain.alias(column.name))
+    return frame.with_columns(changed)
+
+
+def _number(texts: pl.Series, decimal: str) -> pl.Series:
+    bare = texts.str.replace_all(_NOT_A_DIGIT, "")
+    bare = (
+        bare.str.replace_all(",", "", literal=True) if decimal == "." else bare.str.replace_all(".", "", literal=True)
+    )
+    bare = bare.str.replace(",", ".", literal=True)
+    return _where(bare.cast(pl.Float64, strict=False).is_not_null(), bare, texts)
+
+
+def _stepped(values: pl.Series, steps: Steps) -> pl.Series:
+    if not (values.dtype.is_numeric() or values.dtype == pl.String):
+        return values
+    number = values.cast(pl.Float64, strict=False)
+    # Beyond +-10^15 ms lie no moments; left as they are, such cells are rejected with what was found.
+    time_ms = number * steps.unit_ms + steps.since_ms
+    good = (time_ms.abs() < 1e15).fill_null(False)
+    whole = time_ms.set(~good, None).round().cast(pl.Int64)
+    if values.dtype != pl.String:
+        return whole
+    return _where(good, whole.cast(pl.Datetime("ms")).dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ"), values)
+
+
+def _dated(values: pl.Series, how: str) -> pl.Series:
+    if values.dtype.is_integer():
+        values = values.cast(pl.String)  # such as 20240501
+    if values.dtype != pl.String:
+        return values
+    if how not in ORDERS:
+        read = values.str.strptime(pl.Datetime("ms"), how, strict=False)
+        return _where(read.is_not_null(), read.dt.to_string("%Y-%m-%dT%H:%M:%S%.3f"), values)
+    distinct = values.unique()
+    return values.replace(distinct, _iso(distinct, how)) if len(distinct) < len(values) // 4 else _iso(values, how)
+
+
+def _iso(texts: pl.Series, order: str) -> pl.Series:
+    part = texts.str.extract_groups(_DAY[order] + _CLOCK).struct.unnest()
+    year = pl.when(pl.col("year").str.len_chars() == 4).then(pl.col("year"))
+    century = pl.when(pl.col("year") >= "69").then(pl.lit("19")).otherwise(pl.lit("20"))  # as POSIX has it
+    hour = pl.col("hour").cast(pl.Int32)
+    afternoon = pl.col("half").str.to_lowercase() == "pm"
+    hour = pl.when(pl.col("half").is_null()).then(hour).otherwise(hour % 12 + 12 * afternoon.cast(pl.Int32))
+    offset = pl.when(pl.col("offset").is_in(["UTC", "GMT"])).then(pl.lit("Z")).otherwise(pl.col("offset"))
+    clock = pl.concat_str(
+        pl.lit("T"), hour.cast(pl.String).str.zfill(2), pl.lit(":"), pl.col("minute"), pl.lit(":"),
+        pl.col("second").fill_null("00"), pl.lit("."), pl.col("fraction").fill_null("0"), offset.fill_null(""),
+    )  # fmt: skip
+    day = pl.concat_str(
+        year.otherwise(pl.concat_str(century, pl.col("year"))), pl.lit("-"), pl.col("month").str.zfill(2),
+        pl.lit("-"), pl.col("day").str.zfill(2),
+    )  # fmt: skip
+    iso = part.select(pl.concat_str(day, clock.fill_null(""))).to_series()
+    return _where(iso.is_not_null(), iso, texts)
+
+
+def _where(good: pl.Series, then: pl.Series, otherwise: pl.Series) -> pl.Series:
+    return then.zip_with(good, otherwise)

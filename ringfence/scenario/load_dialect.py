@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of `sources:` that says how files spell things."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Final
+
+from ringfence.scenario.dialect import ORDERS, YEAR_FIRST, Dialect, Steps
+from ringfence.scenario.errors import did_you_mean, shown
+from ringfence.scenario.node import Node
+from ringfence.scenario.times import HOW_TO_WRITE, moment_ms
+
+DIALECT_KEYS: Final = ("separator", "encoding", "decimal", "missing", "times", "as_text")
+_SEPARATORS: Final = (",", ";", "\t", "|")
+_HOW: Final = "write day_first, month_first, year_first, a pattern such as '%d-%b-%Y', or {unit: 1s, since: 1970-01-01}"
+
+
+def read_dialect(node: Node, time_zone: str) -> Dialect:
+    """Read what one source says about its files; keys that are none of `DIALECT_KEYS` are left to the caller."""
+    separator, encoding, decimal = node.get("separator"), node.get("encoding"), node.get("decimal")
+    missing, times, as_text = node.get("missing"), node.get("times"), node.get("as_text")
+    if separator is not None and separator.value not in _SEPARATORS:
+        raise separator.error(shown(separator.value), r"write one of ',', ';', '|' and, in double quotes, '\t'")
+    return Dialect(
+        separator=None if separator is None else str(separator.value),
+        encoding="utf-8" if encoding is None else _encoding(encoding),
+        decimal=None if decimal is None else decimal.choice([",", "."]),
+        missing=() if missing is None else tuple(item.text() for item in missing.sequence("texts, such as ['?', NA]")),
+        times={} if times is None else {item.name: _time(item, time_zone) for item in times.mapping("a column: how")},
+        as_text=() if as_text is None else tuple(item.text() for item in as_text.sequence("names of columns")),
+    )
+
+
+def _encoding(node: Node) -> str:
+    try:
+        return codecs.lookup(node.text()).name
+    except LookupError:
+        raise node.error(shown(node.value), "name an encoding, such as utf-8, cp1252, latin-1 or utf-16") from None
+
+
+def _time(node: Node, time_zone: str) -> str | Steps:
+    if not isinstance(node.value, dict):
+        text = node.text()
+        if text not in ORDERS and "%" not in text:
+            raise node.error(shown(text), f"{_HOW}; {did_you_mean(text, ORDERS)}")
+        return YEAR_FIRST if text == "%Y-%m-%d" else text
+    node.keys(("unit", "since"))
+    unit_ms = node.required("unit", "name the time that 1 stands for, such as 1s, 1h or 1d").duration()
+    if unit_ms <= 0:
+        raise node.error("steps without time between them", "name the time that 1 stands for, such as 1s")
+    since = node.get("since")
+    since_ms = 0 if since is None else moment_ms(since.value, time_zone)
+    if since_ms is None:
+        raise node.error(shown(since.value if since else None), HOW_TO_WRITE)
+    return Steps(unit_ms=unit_ms, since_ms=since_ms)
