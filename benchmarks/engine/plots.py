@@ -10,7 +10,8 @@ from benchmarks.engine.programme import RINGFENCE, Found, Table, library_of
 from benchmarks.engine.stream import Graph
 from benchmarks.engine.trial import BULK
 from benchmarks.worlds.plots import HEIGHT, Panel, sheet_of_panels
-from ringfence.training.chart import BOTTOM, TOP, Axis, Chart, log_axis
+from ringfence.reports import Axis, Chart, log_axis
+from ringfence.reports.chart import BOTTOM, TOP
 
 NAMES: Final = {
     "ringfence": "ringfence, default families",

@@ -55,12 +55,15 @@ def choose_cases(
     -------
     Hits: the frauds with the highest scores among those not approved. Misses: of the frauds that were approved, those
     with the largest amounts, or the lowest scores where no event has an amount. False alarms: the legit events with
-    the highest scores among those not approved.
+    the highest scores among those not approved. Where everything is approved, the hundredth of the events with the
+    highest scores counts as not approved.
     """
     rank = np.empty(score.shape[0], np.int64)
     order = np.argsort(-score, kind="stable")
     rank[order] = np.arange(1, score.shape[0] + 1)
     stopped = action_codes != APPROVE
+    if not stopped.any():  # a policy that approves all stops nobody: the highest scores stand for what it would stop
+        stopped = rank <= max(2 * N_CASES, score.shape[0] // 100)
     weight = -score if np.isnan(amounts).all() else np.where(np.isnan(amounts), 0.0, np.abs(amounts))
     chosen = [
         *(("hit", at) for at in _first(np.flatnonzero(stopped & (fraud == 1)), -score)),

@@ -139,7 +139,7 @@ def running_number(name: str, values: pl.Series, given: GivenEvents) -> list[Sus
             sentence=f"{distinct:.1%} of its values stand for one event only, as an id's do"
             f"{', and they hardly leave a gap' if density <= DENSE else ''}; rank correlation with time {in_time:.2f}, "
             f"ROC-AUC {auc:.3f}: what is learnt about these numbers says nothing about the next ones; declare it as "
-            "`event_id` or leave it out",
+            "the event_id or leave it out",
             figures={"distinct": distinct, "rank_correlation_with_time": in_time, "roc_auc": auc, "density": density},
         )
     ]

@@ -12,7 +12,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.event_columns import event_columns
 from ringfence.ledger.ledger import Ledger
 from ringfence.scenario.batch import FRAUD, MISSING_AMOUNT
-from ringfence.scenario.spec import AttributeType, Scenario
+from ringfence.scenario.spec import AttributeType, AttributeUse, Scenario
 from ringfence.training.evaluation import Evaluation, Scored, evaluate
 from ringfence.training.examples import Examples
 from ringfence.training.fitting import Fitted
@@ -106,18 +106,19 @@ def _segments(
     """Read the attributes that part events: categories and booleans, those for fairness reports among them."""
     kinds = (AttributeType.CATEGORY, AttributeType.BOOLEAN)
     wanted = [a for a in scenario.decided.attributes if a.type in kinds and not a.personal]
+    # The report shows the first dozen: what somebody asked for comes before what merely is there.
+    wanted.sort(key=lambda a: (a.name not in scenario.segments, a.use is not AttributeUse.AUDIT_ONLY))
     given = event_columns(ledger, pl.Series(seq), wanted).attributes
     columns = {}
+    if scenario.decided.amount is not None:
+        bands = amount_bands(amounts_of(amount_minor) / 10.0**scenario.decided.amount.digits)
+        if bands is not None:
+            columns[f"amount, {scenario.decided.amount.currency}"] = bands
     for attribute in wanted:
         values = given[attribute.name]
         if attribute.type is AttributeType.BOOLEAN:
             values = values.replace_strict({True: "yes", False: "no"}, return_dtype=pl.String, default=None)
         columns[attribute.name] = values
-    if scenario.decided.amount is not None:
-        known = np.where(amount_minor == MISSING_AMOUNT, np.nan, amount_minor.astype(np.float64))
-        bands = amount_bands(known / 10.0**scenario.decided.amount.digits)
-        if bands is not None:
-            columns[f"amount, {scenario.decided.amount.currency}"] = bands
     return columns
 
 

@@ -109,7 +109,7 @@ def _too_good(
         doubt = (
             "is it really known when the event happens?"
             if given
-            else "it is computed from earlier events and labels: are the label's `known_at` times right?"
+            else "it is computed from earlier events and labels: are the label's known_at times right?"
         )
         found.append(
             Suspicion(

@@ -93,7 +93,7 @@ def test_without_amounts_there_is_no_money_but_the_fixed_parts() -> None:
 
 
 def _feature(name: str, *, is_category: bool = False) -> Feature:
-    return Feature(name=name, family="event", sentence=name, unit="", missing="", is_category=is_category)
+    return Feature(name=name, family="event", sentence=name, unit="", missing="", work="", is_category=is_category)
 
 
 def test_stability_index_of_equal_samples_averages_what_chance_gives() -> None:

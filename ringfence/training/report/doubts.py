@@ -92,6 +92,9 @@ def examples(report: ReportInput) -> Section:
     currency = "" if report.money is None else report.money.currency
     without_amounts = all(case.amount is None for case in report.cases)
     blocks: list[Block] = []
+    if all(case.action == "approve" for case in report.cases):
+        line = "The hundredth of the events with the highest scores stands for what it would stop."
+        blocks.append(Callout(tone="note", title="The policy approves everything here", lines=[line]))
     for kind, style, title, text in CASES:
         if kind == "miss" and without_amounts:
             text = "Of the frauds that were approved, those with the lowest scores."

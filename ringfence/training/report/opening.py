@@ -140,7 +140,7 @@ def _tiles(report: ReportInput, main: Evaluation) -> list[Tile]:
             aside=f"0: as good as the mean rate; calibration slope {decimal(main.calibration_slope.value, 2)}",
         )
     )
-    if report.money is not None:
+    if report.money is not None and report.money.has_amounts:
         saved = report.money.saved
         tiles.append(
             Tile(
