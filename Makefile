@@ -57,14 +57,18 @@ format: setup ## let ruff rewrite what it can
 docs: setup ## write the generated pages of docs/reference
 	$(BIN)/python scripts/generate_reference.py
 
-bench: setup ## replay against DuckDB, fast reasons against exact ones, the service under load and under kill -9
+bench: setup ## the engine beside other libraries, fast reasons against exact ones, the service under load and under kill -9
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python -m benchmarks.engine --quick
 	$(BIN)/python -m benchmarks.replay
 	$(BIN)/python -m benchmarks.neighbourhood
+	$(BIN)/python -m benchmarks.feature_costs
+	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.rings
-	$(BIN)/python -m benchmarks.rings --speed
+	$(BIN)/python -m benchmarks.rings_speed
 	$(BIN)/python -m benchmarks.durability --rounds 10
 	bash scripts/install_services.sh
 	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced

@@ -71,9 +71,17 @@ def prepare(path: Path, *, n_events: int, seed: int) -> Subject:
 class ServiceProcess:
     """`ringfence serve` as a child."""
 
-    def __init__(self, subject: Subject, port: int, log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        port: int,
+        log: Path,
+        environment: dict[str, str] | None = None,
+        options: tuple[str, ...] = (),
+    ) -> None:
         self.port, self.log = port, log
         command = [sys.executable, "-m", "ringfence.cli", "serve", "-w", str(subject.path), "--port", str(port)]
+        command += options
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=out, env={**os.environ, **(environment or {})}, start_new_session=True

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ringfence.engine.catalogue import Feature
     from ringfence.scenario.spec import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,15 +29,29 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….durability", "`required`", "`required`", "What happens when the ledger cannot be written. `required`: refuse."),
     ("….time_zone", "IANA zone", "`UTC`", "Zone of times written without an offset, and of calendar features."),
     ("….windows", "list of durations", "`[1d, 7d, 30d, 90d]`", "Spans of the windowed features; 1 to 8, distinct."),
+    (
+        "….memory",
+        "number and `MiB` or `GiB`",
+        "`4 GiB`",
+        "Budget of the state: see below.",
+    ),
     ("….max_lateness", "duration", "`1d`", "An event older than the watermark by more is accepted, flagged, counted."),
     ("….label_precedence", "list of sources", "`[]`", "Whose label stands, strongest first; unlisted rank below."),
     ("….label_maturity", "source: duration", "`{}`", "The age at which a source's labels count as settled."),
     ("….rings", "mapping", "see below", "When rings are computed, and over what; needs a `strong` role."),
     ("….rings.every", "duration", "`7d`", "Between two ticks, in the watermark's time."),
     ("….rings.active", "duration", "`365d`", "Only links of events this young tie and pass on risk."),
+    ("….rings.tie", "duration", "`30d`", "An entity ties two of its events that lie no further apart."),
     ("….rings.lag", "duration", "`1d`", "From a tick to its effect on features; shorter than `every`."),
     ("….rings.hub_cap", "whole number", "`100`", "Active events in one role above which an entity ties nobody."),
     ("….features", "family: true or false", "see the features page", "Switches a feature family on or off."),
+    ("….segments", "mapping", "none", "What smoothed fraud rates fall back on before the rate of all events."),
+    (
+        "….segments.by",
+        "list of attributes",
+        "required",
+        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment.",
+    ),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
     ("….sources.*.files", "name, pattern or list", "required", "CSV or Parquet."),
     (
@@ -200,19 +215,64 @@ def settings_page() -> str:
         "|---|---|---|---|",
     ]
     lines += [f"| `{path}` | {value} | {absent} | {meaning} |" for path, value, absent, meaning in SETTINGS]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _memory_section()) + "\n"
 
 
-def _of_family(scenario: Scenario, family: str) -> list[str]:
+def _memory_section() -> list[str]:
+    import tempfile
+
+    from msgspec import structs
+
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.memory import BYTES_PER_EVENT, BYTES_PER_PAIR
+    from ringfence.scenario.load import load_scenarios
+    from ringfence.scenario.workspace import init_workspace, template_names
+
+    lines = [
+        "",
+        "## What a memory budget holds",
+        "",
+        "Of the templates' scenarios, whose default families are on. An entity counts once per role it appears in, and",
+        "once more where several roles share its type; a pair is two entities that one event named. Logs of more than",
+        "three events and labels an entity inside the longest window come on top, 32 bytes each. Beyond the budget the",
+        "longest idle are forgotten ([record 0008](../adr/0008-bounded-memory.md)).",
+        "",
+        "| scenario | bytes an entity | a pair | an event | entities, pairs, events in 1 GiB | in 4 GiB | in 16 GiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for template in template_names():
+        with tempfile.TemporaryDirectory() as folder:
+            init_workspace(Path(folder) / "w", template)
+            scenarios = load_scenarios(Path(folder) / "w" / "ringfence.yaml")
+        for scenario in scenarios.values():
+            cells = []
+            for gibibytes in (1, 4, 16):
+                catalogue = Catalogue.build(structs.replace(scenario, memory_bytes=gibibytes << 30))
+                cells.append(", ".join(f"{n / 1e6:.1f} M" for n in catalogue.plan.room))
+            costs = f"{catalogue.bytes_per_entity} | {BYTES_PER_PAIR} | {BYTES_PER_EVENT}"
+            lines.append(f"| {scenario.name} | {costs} | {' | '.join(cells)} |")
+    return lines
+
+
+def _of_family(scenario: Scenario, family: str) -> list[Feature]:
     from msgspec import structs
 
     from ringfence.engine.catalogue import Catalogue
 
     catalogue = Catalogue.build(structs.replace(scenario, features={family: True}))
+    return [feature for feature in catalogue.features if feature.family == family]
+
+
+def _of_segments(scenario: Scenario, attribute: str) -> list[str]:
+    from msgspec import structs
+
+    from ringfence.engine.catalogue import Catalogue
+
+    without = Catalogue.build(scenario).names
     return [
         f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
-        for feature in catalogue.features
-        if feature.family == family
+        for feature in Catalogue.build(structs.replace(scenario, segments=(attribute,))).features
+        if feature.name not in without
     ]
 
 
@@ -221,6 +281,7 @@ def features_page() -> str:
     import tempfile
 
     from ringfence.engine.catalogue import Catalogue
+    from ringfence.engine.feature_table import costs_markdown, features_markdown
     from ringfence.engine.sample_features import samples_markdown
     from ringfence.engine.stats import OFF_UNLESS_ASKED
     from ringfence.scenario.load import load_scenarios
@@ -231,6 +292,12 @@ def features_page() -> str:
         "Names are `role.stat_window`, or `role~role.stat` for a pair. The catalogue is built from a scenario's roles,",
         "windows and attributes; below are those of the templates. A model is bound to the versions it was trained on.",
         "",
+        "A window ends with the event and begins where its span does, rounded down to what the table says. Missing is",
+        "NaN, never 0.",
+        "",
+        "## What features cost",
+        "",
+        costs_markdown(),
     ]
     scenarios: dict[str, Scenario] = {}
     for template in ("motor-claims", "card-payments"):
@@ -241,20 +308,25 @@ def features_page() -> str:
         catalogue = Catalogue.build(scenario)
         lines += [f"## Template {template}: {len(catalogue.features)} features", ""]
         for family in dict.fromkeys(feature.family for feature in catalogue.features):
-            lines += [f"### {family}", "", "| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
-            lines += [
-                f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
-                for feature in catalogue.features
-                if feature.family == family
-            ]
-            lines.append("")
+            lines += [f"### {family}", ""]
+            lines.append(features_markdown(feature for feature in catalogue.features if feature.family == family))
     for family in sorted(OFF_UNLESS_ASKED):
         asked = {name: _of_family(scenario, family) for name, scenario in scenarios.items()}
         template = max(asked, key=lambda name: len(asked[name]))
         lines += [f"## Off unless asked for: {family}", ""]
         lines += [f"`features: {{{family}: true}}` adds to {template}:", ""]
-        lines += ["| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"]
-        lines += [*asked[template], ""]
+        lines.append(features_markdown(asked[template]))
+    lines += [
+        "## With segments",
+        "",
+        "`segments: {by: [vehicle_make]}` adds to motor-claims the features below. Shares shrunk towards that of",
+        "all entities or events are then shrunk towards that of the event's segment; their version is 100 more.",
+        "",
+        "| feature | meaning | unit | missing | version |",
+        "|---|---|---|---|---|",
+        *_of_segments(scenarios["motor-claims"], "vehicle_make"),
+        "",
+    ]
     lines += [
         "## Sampled neighbourhoods",
         "",

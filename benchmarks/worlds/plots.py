@@ -13,7 +13,7 @@ from benchmarks.worlds.published import ACCIDENTS_2021, MEAN_CLAIM, RINGS
 from benchmarks.worlds.realism import BENFORD
 from benchmarks.worlds.sheet import Sheet
 from benchmarks.worlds.sightings import Floats, Ints
-from ringfence.training.chart import Axis, Chart, log_axis, percent, share_axis
+from ringfence.reports import Axis, Chart, log_axis, percent, share_axis
 
 WIDTH, HEIGHT, CAPTION, GAP = 460.0, 300.0, 46.0, 20.0
 MOST_POINTS: Final = 60  # of a curve

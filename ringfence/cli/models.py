@@ -119,7 +119,17 @@ def headline(release: Release) -> str:
         lines.append(f"measured on {figures['n']:,} events ({where}), {figures['n_fraud']:,} of them fraud:")
         rows = [[text, *_figure(figures.get(name))] for name, text in _FIGURES.items()]
         lines += [f"  {line}" for line in table(["", "value", "95 % interval"], rows).splitlines()]
+    suspicions = leaks(release)
+    if suspicions:
+        lines.append("possible leaks; nothing was left out, look at these before believing the figures:")
+        lines += [f"  {one['column']}: {one['sentence']}" for one in suspicions]
     return "\n".join(lines)
+
+
+def leaks(release: Release) -> list[dict[str, Any]]:
+    """Return what the leak hunt of `train` suspects; empty where it found nothing, or the release is older than it."""
+    found: list[dict[str, Any]] = (release.metrics.get("leaks") or {}).get("suspicions", [])
+    return found
 
 
 def _figure(found: Any) -> list[str]:
@@ -143,6 +153,7 @@ def _described(release: Release) -> dict[str, Any]:
         "n_fraud": made.n_fraud,
         "n_trees": made.n_trees,
         "headline": release.manifest.headline,
+        "leaks": leaks(release),
         "path": str(release.path),
         "report": str(release.path / "report.html"),
         "card": str(release.path / "card.md"),

@@ -59,10 +59,12 @@ class StateProof(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_seq: int | None  # None: there was no usable snapshot
     recovered: str
     replayed: str
+    n_ticks: int  # on record, of the feature spec that is live
+    wrong_ticks: tuple[str, ...]  # what is wrong with those that the replay computed otherwise
 
     @property
     def holds(self) -> bool:
-        return self.seq > 0 and self.recovered == self.replayed
+        return self.seq > 0 and self.recovered == self.replayed and not self.wrong_ticks
 
 
 class DecisionProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +172,7 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     """Recover state as start-up does, replay it from nothing, and compare the digests.
 
     Without a snapshot recovery is a replay itself, and comparing it with another would prove nothing: then one of the
-    two is folded in batches of `_SMALL_BATCH` records.
+    two is folded in batches of `_SMALL_BATCH` records. Ticks on record are held against those of the fresh replay.
 
     Parameters
     ----------
@@ -179,6 +181,7 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
     from ringfence.engine.snapshot import restore_newest
+    from ringfence.engine.ticks import wrong_ticks
     from ringfence.ledger.ledger import Ledger
 
     live = live_scenario(here, scenario)
@@ -191,8 +194,14 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     fresh = Engine(catalogue)
     _fold(recovered, ledger, until, progress, size=_BATCH if snapshot is not None else _SMALL_BATCH)
     _fold(fresh, ledger, until, progress, size=_BATCH)
+    ticks = ledger.ticks(catalogue.spec_hash, until_seq=until)
     return StateProof(
-        seq=until, snapshot_seq=snapshot_seq, recovered=recovered.state_hash(), replayed=fresh.state_hash()
+        seq=until,
+        snapshot_seq=snapshot_seq,
+        recovered=recovered.state_hash(),
+        replayed=fresh.state_hash(),
+        n_ticks=len(ticks),
+        wrong_ticks=tuple(map(str, wrong_ticks(ticks, fresh.take_effects()))),
     )
 
 

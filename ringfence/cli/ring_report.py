@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,11 +34,12 @@ def list_report(spec: Scenario, found: Survey, rows: list[int], *, min_events: i
         f"left out; tied by {', '.join(strong)}"
     )
     lines = table(
-        ["ring", "age", "events", "new", "entities", "known fraud", "exposure", "unlabelled", "risk"],
+        ["ring", "age", "quiet", "events", "new", "entities", "known fraud", "exposure", "unlabelled", "risk"],
         [
             [
                 ring.ring_id,
                 f"{(graph.as_of_ms - ring.founded_ms) // _DAY_MS:,} d",
+                f"{(graph.as_of_ms - ring.last_ms) // _DAY_MS:,} d",
                 f"{ring.n_events:,}",
                 f"{ring.grown_events:+,}",
                 f"{ring.n_entities:,}",
@@ -159,9 +161,17 @@ def _section(title: str, headers: list[str], people: list[dict[str, Any]], *, is
             f"{person['risk']:.4f}",
         ]
         for person in people
-        if person["member"] == is_member
+        if person["member"] == is_member and not _is_alone(person)
     ]
-    return ["", title, table(headers, rows[:_SHOWN]), *_more(rows)] if rows else []
+    once = Counter(person["roles"][0] for person in people if person["member"] == is_member and _is_alone(person))
+    lines = [table(headers, rows[:_SHOWN]), *_more(rows)] if rows else []
+    if once:
+        lines.append("named once here and nowhere else: " + ", ".join(f"{n:,} {role}" for role, n in once.items()))
+    return ["", title, *lines] if lines else []
+
+
+def _is_alone(person: dict[str, Any]) -> bool:
+    return bool(person["n_events"] == 1 and person["n_elsewhere"] == 0)
 
 
 def _more(rows: list[Any]) -> list[str]:

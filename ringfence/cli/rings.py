@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,14 +20,27 @@ if TYPE_CHECKING:
     from ringfence.scenario.spec import Scenario
 
 
+class Sort(StrEnum):
+    """`rings.RingOrder`, which would take a second to import."""
+
+    RISK = "risk"
+    UNLABELLED = "unlabelled"
+    NEW = "new"
+    RECENT = "recent"
+
+
 def rings(
     as_of: Annotated[
         str | None, typer.Option(metavar="TIME", help="What was known then; the newest record when left out.")
     ] = None,
     min_size: Annotated[int, typer.Option(min=1, help="List rings with at least so many decided events.")] = 3,
-    top: Annotated[int, typer.Option(min=1, help="List at most so many, highest risk first.")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="List at most so many.")] = 20,
+    sort: Annotated[Sort, typer.Option(help="What is listed first: the most of this.")] = Sort.RISK,
     ring: Annotated[str | None, typer.Option(metavar="ID", help="Show one ring: its id, or how its id begins.")] = None,
     active: Annotated[str, typer.Option(metavar="DURATION", help="Links of events this recent take part.")] = "365d",
+    tie: Annotated[
+        str, typer.Option(metavar="DURATION", help="An entity ties two of its events that lie no further apart.")
+    ] = "30d",
     hub_cap: Annotated[
         int, typer.Option(min=1, help="An entity with more active events in one role is a hub and ties nobody.")
     ] = 100,
@@ -39,20 +53,23 @@ def rings(
 ) -> None:
     """List the rings of a scenario, or show one: who acts together, what is at stake, and how one knows.
 
-    Components over the roles marked `strong`, over-large ones split into communities; risk spread from the fraud that
-    was known at the time. Reads the ledger, writes nothing.
+    Components over the roles marked `strong`, tied within `--tie`, over-large ones split into communities; risk spread
+    from the fraud that was known at the time. Reads the ledger, writes nothing.
     """
     from ringfence.ledger.ledger import Ledger
-    from ringfence.rings import RingSettings, find_ring, top_rings
+    from ringfence.rings import RingOrder, RingSettings, find_ring, top_rings
     from ringfence.scenario.duration import duration_ms
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    try:
-        settings = RingSettings(active_ms=duration_ms(active), hub_cap=hub_cap)
-    except ValueError as error:
-        raise UsageError(f"--active {active!r} is not a duration: {error}") from error
+    spans_ms = []
+    for option, span in (("active", active), ("tie", tie)):
+        try:
+            spans_ms.append(duration_ms(span))
+        except ValueError as error:
+            raise UsageError(f"--{option} {span!r} is not a duration: {error}") from error
+    settings = RingSettings(active_ms=spans_ms[0], tie_ms=spans_ms[1], hub_cap=hub_cap)
     ledger = Ledger.open(here.ledger_dir(spec), spec)
     as_of_ms = ledger.watermark_ms if as_of is None else time_option(as_of, "--as-of", spec.time_zone)
     with progress("finding rings", unit="ticks") as report_progress:
@@ -60,7 +77,7 @@ def rings(
     if ring is not None:
         result, text = ring_report(ledger, found, find_ring(found, ring))
     else:
-        rows = top_rings(found, min_events=min_size, top=top).tolist()
+        rows = top_rings(found, min_events=min_size, top=top, by=RingOrder(sort)).tolist()
         result, text = list_report(spec, found, rows, min_events=min_size)
     show(result, as_json=as_json, text=text)
 

@@ -30,6 +30,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8473,
     metrics_open: Annotated[bool, typer.Option("--metrics-open", help="Let /metrics be read without a key.")] = False,
+    snapshot_every: Annotated[
+        float,
+        typer.Option(min=1.0, help="Seconds between two snapshots of the state; 50,000 records force one."),
+    ] = 300.0,
 ) -> None:
     """Answer decisions over HTTP until interrupted. Start-up is recovery: newest snapshot, then replay.
 
@@ -44,7 +48,7 @@ def serve(
 
     here = Workspace(workspace)
     keys = load_keys(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
-    config = ServiceConfig(host=host, port=port, metrics_open=metrics_open)
+    config = ServiceConfig(host=host, port=port, metrics_open=metrics_open, snapshot_every_s=snapshot_every)
     _require_free(host, port)
     from ringfence.serving.server import serve as run_server
 

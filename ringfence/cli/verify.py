@@ -96,6 +96,7 @@ def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
     """Compare state recovered from the newest snapshot with a fresh replay of the whole ledger.
 
     Without a snapshot two replays are compared, one in large batches and one in small ones, and the result says so.
+    Ticks of rings that the service put on record must come out of the replay with the same digest.
     """
     from ringfence.cli.proofs import state_proof
     from ringfence.workspace import Workspace
@@ -109,10 +110,14 @@ def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
         compared = f"the snapshot at seq {proof.snapshot_seq:,} and a fresh replay"
     if proof.seq == 0:
         text = "nothing to compare: the ledger is empty"
-    elif proof.holds:
+    elif proof.recovered == proof.replayed:
         text = f"{compared} give the same state at seq {proof.seq:,}: {proof.recovered}"
     else:
         text = f"{compared} give DIFFERENT states at seq {proof.seq:,}: {proof.recovered} and {proof.replayed}"
+    if proof.wrong_ticks:
+        text = "\n".join([text, *proof.wrong_ticks])
+    elif proof.n_ticks:
+        text += f"\nticks of rings on record, equal in the replay: {proof.n_ticks:,}"
     _conclude({"holds": proof.holds, "proof": proof}, holds=proof.holds, as_json=as_json, text=text)
 
 

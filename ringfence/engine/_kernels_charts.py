@@ -127,3 +127,16 @@ def update_chart(chart, key, time_ms, amount, quiet_ms):
         off = point - chart["gap_mean"]
         chart["gap_mean"] += off / (n_gaps + 1)
         chart["gap_squares"] += off * (point - chart["gap_mean"])
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def clear_chart(chart):
+    """Make a row of CHART that of an entity without events."""
+    chart["amount_mean"] = 0.0
+    chart["amount_squares"] = 0.0
+    chart["amount_ewma"] = 0.0
+    chart["amount_cusum"] = 0.0
+    chart["gap_mean"] = 0.0
+    chart["gap_squares"] = 0.0
+    chart["gap_ewma"] = 0.0
+    chart["rate_cusum"] = 0.0

@@ -8,11 +8,15 @@ records alone and never on how they were cut into batches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import config, njit, typeof
 
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import read_chart, update_chart
+from ringfence.engine._kernels_forget import forget_key
 from ringfence.engine._kernels_links import learn_label, nodes_of, read_links, store_event
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
 from ringfence.engine._kernels_pairs import (
@@ -36,6 +40,7 @@ from ringfence.engine._kernels_read import (
 )
 from ringfence.engine._kernels_rings import read_rings, tick_due
 from ringfence.engine._kernels_sample import sample_event
+from ringfence.engine._kernels_segments import event_prior, learn_segment, read_segment
 from ringfence.engine._kernels_table import find, insert, mix64
 from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
 
@@ -57,7 +62,8 @@ NEWEST_MS, N_LATE, ORPHAN_LABELS, PAIRS_CAPPED = (
 KEY_COLLISIONS, PAIR_COLLISIONS = layout.KEY_COLLISIONS, layout.PAIR_COLLISIONS
 N_STORED = layout.N_STORED
 DONE, GROW_KEYS, GROW_PAIRS = layout.DONE, layout.GROW_KEYS, layout.GROW_PAIRS
-GROW_EVENTS, GROW_LABELS, GROW_STORED = layout.GROW_EVENTS, layout.GROW_LABELS, layout.GROW_STORED
+GROW_EVENTS, GROW_LABELS = layout.GROW_EVENTS, layout.GROW_LABELS
+MARK_MASK, MARKED_ORDER = layout.MARKS - 1, layout.MARKED_ORDER
 NEED_ANY_EVENTS = layout.NEED_WINDOWS | layout.NEED_RECENT
 NEED_ANY_LABELS = layout.NEED_LABEL_WINDOWS | layout.NEED_LABEL_RUNS
 PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
@@ -116,19 +122,15 @@ def _room_for_event(plan, state, kind, n_links, spans, slots):
                 wanted_entries += np.int64(1) << layout.FIRST_ORDER
             elif slot >= 0:
                 wanted_entries += block_wanted(state.event_rings[slot])
-    if state.meta[N_KEYS] + wanted_keys > state.keys.shape[0]:
+    if 3 * min(state.meta[N_KEYS] + wanted_keys, state.keys.shape[0]) > 2 * state.table.shape[0]:
         return GROW_KEYS
     if state.meta[EVENT_TOP] + wanted_entries > state.event_log.shape[0]:
         return GROW_EVENTS
-    if kind == plan.decided and plan.has_links:
-        capacity = state.stored.shape[0]
-        if state.meta[N_STORED] >= capacity and capacity < plan.most_stored:
-            return GROW_STORED
     if kind == plan.decided and plan.has_pairs:
         wanted_pairs = np.int64(0)
         for p in range(plan.pairings.shape[0]):
             wanted_pairs += fan(spans, plan.pairings[p]["role_a"]) * fan(spans, plan.pairings[p]["role_b"])
-        if state.meta[N_PAIRS] + wanted_pairs > state.pairs.shape[0]:
+        if 3 * min(state.meta[N_PAIRS] + wanted_pairs, state.pairs.shape[0]) > 2 * state.pair_table.shape[0]:
             return GROW_PAIRS
     return DONE
 
@@ -146,12 +148,6 @@ def _room_for_label(state, n_links, slots):
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _prior(meta):
-    # Fraud rate of all labels known so far, pulled to one half while there are next to none.
-    return (meta[ALL_FRAUD] + 0.5) / (meta[ALL_KNOWN] + 1.0)
-
-
-@njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, keep, row):
     time_ms = batch.time_ms[i]
     amount = batch.amount_minor[i]
@@ -165,7 +161,8 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
         row[plan.n_numbers[r, 1]] = spans[role, 1] - spans[role, 0]
     floors = scratch.floors
     floors_of(time_ms, plan.windows_ms, plan.granules_ms, floors)
-    prior = _prior(state.meta)
+    prior = event_prior(batch, i, plan, state)
+    read_segment(batch, i, plan, state, prior, row)
     stats = scratch.stats
     for r in range(plan.readers.shape[0]):
         reader = plan.readers[r]
@@ -188,8 +185,8 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
                     read_events(
                         ring,
                         state.event_log,
-                        state.event_marks[slot],
-                        keep,
+                        state.event_marks[slot & MARK_MASK],
+                        keep and ring["order"] >= MARKED_ORDER,
                         time_ms,
                         amount,
                         floors,
@@ -200,8 +197,9 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
                     )
                 if needs & NEED_ANY_LABELS:
                     ring = state.label_rings[slot]
-                    marks = state.label_marks[slot]
-                    read_labels(ring, state.label_log, marks, keep, time_ms, floors, prior, needs, stats)
+                    marks = state.label_marks[slot & MARK_MASK]
+                    keep_marks = keep and ring["order"] >= MARKED_ORDER
+                    read_labels(ring, state.label_log, marks, keep_marks, time_ms, floors, prior, needs, stats)
                 if needs & NEED_CHARTS:
                     read_chart(
                         state.charts[slot], state.keys[slot], time_ms, amount, floors, plan.quiet_ms, needs, stats
@@ -233,13 +231,16 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
         read_pairs(batch, first, time_ms, plan, state, spans, pair_slots, scratch, row)
 
 
-@njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _new_key(state, key, check):
+@njit(cache=True, nogil=True, _nrt=False)
+def _new_key(plan, state, key, check, seq, in_use, now_ms):
     slot = find(state.table, key)  # two links of one record can share a key only by collision; look again
     if slot >= 0:
         return slot
-    slot = state.meta[N_KEYS]
-    state.meta[N_KEYS] = slot + 1
+    if state.meta[N_KEYS] < state.keys.shape[0]:
+        slot = state.meta[N_KEYS]
+        state.meta[N_KEYS] = slot + 1
+    else:
+        slot = forget_key(plan, state, in_use, now_ms)
     insert(state.table, key, slot)
     row = state.keys[slot]
     row["key"] = key
@@ -247,6 +248,9 @@ def _new_key(state, key, check):
     risk = state.risk[slot]
     risk["last_fraud_known_ms"] = NEVER
     risk["last_fraud_event_ms"] = NEVER
+    risk["born_seq"] = seq
+    if plan.has_links:
+        state.nodes[slot]["born"] = state.meta[N_STORED]
     return slot
 
 
@@ -291,6 +295,7 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
         if meta[NEWEST_MS] != NEVER and time_ms < meta[NEWEST_MS] - plan.max_lateness_ms:
             meta[N_LATE] += 1
         meta[NEWEST_MS] = max(meta[NEWEST_MS], time_ms)
+    now_ms = max(meta[NEWEST_MS], time_ms)
     if kind == plan.decided and plan.has_pairs:
         count_new_partners(plan, last - first, spans, pair_slots, n_new)
     else:
@@ -305,7 +310,8 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
             if stream < 0 or slots[j, which] == SAME:
                 continue
             if slots[j, which] == ABSENT:
-                slots[j, which] = _new_key(state, mix64(lo ^ plan.salts[stream]), check)
+                key = mix64(lo ^ plan.salts[stream])
+                slots[j, which] = _new_key(plan, state, key, check, batch.seq[i], slots[: last - first], now_ms)
             if plan.has_charts and which == 0 and kind == plan.decided:
                 slot = np.int64(slots[j, 0])
                 update_chart(state.charts[slot], state.keys[slot], time_ms, amount, plan.quiet_ms)
@@ -313,12 +319,15 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
     if plan.n_texts > 0 and kind == plan.decided:
         apply_texts(batch, i, plan, state, meta[NEWEST_MS] - plan.retention_ms)
     if kind == plan.decided and plan.has_pairs:
-        apply_pairs(batch, first, time_ms, plan, state, slots, spans, pair_slots, pair_keys)
+        apply_pairs(batch, i, first, plan, state, slots, spans, pair_slots, pair_keys)
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
 def _label_key(state, slot, retention_ms, known_at_ms, event_seq, event_time_ms, value, replaces):
     risk = state.risk[slot]
+    if event_seq < risk["born_seq"]:  # the entity was forgotten since, and with it its part in that event
+        state.meta[ORPHAN_LABELS] += 1
+        return
     ring = state.label_rings[slot]
     log = state.label_log
     if replaces >= 0:
@@ -365,6 +374,7 @@ def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
             meta[ALL_FRAUD] -= replaces
         meta[ALL_KNOWN] += 1
         meta[ALL_FRAUD] += value
+        learn_segment(batch, i, value, replaces, plan, state)
     for j in range(last - first):
         for which in range(2):
             slot = np.int64(slots[j, which])
@@ -382,7 +392,7 @@ def _apply_label(batch, i, first, last, plan, state, slots, spans, pair_slots):
             elif which == 0:
                 meta[ORPHAN_LABELS] += 1
     if batch.event_type[i] == plan.decided and plan.has_pairs:
-        label_pairs(value, replaces, plan, state, spans, pair_slots)
+        label_pairs(batch.label_event_seq[i], value, replaces, plan, state, spans, pair_slots)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -421,7 +431,8 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
                 _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, apply, rows[row_at])
                 row_at += 1
             if sampled.shape[0] and sampled[i]:
-                sample_event(batch, i, plan, state, scratch, _prior(state.meta), samples, sample_at)
+                prior = event_prior(batch, i, plan, state)
+                sample_event(batch, i, plan, state, scratch, prior, samples, sample_at)
                 sample_at += 1
             if apply:
                 _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, pair_keys, scratch.n_new)
@@ -444,3 +455,14 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
         if apply:
             state.meta[SEQ] = batch.seq[i]
     return n, row_at, sample_at, DONE
+
+
+def compiled_fold(arguments: tuple[Any, ...]) -> Callable[..., tuple[int, int, int, int]]:
+    """Return `fold` compiled for arguments of these types, loaded or compiled where it is not there yet.
+
+    It does not look at types: whoever calls it again hands over arrays of the same type, dimensions and layout.
+    """
+    compiled: Callable[..., tuple[int, int, int, int]] = fold
+    if not config.DISABLE_JIT:
+        compiled = fold.compile(tuple(typeof(argument) for argument in arguments))
+    return compiled

@@ -34,6 +34,7 @@ X_EVENTS, X_FRAUDS, X_RATE, X_FAR = layout.X_EVENTS, layout.X_FRAUDS, layout.X_R
 X_OTHERS, X_COMMON, X_MOST_SHARED = layout.X_OTHERS, layout.X_COMMON, layout.X_MOST_SHARED
 X_OTHERS_FRAUDS, X_OTHERS_SHARE = layout.X_OTHERS_FRAUDS, layout.X_OTHERS_SHARE
 X_OTHERS_RATE, X_OTHERS_RATE_MAX = layout.X_OTHERS_RATE, layout.X_OTHERS_RATE_MAX
+LEAST_REACHED = layout.LEAST_REACHED
 SAME = -2
 FRAUD, NO_LABEL = 1, -1
 
@@ -73,6 +74,14 @@ def stored_row(state, node, back):
     if age > state.stored.shape[0] or age > n_stored:
         return np.int64(-1)
     return (n_stored - age) & (state.stored.shape[0] - 1)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def is_gone(state, node, row):
+    # Whether the slot was another entity's when the event in `row` of the store named it: that one is forgotten.
+    behind = state.meta[N_STORED] - 1
+    number = behind - ((behind - row) & (state.stored.shape[0] - 1))
+    return number < node["born"]
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -153,6 +162,8 @@ def learn_label(event_seq, value, replaces, plan, state, nodes, n_nodes):
         if slot < 0:
             continue
         node = state.nodes[slot]
+        if event_seq < state.risk[slot]["born_seq"]:
+            continue
         if replaces == NO_LABEL:
             node["n_known"] += 1
         node["n_fraud"] += change
@@ -167,15 +178,14 @@ def learn_label(event_seq, value, replaces, plan, state, nodes, n_nodes):
                 continue
             for k in range(other["n_links"]):
                 met = np.int64(other["links"][k] >> ROLE_BITS)
-                if met != slot:
+                if met != slot and not is_gone(state, state.nodes[met], other_row):
                     near = state.nodes[met]["n_near"] + change
                     state.nodes[met]["n_near"] = max(near, 0)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _place(reached, slot, stamp):
+def _place(reached, mask, slot, stamp):
     # Where `slot` is, or belongs, in the table of this reading. Entries of earlier readings count as empty.
-    mask = np.int64(reached.shape[0] - 1)
     at = (slot * np.int64(0x9E3779B1) >> 7) & mask
     while True:
         entry = reached[at]
@@ -193,7 +203,8 @@ def _place(reached, slot, stamp):
 @njit(cache=True, nogil=True, _nrt=False)
 def _ask_ahead(state, nodes, n_nodes):
     # The events first, then what they name: both lie anywhere in memory, and waiting for one at a time would cost more
-    # than all the work on them.
+    # than all the work on them. Returns how many places a reading can need: the nodes, their events and whom they name.
+    n_places = n_nodes
     for a in range(n_nodes):
         if nodes[a, 0] >= 0:
             for back in range(n_last(state, nodes[a, 0])):
@@ -206,8 +217,10 @@ def _ask_ahead(state, nodes, n_nodes):
                 row = stored_row(state, nodes[a, 0], back)
                 if row >= 0:
                     event = state.stored[row]
+                    n_places += 1 + np.int64(event["n_links"])
                     for k in range(event["n_links"]):
                         touch(state.nodes, np.int64(event["links"][k] >> ROLE_BITS))
+    return n_places
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -222,7 +235,10 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
             reached[r]["stamp"] = 0
         scratch.stamp[0] = np.uint32(1)
         stamp = scratch.stamp[0]
-    _ask_ahead(state, nodes, n_nodes)
+    n_places = _ask_ahead(state, nodes, n_nodes)
+    mask = np.int64(LEAST_REACHED - 1)  # of the table no more than is needed, so that it stays in the nearest cache
+    while mask < 2 * n_places:
+        mask = 2 * mask + 1
     n_reached = 0
     n_linked = np.int64(0)
     n_linked_known = np.int64(0)
@@ -230,7 +246,7 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
     most_shared = np.int64(0)
     for a in range(n_nodes):
         if nodes[a, 0] >= 0:
-            reached[_place(reached, nodes[a, 0], stamp)]["own"] = a + 1
+            reached[_place(reached, mask, nodes[a, 0], stamp)]["own"] = a + 1
     for a in range(n_nodes):
         out = stats[a]
         slot = nodes[a, 0]
@@ -270,7 +286,7 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
             event_ms = event["time_ms"]
             overlap = np.int64(0)
             # An event that two of the nodes shared counts once: its row stands in the table as a negative slot.
-            again = reached[_place(reached, -1 - row, stamp)]
+            again = reached[_place(reached, mask, -1 - row, stamp)]
             if again["own"] == 0:
                 again["own"] = -1
                 n_linked += 1
@@ -280,12 +296,12 @@ def read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scra
             for k in range(event["n_links"]):
                 link = event["links"][k]
                 met = np.int64(link >> ROLE_BITS)
-                if met == slot or is_hub(state, plan, link):
+                if met == slot or is_hub(state, plan, link) or is_gone(state, state.nodes[met], row):
                     continue
                 n_mentions += 1
                 if event["label"] == FRAUD:
                     n_frauds -= 1  # this fraud is v's own as well
-                found = _place(reached, met, stamp)
+                found = _place(reached, mask, met, stamp)
                 entry = reached[found]
                 if entry["own"] > 0:
                     overlap += 1

@@ -25,7 +25,7 @@ def ring_index(ring, i):
 @njit(cache=True, nogil=True, _nrt=False)
 def block_wanted(ring):
     # Entries of arena that one insertion into this ring may take, before trimming and free lists are considered.
-    if ring["order"] < 0:
+    if ring["start"] == 0:
         return np.int64(1) << FIRST_ORDER
     if ring["size"] == np.int64(1) << ring["order"]:
         return np.int64(2) << ring["order"]
@@ -34,7 +34,8 @@ def block_wanted(ring):
 
 @njit(cache=True, nogil=True, _nrt=False)
 def take_block(arena, free, order, top):
-    # Returns (start, new top). Free blocks are chained through the time of their first entry.
+    # Returns (start, new top). Free blocks are chained through the time of their first entry; entry 0 of an arena is
+    # never in a block, so that a start of 0 means none and untouched memory is a ring without one.
     start = free[order]
     if start >= 0:
         free[order] = arena[start]["time_ms"]
@@ -46,7 +47,7 @@ def take_block(arena, free, order, top):
 def reserve(ring, arena, free, top):
     # Room for one more entry; returns the new top of the arena.
     order = ring["order"]
-    if order < 0:
+    if ring["start"] == 0:
         start, top = take_block(arena, free, FIRST_ORDER, top)
         ring["start"] = start
         ring["order"] = FIRST_ORDER

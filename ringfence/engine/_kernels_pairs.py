@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
 """Pairs of entities that one event names: found in a table of their own, read, counted and labelled.
 
 An event's pairs are numbered k = 0, 1, ... through all pairings; at most PAIR_FAN entities of a role take part.
@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 
 from ringfence.engine import layout
+from ringfence.engine._kernels_forget import longest_idle, remove
+from ringfence.engine._kernels_prefetch import touch
 from ringfence.engine._kernels_read import finish_averages, gather, read_pair
 from ringfence.engine._kernels_table import find, insert, mix64, pair_key
 
@@ -20,6 +22,9 @@ PAIR_FAN, N_PAIRS, PAIR_COLLISIONS, PAIRS_CAPPED = (
     layout.PAIR_COLLISIONS,
     layout.PAIRS_CAPPED,
 )
+NEWEST_MS, PAIR_HAND = layout.NEWEST_MS, layout.PAIR_HAND
+PAIR_IDLE_MS, PAIRS_FORGOTTEN = layout.PAIR_IDLE_MS, layout.PAIRS_FORGOTTEN
+LOW_32 = np.uint64(0xFFFFFFFF)
 ABSENT = -1
 
 
@@ -30,7 +35,9 @@ def fan(spans, role):
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
 def resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
+    # Twice over the pairs: waiting for one place in memory at a time would cost more than the second turn.
     k = 0
+    mask = np.uint64(state.pair_table.shape[0] - 1)
     for p in range(plan.pairings.shape[0]):
         role_a = plan.pairings[p]["role_a"]
         role_b = plan.pairings[p]["role_b"]
@@ -39,8 +46,13 @@ def resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
             for b in range(spans[role_b, 0], spans[role_b, 0] + fan(spans, role_b)):
                 key = pair_key(lo_a, batch.link_lo[first + b], plan.pair_salts[p])
                 pair_keys[k] = key
-                pair_slots[k] = find(state.pair_table, key)
+                touch(state.pair_table, np.int64(key & mask))
                 k += 1
+    for pair in range(k):
+        slot = find(state.pair_table, pair_keys[pair])
+        pair_slots[pair] = slot
+        if slot >= 0:
+            touch(state.pairs, slot)
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
@@ -79,9 +91,33 @@ def read_pairs(batch, first, time_ms, plan, state, spans, pair_slots, scratch, r
         finish_averages(plan.gathers, pairing["first"], pairing["last"], row, scratch.n_seen)
 
 
-@njit(cache=True, nogil=True, _nrt=False, inline="always")
-def apply_pairs(batch, first, time_ms, plan, state, slots, spans, pair_slots, pair_keys):
+@njit(cache=True, nogil=True, _nrt=False)
+def _new_pair(state, key, in_use):
     meta = state.meta
+    if meta[N_PAIRS] < state.pairs.shape[0]:
+        slot = meta[N_PAIRS]
+        meta[N_PAIRS] = slot + 1
+    else:
+        slot, hand, idle_ms = longest_idle(state.pairs, meta[PAIR_HAND], meta[NEWEST_MS], meta[PAIR_IDLE_MS], in_use)
+        meta[PAIR_HAND] = hand
+        meta[PAIR_IDLE_MS] += (idle_ms - meta[PAIR_IDLE_MS]) >> 3
+        meta[PAIRS_FORGOTTEN] += 1
+        remove(state.pair_table, state.pairs[slot]["key"])
+        state.pairs[slot]["n_events"] = 0
+        state.pairs[slot]["n_known"] = 0
+        state.pairs[slot]["n_fraud"] = 0
+    insert(state.pair_table, key, slot)
+    state.pairs[slot]["key"] = key
+    return slot
+
+
+@njit(cache=True, nogil=True, _nrt=False, inline="always")
+def apply_pairs(batch, i, first, plan, state, slots, spans, pair_slots, pair_keys):
+    time_ms = batch.time_ms[i]
+    meta = state.meta
+    n_cells = np.int64(0)
+    for p in range(plan.pairings.shape[0]):
+        n_cells += fan(spans, plan.pairings[p]["role_a"]) * fan(spans, plan.pairings[p]["role_b"])
     k = 0
     for p in range(plan.pairings.shape[0]):
         pairing = plan.pairings[p]
@@ -93,17 +129,16 @@ def apply_pairs(batch, first, time_ms, plan, state, slots, spans, pair_slots, pa
             meta[PAIRS_CAPPED] += max(n_a - PAIR_FAN, 0) + max(n_b - PAIR_FAN, 0)
         for a in range(spans[role_a, 0], spans[role_a, 0] + fan(spans, role_a)):
             for b in range(spans[role_b, 0], spans[role_b, 0] + fan(spans, role_b)):
-                check = mix64(batch.link_hi[first + a]) ^ batch.link_hi[first + b]
+                check = np.uint32((mix64(batch.link_hi[first + a]) ^ batch.link_hi[first + b]) & LOW_32)
                 slot = np.int64(pair_slots[k])
                 if slot < 0:
                     slot = find(state.pair_table, pair_keys[k])
                 if slot < 0:
-                    slot = meta[N_PAIRS]
-                    meta[N_PAIRS] = slot + 1
-                    insert(state.pair_table, pair_keys[k], slot)
+                    slot = _new_pair(state, pair_keys[k], pair_slots[:n_cells])
+                    pair_slots[k] = slot
                     fresh = state.pairs[slot]
-                    fresh["key"] = pair_keys[k]
                     fresh["check"] = check
+                    fresh["born_seq"] = batch.seq[i]
                     fresh["first_ms"] = time_ms
                     fresh["newest_ms"] = time_ms
                     if pairing["partner_a"] >= 0:
@@ -120,14 +155,14 @@ def apply_pairs(batch, first, time_ms, plan, state, slots, spans, pair_slots, pa
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
-def label_pairs(value, replaces, plan, state, spans, pair_slots):
+def label_pairs(event_seq, value, replaces, plan, state, spans, pair_slots):
     k = 0
     for p in range(plan.pairings.shape[0]):
         pairing = plan.pairings[p]
         n_cells = fan(spans, pairing["role_a"]) * fan(spans, pairing["role_b"])
         for _ in range(n_cells):
             slot = np.int64(pair_slots[k])
-            if slot >= 0:
+            if slot >= 0 and event_seq >= state.pairs[slot]["born_seq"]:
                 row = state.pairs[slot]
                 if replaces >= 0:
                     row["n_known"] -= 1

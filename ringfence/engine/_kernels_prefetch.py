@@ -19,7 +19,7 @@ from ringfence.engine import layout
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_table import find, mix64, pair_key
 
-MAX_WINDOWS = layout.MAX_WINDOWS
+MAX_WINDOWS, MARK_MASK, LAST = layout.MAX_WINDOWS, layout.MARKS - 1, layout.LAST
 TABLE_AHEAD, ROWS_AHEAD, LOGS_AHEAD = 4, 2, 1
 LINES = 6  # of a log's newest entries; the hardware goes on from there
 
@@ -64,6 +64,31 @@ def _touch_log(ring, log, marks, n_windows, walks):
                 touch(log, ring_index(ring, size - 1 - 2 * line))
 
 
+@njit(cache=True, nogil=True, _nrt=False)
+def _touch_rows(plan, state, slot, decided):
+    touch(state.keys, slot)
+    touch(state.risk, slot)
+    touch(state.event_rings, slot)
+    touch(state.label_rings, slot)
+    touch(state.event_marks, (slot & MARK_MASK) * MAX_WINDOWS)
+    touch(state.label_marks, (slot & MARK_MASK) * MAX_WINDOWS)
+    touch(state.partners, slot * state.partners.shape[1])
+    if plan.has_links and decided:
+        touch(state.nodes, slot)
+        touch(state.last, slot * LAST)
+    if plan.has_charts and decided:
+        touch(state.charts, slot)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _touch_logs(plan, state, slot, is_event):
+    marks = slot & MARK_MASK
+    n_windows = plan.windows_ms.shape[0]
+    if is_event:
+        _touch_log(state.event_rings[slot], state.event_log, state.event_marks[marks], n_windows, True)
+    _touch_log(state.label_rings[slot], state.label_log, state.label_marks[marks], n_windows, is_event)
+
+
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
 def fetch_ahead(batch, plan, state, i):
     """Prefetch for records i + 4, i + 2 and i + 1, as far as the batch has them."""
@@ -77,40 +102,44 @@ def fetch_ahead(batch, plan, state, i):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:
                 touch(state.table, int(mix64(batch.link_lo[j] ^ plan.salts[stream])) & mask)
+            stream = plan.any_of[kind, batch.link_role[j]]
+            if stream >= 0:
+                touch(state.table, int(mix64(batch.link_lo[j] ^ plan.salts[stream])) & mask)
         if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
             key = pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0])
             touch(state.pair_table, int(key) & (state.pair_table.shape[0] - 1))
     ahead = i + ROWS_AHEAD
     if ahead < n:
         kind = batch.event_type[ahead]
+        decided = kind == plan.decided
         first, last = batch.link_start[ahead], batch.link_start[ahead + 1]
         for j in range(first, last):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:
                 slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
                 if slot >= 0:
-                    touch(state.keys, slot)
-                    touch(state.risk, slot)
-                    touch(state.event_rings, slot)
-                    touch(state.label_rings, slot)
-                    touch(state.event_marks, slot * MAX_WINDOWS)
-                    touch(state.label_marks, slot * MAX_WINDOWS)
-                    if plan.has_charts and kind == plan.decided:
-                        touch(state.charts, slot)
+                    _touch_rows(plan, state, slot, decided)
+            stream = plan.any_of[kind, batch.link_role[j]]
+            if stream >= 0:
+                slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
+                if slot >= 0:
+                    _touch_rows(plan, state, slot, decided)
         if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
             slot = find(state.pair_table, pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0]))
             if slot >= 0:
                 touch(state.pairs, slot)
     ahead = i + LOGS_AHEAD
-    n_windows = plan.windows_ms.shape[0]
     if ahead < n:
         kind = batch.event_type[ahead]
+        is_event = batch.kind[ahead] == 0
         for j in range(batch.link_start[ahead], batch.link_start[ahead + 1]):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:
                 slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
                 if slot >= 0:
-                    is_event = batch.kind[ahead] == 0
-                    if is_event:
-                        _touch_log(state.event_rings[slot], state.event_log, state.event_marks[slot], n_windows, True)
-                    _touch_log(state.label_rings[slot], state.label_log, state.label_marks[slot], n_windows, is_event)
+                    _touch_logs(plan, state, slot, is_event)
+            stream = plan.any_of[kind, batch.link_role[j]]
+            if stream >= 0:
+                slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
+                if slot >= 0:
+                    _touch_logs(plan, state, slot, is_event)

@@ -74,3 +74,18 @@ def read_rings(nodes, n_nodes, time_ms, node_rings, behind, stats):
             larger = out[behind + s] > together[behind + s] or together[behind + s] != together[behind + s]
             if s != R_OWN_RISK and s != R_RINGS and larger:
                 together[behind + s] = out[behind + s]
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def outside_rings(row):
+    """Make a row of NODE_RING that of an entity which no tick has seen."""
+    row["risk"] = 0.0
+    row["ring_risk"] = 0.0
+    row["founded_ms"] = 0
+    row["ring"] = 0
+    row["n_entities"] = 0
+    row["n_events"] = 0
+    row["grown_entities"] = 0
+    row["grown_events"] = 0
+    row["n_known"] = 0
+    row["n_fraud"] = 0

@@ -17,7 +17,7 @@ import math
 from numba import njit
 
 from ringfence.engine import layout
-from ringfence.engine._kernels_links import is_hub, n_last, nodes_of, stored_row
+from ringfence.engine._kernels_links import is_gone, is_hub, n_last, nodes_of, stored_row
 from ringfence.engine._kernels_prefetch import touch
 
 MISSING_AMOUNT, DAY_MS, LAST = layout.MISSING_AMOUNT, layout.DAY_MS, layout.LAST
@@ -79,8 +79,9 @@ def _ask_ahead(plan, state, spans, nodes, node_at):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _write_others(event, slot, nodes, n_nodes, prior, plan, state, out):
+def _write_others(row, slot, nodes, n_nodes, prior, plan, state, out):
     # The second hop, hubs passed over. Returns how many entities were looked at.
+    event = state.stored[row]
     is_fraud = 1 if event["label"] == FRAUD else 0
     n_others = 0
     n_shared = 0
@@ -93,9 +94,9 @@ def _write_others(event, slot, nodes, n_nodes, prior, plan, state, out):
     for k in range(event["n_links"]):
         link = event["links"][k]
         met = int(link >> ROLE_BITS)
-        if met == slot or is_hub(state, plan, link):
-            continue
         node = state.nodes[met]
+        if met == slot or is_hub(state, plan, link) or is_gone(state, node, row):
+            continue
         n_others += 1
         for a in range(n_nodes):
             if nodes[a, 0] == met:
@@ -174,5 +175,5 @@ def sample_event(batch, i, plan, state, scratch, prior, samples, at):
                 out[KNOWN] = 1.0
                 out[IS_FRAUD] = event["label"]
             out[LINKS] = int(event["n_links"]) + int(event["n_left_out"])
-            n_visited += _write_others(event, slot, nodes, n_nodes, prior, plan, state, out)
+            n_visited += _write_others(row, slot, nodes, n_nodes, prior, plan, state, out)
     samples.n_visited[at] = n_visited

@@ -7,7 +7,6 @@ drift from the others.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator
 from typing import Final
 
@@ -20,11 +19,15 @@ from ringfence.engine.errors import (
     TooManyWindowsError,
     UnknownFeatureError,
 )
+from ringfence.engine.feature_costs import feature_costs, work_of
+from ringfence.engine.feature_table import features_markdown
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
+from ringfence.engine.memory import Kept, bytes_per_slot, room_for
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
-from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, sampling_spec, seats_of
+from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, seats_of
+from ringfence.engine.spec_hash import spec_hash
 from ringfence.engine.stats import (
     BRIEF,
     COMPACT,
@@ -35,6 +38,7 @@ from ringfence.engine.stats import (
     EVENT_STATS,
     FAMILIES,
     FULL,
+    LABEL_RISK,
     NEIGHBOUR_RISK,
     NO_ENTITY,
     NOVELTY_GAPS,
@@ -46,9 +50,9 @@ from ringfence.engine.stats import (
     Stat,
 )
 from ringfence.engine.stats_charts import chart_stats
+from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
-from ringfence.engine.windows import span_text
-from ringfence.rings import TICK_VERSION
+from ringfence.engine.windows import granule_ms, span_text
 from ringfence.scenario.spec import AttributeType, Role, Scenario
 
 MOST_FEATURES: Final = 400  # beyond this, readers lose detail, from the richest down
@@ -65,11 +69,22 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str  # for an investigator
     unit: str
     missing: str  # when the value is NaN
+    work: str  # one of feature_costs.WORKS: what it is read together with
     role: str | None = None  # whose statistic it is; None for the event itself
     pair: tuple[str, str] | None = None
     window_ms: int | None = None
     is_category: bool = False  # values are hashed codes without order
     version: int = 1
+
+    @property
+    def granule_ms(self) -> int | None:
+        """To what the lower bound of its window is rounded down; None without a window."""
+        return None if self.window_ms is None else granule_ms(self.window_ms)
+
+    @property
+    def cost_ns(self) -> float:
+        """Its share of the measured time of its work, in nanoseconds; an upper bound where the work is too small."""
+        return feature_costs().works[self.work].value_ns
 
     @property
     def group(self) -> str:
@@ -130,11 +145,18 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for name in only or ():
             if name not in names:
                 raise UnknownFeatureError(what="feature", found=name, known=names)
+        room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,
             features=tuple(layout.features),
-            plan=layout.builder.plan(n_features=len(layout.features), neighbourhoods=neighbourhoods),
-            spec_hash=_spec_hash(scenario, layout.features, neighbourhoods),
+            plan=layout.builder.plan(n_features=len(layout.features), room=room, neighbourhoods=neighbourhoods),
+            spec_hash=spec_hash(
+                scenario,
+                [(feature.name, feature.version) for feature in layout.features],
+                room,
+                neighbourhoods=neighbourhoods,
+                rings=_is_on(scenario, RINGS),
+            ),
             neighbourhoods=neighbourhoods,
         )
 
@@ -152,6 +174,11 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     def groups(self) -> tuple[str, ...]:
         """Families split by role, in order of first appearance; see `Feature.group`."""
         return tuple(dict.fromkeys(feature.group for feature in self.features))
+
+    @property
+    def bytes_per_entity(self) -> int:
+        """What an entity costs in one stream, in bytes, its place in the id table and three log entries included."""
+        return bytes_per_slot(_kept(self.scenario, self.plan.kept.partner_columns))
 
     @property
     def seats(self) -> tuple[Seat, ...]:
@@ -177,9 +204,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
     def markdown(self) -> str:
         """Write the reference table of all features."""
-        lines = ["| feature | family | unit | meaning | missing (NaN) when |", "|---|---|---|---|---|"]
-        lines += [f"| `{f.name}` | {f.family} | {f.unit} | {f.sentence} | {f.missing} |" for f in self.features]
-        return "\n".join(lines) + "\n"
+        return features_markdown(self.features)
 
 
 def _is_on(scenario: Scenario, family: str) -> bool:
@@ -200,6 +225,7 @@ class _Layout:
         self.roles = [scenario.role(column.role) for column in scenario.decided.roles]
         self.roles.sort(key=lambda role: role.index)
         self._add_event()
+        self._add_segment()
         self._add_together()
         for role in self.roles:
             self._add_role(role)
@@ -233,10 +259,21 @@ class _Layout:
                     sentence=_ATTRIBUTE_TEXT[attribute.type].format(name=attribute.name),
                     unit=_ATTRIBUTE_UNIT[attribute.type],
                     missing="the event does not give it",
+                    work=EVENT,
                     is_category=attribute.type is AttributeType.CATEGORY,
                 )
             )
             self.builder.event_gather(at.E_VALUES + v, column)
+
+    def _add_segment(self) -> None:
+        if not self.scenario.segments or not self._is_on(LABEL_RISK):
+            return
+        for stat in SEGMENT_STATS:
+            sentence = stat.sentence.replace("{segment}", segment_text(self.scenario.segments))
+            self.builder.segment_gather(stat.source, self._put(_feature(f"segment.{stat.name}", stat, sentence)))
+
+    def _falling_back(self, stat: Stat) -> Stat:
+        return towards_segment(stat) if self.scenario.segments else stat
 
     def _add_role(self, role: Role) -> None:
         detail = min(self.detail, COMPACT) if role.many and len(self.roles) > 2 else self.detail
@@ -250,6 +287,7 @@ class _Layout:
                     sentence=f"number of entities in the role {role.name}",
                     unit="entities",
                     missing="never",
+                    work=EVENT,
                 )
             )
             self.builder.number(role, column)
@@ -284,7 +322,7 @@ class _Layout:
                 self._read(reader, role, prefix, who, stat, window)
 
     def _add_together(self) -> None:
-        for stat in TOGETHER_STATS:
+        for stat in map(self._falling_back, TOGETHER_STATS):
             if self._is_on(stat.family):
                 column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))
                 self.builder.together_gather(stat.source, column)
@@ -306,7 +344,7 @@ class _Layout:
                 self._link(role, placed, None)
 
     def _add_links(self, role: Role, detail: int) -> None:
-        for stat in LINK_STATS:
+        for stat in map(self._falling_back, LINK_STATS):
             if stat.detail > detail or not self._is_on(stat.family) or (stat.amount and not self.has_amount):
                 continue
             if not stat.windowed:
@@ -321,7 +359,7 @@ class _Layout:
 
     def _entity_stats(self, detail: int) -> Iterator[tuple[Stat, int | None]]:
         n_windows = len(self.scenario.windows_ms)
-        for stat in ENTITY_STATS:
+        for stat in map(self._falling_back, ENTITY_STATS):
             wanted = stat.context if detail == CONTEXT else stat.detail <= detail
             if not wanted or not self._is_on(stat.family) or (stat.amount and not self.has_amount):
                 continue
@@ -429,6 +467,7 @@ def _feature(
         sentence=sentence,
         unit=stat.unit,
         missing=stat.missing if stat.missing != NO_ENTITY or pair is None else "one of the two roles is empty",
+        work=work_of(stat, is_pair=pair is not None),
         role=role,
         pair=pair,
         window_ms=window_ms,
@@ -436,35 +475,12 @@ def _feature(
     )
 
 
-def _spec_hash(scenario: Scenario, features: list[Feature], neighbourhoods: int | None) -> str:
-    # What decides values: the row's columns and versions, and the parts of the scenario that the fold reads.
-    decides = {
-        "decide": scenario.decide,
-        "event_types": [
-            [
-                event_type.name,
-                event_type.index,
-                [column.role for column in event_type.roles],
-                [[attribute.name, attribute.type] for attribute in event_type.attributes if attribute.is_feature],
-                None if event_type.amount is None else [event_type.amount.currency, event_type.amount.digits],
-            ]
-            for event_type in scenario.event_types
-        ],
-        "roles": [[role.name, role.entity_type, role.index, role.many, role.hub_cap] for role in scenario.roles],
-        "windows_ms": list(scenario.windows_ms),
-        "time_zone": scenario.time_zone,
-        "max_lateness_ms": scenario.max_lateness_ms,
-        "label_precedence": list(scenario.label_precedence),
-        "features": [[feature.name, feature.version] for feature in features],
-        "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
-        "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.MOST_STORED, at.SIMILAR_MS, at.SIMILAR],
-    }
-    if neighbourhoods is not None:
-        decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)
-    if _is_on(scenario, RINGS):
-        strong = [role.name for role in scenario.roles if role.strong]
-        decides["rings"] = [strong, *msgspec.structs.astuple(scenario.rings), TICK_VERSION]
-    label = scenario.decided.label
-    if label is not None:
-        decides["legit_after_ms"] = label.legit_after_ms
-    return hashlib.blake2b(msgspec.json.encode(decides), digest_size=16).hexdigest()
+def _kept(scenario: Scenario, n_partners: int) -> Kept:
+    # From the scenario alone: a release that reads a few of its features must forget whom its training forgot.
+    return Kept(
+        partner_columns=n_partners,
+        pairs=len(scenario.decided.roles) > 1,
+        links=True,  # also where no feature walks them: neighbourhoods may be sampled
+        charts=_is_on(scenario, CONTROL_CHARTS),
+        rings=_is_on(scenario, RINGS),
+    )

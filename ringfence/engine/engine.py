@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
-from ringfence.engine._kernels_fold import fold
+from ringfence.engine._kernels_fold import compiled_fold
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
 from ringfence.engine.state import State, grown, new_state, state_digest
-from ringfence.engine.ticks import compute_tick, frozen_events, last_tick, put_in_effect, with_tick
+from ringfence.engine.ticks import TickEffect, compute_tick, frozen_events, last_tick, put_in_effect, with_tick
 from ringfence.rings import Tick
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
@@ -61,18 +62,26 @@ _DTYPES: tuple[Any, ...] = tuple(
     )
     for name in BatchArrays._fields
 )
+_DIMENSIONS = tuple(2 if name in ("values", "simhash") else 1 for name in BatchArrays._fields)
+_FORMS = tuple(zip(_DTYPES, _DIMENSIONS, strict=True))
+_found_in = attrgetter(*BatchArrays._fields)
 
 
 def _arrays(batch: Batch) -> BatchArrays:
-    # Contiguous copies only where a caller handed over something else; also one signature for the compiled call.
-    # The check comes before np.require, which costs 4 µs an array: 60 µs of every live turn.
-    found = [getattr(batch, name) for name in BatchArrays._fields]
-    return BatchArrays(
-        *(
-            array if array.dtype == dtype and array.flags.carray else np.require(array, dtype, ["C", "W"])
-            for array, dtype in zip(found, _DTYPES, strict=True)
-        )
-    )
+    # Contiguous copies only where a caller handed over something else; also the one signature of the compiled call,
+    # which does not look again. The check comes before np.require, which costs 4 µs an array: 60 µs of a live turn.
+    found = _found_in(batch)
+    for array, (dtype, n_dimensions) in zip(found, _FORMS, strict=True):
+        if array.dtype != dtype or array.ndim != n_dimensions or not array.flags.carray:
+            return BatchArrays(*map(_required, BatchArrays._fields, found, _FORMS))
+    return BatchArrays._make(found)
+
+
+def _required(name: str, array: NDArray[Any], form: tuple[np.dtype[Any], int]) -> NDArray[Any]:
+    dtype, n_dimensions = form
+    if array.ndim != n_dimensions:  # of one dimension, then: the shapes of the others are known to be right
+        raise BatchShapeError(what=name, found=array.shape, expected=(array.size,))
+    return np.require(array, dtype, ["C", "A", "W"])
 
 
 class Scratch(NamedTuple):
@@ -97,11 +106,19 @@ class Scratch(NamedTuple):
 
 
 Compute = Callable[[Callable[[], Tick]], Callable[[], Tick]]
+Fold = Callable[..., tuple[int, int, int, int]]  # records, rows and samples done; what it needs to go on
 
 
 def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
     found = work()
     return lambda: found
+
+
+def empty_state(catalogue: Catalogue, **first: int) -> State:
+    """Make the state that a catalogue's features need; `first` as in `new_state`."""
+    plan = catalogue.plan
+    most_segments = first.pop("most_segments", at.MOST_SEGMENTS if plan.segment_columns.shape[0] else 0)
+    return new_state(plan.room, plan.kept, n_texts=plan.n_texts, most_segments=most_segments, **first)
 
 
 class RecentEvent(msgspec.Struct, frozen=True):
@@ -125,23 +142,16 @@ class Engine:
 
     def __init__(self, catalogue: Catalogue, *, state: State | None = None, compute: Compute | None = None) -> None:
         self.catalogue = catalogue
-        self._n_partners = int(catalogue.plan.pairings["partner_a"].max(initial=-1))
-        self._n_partners = 1 + max(self._n_partners, int(catalogue.plan.pairings["partner_b"].max(initial=-1)))
-        self._state = state if state is not None else self._new_state()
+        self._state = state if state is not None else empty_state(catalogue)
         self._scratch = self._scratch_for(16)
         self._compute = compute if compute is not None else _at_once
         self._pending: Callable[[], Tick] | None = None
+        self._tick: Tick | None = None  # the last one that this engine waited for
+        self._effects: list[TickEffect] = []
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
-
-    def _new_state(self) -> State:
-        plan = self.catalogue.plan
-        return new_state(
-            n_partners=self._n_partners,
-            most_stored=plan.most_stored,
-            charts=plan.has_charts,
-            n_texts=plan.n_texts,
-            rings=plan.tick_ms > 0,
-        )
+        self._n_values = len(catalogue.scenario.value_attributes)
+        self._n_texts = len(catalogue.scenario.text_attributes)
+        self._compiled: tuple[State, Scratch, Fold] | None = None
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -170,21 +180,28 @@ class Engine:
         )
 
     def _check(self, batch: Batch) -> None:
-        n_values = len(self.catalogue.scenario.value_attributes)
-        if batch.values.shape != (len(batch), n_values):
-            raise BatchShapeError(what="values", found=batch.values.shape, expected=(len(batch), n_values))
-        if batch.link_start.shape != (len(batch) + 1,):
-            raise BatchShapeError(what="link_start", found=batch.link_start.shape, expected=(len(batch) + 1,))
-        n_texts = len(self.catalogue.scenario.text_attributes)
-        if batch.simhash.shape != (len(batch), n_texts):
-            raise BatchShapeError(what="simhash", found=batch.simhash.shape, expected=(len(batch), n_texts))
-        starts = batch.link_start
-        n_links = int((starts[1:] - starts[:-1]).max(initial=0))
+        # One record is the common case of a service: there a numpy call costs more than what it computes.
+        n, starts = len(batch), batch.link_start
+        if batch.values.shape != (n, self._n_values):
+            raise BatchShapeError(what="values", found=batch.values.shape, expected=(n, self._n_values))
+        if starts.shape != (n + 1,):
+            raise BatchShapeError(what="link_start", found=starts.shape, expected=(n + 1,))
+        if batch.simhash.shape != (n, self._n_texts):
+            raise BatchShapeError(what="simhash", found=batch.simhash.shape, expected=(n, self._n_texts))
+        n_links = int(starts[1] - starts[0]) if n == 1 else int((starts[1:] - starts[:-1]).max(initial=0))
+        if n_links > self.catalogue.plan.room.slots // 4:
+            most = self.catalogue.plan.room.slots // 4
+            raise BatchShapeError(what="links of one event", found=n_links, expected=f"at most {most}")
         if n_links > self._scratch.slots.shape[0]:
             self._scratch = self._scratch_for(2 * n_links)
 
     def _wanted(self, batch: Batch, want: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        decided: NDArray[np.bool_] = (batch.kind == EVENT) & (batch.event_type == self.catalogue.plan.decided)
+        decided: NDArray[np.bool_]
+        if len(batch) == 1:
+            is_decided = batch.kind[0] == EVENT and batch.event_type[0] == self.catalogue.plan.decided
+            decided = np.array([is_decided], np.bool_)
+        else:
+            decided = (batch.kind == EVENT) & (batch.event_type == self.catalogue.plan.decided)
         if want is None:
             return decided
         if want.shape != decided.shape:
@@ -265,8 +282,9 @@ class Engine:
         return Neighbourhoods(seq=batch.seq[samples[0]], **samples[1]._asdict())
 
     def _check_order(self, batch: Batch) -> None:
-        if len(batch) and (int(batch.seq[0]) <= self.seq or bool((batch.seq[1:] <= batch.seq[:-1]).any())):
-            raise SequenceError(engine_seq=self.seq, found_seq=int(batch.seq[0]))
+        n, seq = len(batch), batch.seq
+        if n and (int(seq[0]) <= self.seq or (n > 1 and bool((seq[1:] <= seq[:-1]).any()))):
+            raise SequenceError(engine_seq=self.seq, found_seq=int(seq[0]))
 
     def _samples(self, batch: Batch, sampled: NDArray[np.bool_] | None) -> tuple[NDArray[np.bool_], SampleArrays]:
         if self.catalogue.neighbourhoods is None:
@@ -283,12 +301,15 @@ class Engine:
         apply: bool,
     ) -> NDArray[np.float64]:
         arrays, plan = _arrays(batch), self.catalogue.plan
-        rows = np.empty((int(wanted.sum()), plan.n_features), np.float64)
+        rows = np.empty((np.count_nonzero(wanted), plan.n_features), np.float64)
         begin, row_at, sample_at = 0, 0, 0
         while True:
-            begin, row_at, sample_at, need = fold(
-                arrays, plan, self._state, self._scratch, begin, wanted, apply, rows, row_at, *samples, sample_at
-            )
+            state, scratch = self._state, self._scratch
+            arguments = (arrays, plan, state, scratch, begin, wanted, apply, rows, row_at, *samples, sample_at)
+            # To look up the types of a hundred arrays takes numba 15 µs, and they change only with state and scratch.
+            if self._compiled is None or self._compiled[0] is not state or self._compiled[1] is not scratch:
+                self._compiled = state, scratch, compiled_fold(arguments)
+            begin, row_at, sample_at, need = self._compiled[2](*arguments)
             if need == at.DONE:
                 return rows
             if need == at.TICK:
@@ -297,6 +318,7 @@ class Engine:
                 self._settle()
                 put_in_effect(self._state)
                 self._state.meta[at.EFFECT_MS] = at.NEVER
+                self._note_effect(int(batch.seq[begin]))
             else:
                 self._state = grown(self._state, need)
 
@@ -305,9 +327,9 @@ class Engine:
         plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
         # After a silence only the latest tick that is due is computed.
         as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
-        events = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
+        frozen = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
         previous = last_tick(self._state)
-        self._pending = self._compute(lambda: compute_tick(scenario, events, previous, as_of_ms))
+        self._pending = self._compute(lambda: compute_tick(scenario, frozen, previous, as_of_ms))
         meta[at.TICK_MS] = as_of_ms
         meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
         meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
@@ -319,14 +341,26 @@ class Engine:
     def rehearse_tick(self) -> None:
         """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
         if self.catalogue.plan.tick_ms:
-            events = frozen_events(self._state, at.NEVER)
-            compute_tick(self.catalogue.scenario, events, None, int(events["time_ms"].max(initial=0)))
+            frozen = frozen_events(self._state, at.NEVER)
+            compute_tick(self.catalogue.scenario, frozen, None, int(frozen.events["time_ms"].max(initial=0)))
 
     def _settle(self) -> None:
         # The tick that is being computed becomes part of the state: waits for it where it is not ready.
         if self._pending is not None:
-            self._state = with_tick(self._state, self._pending())
+            self._tick = self._pending()
+            self._state = with_tick(self._state, self._tick)
             self._pending = None
+
+    def _note_effect(self, seq: int) -> None:
+        # After a restore the tick comes from the snapshot, and its digest is taken here.
+        tick = last_tick(self._state) if self._tick is None else self._tick
+        if tick is not None:
+            self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
+
+    def take_effects(self) -> list[TickEffect]:
+        """Hand over the ticks that took effect since the last call, in order. Each comes once."""
+        effects, self._effects = self._effects, []
+        return effects
 
     def entity_at(self, role: str, lo: int, hi: int, as_of_ms: int) -> dict[str, float]:
         """Return what an event at `as_of_ms` that names only this entity in `role` would read about it.
@@ -410,7 +444,12 @@ class Engine:
             "pair_collisions": int(meta[at.PAIR_COLLISIONS]),
             "orphan_labels": int(meta[at.ORPHAN_LABELS]),
             "links_beyond_pair_fan": int(meta[at.PAIRS_CAPPED]),
+            "entities_forgotten": int(meta[at.KEYS_FORGOTTEN]),
+            "pairs_forgotten": int(meta[at.PAIRS_FORGOTTEN]),
+            "state_bytes": self.nbytes,
             "events_stored": min(int(meta[at.N_STORED]), self._state.stored.shape[0]),
+            "segments": int(self._state.segment_counts[at.N_SEGMENTS]),
+            "labels_beyond_segments": int(self._state.segment_counts[at.BEYOND_SEGMENTS]),
         }
 
     @property

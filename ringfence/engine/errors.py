@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ringfence.errors import RingfenceError
@@ -71,6 +72,20 @@ class SampleSizeError(EngineError):
     def __init__(self, *, found: int, most: int) -> None:
         self.found = found
         super().__init__(f"neighbourhoods of {found} events per seat were asked for; write a number from 1 to {most}")
+
+
+class TickMismatchError(EngineError):
+    """A tick on record, and the same tick computed again, differ."""
+
+    def __init__(self, *, as_of_ms: int, effect_seq: int, found: str) -> None:
+        self.as_of_ms = as_of_ms
+        self.effect_seq = effect_seq
+        at = datetime.fromtimestamp(as_of_ms / 1000, tz=UTC).isoformat(timespec="seconds")
+        super().__init__(
+            f"the tick of {at}, on record as in effect from seq {effect_seq}, {found}; features of rings that were "
+            "answered from it cannot be made again: run `ringfence verify audit`, and compare ringfence and lock file "
+            "with those that wrote it"
+        )
 
 
 class NoSamplingError(EngineError):

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-STATE_FORMAT: Final = 2  # raise on any change below: older snapshots are then refused and rebuilt by replay
+STATE_FORMAT: Final = 3  # raise on any change below: older snapshots are then refused and rebuilt by replay
 
 MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
 NEVER: Final = -(2**63)  # a time that has not come
-FIRST_ORDER: Final = 2  # the smallest block of a log holds 2**2 entries
+FIRST_ORDER: Final = 0  # the smallest block of a log holds 2**0 entries: most entities are seen once
 N_ORDERS: Final = 40
 RECENT: Final = 32  # maxima, deviations and runs look at this many newest entries
 RECENT_MEAN: Final = 5  # events in `amount_to_recent_mean`
@@ -20,12 +20,18 @@ PAIR_FAN: Final = 32  # entities of a `many` role that take part in pairs, per e
 LARGE: Final = 3.0  # an amount counts as large above this multiple of the entity's own mean
 RATE_STRENGTH: Final = 10.0  # pseudo-count of the prior in smoothed rates, in labels
 MAX_WINDOWS: Final = 8
+MARKS: Final = 1 << 16  # rows of search marks, a power of two, shared by slots: a wrong mark costs steps, not truth
+MARKED_ORDER: Final = 3  # smaller blocks are searched from their end, and leave the marks to others
+IDLE_GROUP: Final = 8  # rows that are looked at together for one to forget
+IDLE_GROUPS: Final = 16  # groups looked at before the best so far is taken
 LAST: Final = 16  # events that an entity refers back to
 STORED_LINKS: Final = 9  # links that a stored event keeps; with the rest of it one cache line
+MOST_SLOTS: Final = 1 << 27
 ROLE_BITS: Final = 5  # of a stored link; the slot has the other 27
 MOST_NODES: Final = 16  # entities of one event whose neighbourhood is read
 MOST_REACHED: Final = 8_192  # a power of two, well above MOST_NODES * (1 + LAST * STORED_LINKS)
-MOST_STORED: Final = 1 << 24  # events; a power of two; the oldest are forgotten beyond it
+LEAST_REACHED: Final = 64  # a power of two
+MOST_STORED: Final = 1 << 24  # events; a power of two; the oldest are forgotten beyond it, or beyond the memory
 SIMILAR_MS: Final = 14 * 86_400_000  # similar events are looked for so far back
 SIMILAR: Final = 0.2  # and within this share of the amount
 
@@ -35,25 +41,31 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
 TABLE = np.dtype([("key", "<u8"), ("slot", "<i8")])
-KEY = np.dtype(
+KEY = np.dtype(  # one cache line
     [
         ("key", "<u8"),
         ("check", "<u8"),  # high half of the digest: a different one under the same key is a collision
-        ("n_events", "<i8"),
+        ("n_events", "<i4"),
+        ("n_amounts", "<i4"),
         ("first_ms", "<i8"),
         ("newest_ms", "<i8"),
-        ("n_amounts", "<i8"),
         ("last_amount", "<i8"),  # of the newest record with an amount, in seq order
         ("mean", "<f8"),  # running mean and squared deviation (Welford 1962), amounts in minor units, seq order
         ("deviation", "<f8"),
     ]
 )
 RISK = np.dtype(
-    [("n_known", "<i8"), ("n_fraud", "<i8"), ("last_fraud_known_ms", "<i8"), ("last_fraud_event_ms", "<i8")]
+    [
+        ("n_known", "<i4"),
+        ("n_fraud", "<i4"),
+        ("last_fraud_known_ms", "<i8"),
+        ("last_fraud_event_ms", "<i8"),
+        ("born_seq", "<i8"),  # of the first event since the slot is this entity's; labels of earlier ones do not count
+    ]
 )
 RING = np.dtype(
     [
-        ("start", "<i8"),
+        ("start", "<i8"),  # 0: no block yet
         ("head", "<i4"),
         ("size", "<i4"),
         ("order", "<i4"),
@@ -81,10 +93,11 @@ LABEL_ENTRY = np.dtype(
 PAIR = np.dtype(
     [
         ("key", "<u8"),
-        ("check", "<u8"),
-        ("n_events", "<i8"),
         ("first_ms", "<i8"),
         ("newest_ms", "<i8"),
+        ("born_seq", "<i8"),
+        ("check", "<u4"),
+        ("n_events", "<i4"),
         ("n_known", "<i4"),
         ("n_fraud", "<i4"),
     ]
@@ -95,6 +108,9 @@ NODE = np.dtype(
         ("n_known", "<i4"),
         ("n_fraud", "<i4"),
         ("n_near", "<i4"),  # known frauds of entities met, counted when met and when confirmed
+        ("born", "<i8"),  # number of the next stored event when the slot became this entity's: older links are not its
+        ("lives", "<i4"),  # entities that had this slot before
+        ("pad", "<i4"),
     ]
 )
 STORED = np.dtype(
@@ -146,7 +162,13 @@ WATERMARK_MS: Final = 16  # newest event_time or known_at so far; kept only wher
 NEXT_TICK_MS: Final = 17  # when the watermark reaches it, rings are computed from the state as it stands
 EFFECT_MS: Final = 18  # when the watermark reaches it, the last tick is read from; NEVER where it is already
 TICK_MS: Final = 19  # the T of the last tick
-META: Final = 20
+KEY_HAND: Final = 20  # where the search for an entity to forget goes on
+PAIR_HAND: Final = 21
+KEY_IDLE_MS: Final = 22  # running mean of how long those that were forgotten had been idle
+PAIR_IDLE_MS: Final = 23
+KEYS_FORGOTTEN: Final = 24
+PAIRS_FORGOTTEN: Final = 25
+META: Final = 26
 
 # What a kernel asks for when it stops before a record
 DONE: Final = 0
@@ -154,7 +176,6 @@ GROW_KEYS: Final = 1
 GROW_PAIRS: Final = 2
 GROW_EVENTS: Final = 3
 GROW_LABELS: Final = 4
-GROW_STORED: Final = 5
 TICK: Final = 6
 EFFECT: Final = 7
 
@@ -368,3 +389,19 @@ T_LINKED: Final = 3
 T_UNLINKED: Final = 4
 T_FRAUDS: Final = 5
 N_TEXT_STATS: Final = 6
+
+# Segments: see _kernels_segments.py. A table by open addressing whose size never changes; a row is free while it knows
+# no label, and a segment never leaves.
+SEGMENT = np.dtype([("key", "<u8"), ("n_known", "<i8"), ("n_fraud", "<i8")])
+MOST_SEGMENTS: Final = 1 << 16  # with a label known; events of further ones fall back on the rate of all events
+SEGMENT_FRAUDS: Final = 5.0  # pseudo-count of the rate of all events in that of a segment, in frauds at that rate
+
+# Positions in State.segment_counts
+N_SEGMENTS: Final = 0
+BEYOND_SEGMENTS: Final = 1  # labels that found no room for their segment
+SEGMENT_COUNTS: Final = 2
+
+# Statistics of the event's segment
+S_KNOWN: Final = 0
+S_FRAUDS: Final = 1
+S_RATE: Final = 2

@@ -130,6 +130,7 @@ LINK_STATS: Final[tuple[Stat, ...]] = (
         source=at.L_RATE_MEAN,
         family=NEIGHBOUR_RISK,
         unit="probability",
+        smoothed=True,
         detail=COMPACT,
         sentence=f"mean share of confirmed frauds of the entities that {{role}} met {_LAST}, each shrunk towards that "
         "of all entities",
@@ -139,6 +140,7 @@ LINK_STATS: Final[tuple[Stat, ...]] = (
         source=at.L_RATE_MAX,
         family=NEIGHBOUR_RISK,
         unit="probability",
+        smoothed=True,
         detail=BRIEF,
         sentence=f"largest share of confirmed frauds of an entity that {{role}} met {_LAST}, shrunk towards that of "
         "all entities",
@@ -215,6 +217,7 @@ TOGETHER_STATS: Final[tuple[Stat, ...]] = (
         source=at.X_RATE,
         family=NEIGHBOUR_RISK,
         unit="probability",
+        smoothed=True,
         missing="never",
         sentence="share of confirmed frauds among the known events that share an entity with this one, shrunk towards "
         "that of all events",
@@ -240,6 +243,7 @@ TOGETHER_STATS: Final[tuple[Stat, ...]] = (
         source=at.X_OTHERS_RATE,
         family=NEIGHBOUR_RISK,
         unit="probability",
+        smoothed=True,
         missing="never",
         sentence=f"share of confirmed frauds among the known events of the entities met {_LAST} by this event's "
         "entities, shrunk towards that of all events",
@@ -249,6 +253,7 @@ TOGETHER_STATS: Final[tuple[Stat, ...]] = (
         source=at.X_OTHERS_RATE_MAX,
         family=NEIGHBOUR_RISK,
         unit="probability",
+        smoothed=True,
         missing="never",
         sentence="largest share of confirmed frauds of an entity that this event's entities met, shrunk towards that "
         "of all events",

@@ -31,6 +31,8 @@ class LookAhead:
     def __init__(self, source: BatchSource, catalogue: Catalogue) -> None:
         self._source = source
         self._decided = catalogue.plan.decided
+        # Columns of `Batch.values` that a label has in common with its event.
+        self._is_segment = np.isin(np.arange(len(catalogue.scenario.value_attributes)), catalogue.plan.segment_columns)
         self.honest = read_history(source, catalogue)  # in the seqs of the ledger
 
     def seqs(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -73,7 +75,7 @@ class LookAhead:
             time_ms=batch.time_ms[of],
             offset_ms=np.where(is_label, 0, batch.offset_ms[of]).astype(np.int32),
             amount_minor=np.where(is_label, 0, batch.amount_minor[of]),
-            values=np.where(is_label[:, None], np.nan, batch.values[of]),
+            values=np.where(is_label[:, None] & ~self._is_segment, np.nan, batch.values[of]),
             link_start=start,
             link_role=batch.link_role[link],
             link_lo=batch.link_lo[link],

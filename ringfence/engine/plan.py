@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.engine.memory import Kept, Room
+
 READER = np.dtype(
     [
         ("role", "<i8"),  # Role.index whose entities are looked up
@@ -56,7 +58,8 @@ class Plan(NamedTuple):
     link_readers: NDArray[Any]  # LINK_READER
     together_gathers: NDArray[Any]  # GATHER of all links of the event together
     hub_caps: NDArray[np.int64]  # (roles,) an entity with more events than this is a hub
-    most_stored: int  # events in the store, a power of two; 0 without links
+    room: Room  # the most that is remembered
+    kept: Kept
     has_links: bool  # some feature walks links, or neighbourhoods are sampled
     tick_ms: int  # between two computations of rings; 0 where no feature reads them
     tick_lag_ms: int
@@ -67,6 +70,8 @@ class Plan(NamedTuple):
     text_gathers: NDArray[Any]  # GATHER of texts: source is attribute * N_TEXT_STATS + stat
     seats: NDArray[np.int64]  # (seats, 2): role, place among its links; no row where nothing is sampled
     n_sampled: int  # events sampled per seat; 0 where nothing is
+    segment_columns: NDArray[np.int64]  # columns of Batch.values that make an event's segment; none without segments
+    segment_gathers: NDArray[Any]  # GATHER of the event's segment
 
 
 def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:

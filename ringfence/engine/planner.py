@@ -11,6 +11,7 @@ import numpy as np
 
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import mix64
+from ringfence.engine.memory import Kept, Room
 from ringfence.engine.plan import LINK_READER, PAIRING, READER, Plan, gathers_of
 from ringfence.engine.sample_features import seat_places
 from ringfence.engine.windows import granule_ms
@@ -57,6 +58,7 @@ class PlanBuilder:
         self._link_gathers: dict[int, list[tuple[int, int, int]]] = {}
         self._together_gathers: list[tuple[int, int, int]] = []
         self._reads_rings = False
+        self._segment_gathers: list[tuple[int, int, int]] = []
 
     def pairs(self, roles: list[Role], most: int) -> list[tuple[Role, Role]]:
         """Return the unordered pairs of roles in declared order, at most `most`."""
@@ -141,11 +143,15 @@ class PlanBuilder:
         if column >= 0:
             self._text_gathers.append((attribute * at.N_TEXT_STATS + source, column, at.SINGLE))
 
+    def segment_gather(self, source: int, column: int) -> None:
+        if column >= 0:
+            self._segment_gathers.append((source, column, at.SINGLE))
+
     def number(self, role: Role, column: int) -> None:
         if column >= 0:
             self._numbers.append((role.index, column))
 
-    def plan(self, *, n_features: int, neighbourhoods: int | None = None) -> Plan:
+    def plan(self, *, n_features: int, room: Room, neighbourhoods: int | None = None) -> Plan:
         """Freeze what was collected. `neighbourhoods`: events sampled per seat; the event store is then kept."""
         scenario = self.scenario
         gathers: list[tuple[int, int, int]] = []
@@ -167,6 +173,13 @@ class PlanBuilder:
             link_readers.append((role_index, len(gathers), len(gathers) + len(rows)))
             gathers += rows
         has_links = bool(link_readers or self._together_gathers or neighbourhoods)
+        kept = Kept(
+            partner_columns=self.n_partners if has_pairs else 0,
+            pairs=has_pairs,
+            links=has_links,
+            charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
+            rings=self._reads_rings and scenario.rings.every_ms > 0,
+        )
         amount = scenario.decided.amount
         windows_ms = np.array(scenario.windows_ms, np.int64)
         longest_ms = int(windows_ms[-1]) + granule_ms(int(windows_ms[-1])) if len(windows_ms) else 0
@@ -191,17 +204,20 @@ class PlanBuilder:
             link_readers=np.array(link_readers, LINK_READER) if link_readers else np.zeros(0, LINK_READER),
             together_gathers=gathers_of(self._together_gathers),
             hub_caps=np.array([role.hub_cap for role in scenario.roles], np.int64),
-            most_stored=at.MOST_STORED if has_links else 0,
+            room=room,
+            kept=kept,
             has_links=has_links,
             tick_ms=scenario.rings.every_ms if self._reads_rings else 0,
             tick_lag_ms=scenario.rings.lag_ms,
-            has_charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
+            has_charts=kept.charts,
             quiet_ms=int(windows_ms[-1]) if len(windows_ms) else 0,
             n_texts=len(scenario.text_attributes) if self._text_gathers else 0,
             month_window=scenario.windows_ms.index(at.MONTH_MS) if at.MONTH_MS in scenario.windows_ms else -1,
             text_gathers=gathers_of(self._text_gathers),
             seats=seat_places(scenario) if neighbourhoods else np.zeros((0, 2), np.int64),
             n_sampled=neighbourhoods or 0,
+            segment_columns=np.array(scenario.segment_columns, np.int64),
+            segment_gathers=gathers_of(self._segment_gathers),
         )
 
     @property

@@ -10,16 +10,17 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
 from ringfence.engine.catalogue import Catalogue
-from ringfence.engine.engine import Engine
+from ringfence.engine.engine import Engine, empty_state
 from ringfence.engine.errors import SnapshotError
-from ringfence.engine.state import capacities, state_from_used, used
+from ringfence.engine.state import used, with_used
 
 SUFFIX: Final = ".snapshot"
 KEEP: Final = 3
@@ -39,7 +40,6 @@ class _Header(msgspec.Struct, frozen=True):
     state_format: int
     spec_hash: str
     seq: int
-    capacities: dict[str, int]
     parts: tuple[_Part, ...]
 
 
@@ -58,7 +58,6 @@ def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP) -> Path
             state_format=at.STATE_FORMAT,
             spec_hash=engine.catalogue.spec_hash,
             seq=engine.seq,
-            capacities=capacities(state),
             parts=tuple(
                 _Part(name, part.dtype.descr if part.dtype.names else part.dtype.str, part.shape, part.nbytes)
                 for name, part in parts.items()
@@ -75,8 +74,13 @@ def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP) -> Path
                 file.write(piece)
             for part in parts.values():
                 data = part.reshape(-1).view(np.uint8).data
-                digest.update(data)
-                file.write(data)
+                for begin in range(0, len(data), _CHUNK):
+                    chunk = data[begin : begin + _CHUNK]
+                    digest.update(chunk)
+                    file.write(chunk)
+                    # In portions to the disk: a gigabyte at once would make the ledger's own syncs wait behind it.
+                    file.flush()
+                    os.fdatasync(file.fileno())
             file.write(digest.digest())
             file.flush()
             os.fsync(file.fileno())
@@ -127,12 +131,21 @@ def read_snapshot(catalogue: Catalogue, path: Path, *, last_seq: int | None = No
             )
         if last_seq is not None and header.seq > last_seq:
             raise SnapshotError(path=path, reason=f"it is at seq {header.seq}, the ledger ends at {last_seq}")
-        parts = {}
+        begin = file.tell()
+        parts: dict[str, NDArray[Any]] = {}
         for part in header.parts:
-            array = np.empty(part.shape, _dtype_of(part.descr))
-            file.readinto(array.reshape(-1).view(np.uint8).data)
-            parts[part.name] = array
-    return Engine(catalogue, state=state_from_used(parts, header.capacities))
+            parts[part.name] = _mapped(file, begin, part)
+            begin += part.nbytes
+        return Engine(catalogue, state=with_used(empty_state(catalogue), parts))
+
+
+def _mapped(file: BinaryIO, begin: int, part: _Part) -> NDArray[Any]:
+    # Copied once, from the file's pages to where it belongs.
+    dtype = _dtype_of(part.descr)
+    if part.nbytes == 0:
+        return np.zeros(part.shape, dtype)
+    flat: NDArray[Any] = np.memmap(file, dtype=np.uint8, mode="r", offset=begin, shape=(part.nbytes,))
+    return flat.view(dtype).reshape(part.shape)
 
 
 def _dtype_of(descr: list[Any] | str) -> np.dtype[Any]:

@@ -1,34 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entity state: allocation, deterministic growth, digest. What it means is the business of the kernels."""
+"""Entity state: allocation, deterministic growth, digest. What it means is the business of the kernels.
+
+Arrays have their full size from the beginning and memory is taken when it is first touched, so nothing is ever copied
+to a larger place while events wait; only the id tables are built anew as they fill, and the logs where they outgrow
+what the budget expects of them.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import rebuild
+from ringfence.engine.memory import Kept, Room, table_size
 from ringfence.rings import ENTITY, RING
 
 Rows = NDArray[Any]  # structured; the dtypes are in layout.py
-_SIZED = ("keys", "pairs", "event_log", "label_log", "nodes", "stored", "node_rings", "charts", "text_log")
+_LINE: Final = 64  # bytes of a cache line: rows of that size must not lie across two
+FIRST_TABLE: Final = 2_048
+_REPLACED: Final = (
+    "tick_entities",
+    "tick_rings",
+    "event_free",
+    "label_free",
+    "text_heads",
+    "text_span",
+    "segments",
+    "segment_counts",
+)
+_TEXTS: Final = ("text_log", "text_links")  # rings of their own, in order of their ids
 
 
 class State(NamedTuple):
-    """Everything the engine remembers. Capacities double; what is in use is counted in `meta`."""
+    """Everything the engine remembers. What is in use of each array is counted in `meta`."""
 
-    table: Rows  # TABLE, power of two, at most half full
+    table: Rows  # TABLE, a power of two, at most two thirds full
     keys: Rows  # KEY, by slot
     risk: Rows  # RISK, by slot
     partners: NDArray[np.int32]  # (slots, partner columns): distinct counterparties so far
     event_rings: Rows  # RING, by slot
     label_rings: Rows
-    event_log: Rows  # EVENT_ENTRY, the arena of all event rings
+    event_log: Rows  # EVENT_ENTRY, the arena of all event rings; entry 0 is never used
     label_log: Rows  # LABEL_ENTRY
-    event_marks: NDArray[np.int32]  # (slots, MAX_WINDOWS) where in its block a window began when last read
+    event_marks: NDArray[np.int32]  # (MARKS, MAX_WINDOWS) where in its block a window began when last read
     label_marks: NDArray[np.int32]  # likewise; both only tell a search where to begin, and are no part of the state
     event_free: NDArray[np.int64]  # (N_ORDERS,) first free block per order, -1 none
     label_free: NDArray[np.int64]
@@ -46,73 +64,91 @@ class State(NamedTuple):
     text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
     text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS): newest id + 1, 0 none
     text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
+    segments: Rows  # SEGMENT, a table of twice the most segments; empty where the scenario names none
+    segment_counts: NDArray[np.int64]  # (SEGMENT_COUNTS,)
 
     @property
     def nbytes(self) -> int:
-        return sum(int(array.nbytes) for array in self)
+        """Bytes in use; what is only reserved does not count."""
+        tables = self.table.nbytes + self.pair_table.nbytes + self.event_marks.nbytes + self.label_marks.nbytes
+        return int(tables + sum(part.nbytes for part in used(self).values()))
 
 
-def _rings(n: int) -> Rows:
-    rings = np.zeros(n, at.RING)
-    rings["order"] = -1
-    return rings
+def _zeros(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    # Reserved, not touched, and beginning with a cache line.
+    dtype = np.dtype(dtype)
+    shape = shape if isinstance(shape, tuple) else (shape,)
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    room = np.zeros(n_bytes + _LINE, np.uint8)
+    begin = -room.ctypes.data % _LINE
+    zeros: NDArray[Any] = room[begin : begin + n_bytes].view(dtype).reshape(shape)
+    return zeros
 
 
 def new_state(
-    *, n_partners: int, most_stored: int, charts: bool, n_texts: int, rings: bool = False, n_slots: int = 1024
+    room: Room,
+    kept: Kept,
+    *,
+    n_texts: int = 0,
+    most_segments: int = 0,
+    first_table: int = FIRST_TABLE,
+    first_log: int | None = None,
 ) -> State:
-    """Make empty state. `n_slots` is a power of two >= 4: where doubling starts, part of what is deterministic.
+    """Make empty state.
 
-    `most_stored` is the most events the store will hold, a power of two; 0 where no feature walks links.
+    Parameters
+    ----------
+    most_segments : a power of two; 0 where the scenario names no segments.
+    first_table, first_log : entries with which the id tables and logs begin before they double; tables a power of two
+        >= 4, logs >= 2, four an entity if None. No value depends on them.
     """
-    n_linked = n_slots if most_stored else 1
+    n_slots = room.slots
+    n_log = 4 * n_slots if first_log is None else first_log
+    n_linked = n_slots if kept.links else 1
     meta = np.zeros(at.META, np.int64)
+    meta[at.EVENT_TOP] = meta[at.LABEL_TOP] = 1
     for when in (at.NEWEST_MS, at.WATERMARK_MS, at.NEXT_TICK_MS, at.EFFECT_MS, at.TICK_MS):
         meta[when] = at.NEVER
     return State(
-        table=np.zeros(2 * n_slots, at.TABLE),
-        keys=np.zeros(n_slots, at.KEY),
-        risk=np.zeros(n_slots, at.RISK),
-        partners=np.zeros((n_slots, max(n_partners, 1)), np.int32),
-        event_rings=_rings(n_slots),
-        label_rings=_rings(n_slots),
-        event_log=np.zeros(4 * n_slots, at.EVENT_ENTRY),
-        label_log=np.zeros(4 * n_slots, at.LABEL_ENTRY),
-        event_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
-        label_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
+        table=_zeros(first_table, at.TABLE),
+        keys=_zeros(n_slots, at.KEY),
+        risk=_zeros(n_slots, at.RISK),
+        partners=_zeros((n_slots, max(kept.partner_columns, 1)), np.int32),
+        event_rings=_zeros(n_slots, at.RING),
+        label_rings=_zeros(n_slots, at.RING),
+        event_log=_zeros(n_log, at.EVENT_ENTRY),
+        label_log=_zeros(n_log, at.LABEL_ENTRY),
+        event_marks=_zeros((at.MARKS, at.MAX_WINDOWS), np.int32),
+        label_marks=_zeros((at.MARKS, at.MAX_WINDOWS), np.int32),
         event_free=np.full(at.N_ORDERS, -1, np.int64),
         label_free=np.full(at.N_ORDERS, -1, np.int64),
-        pair_table=np.zeros(2 * n_slots, at.TABLE),
-        pairs=np.zeros(n_slots, at.PAIR),
-        nodes=np.zeros(n_linked, at.NODE),
-        last=np.zeros((n_linked, at.LAST), np.uint32),
-        stored=np.zeros(max(min(n_slots, most_stored), 1), at.STORED),
-        node_rings=np.zeros(n_slots if rings else 1, at.NODE_RING),
+        pair_table=_zeros(first_table, at.TABLE),
+        pairs=_zeros(max(room.pairs, 1), at.PAIR),
+        nodes=_zeros(n_linked, at.NODE),
+        last=_zeros((n_linked, at.LAST), np.uint32),
+        stored=_zeros(max(room.stored, 1), at.STORED),
+        node_rings=_zeros(n_slots if kept.rings else 1, at.NODE_RING),
         tick_entities=np.zeros(0, ENTITY),
         tick_rings=np.zeros(0, RING),
         meta=meta,
-        charts=np.zeros(n_slots if charts else 0, at.CHART),
+        charts=_zeros(n_slots if kept.charts else 0, at.CHART),
         text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
         text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
         text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
         text_span=np.zeros(2, np.int64),
+        segments=np.zeros(2 * most_segments, at.SEGMENT),
+        segment_counts=np.zeros(at.SEGMENT_COUNTS, np.int64),
     )
 
 
-def _doubled(array: Rows) -> Rows:
-    grown = np.zeros((2 * array.shape[0], *array.shape[1:]), array.dtype)
-    grown[: array.shape[0]] = array
+def _doubled(array: Rows, n_used: int) -> Rows:
+    grown = _zeros((2 * array.shape[0], *array.shape[1:]), array.dtype)
+    grown[:n_used] = array[:n_used]
     return grown
 
 
-def _doubled_rings(rings: Rows) -> Rows:
-    grown = _rings(2 * rings.shape[0])
-    grown[: rings.shape[0]] = rings
-    return grown
-
-
-def _table_of(rows: Rows, n_rows: int) -> Rows:
-    table = np.zeros(2 * rows.shape[0], at.TABLE)
+def _table_of(rows: Rows, n_rows: int, size: int) -> Rows:
+    table = _zeros(size, at.TABLE)
     rebuild(table, rows, n_rows)
     return table
 
@@ -124,32 +160,16 @@ def _has_links(state: State) -> bool:
 def grown(state: State, need: int) -> State:
     """Return state with twice the capacity of what a kernel asked for."""
     if need == at.GROW_KEYS:
-        keys = _doubled(state.keys)
-        if _has_links(state):
-            state = state._replace(nodes=_doubled(state.nodes), last=_doubled(state.last))
-        if len(state.node_rings) > 1:
-            state = state._replace(node_rings=_doubled(state.node_rings))
-        return state._replace(
-            keys=keys,
-            table=_table_of(keys, int(state.meta[at.N_KEYS])),
-            risk=_doubled(state.risk),
-            partners=_doubled(state.partners),
-            event_rings=_doubled_rings(state.event_rings),
-            label_rings=_doubled_rings(state.label_rings),
-            event_marks=_doubled(state.event_marks),
-            label_marks=_doubled(state.label_marks),
-            charts=_doubled(state.charts),
-        )
+        table = _table_of(state.keys, int(state.meta[at.N_KEYS]), 2 * state.table.shape[0])
+        return state._replace(table=table)
     if need == at.GROW_PAIRS:
-        pairs = _doubled(state.pairs)
-        return state._replace(pairs=pairs, pair_table=_table_of(pairs, int(state.meta[at.N_PAIRS])))
+        table = _table_of(state.pairs, int(state.meta[at.N_PAIRS]), 2 * state.pair_table.shape[0])
+        return state._replace(pair_table=table)
     if need == at.GROW_TEXTS:
         return _with_texts(state, used(state), 2 * state.text_log.shape[0])
     if need == at.GROW_EVENTS:
-        return state._replace(event_log=_doubled(state.event_log))
-    if need == at.GROW_STORED:
-        return state._replace(stored=_doubled(state.stored))
-    return state._replace(label_log=_doubled(state.label_log))
+        return state._replace(event_log=_doubled(state.event_log, int(state.meta[at.EVENT_TOP])))
+    return state._replace(label_log=_doubled(state.label_log, int(state.meta[at.LABEL_TOP])))
 
 
 def used(state: State) -> dict[str, NDArray[Any]]:
@@ -178,6 +198,8 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "text_links": state.text_links[_text_places(state)],
         "text_heads": state.text_heads,
         "text_span": state.text_span,
+        "segments": state.segments,
+        "segment_counts": state.segment_counts,
     }
 
 
@@ -200,51 +222,27 @@ def _with_texts(state: State, parts: dict[str, NDArray[Any]], capacity: int) -> 
     return state._replace(**rings)
 
 
-def state_from_used(parts: dict[str, NDArray[Any]], capacities: dict[str, int]) -> State:
-    """Rebuild state from `used` parts and the capacities they were cut from."""
-
-    def full(name: str, capacity: int) -> NDArray[Any]:
-        part = parts[name]
-        whole = _rings(capacity) if part.dtype == at.RING else np.zeros((capacity, *part.shape[1:]), part.dtype)
-        whole[: part.shape[0]] = part
-        return whole
-
-    n_slots, n_pair_slots, n_linked = capacities["keys"], capacities["pairs"], capacities["nodes"]
-    keys, pairs = full("keys", n_slots), full("pairs", n_pair_slots)
+def with_used(state: State, parts: dict[str, NDArray[Any]]) -> State:
+    """Fill empty state with `used` parts of another that has the same room."""
     meta = parts["meta"].copy()
-    state = State(
-        table=_table_of(keys, int(meta[at.N_KEYS])),
-        keys=keys,
-        risk=full("risk", n_slots),
-        partners=full("partners", n_slots),
-        event_rings=full("event_rings", n_slots),
-        label_rings=full("label_rings", n_slots),
-        event_log=full("event_log", capacities["event_log"]),
-        label_log=full("label_log", capacities["label_log"]),
-        event_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
-        label_marks=np.zeros((n_slots, at.MAX_WINDOWS), np.int32),
-        event_free=parts["event_free"].copy(),
-        label_free=parts["label_free"].copy(),
-        pair_table=_table_of(pairs, int(meta[at.N_PAIRS])),
-        pairs=pairs,
-        nodes=full("nodes", n_linked),
-        last=full("last", n_linked),
-        stored=full("stored", capacities["stored"]),
-        node_rings=full("node_rings", capacities["node_rings"]),
-        tick_entities=parts["tick_entities"],
-        tick_rings=parts["tick_rings"],
-        meta=meta,
-        charts=full("charts", capacities["charts"]),
-        text_log=parts["text_log"],
-        text_links=parts["text_links"],
-        text_heads=parts["text_heads"].copy(),
-        text_span=parts["text_span"].copy(),
-    )
-    return _with_texts(state, parts, capacities["text_log"])
-
-
-def capacities(state: State) -> dict[str, int]:
-    return {name: int(getattr(state, name).shape[0]) for name in _SIZED}
+    n_keys, n_pairs = int(meta[at.N_KEYS]), int(meta[at.N_PAIRS])
+    whole: dict[str, NDArray[Any]] = {"meta": meta}
+    for name, part in parts.items():
+        if name in _REPLACED:
+            whole[name] = part.copy()
+        elif name not in _TEXTS and name != "meta":
+            array: NDArray[Any] = getattr(state, name)
+            while array.shape[0] < part.shape[0]:
+                array = _doubled(array, 0)
+            array[: part.shape[0]] = part
+            whole[name] = array
+    whole["table"] = _table_of(whole["keys"], n_keys, max(table_size(n_keys), state.table.shape[0]))
+    whole["pair_table"] = _table_of(whole["pairs"], n_pairs, max(table_size(n_pairs), state.pair_table.shape[0]))
+    state = state._replace(**whole)
+    capacity = state.text_log.shape[0]
+    while 0 < capacity < parts["text_log"].shape[0]:
+        capacity *= 2
+    return _with_texts(state, parts, capacity)
 
 
 def state_digest(state: State) -> str:

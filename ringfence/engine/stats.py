@@ -52,6 +52,7 @@ class Stat(msgspec.Struct, frozen=True, kw_only=True):
     context: bool = False  # also read from context streams
     partners: bool = False  # exists only where the role has partners
     same_type: bool = False  # of a pair: exists only where both roles name the same type of entity
+    smoothed: bool = False  # a share that is shrunk: towards that of the segment, where the scenario names segments
     version: int = 1
 
 
@@ -189,6 +190,7 @@ ENTITY_STATS: Final[tuple[Stat, ...]] = (
         source=at.FRAUD_RATE,
         family=LABEL_RISK,
         unit="probability",
+        smoothed=True,
         detail=BRIEF,
         sentence="share of confirmed frauds among the known events of {role}, shrunk towards that of all entities",
     ),
@@ -352,6 +354,7 @@ ENTITY_STATS: Final[tuple[Stat, ...]] = (
         source=at.W_RATE,
         family=LABEL_RISK,
         unit="probability",
+        smoothed=True,
         needs=at.NEED_LABEL_WINDOWS,
         detail=COMPACT,
         windowed=True,

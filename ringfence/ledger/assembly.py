@@ -27,6 +27,7 @@ class BatchAssembler:
         self._decide = scenario.decide
         self._index = {event_type.name: event_type.index for event_type in scenario.event_types}
         self._nothing = (math.nan,) * len(self._attributes)
+        self._segment_columns = scenario.segment_columns
         self._texts = tuple(attribute.name for attribute in scenario.text_attributes)
         self._no_texts = (NO_TEXT,) * len(self._texts)
         if self._texts:
@@ -62,16 +63,25 @@ class BatchAssembler:
         self._links.extend((link.role, link.lo, link.hi) for link in event.links)
         self._link_start.append(len(self._links))
 
-    def add_label(self, seq: int, label: LabelBody) -> None:
-        """Append a label, unless it changes nothing: a weaker source, or the value that holds already."""
+    def add_label(self, seq: int, label: LabelBody, values: tuple[float, ...] | None = None) -> None:
+        """Append a label, unless it changes nothing: a weaker source, or the value that holds already.
+
+        `values` are those of its event; what makes the event's segment is kept of them.
+        """
         if not label.stands or label.value == label.replaces:
             return
         about = (label.event_seq, label.event_time_ms, label.value, label.replaces)
         self._scalars.append((seq, LABEL, label.event_type, label.known_at_ms, 0, 0, *about))
-        self._values.append(self._nothing)
+        self._values.append(self._nothing if values is None else self._segment_of(values))
         self._simhashes.append(self._no_texts)
         self._links.extend((link.role, link.lo, link.hi) for link in label.links)
         self._link_start.append(len(self._links))
+
+    def _segment_of(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        kept = list(self._nothing)
+        for column in self._segment_columns:
+            kept[column] = values[column]
+        return tuple(kept)
 
     def take(self) -> Batch:
         """Return what was collected and begin anew."""

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Record, ReleaseBody
+from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Record, ReleaseBody, TickBody
 
-Body = EventBody | LabelBody | DecisionBody | ReleaseBody | dict[str, Any]
+Body = EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | dict[str, Any]
 Row = tuple[int, int, int, int, bytes, bytes]  # a row of the table `records`
 
 SELECT_RECORD: Final = "SELECT seq, kind, recorded_at_ms, watermark_ms, body, chain FROM records"
@@ -19,6 +19,7 @@ decode_event: Final = msgspec.msgpack.Decoder(EventBody).decode
 decode_label: Final = msgspec.msgpack.Decoder(LabelBody).decode
 decode_decision: Final = msgspec.msgpack.Decoder(DecisionBody).decode
 _decode_release: Final = msgspec.msgpack.Decoder(ReleaseBody).decode
+_decode_tick: Final = msgspec.msgpack.Decoder(TickBody).decode
 _decode_other: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
@@ -33,6 +34,8 @@ def decode_body(kind: int, body: bytes) -> Body:
             return decode_decision(body)
         case Kind.RELEASE:
             return _decode_release(body)
+        case Kind.TICK:
+            return _decode_tick(body)
     return _decode_other(body)
 
 

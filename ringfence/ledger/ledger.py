@@ -20,15 +20,16 @@ from ringfence.ledger.checkpoint import checkpoints
 from ringfence.ledger.codec import SELECT_RECORD, decode_event, decode_label, record_of
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import UnsupportedDurabilityError
+from ringfence.ledger.event_segments import EventSegments
 from ringfence.ledger.lock import writer_lock
-from ringfence.ledger.records import EventBody, Kind, LabelBody, Record
+from ringfence.ledger.records import EventBody, Kind, LabelBody, Record, TickBody
 from ringfence.ledger.recovery import recover, sync_directory
 from ringfence.ledger.schema import check_numbering, connect
 from ringfence.ledger.segments import Segment, SegmentReader, list_segments
 from ringfence.ledger.writer import Writer
 from ringfence.scenario.batch import EVENT, LABEL, Batch
 from ringfence.scenario.clock import Clock
-from ringfence.scenario.event import Link
+from ringfence.scenario.event import Event, Link
 from ringfence.scenario.identity import IdentityKey
 from ringfence.scenario.spec import Durability, Scenario
 
@@ -54,6 +55,7 @@ class Ledger:
         self._scenario = scenario
         self._local = threading.local()
         self._readers: dict[str, SegmentReader] = {}
+        self._segments_of_events = EventSegments(scenario, self._event, self.segments, self._reader)
 
     @classmethod
     def open(cls, directory: Path, scenario: Scenario) -> Ledger:
@@ -124,6 +126,7 @@ class Ledger:
                     clock,
                     connection,
                     self.event_links,
+                    self._segments_of_events.values,
                     checkpointer.count_commit,
                 )
                 try:
@@ -155,6 +158,7 @@ class Ledger:
             if reader.first_seq_of(row_group) > until:
                 return
             batch = reader.batch(row_group)
+            self._segments_of_events.tell(batch)
             start = int(np.searchsorted(batch.seq, after, side="right"))
             stop = int(np.searchsorted(batch.seq, until, side="right"))
             for low in range(start, stop, size):
@@ -170,7 +174,8 @@ class Ledger:
                 if kind == EVENT:
                     assembler.add_event(seq, decode_event(body).event)
                 elif kind == LABEL:
-                    assembler.add_label(seq, decode_label(body))
+                    label = decode_label(body)
+                    assembler.add_label(seq, label, self._segments_of_events.values_for(label))
             if len(assembler):
                 yield assembler.take()
 
@@ -327,6 +332,15 @@ class Ledger:
         """All release records, in seq order."""
         return list(self.records(kinds=(Kind.RELEASE,)))
 
+    def ticks(self, spec: str, after_seq: int = 0, until_seq: int | None = None) -> list[TickBody]:
+        """What the service recorded of the ticks of a feature spec that took effect after `after_seq`, in seq order.
+
+        Those recorded after `until_seq` are left out.
+        """
+        bodies = [record.body for record in self.records(after_seq, kinds=(Kind.TICK,), until_seq=until_seq)]
+        ticks = [body for body in bodies if isinstance(body, TickBody)]
+        return [tick for tick in ticks if tick.spec == spec and tick.effect_seq > after_seq]
+
     def entity_names(self, digests: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
         """Digest (hi then lo, big endian) -> (entity type, original id), for those not erased."""
         return self._erasable.names(digests)
@@ -365,9 +379,13 @@ class Ledger:
 
     def event_links(self, seq: int) -> tuple[int, int, tuple[Link, ...]]:
         """(event type index, event_time_ms, links) of the event at `seq`, live or imported."""
-        row = self._connection.execute("SELECT body FROM records WHERE seq = ? AND kind = 0", (seq,)).fetchone()
-        if row is not None:
-            event = decode_event(row[0]).event
+        event = self._event(seq)
+        if event is not None:
             return self._scenario.event_type(event.event_type).index, event.event_time_ms, event.links
         query = "SELECT * FROM segments WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1"
         return self._reader(Segment(*self._connection.execute(query, (seq,)).fetchone())).links_of(seq)
+
+    def _event(self, seq: int) -> Event | None:
+        """The live event at `seq`; None where it is imported."""
+        row = self._connection.execute("SELECT body FROM records WHERE seq = ? AND kind = 0", (seq,)).fetchone()
+        return decode_event(row[0]).event if row is not None else None

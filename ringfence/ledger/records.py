@@ -73,10 +73,19 @@ class ReleaseBody(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class TickBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service computed at a tick: proof of it, not the moment that it took effect, which records decide."""
+
+    as_of_ms: int  # T
+    effect_seq: int  # the first record that read it; before this one
+    digest: bytes  # 16 bytes, `rings.Tick.digest`
+    spec: str  # digest of the feature spec in force, as in DecisionBody.versions: another one has other ticks
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     kind: Kind
     recorded_at_ms: int
     watermark_ms: int
-    body: EventBody | LabelBody | DecisionBody | ReleaseBody | dict[str, Any]
+    body: EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | dict[str, Any]
     chain: bytes  # 16-byte hash over the previous chain value and this record's bytes

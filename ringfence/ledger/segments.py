@@ -138,7 +138,7 @@ class SegmentReader:
             raise LedgerDamagedError(self.path, f"segment cannot be read ({error})") from error
         if self._metadata.num_rows != segment.last_seq - segment.first_seq + 1:
             raise LedgerDamagedError(self.path, f"holds {self._metadata.num_rows} rows, not those of {segment}")
-        columns = set(self._metadata.schema.to_arrow_schema().names)
+        columns = self.column_names = frozenset(self._metadata.schema.to_arrow_schema().names)
         decided = scenario.decided
         self._values = [(a, attribute_column(decided, a)) for a in scenario.value_attributes]
         self._texts = [attribute_column(decided, a) for a in scenario.text_attributes]

@@ -34,6 +34,9 @@ FUTURE_TOLERANCE_MS: Final = 300_000
 _KNOWN_NAMES: Final = 200_000  # digests remembered as being in the directory, so that they are not sent again
 
 EventLookup = Callable[[int], tuple[int, int, tuple[Link, ...]]]  # seq -> event type index, event_time_ms, links
+SegmentLookup = Callable[
+    [int], tuple[float, ...]
+]  # seq of a decided event -> its values, those of its segment at least
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,7 @@ class Writer:
         clock: Clock,
         connection: sqlite3.Connection,
         lookup: EventLookup,
+        segment_of: SegmentLookup,
         on_commit: Callable[[], None],
     ) -> None:
         self._path = directory / DATABASE
@@ -89,6 +93,7 @@ class Writer:
         self._connection = connection
         self._erasable = Erasable(directory, busy_ms=1_000)
         self._lookup = lookup
+        self._segment_of = segment_of
         self._on_commit = on_commit
         self._precedence = Precedence(scenario.label_precedence)
         self._type_index = {event_type.name: event_type.index for event_type in scenario.event_types}
@@ -100,6 +105,7 @@ class Writer:
         # What the database does not know yet, so that records of one group can refer to each other.
         self._new_identity: dict[bytes, tuple[int, bytes]] = {}
         self._new_events: dict[int, tuple[int, int, tuple[Link, ...]]] = {}
+        self._new_values: dict[int, tuple[float, ...]] = {}  # kept only where the scenario names segments
         self._new_decisions: dict[int, Record] = {}
         self._new_standing: dict[int, Standing] = {}
         self._known_names: set[bytes] = set()
@@ -149,6 +155,8 @@ class Writer:
         self._open.identity.append((key, seq, event.payload_digest))
         self._new_identity[key] = (seq, event.payload_digest)
         self._new_events[seq] = (self._type_index[event.event_type], event.event_time_ms, event.links)
+        if self._scenario.segments:
+            self._new_values[seq] = admission.values
         for digest, (entity_type, entity_id) in admission.entity_ids.items():
             if digest not in self._known_names:
                 if len(self._known_names) >= _KNOWN_NAMES:
@@ -286,6 +294,7 @@ class Writer:
             self._on_commit()
         self._new_identity.clear()
         self._new_events.clear()
+        self._new_values.clear()
         self._new_decisions.clear()
         self._new_standing.clear()
 
@@ -351,7 +360,10 @@ class Writer:
             standing = Standing(value, source, known_at_ms, staged.seq)
             self._new_standing[event_seq] = standing
             self._open.standing.append((event_seq, *standing))
-        self._assembler.add_label(staged.seq, body)
+        values = None
+        if self._scenario.segments and event_type == self._type_index[self._scenario.decide]:
+            values = self._new_values.get(event_seq) or self._segment_of(event_seq)
+        self._assembler.add_label(staged.seq, body, values)
         return staged
 
     def _schedule(self, due_ms: int, event_seq: int) -> None:

@@ -20,7 +20,7 @@ from ringfence.rings.errors import (
 from ringfence.rings.evidence import Evidence, spanning_evidence
 from ringfence.rings.graph import NEVER_MS, Graph, Links, freeze
 from ringfence.rings.reading import READING, readings
-from ringfence.rings.ring import Member, Ring, RingEvent, describe, find_ring, outline, ring_name, top_rings
+from ringfence.rings.ring import Member, Ring, RingEvent, RingOrder, describe, find_ring, outline, ring_name, top_rings
 from ringfence.rings.settings import RingSettings
 from ringfence.rings.survey import ENTITY, RING, TICK_VERSION, Survey, Tick, freeze_for, survey
 
@@ -40,6 +40,7 @@ __all__ = [
     "NotConvergedError",
     "Ring",
     "RingEvent",
+    "RingOrder",
     "RingSettingError",
     "RingSettings",
     "RingsError",

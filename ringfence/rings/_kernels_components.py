@@ -18,24 +18,76 @@ def find(parent, v):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def unite(start, entity, role, strong, is_hub, parent, size):
-    # parent: -1 for entities that no strong role names; size: 1 everywhere.
+def unite(start, entity, role, strong, is_hub, time_ms, tie_ms, newest, parent):
+    # Each event joins the one before it of each of its strong entities, where no more than tie_ms lies between them.
+    # newest, parent: -1 everywhere. The smaller event becomes the root, so that a root is its group's first event.
     for e in range(start.shape[0] - 1):
-        root = np.int32(-1)
         for i in range(start[e], start[e + 1]):
             v = entity[i]
             if not strong[role[i]] or is_hub[v]:
                 continue
-            if parent[v] < 0:
-                parent[v] = v
-            other = find(parent, v)
-            if root < 0:
-                root = other
-            elif root != other:
-                if size[root] < size[other]:
-                    root, other = other, root
-                parent[other] = root
-                size[root] += size[other]
+            if parent[e] < 0:
+                parent[e] = e
+            before = newest[v]
+            newest[v] = e
+            if before < 0 or before == e or abs(time_ms[e] - time_ms[before]) > tie_ms:
+                continue
+            one, two = find(parent, before), find(parent, np.int32(e))
+            if one < two:
+                parent[two] = one
+            elif two < one:
+                parent[one] = two
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def number_events(parent, event_group, size):
+    # Groups in the order of their first event, which no order of unions can change. size: 0 everywhere.
+    n = np.int32(0)
+    for e in range(parent.shape[0]):
+        event_group[e] = -1
+        if parent[e] < 0:
+            continue
+        root = find(parent, np.int32(e))
+        if root == e:
+            event_group[e] = n
+            n += 1
+        else:
+            event_group[e] = event_group[root]
+        size[event_group[e]] += 1
+    return n
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def join_largest(start, entity, role, strong, is_hub, event_group, size, entity_group):
+    # Of the groups that an entity acted in, the one of most events; of equals the last. entity_group: -1 everywhere.
+    for e in range(start.shape[0] - 1):
+        for i in range(start[e], start[e + 1]):
+            v = entity[i]
+            if not strong[role[i]] or is_hub[v]:
+                continue
+            g, best = event_group[e], entity_group[v]
+            if best < 0 or size[g] >= size[best]:
+                entity_group[v] = g
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def drop_deserted(entity_group, event_group, place):
+    # Groups without a member go, and the others move up. place: -1 for every group.
+    for v in range(entity_group.shape[0]):
+        if entity_group[v] >= 0:
+            place[entity_group[v]] = 0
+    n = np.int32(0)
+    for g in range(place.shape[0]):
+        if place[g] == 0:
+            place[g] = n
+            n += 1
+    for v in range(entity_group.shape[0]):
+        if entity_group[v] >= 0:
+            entity_group[v] = place[entity_group[v]]
+    for e in range(event_group.shape[0]):
+        if event_group[e] >= 0:
+            event_group[e] = place[event_group[e]]
+    return n
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -51,17 +103,6 @@ def number_groups(parent, group):
             n += 1
         group[v] = group[root]
     return n
-
-
-@njit(cache=True, nogil=True, _nrt=False)
-def group_events(start, entity, role, strong, is_hub, group, event_group):
-    # All strong entities of an event are in one group, so the first will do.
-    for e in range(start.shape[0] - 1):
-        event_group[e] = -1
-        for i in range(start[e], start[e + 1]):
-            if strong[role[i]] and not is_hub[entity[i]]:
-                event_group[e] = group[entity[i]]
-                break
 
 
 @njit(cache=True, nogil=True, _nrt=False)

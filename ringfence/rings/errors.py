@@ -57,7 +57,12 @@ class NoStrongRoleError(RingsError):
 class UnknownRingError(RingsError):
     """No ring of that id."""
 
-    def __init__(self, *, wanted: str, found: int) -> None:
+    def __init__(self, *, wanted: str, found: tuple[str, ...]) -> None:
         self.wanted = wanted
-        reason = "no ring of this moment has that id" if found == 0 else f"{found} rings begin so"
-        super().__init__(f"ring {wanted!r}: {reason}; list the rings, and name one of them in full")
+        self.found = found
+        if found:
+            some = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+            text = f"{len(found)} rings begin so ({some}); give more of the id"
+        else:
+            text = "no ring of this moment has that id; list the rings, and name one of them"
+        super().__init__(f"ring {wanted!r}: {text}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -15,6 +16,23 @@ from ringfence.rings.survey import Survey
 from ringfence.scenario.batch import MISSING_AMOUNT
 
 PREFIX: Final = "R-"
+
+
+class RingOrder(StrEnum):
+    """What rings are listed by."""
+
+    RISK = "risk"
+    UNLABELLED = "unlabelled"  # what can still be saved
+    NEW = "new"  # events since the last tick
+    RECENT = "recent"  # time of the newest event
+
+
+_COLUMN: Final = {
+    RingOrder.RISK: "risk",
+    RingOrder.UNLABELLED: "unlabelled_minor",
+    RingOrder.NEW: "grown_events",
+    RingOrder.RECENT: "last_ms",
+}
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +89,19 @@ def ring_name(ring_id: int) -> str:
     return f"{PREFIX}{ring_id:016x}"
 
 
-def top_rings(survey: Survey, *, min_events: int = 3, top: int | None = None) -> NDArray[np.int64]:
+def top_rings(
+    survey: Survey, *, min_events: int = 3, top: int | None = None, by: RingOrder = RingOrder.RISK
+) -> NDArray[np.int64]:
     """Rows of `survey.tick.rings` with at least `min_events` decided events and two entities.
 
-    Highest risk first, then more known fraud, more events, the older, the smaller id. At most `top` of them.
+    Most of what `by` says first; of equals the higher risk, more known fraud, more events, the older, the smaller id.
+    At most `top` of them.
     """
     rings = survey.tick.rings
     rows = np.flatnonzero((rings["n_events"] >= min_events) & (rings["n_entities"] >= 2))
     found = rings[rows]
-    order = np.lexsort((found["ring_id"], found["founded_ms"], -found["n_events"], -found["n_fraud"], -found["risk"]))
+    keys = (found["ring_id"], found["founded_ms"], -found["n_events"], -found["n_fraud"], -found["risk"])
+    order = np.lexsort((*keys, -found[_COLUMN[by]]))
     return rows[order][:top]
 
 
@@ -97,8 +119,10 @@ def find_ring(survey: Survey, wanted: str) -> int:
         rows = np.flatnonzero(survey.tick.rings["ring_id"] >> spare == np.uint64(int(digits, 16)))
         if len(rows) == 1:
             return int(rows[0])
-        raise UnknownRingError(wanted=wanted, found=len(rows))
-    raise UnknownRingError(wanted=wanted, found=0)
+        raise UnknownRingError(
+            wanted=wanted, found=tuple(ring_name(int(survey.tick.rings["ring_id"][r])) for r in rows)
+        )
+    raise UnknownRingError(wanted=wanted, found=())
 
 
 def outline(survey: Survey, row: int) -> Ring:

@@ -23,6 +23,7 @@ class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     tick_ms: int = 7 * DAY_MS  # between two computations, in the watermark's time; > 0
     active_ms: int = 365 * DAY_MS  # links of events in (T - active_ms, T] take part; > 0
+    tie_ms: int = 30 * DAY_MS  # longest time between two events of an entity that it ties, inclusive; > 0
     hub_cap: int = 100  # an entity with more active events in one role is a hub and left out; >= 1
     hub_caps: dict[str, int] = {}  # other caps, by role name
     over_large: int = 200  # components with more events are split into communities; >= 2
@@ -32,7 +33,7 @@ class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
     recency_half_life_ms: int | None = None  # a fraud this old seeds half as much; None: all frauds seed alike
 
     def __post_init__(self) -> None:
-        for name in ("tick_ms", "active_ms", "hub_cap", "max_iterations"):
+        for name in ("tick_ms", "active_ms", "tie_ms", "hub_cap", "max_iterations"):
             if getattr(self, name) < 1:
                 raise RingSettingError(setting=name, found=getattr(self, name), do="it must be at least 1")
         for role, cap in self.hub_caps.items():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import blake2b
 from typing import Final
 
@@ -19,7 +20,7 @@ from ringfence.rings.lineage import Earlier, Members, trace
 from ringfence.rings.settings import RingSettings
 from ringfence.scenario.spec import Scenario
 
-TICK_VERSION: Final = 1  # raise when a value of a tick changes for equal links
+TICK_VERSION: Final = 2  # raise when a value of a tick changes for equal links
 
 ENTITY: Final = np.dtype(
     [
@@ -55,16 +56,16 @@ _COUNTED: Final = (
 )  # fmt: skip
 
 
-class Tick(msgspec.Struct, frozen=True, kw_only=True):
+class Tick(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The rings at T in two tables without padding: what a tick record's digest stands for."""
 
     as_of_ms: int
     entities: NDArray[np.void]  # (v,) of ENTITY, ascending key: everything that active events name
     rings: NDArray[np.void]  # (r,) of RING, lone entities included
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
-        """16 bytes; equal links, settings and previous tick give equal digests."""
+        """16 bytes; equal links, settings and previous tick give equal digests. A second per GB, once."""
         digest = blake2b(f"ringfence tick {TICK_VERSION} {self.as_of_ms}".encode(), digest_size=16)
         digest.update(self.entities.tobytes())
         digest.update(self.rings.tobytes())
@@ -112,8 +113,8 @@ def freeze_for(scenario: Scenario, links: Links, settings: RingSettings, as_of_m
 def survey(graph: Graph, settings: RingSettings, previous: Tick | None = None) -> Survey:
     """Find the rings of a graph, carry on their ids, and spread risk from known fraud.
 
-    Components over strong roles; those over `settings.over_large` events fall into communities. A pure function of
-    its arguments: replay gives equal bytes.
+    Components over strong roles, tied within `settings.tie_ms`; those over `settings.over_large` events fall into
+    communities. A pure function of its arguments: replay gives equal bytes.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def survey(graph: Graph, settings: RingSettings, previous: Tick | None = None) -
     """
     if previous is not None and previous.as_of_ms >= graph.as_of_ms:
         raise LinkShapeError(what="previous tick", found=previous.as_of_ms, expected=f"before {graph.as_of_ms}")
-    groups = split_over_large(graph, components(graph), settings.over_large)
+    groups = split_over_large(graph, components(graph, tie_ms=settings.tie_ms), settings.over_large)
     scores = birank(
         graph,
         fraud_seeds(graph, settings.recency_half_life_ms),

@@ -30,7 +30,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: NDArray[np.int64]  # (n,) event_time of an event, known_at of a label; ms since 1970, UTC
     offset_ms: NDArray[np.int32]  # (n,) local time minus UTC in the scenario's time zone; 0 for labels
     amount_minor: NDArray[np.int64]  # (n,) MISSING_AMOUNT where there is none; 0 for labels is never read
-    values: NDArray[np.float64]  # (n, len(scenario.value_attributes)); NaN where missing, and for labels and context
+    values: NDArray[np.float64]  # (n, len(scenario.value_attributes)); NaN where missing, and for context; a label has
+    # those of its event in the columns of `scenario.segments`, NaN in the others
     link_start: NDArray[np.int64]  # (n + 1,) record i owns links link_start[i]:link_start[i + 1]
     link_role: NDArray[np.uint8]  # (m,) Role.index
     link_lo: NDArray[np.uint64]  # (m,) low half of the entity's 128-bit digest: what the engine keys on

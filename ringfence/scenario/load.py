@@ -14,12 +14,17 @@ from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
+from ringfence.scenario.load_segments import read_segments
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import Durability, EventType, Join, RingTicks, Scenario, Source
 
 MOST_WINDOWS: Final = 8
 DEFAULT_WINDOWS_MS: Final = (86_400_000, 604_800_000, 2_592_000_000, 7_776_000_000)
 _SCENARIO_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
+_MEMORY: Final = re.compile(r"([0-9]{1,9}) ?(MiB|GiB)", re.ASCII)
+DEFAULT_MEMORY_BYTES: Final = 4 << 30
+LEAST_MEMORY_BYTES: Final = 64 << 20
+MOST_MEMORY_BYTES: Final = 1 << 40
 _KNOWN: Final = (
     "decide",
     "durability",
@@ -31,9 +36,11 @@ _KNOWN: Final = (
     "label_precedence",
     "label_maturity",
     "rings",
+    "memory",
     "features",
+    "segments",
 )
-_LATER: Final = ("segments", "ticks")
+_LATER: Final = ("ticks",)
 
 
 def load_scenarios(path: Path) -> dict[str, Scenario]:
@@ -85,7 +92,9 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         label_precedence=_precedence(node),
         label_maturity_ms=_maturity(node),
         rings=_rings(node.get("rings")),
+        memory_bytes=_memory(node.get("memory")),
         features=_features(node),
+        segments=read_segments(node.get("segments"), event_types[0]),
     )
 
 
@@ -144,19 +153,34 @@ def _rings(node: Node | None) -> RingTicks:
     usual = RingTicks()
     if node is None:
         return usual
-    node.keys(("every", "active", "lag", "hub_cap"))
+    node.keys(("every", "active", "tie", "lag", "hub_cap"))
     hub_cap = node.get("hub_cap")
     ticks = RingTicks(
         every_ms=_duration(node.get("every"), usual.every_ms),
         active_ms=_duration(node.get("active"), usual.active_ms),
+        tie_ms=_duration(node.get("tie"), usual.tie_ms),
         lag_ms=_duration(node.get("lag"), usual.lag_ms),
         hub_cap=usual.hub_cap if hub_cap is None else hub_cap.whole(1, 1_000_000_000),
     )
     if ticks.every_ms < SECOND_MS:
         raise node.error("ticks without time between them", "write at least `every: 1s`")
+    if ticks.tie_ms < 1:
+        raise node.error("ties that do not last", "write at least `tie: 1s`")
     if ticks.lag_ms >= ticks.every_ms:
         raise node.error("a lag as long as the time between ticks", "make `lag` shorter than `every`")
     return ticks
+
+
+def _memory(node: Node | None) -> int:
+    if node is None:
+        return DEFAULT_MEMORY_BYTES
+    found = _MEMORY.fullmatch(node.text())
+    if found is None:
+        raise node.error(repr(node.value), "write a number and MiB or GiB, such as `memory: 4 GiB`")
+    n_bytes = int(found[1]) << (30 if found[2] == "GiB" else 20)
+    if not LEAST_MEMORY_BYTES <= n_bytes <= MOST_MEMORY_BYTES:
+        raise node.error(repr(node.value), "a budget lies between 64 MiB and 1024 GiB")
+    return n_bytes
 
 
 def _features(node: Node) -> dict[str, bool]:

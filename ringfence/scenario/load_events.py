@@ -38,9 +38,7 @@ def read_event_types(node: Node, *, decide: str) -> tuple[tuple[EventType, ...],
         raise node.error(f"{len(entries)} event types", f"at most {_MOST} can be told apart")
     for entry in entries:
         _named(entry, "an event type")
-        entry.keys(
-            ("event_id", "event_time", "amount", "entities", "attributes", "label"), later=("derive", "segments")
-        )
+        entry.keys(("event_id", "event_time", "amount", "entities", "attributes", "label"), later=("derive",))
     roles = _roles(node, entries)
     event_types = tuple(_event_type(entry, index, decide, roles) for index, entry in enumerate(entries))
     return event_types, roles

@@ -117,6 +117,7 @@ class RingTicks(msgspec.Struct, frozen=True, kw_only=True):
 
     every_ms: int = 604_800_000
     active_ms: int = 31_536_000_000  # only links of events this young take part
+    tie_ms: int = 2_592_000_000  # an entity ties two of its events that lie no further apart
     hub_cap: int = 100  # an entity that more active events name in one role ties nobody
     lag_ms: int = 86_400_000  # between a tick and its effect on features: time to compute it beside the service
 
@@ -136,7 +137,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     label_precedence: tuple[str, ...] = ()  # strongest source first; unlisted sources rank below, `matured` last
     label_maturity_ms: dict[str, int] = {}
     rings: RingTicks = RingTicks()
+    memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
+    segments: tuple[str, ...] = ()  # attributes of the decided type whose values together make an event's segment
 
     def event_type(self, name: str) -> EventType:
         return next(event_type for event_type in self.event_types if event_type.name == name)
@@ -152,6 +155,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def value_attributes(self) -> tuple[Attribute, ...]:
         """The decided event type's attributes that reach the engine, in the column order of `Batch.values`."""
         return tuple(attribute for attribute in self.decided.attributes if attribute.is_feature)
+
+    @property
+    def segment_columns(self) -> tuple[int, ...]:
+        """Where `Batch.values` has the attributes of `segments`, in their order."""
+        names = [attribute.name for attribute in self.value_attributes]
+        return tuple(names.index(name) for name in self.segments)
 
     @property
     def text_attributes(self) -> tuple[Attribute, ...]:

@@ -21,6 +21,8 @@ _TECHNICAL: Final = (
     ", each shrunk towards that of all entities",
     ", shrunk towards that of all entities",
     ", shrunk towards that of all events",
+    ", each shrunk towards that of the event's segment",
+    ", shrunk towards that of the event's segment",
     " (negative when this one is late)",
 )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ringfence.engine.engine import Engine
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
-from ringfence.ledger.records import DecisionBody, Record
+from ringfence.ledger.records import DecisionBody, Kind, Record, TickBody
 from ringfence.ledger.writer import Duplicate, Staged, Writer
 from ringfence.scenario.batch import FRAUD
 from ringfence.scenario.event import Admission, LabelNotice
@@ -41,6 +41,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     scorer: Scorer
     versions: dict[str, str]
+    n_wrong_ticks: int = 0  # ticks on record that recovery could not compute again
 
 
 class _Wanted:
@@ -105,6 +106,16 @@ class Cycle:
         self._writer.mature()
         batch = self._writer.batch()
         rows = self._live.engine.observe(batch) if len(batch) else np.empty((0, 0))
+        for effect in self._live.engine.take_effects():
+            self._writer.stage(
+                Kind.TICK,
+                TickBody(
+                    as_of_ms=effect.as_of_ms,
+                    effect_seq=effect.effect_seq,
+                    digest=effect.digest,
+                    spec=self._live.versions["spec"],
+                ),
+            )
         observed_ns = time.perf_counter_ns()
         for (seq, admission), row in zip(fresh.items(), rows, strict=True):
             if seq in wanted:

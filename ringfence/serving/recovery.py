@@ -17,6 +17,7 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.errors import SnapshotError
 from ringfence.engine.replay import replay
 from ringfence.engine.snapshot import restore_newest
+from ringfence.engine.ticks import wrong_ticks
 from ringfence.ledger.ledger import Ledger
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.calendar import local_offset_ms_at
@@ -48,7 +49,8 @@ def recover(
 ) -> Live:
     """Rebuild the engine's state up to the ledger's end and load the champion's models.
 
-    A damaged or foreign snapshot is refused by the engine and an older one, or the whole ledger, takes its place.
+    A damaged or foreign snapshot is refused by the engine and an older one, or the whole ledger, takes its place. Ticks
+    on record are held against those of the replay; a difference is logged and counted, and stops nothing.
     """
     catalogue = Catalogue.build(release.scenario)
 
@@ -66,6 +68,9 @@ def recover(
         until_seq=until_seq,
         progress=progress,
     )
+    wrong = wrong_ticks(ledger.ticks(catalogue.spec_hash, restored_seq), engine.take_effects())
+    for error in wrong:
+        _log.error("tick differs from its record", scenario=ledger.scenario.name, cause=str(error))
     ticks = ThreadPoolExecutor(1, thread_name_prefix=f"ticks-{ledger.scenario.name}")
     engine.compute_ticks_by(lambda work: ticks.submit(work).result)  # beside the service, not in its way
     _log.info("state recovered", scenario=ledger.scenario.name, snapshot_seq=restored_seq, ledger_seq=until_seq)
@@ -76,7 +81,7 @@ def recover(
         "policy": release.policy.version,
         "ringfence": __version__,
     }
-    return Live(engine=engine, scorer=scorer, versions=versions)
+    return Live(engine=engine, scorer=scorer, versions=versions, n_wrong_ticks=len(wrong))
 
 
 def warm_up(ledger: Ledger, live: Live) -> None:

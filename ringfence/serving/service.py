@@ -249,6 +249,7 @@ class ScenarioService:
             with self._ledger.writer(self._clock) as writer:
                 self.state = State.REPLAYING
                 live = recover(self._ledger, self._release, self._state_dir)
+                self._telemetry.wrong_ticks.labels(self.scenario.name).inc(live.n_wrong_ticks)
                 self.state = State.WARMING
                 warm_up(self._ledger, live)
                 self._live = live

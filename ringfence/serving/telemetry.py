@@ -55,6 +55,12 @@ class Telemetry:
             ("scenario", "why"),
             registry=self.registry,
         )
+        self.wrong_ticks = Counter(
+            "ringfence_tick_mismatches_total",
+            "Ticks on record that recovery computed otherwise",
+            ("scenario",),
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "ringfence_queue_depth", "Requests waiting for the engine thread", ("scenario",), registry=self.registry
         )

@@ -54,6 +54,7 @@ def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], aud
             for feature in report.importance[:N_FEATURES_NAMED]
         ],
         "",
+        *_suspicions(report),
         "## Limits",
         *[f"- {line}" for line in report.not_comparable],
         "- Labels are what was confirmed; fraud that nobody found counts as legit here and in every figure above.",
@@ -61,6 +62,13 @@ def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], aud
         "",
     ]
     return "\n".join(lines)
+
+
+def _suspicions(report: ReportInput) -> list[str]:
+    if report.leaks is None:
+        return []
+    found = [f"- `{one.column}`: {one.sentence}" for one in report.leaks.suspicions]
+    return ["## Possible leaks", *(found or ["- none found"]), ""]
 
 
 def _measured(evaluation: Evaluation) -> list[str]:
@@ -80,7 +88,7 @@ def _measured(evaluation: Evaluation) -> list[str]:
         _row("Brier score", evaluation.brier, 5),
         _row("Brier skill", evaluation.brier_skill),
         _row("expected calibration error (equal-mass bins)", evaluation.ece, 4),
-        f"| calibration slope | {evaluation.calibration_slope:.2f} | |",
+        _row("calibration slope", evaluation.calibration_slope, 2),
         "",
     ]
     return lines

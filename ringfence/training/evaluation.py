@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.models import metrics
@@ -15,6 +16,7 @@ from ringfence.scenario.batch import MISSING_AMOUNT
 from ringfence.training import ranking
 from ringfence.training.calibration_error import calibration_error_interval
 from ringfence.training.ranking import Curve, Interval, Ranking
+from ringfence.training.slices import Slice, novelty_slices, value_slices, wilson
 
 FloatArray = NDArray[np.float64]
 DAY_MS = 86_400_000
@@ -31,9 +33,8 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     fraud: NDArray[np.int8]  # (n,)
     score: FloatArray  # (n,) calibrated probability
     amount_minor: NDArray[np.int64]  # (n,) MISSING_AMOUNT where there is none
-    novelty: dict[
-        str, FloatArray
-    ] = {}  # by role: (n,) 0 where its entities came before, > 0 where not, NaN where empty
+    novelty: dict[str, FloatArray] = {}  # by role: (n,) 0 where its entities came before, > 0 if not, NaN where empty
+    segments: dict[str, pl.Series] = {}  # by attribute: (n,) its value as text, null where missing
 
 
 class ReliabilityBin(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,18 +50,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 
     alerts_per_day: int
     recall: Interval  # share of the fraud events among them
-    precision: float
-    amount_recall: float | None  # share of the fraud amount among them; None without amounts
-
-
-class Slice(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the events, such as those of claimants never seen before."""
-
-    name: str
-    n: int
-    n_fraud: int
-    average_precision: Interval
-    roc_auc: Interval
+    precision: Interval  # share of them that is fraud
+    amount_recall: Interval | None  # share of the fraud amount among them; None without amounts
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +77,11 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     brier: Interval
     brier_skill: Interval
     ece: Interval  # expected calibration error, equal-mass bins
-    calibration_slope: float
+    calibration_slope: Interval
     recall_at_precision: dict[str, Interval]
     capacity: list[Capacity]
-    slices: list[Slice]
+    slices: list[Slice]  # by entities seen before or never
+    segments: list[Slice]  # by values of attributes
     reliability: list[ReliabilityBin]
     distribution: Distribution
     pr: Curve
@@ -139,7 +131,8 @@ def evaluate(
             f"{wanted:.2f}": ranking.recall_at_precision_interval(cells, draws, wanted) for wanted in PRECISIONS
         },
         capacity=_capacities(scored, alerts_per_day, rng, n_replicates),
-        slices=_slices(scored, rng, n_replicates // 2),
+        slices=novelty_slices(scored.fraud, scored.score, scored.novelty, rng),
+        segments=value_slices(scored.fraud, scored.score, scored.segments, rng),
         reliability=_reliability(scored),
         distribution=_distribution(scored),
         pr=ranking.pr_curve(cells, draws, recall_grid),
@@ -149,20 +142,21 @@ def evaluate(
 
 def to_builtins(evaluation: Evaluation) -> dict[str, Any]:
     """Turn an evaluation into what JSON can hold; NaN becomes null."""
-    built = _plain(msgspec.structs.asdict(evaluation))
+    built = plain(msgspec.structs.asdict(evaluation))
     assert isinstance(built, dict)
     return built
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Turn structs, arrays and NaN into what JSON can hold; numbers keep six decimals."""
     if isinstance(value, msgspec.Struct):
-        return _plain(msgspec.structs.asdict(value))
+        return plain(msgspec.structs.asdict(value))
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return round(value, 6) if np.isfinite(value) else None
     return value
@@ -188,14 +182,22 @@ def _calibration_intervals(
     )
 
 
-def _slope(scored: Scored) -> float:
-    if scored.fraud.min() == scored.fraud.max():
-        return float("nan")
-    return float(metrics.calibration_slope(scored.fraud, scored.score))
+def _slope(scored: Scored) -> Interval:
+    """Measure the slope of the label on the score's log-odds, with the interval of its standard error (Cox, 1958)."""
+    slope, intercept = metrics.calibration_line(scored.fraud, scored.score)
+    if not np.isfinite(slope):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    p = np.clip(scored.score, 1e-12, 1.0 - 1e-12)
+    x = np.log(p) - np.log1p(-p)
+    q = 1.0 / (1.0 + np.exp(-(slope * x + intercept)))
+    weight = q * (1.0 - q)
+    spread = float(np.sum(weight * (x - np.average(x, weights=weight)) ** 2))
+    error = 1.96 / float(np.sqrt(spread)) if spread > 0.0 else float("nan")
+    return Interval(slope, slope - error, slope + error)
 
 
-def _rank_within_day(scored: Scored) -> NDArray[np.int64]:
-    """Give each event its place, from 1, among its UTC day's events by falling score."""
+def rank_within_day(scored: Scored) -> NDArray[np.int64]:
+    """Give each event its place, from 1, among its UTC day's events by falling score; shape (n,)."""
     day = scored.event_time_ms // DAY_MS
     order = np.lexsort((scored.event_time_ms, -scored.score, day))
     sorted_day = day[order]
@@ -207,53 +209,37 @@ def _rank_within_day(scored: Scored) -> NDArray[np.int64]:
 
 
 def _capacities(scored: Scored, wanted: tuple[int, ...], rng: np.random.Generator, n_replicates: int) -> list[Capacity]:
-    rank = _rank_within_day(scored)
+    rank = rank_within_day(scored)
     fraud_rank = rank[scored.fraud == 1]
     has_amount = scored.amount_minor != MISSING_AMOUNT
-    amount = np.where(has_amount, scored.amount_minor, 0).astype(np.float64)
-    fraud_amount = float(amount[scored.fraud == 1].sum())
+    amount = np.where(has_amount, np.abs(scored.amount_minor), 0).astype(np.float64)[scored.fraud == 1]
     weights = rng.poisson(1.0, size=(n_replicates, fraud_rank.shape[0])).astype(np.float64)
-    totals = weights.sum(axis=1)
     found = []
     for alerts in sorted({*ALERTS_PER_DAY, *wanted}):
-        alerted = rank <= alerts
-        caught = fraud_rank <= alerts
-        recall = float(caught.mean()) if fraud_rank.shape[0] else float("nan")
-        share = (weights @ caught)[totals > 0] / totals[totals > 0]
-        low, high = np.quantile(share, [0.025, 0.975]) if share.shape[0] else (float("nan"), float("nan"))
+        n_alerted = int((rank <= alerts).sum())
+        caught = (fraud_rank <= alerts).astype(np.float64)
+        precision = float(caught.sum()) / n_alerted
         found.append(
             Capacity(
                 alerts_per_day=alerts,
-                recall=Interval(recall, float(low), float(high)),
-                precision=float(scored.fraud[alerted].mean()),
-                amount_recall=float(amount[alerted & (scored.fraud == 1)].sum()) / fraud_amount
-                if fraud_amount > 0
-                else None,
+                recall=_share(caught, np.ones_like(caught), weights),
+                precision=Interval(precision, *wilson(precision, n_alerted)),
+                amount_recall=_share(caught * amount, amount, weights) if amount.sum() > 0 else None,
             )
         )
-        if alerted.all():
+        if n_alerted == rank.shape[0]:
             break
     return found
 
 
-def _slices(scored: Scored, rng: np.random.Generator, n_replicates: int) -> list[Slice]:
-    parts = []
-    for role, novelty in scored.novelty.items():
-        for name, mask in ((f"{role} seen before", novelty == 0), (f"{role} never seen", novelty > 0)):
-            if not mask.any():
-                continue
-            cells = Ranking(scored.fraud[mask], scored.score[mask])
-            draws = cells.resampled(rng, n_replicates)
-            parts.append(
-                Slice(
-                    name=name,
-                    n=int(mask.sum()),
-                    n_fraud=int(scored.fraud[mask].sum()),
-                    average_precision=ranking.average_precision_interval(cells, draws),
-                    roc_auc=ranking.roc_auc_interval(cells, draws),
-                )
-            )
-    return parts
+def _share(part: FloatArray, whole: FloatArray, weights: FloatArray) -> Interval:
+    """Divide the sum of `part` by that of `whole`, both (n,), with the interval of resamples (n_replicates, n)."""
+    if not whole.sum() > 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    totals = weights @ whole
+    drawn = (weights @ part)[totals > 0] / totals[totals > 0]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(part.sum() / whole.sum()), float(low), float(high))
 
 
 def _reliability(scored: Scored) -> list[ReliabilityBin]:
@@ -265,27 +251,21 @@ def _reliability(scored: Scored) -> list[ReliabilityBin]:
     for low, high in pairwise(edges):
         part = order[low:high]
         rate, size = float(scored.fraud[part].mean()), int(high - low)
-        centre, half = _wilson(rate, size)
+        low_rate, high_rate = wilson(rate, size)
         bins.append(
             ReliabilityBin(
                 n=size,
                 mean_score=float(scored.score[part].mean()),
                 fraud_rate=rate,
-                low=max(0.0, centre - half),
-                high=min(1.0, centre + half),
+                low=low_rate,
+                high=high_rate,
             )
         )
     return bins
 
 
-def _wilson(rate: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    shrink = 1.0 + z * z / n
-    centre = (rate + z * z / (2 * n)) / shrink
-    half = z * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))) / shrink
-    return centre, half
-
-
-def _distribution(scored: Scored, n_bins: int = 40) -> Distribution:
+def _distribution(scored: Scored) -> Distribution:
+    n_bins = int(np.clip(2.0 * np.sqrt(min(scored.fraud.sum(), (1 - scored.fraud).sum())), 10, 40))  # few: no comb
     p = np.clip(scored.score, 1e-5, 1 - 1e-5)
     odds = np.log(p) - np.log1p(-p)
     edges = np.linspace(float(odds.min()) - 1e-9, float(odds.max()) + 1e-9, n_bins + 1)

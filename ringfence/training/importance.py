@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Feature
+from ringfence.models.encoder import Encoder
 from ringfence.models.gbdt import Gbdt
 from ringfence.training.report import FeatureImportance
 
@@ -15,9 +16,21 @@ N_SAMPLED = 400
 
 
 def importance_of(
-    gbdt: Gbdt, encoded: FloatArray, fraud: NDArray[np.int8], features: tuple[Feature, ...], *, seed: int
+    gbdt: Gbdt,
+    encoder: Encoder,
+    rows: FloatArray,
+    at: NDArray[np.int64],
+    fraud: NDArray[np.int8],
+    features: tuple[Feature, ...],
+    *,
+    seed: int,
 ) -> list[FeatureImportance]:
     """Return each feature's share of the absolute contributions, largest first; shares sum to 1, or are all 0.
+
+    Parameters
+    ----------
+    rows : shape (n_rows, n_features), as the engine gives them.
+    at, fraud : shape (n,), which rows are sampled from, and their truth.
 
     Half of the sample is fraud where there is enough of it: among legit events alone hardly anything moves.
     """
@@ -27,7 +40,7 @@ def importance_of(
         for pool in (np.flatnonzero(fraud == 1), np.flatnonzero(fraud == 0))
     ]
     sample = np.sort(np.concatenate(chosen))
-    weight = np.abs(gbdt.contributions(np.ascontiguousarray(encoded[sample]))).mean(axis=0)
+    weight = np.abs(gbdt.contributions(encoder.apply(rows[at[sample]]))).mean(axis=0)
     total = float(weight.sum())
     shares = weight / total if total > 0 else weight
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import lightgbm
 import msgspec
@@ -14,12 +14,18 @@ from numpy.typing import NDArray
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.windows import span_text
 from ringfence.policy.policy import Policy
-from ringfence.scenario.spec import Scenario
-from ringfence.training.evaluation import Evaluation, to_builtins
+from ringfence.scenario.spec import AttributeUse, Scenario
+from ringfence.training.drift import FeatureDrift
+from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
+from ringfence.training.findings import Findings
 from ringfence.training.fitting import Fitted
+from ringfence.training.label_delay import LabelDelay
 from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
+
+N_DRIFTED: Final = 30  # features in metrics.json, most drifted first
 
 
 def alerts_of(policy: Policy) -> tuple[int, ...]:
@@ -53,6 +59,7 @@ def summarise(
     fitted: Fitted,
     evaluations: list[Evaluation],
     importance: list[FeatureImportance],
+    found: Findings,
     cut_ms: int,
     seed: int,
 ) -> ReportInput:
@@ -85,7 +92,37 @@ def summarise(
         not_comparable=_not_comparable(examples, fitted, evaluations),
         facts=facts,
         version=__version__,
+        decides=scenario.decide,
+        has_times=scenario.decided.event_time_column is not None,
+        label_rule=_label_rule(scenario),
+        roles=tuple(role.role for role in scenario.decided.roles),
+        audit_only=tuple(a.name for a in scenario.decided.attributes if a.use is AttributeUse.AUDIT_ONLY),
+        label_delays=found.label_delays,
+        buckets=found.buckets,
+        money=found.money,
+        drift=found.drift,
+        cases=found.cases,
+        cases_note=found.cases_note,
+        leaks=found.leaks,
     )
+
+
+def _label_rule(scenario: Scenario) -> str:
+    label = scenario.decided.label
+    if label is None:
+        return "told through the API, known from the moment it was told"
+    if label.known_at_column is not None:
+        when = f"known from the time in {label.known_at_column}"
+    elif label.delay_ms:
+        when = f"taken as known {span_text(label.delay_ms)} after the event"
+    else:
+        when = "taken as known at the event itself"
+    absent = (
+        f"; an event without one counts as legit after {span_text(label.legit_after_ms)}"
+        if label.legit_after_ms is not None
+        else ""
+    )
+    return f"{label.column} ({', '.join(label.fraud)} means fraud), {when}{absent}"
 
 
 def _not_comparable(examples: Examples, fitted: Fitted, evaluations: list[Evaluation]) -> list[str]:
@@ -135,6 +172,11 @@ def metrics_of(summary: ReportInput, fitted: Fitted) -> dict[str, Any]:
         },
         "settings_tried": fitted.settings,
         "importance": msgspec.to_builtins(summary.importance),
+        "label_delays": plain([_without_curve(one) for one in summary.label_delays]),
+        "through_time": plain(summary.buckets),
+        "money": plain(summary.money),
+        "drift": plain([_without_bins(one) for one in summary.drift.features[:N_DRIFTED]] if summary.drift else []),
+        "leaks": plain(summary.leaks),
         "not_comparable": summary.not_comparable,
         "facts": dict(summary.facts),
     }
@@ -145,6 +187,14 @@ def headline_of(summary: ReportInput) -> dict[str, Any]:
     built = to_builtins(summary.evaluations[0])
     kept = ("name", "n", "n_fraud", "average_precision", "roc_auc", "brier_skill", "ece", "calibration_slope")
     return {name: built[name] for name in kept}
+
+
+def _without_curve(delay: LabelDelay) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(delay).items() if name not in ("days", "share")}
+
+
+def _without_bins(drift: FeatureDrift) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(drift).items() if name not in ("before", "after")}
 
 
 def _iso(time_ms: int) -> str:

@@ -16,14 +16,15 @@ from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
 from ringfence.policy.policy import Policy
 from ringfence.rollout.registry import Registry
-from ringfence.scenario.batch import FRAUD, MISSING_AMOUNT
+from ringfence.scenario.batch import FRAUD
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import Contents, Made, Release, write_release
 from ringfence.training.card import write_card
-from ringfence.training.evaluation import Evaluation, Scored, evaluate
-from ringfence.training.examples import Examples, collect_examples, require_both_classes
-from ringfence.training.fitting import Fitted, fit
+from ringfence.training.examples import collect_examples, require_both_classes
+from ringfence.training.findings import findings_of
+from ringfence.training.fitting import fit
+from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold
 from ringfence.training.importance import importance_of
 from ringfence.training.report import render
 from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
@@ -32,7 +33,6 @@ FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
 LATER_EVENTS: Final = 50_000  # at most so many labelled events after the cut are scored for the report
-DAY_MS: Final = 86_400_000
 
 
 def train(
@@ -86,19 +86,24 @@ def train(
         n_threads=n_threads,
         report=lambda done, total: report("fitting", done, total),
     )
-    emitted = fitted.out_of_fold.emitted
-    scores = fitted.out_of_fold_scores()
-    times = examples.event_time_ms[emitted]
-    n_days = max(1.0, float(times.max() - times.min()) / DAY_MS)
-    policy = policy.fit_capacity(scores, _amounts(examples.amount_minor[emitted]), n_days=n_days)
-    report("evaluating", 0, 1)
-    novelty = _novelty(catalogue, rows)
-    evaluations = [_out_of_fold(examples, fitted, scores, novelty, policy, seed)]
+    windows = [out_of_fold(examples, rows, fitted, ledger, catalogue)]
+    emitted = windows[0]
+    policy = policy.fit_capacity(
+        emitted.scored.score,
+        amounts_of(emitted.scored.amount_minor),
+        n_days=days_spanned(emitted.scored.event_time_ms),
+    )
     if later is not None:
-        evaluations.insert(0, _later_window(later, rows[len(examples) :], len(examples), fitted, novelty, policy, seed))
-    encoded = fitted.encoder.apply(rows[: len(examples)][emitted])
-    importance = importance_of(fitted.gbdt, encoded, examples.fraud[emitted], catalogue.features, seed=seed)
-    summary = summarise(scenario, catalogue, policy, examples, fitted, evaluations, importance, cut_ms, seed)
+        windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue))
+    report("evaluating", 0, 3)
+    evaluations = [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
+    importance = importance_of(
+        fitted.gbdt, fitted.encoder, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
+    )
+    report("evaluating", 1, 3)
+    found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
+    report("evaluating", 2, 3)
+    summary = summarise(scenario, catalogue, policy, examples, fitted, evaluations, importance, found, cut_ms, seed)
     roles = tuple(role.role for role in scenario.decided.roles)
     audit_only = tuple(a.name for a in scenario.decided.attributes if a.use is AttributeUse.AUDIT_ONLY)
     release = write_release(
@@ -128,7 +133,7 @@ def train(
         ),
     )
     _record(ledger, release, clock)
-    report("evaluating", 1, 1)
+    report("evaluating", 3, 3)
     return release
 
 
@@ -148,72 +153,6 @@ def _later_events(ledger: Ledger, cut_ms: int) -> pl.DataFrame | None:
     )
     n_fraud = int((known["value"] == FRAUD).sum())
     return known if 0 < n_fraud < known.height else None
-
-
-def _amounts(amount_minor: NDArray[np.int64]) -> FloatArray:
-    return np.where(amount_minor == MISSING_AMOUNT, np.nan, amount_minor.astype(np.float64))
-
-
-def _novelty(catalogue: Catalogue, rows: FloatArray) -> dict[str, FloatArray]:
-    """Tell per role whether its entities came before: the engine's own `is_new`, the largest where a role has many."""
-    columns = {}
-    for column, name in enumerate(catalogue.names):
-        role, _, stat = name.partition(".")
-        if stat in ("is_new", "is_new.max") and "~" not in role:
-            columns[role] = rows[:, column]
-    return columns
-
-
-def _out_of_fold(
-    examples: Examples,
-    fitted: Fitted,
-    scores: FloatArray,
-    novelty: dict[str, FloatArray],
-    policy: Policy,
-    seed: int,
-) -> Evaluation:
-    emitted = fitted.out_of_fold.emitted
-    return evaluate(
-        Scored(
-            event_time_ms=examples.event_time_ms[emitted],
-            fraud=examples.fraud[emitted],
-            score=scores,
-            amount_minor=examples.amount_minor[emitted],
-            novelty={role: values[: len(examples)][emitted] for role, values in novelty.items()},
-        ),
-        name="out_of_fold",
-        title="Out of fold",
-        explanation="Each example was scored by a model fitted on earlier ones only; calibration and tree count were "
-        "chosen on these same scores, so read the calibration figures as a fit, not as a proof.",
-        seed=seed,
-        alerts_per_day=alerts_of(policy),
-    )
-
-
-def _later_window(
-    later: pl.DataFrame,
-    rows: FloatArray,
-    offset: int,
-    fitted: Fitted,
-    novelty: dict[str, FloatArray],
-    policy: Policy,
-    seed: int,
-) -> Evaluation:
-    return evaluate(
-        Scored(
-            event_time_ms=later["event_time_ms"].to_numpy(),
-            fraud=(later["value"].to_numpy() == FRAUD).astype(np.int8),
-            score=fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows))),
-            amount_minor=later["amount_minor"].fill_null(MISSING_AMOUNT).to_numpy(),
-            novelty={role: values[offset:] for role, values in novelty.items()},
-        ),
-        name="later_window",
-        title="Later window",
-        explanation="Events after the cut, each scored by the release as serving would have scored it then; nothing of "
-        "them was fitted.",
-        seed=seed,
-        alerts_per_day=alerts_of(policy),
-    )
 
 
 def _record(ledger: Ledger, release: Release, clock: Clock) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
+from ringfence.cli.rings import Sort
 from ringfence.ledger.erasable import Erasable
+from ringfence.rings import RingOrder
 
 SCENARIO = """
 scenarios:
@@ -86,6 +88,14 @@ def test_as_of_an_earlier_moment_later_claims_and_labels_are_not_known(rings: Ca
     assert two_weeks_later["ring"] in {ring["ring"] for ring in found}
 
 
+def test_rings_can_be_listed_by_what_an_investigator_can_still_save_and_by_what_is_new(rings: Call) -> None:
+    assert {name.value for name in Sort} == {order.value for order in RingOrder}
+    for sort, figure in (("unlabelled", "unlabelled_minor"), ("new", "grown_events"), ("recent", "last_event")):
+        for moment in ("2024-01-08", "2024-02-12"):
+            listed = [ring[figure] for ring in rings("--as-of", moment, "--sort", sort, "--min-size", "1")["rings"]]
+            assert listed == sorted(listed, reverse=True)
+
+
 def test_one_ring_is_told_by_name_with_the_claims_and_what_ties_them(rings: Call) -> None:
     ring = rings("--as-of", "2024-03-02")["rings"][0]["ring"]
     shown = rings("--as-of", "2024-03-02", "--ring", ring[:10])
@@ -109,11 +119,19 @@ def test_text_names_the_same_ring(insurer: Path, capsys: pytest.CaptureFixture[s
     assert run(["rings", "-w", str(insurer), "--ring", ring]) == Exit.OK
     shown = capsys.readouterr().out
     assert "c1 and c2 share car:x (as car; 2 events name it)" in shown
+    assert "named once here and nowhere else: 2 claimant" in shown
     assert "10,000 EUR, 6,000 EUR of it unlabelled" in shown
 
 
 def test_entity_above_the_cap_ties_nobody(rings: Call) -> None:
     assert rings("--hub-cap", "1", "--min-size", "2")["rings"] == []
+
+
+def test_shorter_ties_leave_those_who_acted_soon_after_each_other(rings: Call) -> None:
+    found = rings("--as-of", "2024-03-02", "--tie", "15d")["rings"]
+    assert [(ring["n_events"], ring["last_event"]) for ring in found] == [
+        (3, "2024-01-20T00:00:00Z"), (3, "2024-01-07T00:00:00Z"),
+    ]  # fmt: skip
 
 
 def test_no_large_ring_says_what_to_do(insurer: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +158,8 @@ def test_erased_names_stay_erased(insurer: Path, rings: Call) -> None:
         (["--ring", "anna"], Exit.BAD_INPUT, "list the rings"),
         (["--active", "30"], Exit.USAGE, "--active '30' is not a duration"),
         (["--active", "0d"], Exit.BAD_INPUT, "active_ms"),
+        (["--tie", "30"], Exit.USAGE, "--tie '30' is not a duration"),
+        (["--tie", "0d"], Exit.BAD_INPUT, "tie_ms"),
         (["--as-of", "yesterday"], Exit.USAGE, "--as-of"),
         (["--min-size", "0"], Exit.USAGE, "min-size"),
     ],

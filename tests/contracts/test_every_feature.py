@@ -7,6 +7,7 @@ import dataclasses
 import re
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -31,14 +32,20 @@ from tests.oracles.streams import (
 )
 
 CLAIMS, CARDS = Catalogue.build(claims_scenario()), Catalogue.build(cards_scenario())
+SEGMENTED = Catalogue.build(msgspec.structs.replace(claims_scenario(segments=("make",)), name="segmented"))
+BY_NAME = {catalogue.scenario.name: catalogue for catalogue in (CLAIMS, CARDS, SEGMENTED)}
 EVERY = [(CLAIMS, name) for name in CLAIMS.names] + [(CARDS, name) for name in CARDS.names]
+EVERY += [
+    (SEGMENTED, name) for name in SEGMENTED.names if "segment" in SEGMENTED.features[SEGMENTED.index(name)].sentence
+]
+EVERY += [(SEGMENTED, name) for name in SEGMENTED.names if name.startswith("segment.")]
 IDS = [f"{catalogue.scenario.name}-{name}" for catalogue, name in EVERY]
 N = 220
 
 
 def records_of(scenario: Scenario, seed: int = 5) -> list[Record]:
     records = drawn_records(seed, N)
-    if scenario.name == "claims":
+    if scenario.name != "cards":
         return records
     kept: list[Record] = []
     place: dict[int, int] = {}
@@ -64,7 +71,7 @@ def shifted(records: list[Record], by_ms: int) -> list[Record]:
 
 @cache
 def rows_of(name: str, variant: str) -> NDArray[np.float64]:
-    catalogue = CLAIMS if name == "claims" else CARDS
+    catalogue = BY_NAME[name]
     records = records_of(catalogue.scenario)
     batch = batch_of(records, catalogue.scenario)
     engine = Engine(catalogue)
@@ -153,7 +160,7 @@ def test_feature_explains_itself(catalogue: Catalogue, name: str) -> None:
 
 
 def test_names_are_unique() -> None:
-    for catalogue in (CLAIMS, CARDS):
+    for catalogue in BY_NAME.values():
         assert len(set(catalogue.names)) == len(catalogue.names)
 
 

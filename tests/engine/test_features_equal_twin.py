@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,16 +25,14 @@ from tests.oracles.streams import (
     cards_scenario,
     claims_scenario,
     drawn_records,
+    with_room,
 )
 
 
-def assert_rows_equal_twin(records: list[Record], scenario: Scenario, *, most_stored: int = 1 << 24) -> None:
-    catalogue = Catalogue.build(scenario)
-    if catalogue.plan.most_stored:
-        catalogue = msgspec.structs.replace(catalogue, plan=catalogue.plan._replace(most_stored=most_stored))
+def assert_rows_equal_twin(records: list[Record], scenario: Scenario, **room: int) -> CompleteTwin:
+    catalogue = with_room(Catalogue.build(scenario), **room)
     rows = Engine(catalogue).observe(batch_of(records, scenario))
     twin = CompleteTwin(catalogue)
-    twin.features.links.most_stored = most_stored
     expected = [row for row in map(twin.observe, records) if row is not None]
     assert rows.shape == (len(expected), len(catalogue.features))
     for i, row in enumerate(expected):
@@ -44,6 +41,7 @@ def assert_rows_equal_twin(records: list[Record], scenario: Scenario, *, most_st
             assert np.isclose(found, wanted, rtol=1e-9, atol=1e-9, equal_nan=True), (
                 f"row {i}, {name}: {found}, the twin says {wanted}"
             )
+    return twin
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -84,7 +82,15 @@ def test_rows_beside_hubs_equal_twin() -> None:
 
 def test_rows_equal_twin_when_the_store_has_forgotten_events() -> None:
     # Few shops, many people: a person's references outlive the events they point to.
-    assert_rows_equal_twin(drawn_records(22, 160, n_people=9), claims_scenario(), most_stored=16)
+    assert_rows_equal_twin(drawn_records(22, 160, n_people=9), claims_scenario(), stored=16)
+
+
+@pytest.mark.parametrize("seed", range(24, 28))
+def test_rows_equal_twin_when_entities_and_pairs_are_forgotten(seed: int) -> None:
+    records = drawn_records(seed, 160, n_people=30, n_shops=6)
+    twin = assert_rows_equal_twin(records, claims_scenario(), slots=40, pairs=35, stored=64)
+    assert twin.features.links.memory.n_forgotten > 40
+    assert twin.features.pair_memory.n_forgotten > 40
 
 
 def test_rows_of_crowded_events_equal_twin() -> None:

@@ -28,6 +28,7 @@ from tests.oracles.streams import (
     claims_scenario,
     cut,
     drawn_records,
+    with_room,
 )
 
 SCENARIO = claims_scenario()
@@ -73,7 +74,7 @@ def test_honest_replay_of_crowds_has_no_violation() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_honest_replay_beside_hubs_and_forgotten_events_has_no_violation(seed: int) -> None:
     catalogue = Catalogue.build(claims_scenario(hub_cap=9), only=(), neighbourhoods=8)
-    catalogue = msgspec.structs.replace(catalogue, plan=catalogue.plan._replace(most_stored=16))
+    catalogue = with_room(catalogue, stored=16, slots=40)
     ledger = ListedLedger(batch_of(drawn_records(seed, 150, n_people=9), SCENARIO))
     history = read_history(ledger, catalogue)
     assert replay_leakage(ledger, catalogue, history.event_seq, history).holds

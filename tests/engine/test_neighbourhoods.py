@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,6 +42,7 @@ from tests.oracles.streams import (
     claims_scenario,
     cut,
     drawn_records,
+    with_room,
 )
 
 # Families that walk links are off: what is sampled must not need them.
@@ -59,16 +59,13 @@ def observed(catalogue: Catalogue, batch: Batch) -> Neighbourhoods:
     return Engine(catalogue).observe_sampled(batch)[1]
 
 
-def forgetful(catalogue: Catalogue, most_stored: int) -> Catalogue:
-    return msgspec.structs.replace(catalogue, plan=catalogue.plan._replace(most_stored=most_stored))
-
-
 def assert_samples_equal_twin(
-    records: list[Record], scenario: Scenario, *, n_sampled: int = 16, most_stored: int = 1 << 24
+    records: list[Record], scenario: Scenario, *, n_sampled: int = 16, **room: int
 ) -> Neighbourhoods:
-    catalogue = forgetful(Catalogue.build(scenario, neighbourhoods=n_sampled), most_stored)
+    catalogue = with_room(Catalogue.build(scenario, neighbourhoods=n_sampled), **room)
     found = observed(catalogue, batch_of(records, scenario))
-    twin = SampleTwin(scenario, n_sampled, most_stored=most_stored)
+    bounds = catalogue.plan.room
+    twin = SampleTwin(scenario, n_sampled, most_stored=bounds.stored, room=bounds.slots)
     expected = [sample for sample in map(twin.observe, records) if sample is not None]
     assert found.events.shape == (len(expected), len(catalogue.seats), n_sampled, len(catalogue.sample_features))
     assert found.nodes.shape == (len(expected), len(catalogue.seats), len(catalogue.seat_features))
@@ -111,7 +108,8 @@ def test_samples_beside_hubs_equal_twin() -> None:
 
 
 def test_samples_equal_twin_when_the_store_has_forgotten_events() -> None:
-    assert_samples_equal_twin(drawn_records(22, 160, n_people=9), SCENARIO, most_stored=16)
+    assert_samples_equal_twin(drawn_records(22, 160, n_people=9), SCENARIO, stored=16)
+    assert_samples_equal_twin(drawn_records(23, 160, n_people=30), SCENARIO, slots=40)
 
 
 def test_samples_without_amounts_equal_twin() -> None:

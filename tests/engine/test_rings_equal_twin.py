@@ -13,14 +13,14 @@ import pytest
 from ringfence.engine import Catalogue, Engine, restore_newest, write_snapshot
 from ringfence.scenario.spec import RingTicks, Scenario
 from tests.oracles.ring_twin import RingTwin
-from tests.oracles.streams import DAY, HOUR, Record, batch_of, claims_scenario, cut, drawn_records
+from tests.oracles.streams import DAY, HOUR, Record, batch_of, claims_scenario, cut, drawn_records, with_room
 
 
-def ringed(hub_cap: int = 8, every_ms: int = 2 * DAY, active_ms: int = 20 * DAY) -> Scenario:
+def ringed(hub_cap: int = 8, every_ms: int = 2 * DAY, active_ms: int = 20 * DAY, tie_ms: int = 30 * DAY) -> Scenario:
     """Claimants and witnesses tie, shops do not."""
     scenario = claims_scenario()
     roles = tuple(msgspec.structs.replace(role, strong=role.entity_type == "person") for role in scenario.roles)
-    ticks = RingTicks(every_ms=every_ms, active_ms=active_ms, hub_cap=hub_cap, lag_ms=5 * HOUR)
+    ticks = RingTicks(every_ms=every_ms, active_ms=active_ms, tie_ms=tie_ms, hub_cap=hub_cap, lag_ms=5 * HOUR)
     features = scenario.features | {"rings": True}
     return msgspec.structs.replace(scenario, roles=roles, rings=ticks, features=features)
 
@@ -29,8 +29,8 @@ CATALOGUE = Catalogue.build(ringed())
 RECORDS = drawn_records(31, 220, n_people=40, n_shops=6)
 
 
-def assert_rings_equal_twin(records: list[Record], scenario: Scenario) -> None:
-    catalogue = Catalogue.build(scenario)
+def assert_rings_equal_twin(records: list[Record], scenario: Scenario, **room: int) -> None:
+    catalogue = with_room(Catalogue.build(scenario), **room)
     columns = [i for i, feature in enumerate(catalogue.features) if feature.family == "rings"]
     rows = Engine(catalogue).observe(batch_of(records, scenario))
     twin = RingTwin(catalogue)
@@ -53,6 +53,14 @@ def test_rings_of_rough_streams_equal_twin(seed: int) -> None:
 
 def test_rings_that_expire_and_split_equal_twin() -> None:
     assert_rings_equal_twin(drawn_records(33, 220, n_people=25), ringed(hub_cap=5, every_ms=DAY, active_ms=3 * DAY))
+
+
+def test_rings_of_entities_that_are_forgotten_equal_twin() -> None:
+    assert_rings_equal_twin(drawn_records(34, 220, n_people=60, n_shops=6), ringed(), slots=90)
+
+
+def test_rings_of_short_ties_equal_twin() -> None:
+    assert_rings_equal_twin(RECORDS, ringed(tie_ms=DAY))
 
 
 def test_rings_observed_one_by_one_equal_rings_in_bulk() -> None:

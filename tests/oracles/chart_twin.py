@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.windows import span_text, window_floor_ms
+from ringfence.scenario.spec import Role
 from tests.oracles.streams import Happening, Record
 
 NAN = float("nan")
@@ -23,6 +24,9 @@ class ChartTwin:
     def __init__(self, catalogue: Catalogue) -> None:
         self.scenario = catalogue.scenario
         self.pasts: dict[tuple[int, int], list[tuple[int, int | None]]] = defaultdict(list)
+
+    def forget(self, role: Role, number: int) -> None:
+        self.pasts.pop((role.index, number), None)
 
     def observe(self, record: Record) -> dict[str, float]:
         row: dict[str, float] = {}

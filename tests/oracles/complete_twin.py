@@ -14,14 +14,17 @@ class CompleteTwin:
     """Observe records one by one; `observe` returns the feature row of a decided event as a dict, else None."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self.names = catalogue.names
+        self.scenario = catalogue.scenario
         self.features = FeatureTwin(catalogue)
-        self.others = (ChartTwin(catalogue), TextTwin(catalogue))
+        self.charts, self.texts = ChartTwin(catalogue), TextTwin(catalogue)
 
     def observe(self, record: Record) -> dict[str, float] | None:
         row = self.features.observe(record)
-        for other in self.others:
+        for other in (self.charts, self.texts):
             found = other.observe(record)
             if row is not None:
                 row |= {name: value for name, value in found.items() if name in row}
+        for kind, name, number in self.features.forgotten:
+            if kind == self.scenario.decide:
+                self.charts.forget(self.scenario.role(str(name)), int(str(number)))
         return row

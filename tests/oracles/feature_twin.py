@@ -15,6 +15,8 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.windows import granule_ms, span_text, window_floor_ms
 from ringfence.scenario.spec import Role
 from tests.oracles.link_twin import LinkTwin
+from tests.oracles.memory_twin import MemoryTwin, keys_of
+from tests.oracles.segment_twin import SegmentTwin
 from tests.oracles.streams import DAY, HOUR, Happening, Record, Truth
 
 NAN = float("nan")
@@ -31,7 +33,8 @@ class Past:
     standing: dict[int, int] = field(default_factory=dict)
     fraud_known: list[int] = field(default_factory=list)
     fraud_times: list[int] = field(default_factory=list)
-    partners: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    partners: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by role, pairs that were new
+    born: int = 0  # number of its first record
 
 
 class FeatureTwin:
@@ -42,28 +45,21 @@ class FeatureTwin:
         self.scenario = catalogue.scenario
         longest = self.scenario.windows_ms[-1]
         self.retention_ms = longest + granule_ms(longest) + self.scenario.max_lateness_ms
-        self.pasts: dict[tuple[object, ...], Past] = defaultdict(Past)
-        self.pair_pasts: dict[tuple[str, str, int, int], Past] = defaultdict(Past)
+        self.pasts: dict[tuple[object, ...], Past] = {}
+        self.pair_pasts: dict[tuple[str, str, int, int], Past] = {}
+        self.pair_memory = MemoryTwin(catalogue.plan.room.pairs)
         self.standing: dict[int, int] = {}
         self.records: list[Record] = []
-        self.links = LinkTwin(self.scenario)
+        self.forgotten: list[tuple[object, ...]] = []  # by the last record
+        room = catalogue.plan.room
+        self.links = LinkTwin(self.scenario, most_stored=room.stored, room=room.slots)
+        self.segments = SegmentTwin(self.scenario)
+        self.prior = math.nan  # of the event whose row is read
 
     # -- streams ------------------------------------------------------------------------------------------------
 
     def _decided_roles(self) -> list[Role]:
         return [self.scenario.role(column.role) for column in self.scenario.decided.roles]
-
-    def _keys(self, event: Happening) -> list[tuple[object, ...]]:
-        """Return the streams' entities that an event touches, each once."""
-        keys: list[tuple[object, ...]] = []
-        kind = self.scenario.event_types[event.kind].name
-        shared = [role.entity_type for role in self._decided_roles()]
-        for role_index, number in event.links:
-            role = self.scenario.roles[role_index]
-            keys.append((kind, role.name, number))
-            if kind == self.scenario.decide and shared.count(role.entity_type) > 1:
-                keys.append(("any", role.entity_type, number))
-        return list(dict.fromkeys(keys))
 
     def _pair_keys(self, event: Happening) -> list[tuple[str, str, int, int]]:
         roles = self._decided_roles()
@@ -80,22 +76,36 @@ class FeatureTwin:
     def observe(self, record: Record) -> dict[str, float] | None:
         number = len(self.records)
         self.records.append(record)
+        self.forgotten = []
         if isinstance(record, Truth):
             self._learn(record)
             self.links.learn(record)
+            event = self.records[record.of]
+            assert isinstance(event, Happening)
+            self.segments.learn(record, event)
             return None
         is_decided = self.scenario.event_types[record.kind].name == self.scenario.decide
         row = self.row(record) if is_decided else None
         n_new = self._new_partners(record) if is_decided else {}
-        for key in self._keys(record):
+        self.forgotten = self.links.touch(record)
+        for key in self.forgotten:
+            del self.pasts[key]
+        for key in keys_of(self.scenario, record):
+            if key not in self.pasts:
+                self.pasts[key] = Past(born=number)
             self._remember(self.pasts[key], record, n_new.get(key, 0))
         if is_decided:
             self.links.store(number, record)
-            for pair in self._pair_keys(record):
+            pairs = self._pair_keys(record)
+            for pair in self.pair_memory.touch(list(dict.fromkeys(pairs)), record.time_ms, self.links.now_ms):
+                del self.pair_pasts[pair]
+            for pair in pairs:
+                if pair not in self.pair_pasts:
+                    self.pair_pasts[pair] = Past(born=number)
+                    a, b, number_a, number_b = pair
+                    self.pasts[self.scenario.decide, a, number_a].partners[b] += 1
+                    self.pasts[self.scenario.decide, b, number_b].partners[a] += 1
                 self._remember(self.pair_pasts[pair], record, 0)
-                a, b, number_a, number_b = pair
-                self.pasts[self.scenario.decide, a, number_a].partners[b].add(number_b)
-                self.pasts[self.scenario.decide, b, number_b].partners[a].add(number_a)
         assert number == len(self.records) - 1
         return row
 
@@ -122,7 +132,8 @@ class FeatureTwin:
         assert isinstance(event, Happening)
         if self.scenario.event_types[event.kind].name == self.scenario.decide:
             self.standing[truth.of] = truth.value
-        for past in [self.pasts[key] for key in self._keys(event)]:
+        pasts = [self.pasts[key] for key in keys_of(self.scenario, event) if key in self.pasts]
+        for past in [past for past in pasts if past.born <= truth.of]:
             replaced = past.standing.get(truth.of)
             if replaced is not None:
                 past.labels = [label for label in past.labels if label[1] != truth.of]
@@ -138,12 +149,15 @@ class FeatureTwin:
             past.labels.sort(key=lambda label: label[0])
             past.labels = [label for label in past.labels if label[0] > newest - self.retention_ms]
         for pair in self._pair_keys(event):
-            self.pair_pasts[pair].standing[truth.of] = truth.value
+            if pair in self.pair_pasts and self.pair_pasts[pair].born <= truth.of:
+                self.pair_pasts[pair].standing[truth.of] = truth.value
 
     # -- reading ------------------------------------------------------------------------------------------------
 
     def row(self, event: Happening) -> dict[str, float]:
-        row = self._event_values(event) | self.links.together(event, self._prior())
+        overall = (sum(self.standing.values()) + 0.5) / (len(self.standing) + 1.0)
+        self.prior = self.segments.rate(event, overall)
+        row = self._event_values(event) | self.links.together(event, self.prior) | self.segments.values(event, overall)
         for role in self._decided_roles():
             numbers = [number for r, number in event.links if r == role.index]
             row[f"{role.name}.n"] = float(len(numbers))
@@ -156,7 +170,7 @@ class FeatureTwin:
             for prefix, source in sources.items():
                 read = [self._entity_values(self.pasts.get((*source, number), Past()), event) for number in numbers]
                 self._put(row, prefix, read, role.many)
-            met = [self.links.values(event, role, number, self._prior()) for number in numbers]
+            met = [self.links.values(event, role, number, self.prior) for number in numbers]
             self._put(row, role.name, [values for values in met if values], role.many)
         roles = self._decided_roles()
         for i, a in enumerate(roles):
@@ -197,11 +211,8 @@ class FeatureTwin:
             row[f"attribute.{attribute.name}"] = value
         return row
 
-    def _prior(self) -> float:
-        return (sum(self.standing.values()) + 0.5) / (len(self.standing) + 1.0)
-
     def _rate(self, n_fraud: int, n_known: int) -> float:
-        return (n_fraud + self._prior() * 10.0) / (n_known + 10.0)
+        return (n_fraud + self.prior * 10.0) / (n_known + 10.0)
 
     def _entity_values(self, past: Past, event: Happening) -> dict[str, float]:
         t, amount = event.time_ms, event.amount
@@ -229,7 +240,7 @@ class FeatureTwin:
             "fraud_rate": self._rate(frauds, len(past.standing)),
             "fraud_known_days": (t - max(past.fraud_known)) / DAY if past.fraud_known else NAN,
             "fraud_days": (t - max(past.fraud_times)) / DAY if past.fraud_times else NAN,
-            **{f"partners_{other}": float(len(seen)) for other, seen in past.partners.items()},
+            **{f"partners_{other}": float(n) for other, n in past.partners.items()},
         }
         for role in self._decided_roles():
             out.setdefault(f"partners_{role.name}", 0.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ringfence.engine.windows import span_text, window_floor_ms
 from ringfence.scenario.spec import Role, Scenario
+from tests.oracles.memory_twin import MemoryTwin, keys_of
 from tests.oracles.streams import DAY, Happening, Truth
 
 NAN = float("nan")
@@ -15,7 +16,7 @@ LAST = 16  # events an entity refers back to
 KEPT = 9  # entities of an event that are kept
 MOST = 16  # entities of an event that take part at all
 
-Node = tuple[str, int]  # entity type where several roles share it, else role; and the entity's number
+Node = tuple[str, int, int]  # entity type where several roles share it, else role; the entity's number; which life
 
 
 @dataclass
@@ -27,8 +28,11 @@ class Seen:
 
 
 class LinkTwin:
-    def __init__(self, scenario: Scenario, *, most_stored: int = 1 << 24) -> None:
+    def __init__(self, scenario: Scenario, *, most_stored: int, room: int) -> None:
         self.scenario = scenario
+        self.memory = MemoryTwin(room)
+        self.now_ms = -(2**63)
+        self.lives: dict[tuple[str, int], int] = defaultdict(int)
         self.most_stored = most_stored
         self.roles = [scenario.role(column.role) for column in scenario.decided.roles]
         self.seen: list[Seen] = []
@@ -38,7 +42,24 @@ class LinkTwin:
 
     def node(self, role: Role, number: int) -> Node:
         shared = sum(other.entity_type == role.entity_type for other in self.roles) > 1
-        return (f"type {role.entity_type}" if shared else f"role {role.name}", number)
+        name = f"type {role.entity_type}" if shared else f"role {role.name}"
+        return (name, number, self.lives[name, number])
+
+    def touch(self, event: Happening) -> list[tuple[object, ...]]:
+        """Have the event's entities remembered, of whatever type it is; return whom that made the engine forget."""
+        if self.scenario.event_types[event.kind].name == self.scenario.decide:
+            self.now_ms = max(self.now_ms, event.time_ms)
+        now_ms = max(self.now_ms, event.time_ms)
+        forgotten = self.memory.touch(keys_of(self.scenario, event), event.time_ms, now_ms)
+        for kind, name, number in forgotten:
+            if kind == "any":
+                self.lives[f"type {name}", number] += 1
+            elif kind == self.scenario.decide:
+                self.lives[f"role {name}", number] += 1
+        return forgotten
+
+    def is_alive(self, node: Node) -> bool:
+        return self.lives[node[:2]] == node[2]
 
     def nodes(self, event: Happening) -> list[tuple[Node, Role]]:
         named: dict[Node, Role] = {}
@@ -87,12 +108,12 @@ class LinkTwin:
         if not labelled or change == 0:
             return
         for node, role in labelled[0].nodes:
-            if self.is_hub(node, role):
+            if self.is_hub(node, role) or not self.is_alive(node):
                 continue
             for seen in self.last(node):
                 if seen.number != truth.of:
                     for met, _ in seen.kept:
-                        if met != node:
+                        if met != node and self.is_alive(met):
                             self.near[met] = max(self.near[met] + change, 0)
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -103,7 +124,7 @@ class LinkTwin:
             (seen, met)
             for seen in self.last(node)
             for met, role in seen.kept
-            if met != node and not self.is_hub(met, role)
+            if met != node and not self.is_hub(met, role) and self.is_alive(met)
         ]
 
     def values(self, event: Happening, role: Role, number: int, prior: float) -> dict[str, float]:

@@ -44,7 +44,7 @@ class RingTwin:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.scenario, self.ticks = catalogue.scenario, catalogue.scenario.rings
-        self.links = LinkTwin(self.scenario)
+        self.links = LinkTwin(self.scenario, most_stored=catalogue.plan.room.stored, room=catalogue.plan.room.slots)
         self.n_records = 0
         self.watermark_ms = -(2**63)
         self.next_ms: int | None = None
@@ -61,8 +61,10 @@ class RingTwin:
             self.links.learn(record)
             return None
         if self.scenario.event_types[record.kind].name != self.scenario.decide:
+            self.links.touch(record)
             return None
         row = self._row(record)
+        self.links.touch(record)
         self.links.store(number, record)
         return row
 
@@ -82,8 +84,8 @@ class RingTwin:
         self.watermark_ms = watermark_ms
 
     def _survey(self, tick_ms: int) -> tuple[list[SlowRing], dict[int, float]]:
-        seen = self.links.seen
-        named = [(i, node, role) for i, event in enumerate(seen) for node, role in event.kept]
+        seen = self.links.seen[-self.links.most_stored :]
+        named = [(i, *of) for i, event in enumerate(seen) for of in event.kept if self.links.is_alive(of[0])]
         links = Links(
             event_key=np.array([event.number for event in seen], np.int64),
             event_time_ms=np.array([event.event.time_ms for event in seen], np.int64),
@@ -106,8 +108,11 @@ class RingTwin:
         risk_of_event = dict(zip(graph.events, event_risk, strict=True))
         strong = np.array([role.strong for role in roles])
         rings = []
-        for members, events in slow_components(graph, strong):
-            tying = {m: [e for e in events if any(n == m and strong[r] for n, r in graph.events[e])] for m in members}
+        for members, events in slow_components(graph, strong, time, self.ticks.tie_ms):
+            tying = {
+                m: [e for e, pairs in graph.events.items() if any(n == m and strong[r] for n, r in pairs)]
+                for m in members
+            }
             rings.append(
                 SlowRing(
                     entities=members,
@@ -125,7 +130,11 @@ class RingTwin:
     def _carry(self, rings: list[SlowRing]) -> None:
         heirs: list[list[SlowRing]] = [[] for _ in rings]
         for earlier in self.last[0]:
-            kept = [(len(earlier.entities & ring.entities), -min(ring.first_ms.values())) for ring in rings]
+            # Numbers, as slots do, go by first appearance: of equal age the entity seen first is the older.
+            kept = [
+                (len(earlier.entities & ring.entities), max((-ms, -who) for who, ms in ring.first_ms.items()))
+                for ring in rings
+            ]
             if kept and max(kept)[0]:
                 heirs[kept.index(max(kept))].append(earlier)
         for ring, inherited in zip(rings, heirs, strict=True):
@@ -138,10 +147,13 @@ class RingTwin:
         rings, risk = self.read
         row: dict[str, float] = {}
         met: dict[int, dict[str, float]] = {}
+        nodes = [node for node, _ in self.links.nodes(event)]  # entities beyond the 16 that take part read as unnamed
         for role in self.links.roles:
             read = []
-            for number in [number for index, number in event.links if index == role.index]:
-                key = self.numbers.get(self.links.node(role, number), -1)
+            for node in [self.links.node(role, number) for index, number in event.links if index == role.index]:
+                if node not in nodes:
+                    continue
+                key = self.numbers.get(node, -1)
                 own = [i for i, ring in enumerate(rings) if key in ring.entities]
                 values = _values(rings[own[0]], event.time_ms) if own else _values(None, event.time_ms)
                 met |= {own[0]: values} if own else {}
@@ -157,8 +169,7 @@ class RingTwin:
         for stat in (*OF_RING, "ring_grew_entities"):
             nothing = NAN if stat in ("ring_age_days", "ring_fraud_share") else 0.0
             row[f"event.{stat}"] = _largest([nothing, *(values[stat] for values in met.values())])
-        nodes = [self.numbers.get(node, -1) for node, _ in self.links.nodes(event)]
-        row["event.risk"] = max([0.0, *(risk.get(key, 0.0) for key in nodes)])
+        row["event.risk"] = max([0.0, *(risk.get(self.numbers.get(node, -1), 0.0) for node in nodes)])
         return row
 
 

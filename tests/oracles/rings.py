@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,23 +34,34 @@ def slow_graph(links: Links, hub_cap: NDArray[np.int64], active_since_ms: int) -
     return SlowGraph(named, {entity for entity, role in pairs if pairs.count((entity, role)) > hub_cap[role]})
 
 
-def slow_components(graph: SlowGraph, strong: NDArray[np.bool_]) -> set[tuple[frozenset[int], frozenset[int]]]:
-    """(entities, events) of each component, by breadth-first search."""
+def slow_components(
+    graph: SlowGraph, strong: NDArray[np.bool_], time_ms: dict[int, int] | None = None, tie_ms: int = 0
+) -> set[tuple[frozenset[int], frozenset[int]]]:
+    """(entities, events) of each component, by breadth-first search; without times every tie lasts."""
     tied = {
         event: {entity for entity, role in pairs if strong[role]} - graph.hubs for event, pairs in graph.events.items()
     }
-    left, found = set().union(*tied.values()) if tied else set(), set()
+    next_to: dict[int, set[int]] = {event: set() for event, members in tied.items() if members}
+    for entity in set().union(*tied.values()) if tied else set():
+        acts = [event for event in sorted(tied) if entity in tied[event]]
+        for one, other in pairwise(acts):
+            if time_ms is None or abs(time_ms[other] - time_ms[one]) <= tie_ms:
+                next_to[one].add(other)
+                next_to[other].add(one)
+    acted: list[set[int]] = []
+    left = set(next_to)
     while left:
-        entities, events = {min(left)}, set()
-        while True:
-            events = {event for event, members in tied.items() if members & entities}
-            wider = set().union(*(tied[event] for event in events))
-            if wider == entities:
-                break
-            entities = wider
-        found.add((frozenset(entities), frozenset(events)))
-        left -= entities
-    return found
+        events = {min(left)}
+        while wider := set().union(*(next_to[event] for event in events)) - events:
+            events |= wider
+        acted.append(events)
+        left -= events
+    members: list[set[int]] = [set() for _ in acted]
+    for entity in set().union(*tied.values()) if tied else set():
+        choices = [g for g, events in enumerate(acted) if any(entity in tied[event] for event in events)]
+        last = {g: max(event for event in acted[g] if entity in tied[event]) for g in choices}
+        members[max(choices, key=lambda g: (len(acted[g]), last[g]))].add(entity)
+    return {(frozenset(who), frozenset(what)) for who, what in zip(members, acted, strict=True) if who}
 
 
 def adjacency(graph: SlowGraph) -> tuple[NDArray[np.float64], list[int]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ringfence.scenario.spec import Role, Scenario
 from tests.oracles.link_twin import LinkTwin, Node, Seen
+from tests.oracles.segment_twin import SegmentTwin
 from tests.oracles.streams import DAY, Happening, Record, Truth
 
 MANY = 2  # seats of a role that can hold several
@@ -30,10 +31,11 @@ def log_of(x: float) -> float:
 class SampleTwin:
     """Observe records one by one; `observe` returns the sample of a decided event, else None."""
 
-    def __init__(self, scenario: Scenario, n_sampled: int, *, most_stored: int = 1 << 24) -> None:
+    def __init__(self, scenario: Scenario, n_sampled: int, *, most_stored: int, room: int) -> None:
         self.scenario = scenario
         self.n_sampled = n_sampled
-        self.links = LinkTwin(scenario, most_stored=most_stored)
+        self.links = LinkTwin(scenario, most_stored=most_stored, room=room)
+        self.segments = SegmentTwin(scenario)
         self.records: list[Record] = []
 
     def observe(self, record: Record) -> Sample | None:
@@ -44,19 +46,22 @@ class SampleTwin:
             assert isinstance(event, Happening)
             if self.is_decided(event):
                 self.links.learn(record)
+                self.segments.learn(record, event)
             return None
         if not self.is_decided(record):
+            self.links.touch(record)
             return None
         sample = self.sample(record)
+        self.links.touch(record)
         self.links.store(number, record)
         return sample
 
     def is_decided(self, event: Happening) -> bool:
         return self.scenario.event_types[event.kind].name == self.scenario.decide
 
-    def prior(self) -> float:
+    def prior(self, at_hand: Happening) -> float:
         standing = list(self.links.standing.values())
-        return (sum(standing) + 0.5) / (len(standing) + 1.0)
+        return self.segments.rate(at_hand, (sum(standing) + 0.5) / (len(standing) + 1.0))
 
     def sample(self, event: Happening) -> Sample:
         sample = Sample()
@@ -89,8 +94,8 @@ class SampleTwin:
         }
 
     def event(self, seen: Seen, node: Node, at_hand: Happening, nodes: dict[Node, Role]) -> dict[str, float]:
-        links, prior = self.links, self.prior()
-        others = [met for met, role in seen.kept if met != node and not links.is_hub(met, role)]
+        links, prior = self.links, self.prior(at_hand)
+        others = [m for m, role in seen.kept if m != node and not links.is_hub(m, role) and links.is_alive(m)]
         sizes = [math.log1p(len(links.events_of(met))) for met in others]
         rates = [(links.frauds(met) + prior * 10.0) / (links.known(met) + 10.0) for met in others]
         days = (at_hand.time_ms - seen.event.time_ms) / DAY

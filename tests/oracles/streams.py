@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
+from ringfence.engine.catalogue import Catalogue
 from ringfence.scenario.batch import EVENT, LABEL, MISSING_AMOUNT, NO_LABEL, Batch
 from ringfence.scenario.spec import Amount, Attribute, AttributeType, EventType, Role, RoleColumn, Scenario
 
@@ -23,6 +25,7 @@ def claims_scenario(
     amount: bool = True,
     features: dict[str, bool] | None = None,
     hub_cap: int = 1_000,
+    segments: tuple[str, ...] = (),
 ) -> Scenario:
     """Two roles share an entity type, one of them holds many; one context type; an attribute and a category."""
     roles = (
@@ -39,6 +42,7 @@ def claims_scenario(
         attributes=(
             Attribute(name="policy_age", column="policy_age", type=AttributeType.NUMBER),
             Attribute(name="make", column="make", type=AttributeType.CATEGORY),
+            *(Attribute(name=name, column=name, type=AttributeType.CATEGORY) for name in segments if name != "make"),
             Attribute(name="story", column="story", type=AttributeType.TEXT),
         ),
         amount=Amount(column="amount", currency="EUR") if amount else None,
@@ -57,6 +61,7 @@ def claims_scenario(
         roles=roles,
         windows_ms=windows_ms,
         features={"control_charts": True, "text": True} | (features or {}),
+        segments=segments,
     )
 
 
@@ -153,7 +158,9 @@ def batch_of(records: list[Record], scenario: Scenario, *, first_seq: int = 1) -
         amount = MISSING_AMOUNT if event.amount is None else event.amount
         columns["amount_minor"].append(0 if is_label else amount)
         blank = (float("nan"),) * n_values
-        shown = blank if is_label or event.kind != CLAIM else (*event.values, *blank)[:n_values]
+        shown = blank if event.kind != CLAIM else (*event.values, *blank)[:n_values]
+        if is_label:
+            shown = tuple(v if c in scenario.segment_columns else float("nan") for c, v in enumerate(shown))
         columns["values"].append(shown)
         for role, number in event.links:
             lo, hi = entity_of(types.index(scenario.roles[role].entity_type), number)
@@ -244,3 +251,9 @@ def drawn_records(seed: int, n: int, *, n_people: int = 6, n_shops: int = 3, lab
         offset_ms = int(rng.choice([0, HOUR, -5 * HOUR]))
         records.append(Happening(time_ms, tuple(links), amount, CLAIM, values, offset_ms, drawn_text(text_rng)))
     return records
+
+
+def with_room(catalogue: Catalogue, **room: int) -> Catalogue:
+    """Return a catalogue whose state remembers only so many `slots`, `pairs` or `stored` events."""
+    plan = catalogue.plan
+    return msgspec.structs.replace(catalogue, plan=plan._replace(room=plan.room._replace(**room)))

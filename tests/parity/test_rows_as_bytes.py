@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ringfence.engine import Catalogue, Engine, restore_newest, write_snapshot
-from ringfence.engine.state import new_state
+from ringfence.engine.engine import empty_state
 from ringfence.scenario.batch import Batch
 from tests.oracles.streams import batch_of, claims_scenario, cut, drawn_records
 
@@ -67,11 +67,9 @@ def test_rows_across_snapshot_and_restore_equal_rows_in_bulk(
 
 
 def test_growth_in_the_middle_changes_no_row(batch: Batch, bulk: tuple[bytes, str]) -> None:
-    n_partners = Engine(CATALOGUE).state.partners.shape[1]
-    cramped = Engine(
-        CATALOGUE, state=new_state(n_partners=n_partners, most_stored=1 << 24, charts=True, n_texts=1, n_slots=4)
-    )
-    n_slots = cramped.state.keys.shape[0]
+    cramped = Engine(CATALOGUE, state=empty_state(CATALOGUE, first_table=4, first_log=2))
+    n_entries = cramped.state.table.shape[0]
     assert cramped.observe(batch).tobytes() == bulk[0]
-    assert cramped.state.keys.shape[0] > n_slots
+    assert cramped.state.table.shape[0] > n_entries
+    assert cramped.state.event_log.shape[0] > 2
     assert cramped.state_hash() == bulk[1]

@@ -7,17 +7,21 @@ import pytest
 from ringfence.rings import Graph, Groups, communities, components, split_over_large
 from ringfence.scenario.batch import MISSING_AMOUNT
 from tests.oracles.rings import slow_components, slow_graph
-from tests.rings.links import STRONG, drawn_links, frozen, keys, shuffled, told
+from tests.rings.links import DAY, STRONG, drawn_links, frozen, keys, shuffled, told
 
 
-def as_sets(graph: Graph, groups: Groups) -> set[tuple[frozenset[int], frozenset[int]]]:
-    return {
+def sorted_sets(graph: Graph, groups: Groups) -> list[tuple[frozenset[int], frozenset[int]]]:
+    return [
         (
             frozenset(graph.entity_key[groups.entity_group == g].tolist()),
             frozenset(graph.event_key[groups.event_group == g].tolist()),
         )
         for g in range(len(groups))
-    }
+    ]
+
+
+def as_sets(graph: Graph, groups: Groups) -> set[tuple[frozenset[int], frozenset[int]]]:
+    return set(sorted_sets(graph, groups))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -26,6 +30,45 @@ def test_components_equal_breadth_first_search(seed: int) -> None:
     graph = frozen(links, cap=5)
     slow = slow_graph(links, np.full(3, 5), -1)
     assert as_sets(graph, components(graph)) == slow_components(slow, STRONG)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("days", [1, 5, 20])
+def test_components_of_short_ties_equal_breadth_first_search(seed: int, days: int) -> None:
+    links = drawn_links(seed, n_events=90)
+    graph = frozen(links, cap=9)
+    slow = slow_graph(links, np.full(3, 9), -1)
+    time_ms = dict(zip(links.event_key.tolist(), links.event_time_ms.tolist(), strict=True))
+    found = as_sets(graph, components(graph, tie_ms=days * DAY))
+    assert found == slow_components(slow, STRONG, time_ms, days * DAY)
+    assert found != as_sets(graph, components(graph))
+
+
+#  day     1    2    32   63
+#  persons ab   b    bc   c      30 days: b ties 1, 2 and 32; c acted at 32 and, for itself, at 63
+#                         d
+def test_tie_ends_after_its_days_and_who_acted_twice_belongs_to_the_larger_group() -> None:
+    graph = frozen(told((1, "ab", -1), (2, "b", -1), (32, "bc", -1), (63, "c", -1), (63, "d", -1)))
+    assert as_sets(graph, components(graph, tie_ms=30 * DAY)) == {
+        (keys("abc"), frozenset({1, 2, 3})), (keys("d"), frozenset({5})),
+    }  # fmt: skip
+    assert as_sets(graph, components(graph, tie_ms=31 * DAY)) == {
+        (keys("abc"), frozenset({1, 2, 3, 4})), (keys("d"), frozenset({5})),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_large_groups_of_short_ties_are_split_and_small_ones_left_alone(seed: int) -> None:
+    graph = frozen(drawn_links(seed, n_events=300, n_entities=250), cap=15)
+    whole = components(graph, tie_ms=30 * DAY)
+    sizes = whole.table["n_events"] + whole.table["n_context"]
+    parts = split_over_large(graph, whole, 12)
+    assert np.array_equal(parts.entity_group >= 0, whole.entity_group >= 0)
+    assert np.array_equal(parts.event_group >= 0, whole.event_group >= 0)
+    assert (parts.table["n_entities"] > 0).all()
+    small = {pair for pair, size in zip(sorted_sets(graph, whole), sizes, strict=True) if size <= 12}
+    assert small <= as_sets(graph, parts)
+    assert len(parts) > len(whole)
 
 
 def test_components_equal_those_of_scipy_on_a_larger_graph() -> None:

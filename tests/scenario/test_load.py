@@ -72,7 +72,8 @@ scenarios:
     label_maturity: {investigator: 0d, chargeback: 90d}
     label_precedence: [court, investigator]
     max_lateness: 12h
-    rings: {every: 28d, active: 90d, lag: 2d, hub_cap: 30}
+    rings: {every: 28d, active: 90d, tie: 14d, lag: 2d, hub_cap: 30}
+    memory: 512 MiB
     features: {label_risk: false}
     windows: [30d, 1d, 90m]
 """,
@@ -81,6 +82,7 @@ scenarios:
     scenario = load_scenarios(file)["motor-claims"]
     assert scenario.durability is Durability.BEST_EFFORT
     assert scenario.windows_ms == (5_400_000, DAY_MS, 30 * DAY_MS)
+    assert scenario.memory_bytes == 512 << 20
     assert scenario.sources[0].join == Join(file="claim_parties.parquet", on="claim_id", role="role", value="party_id")
     assert scenario.sources[1].files == ("a.csv", "b/*.csv")
     claim, change = scenario.event_types
@@ -95,7 +97,9 @@ scenarios:
     assert scenario.label_maturity_ms == {"investigator": 0, "chargeback": 90 * DAY_MS}
     assert (scenario.label_precedence, scenario.max_lateness_ms) == (("court", "investigator"), DAY_MS // 2)
     assert scenario.features == {"label_risk": False}
-    assert scenario.rings == RingTicks(every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30)
+    assert scenario.rings == RingTicks(
+        every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, tie_ms=14 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30
+    )
     assert (scenario.role("claimant").hub_cap, scenario.role("country").hub_cap) == (50, 1_000)
 
 
@@ -143,11 +147,15 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a window twice", "windows", ["1d", "24h"], "windows", "twice"),
     ("no windows", "windows", [], "windows", "name 1 to"),
     ("a bad lateness", "max_lateness", "soon", "max_lateness", "90d"),
+    ("a memory without a unit", "memory", "4", "memory", "4 GiB"),
+    ("a memory that is none", "memory", "lots", "memory", "4 GiB"),
+    ("a memory too small", "memory", "1 MiB", "memory", "64 MiB"),
     ("a bad maturity", "label_maturity", {"court": True}, "label_maturity.court", "90d"),
     ("a source twice in the precedence", "label_precedence", ["a", "a"], "label_precedence", "twice"),
     ("a feature family that is maybe on", "features", {"velocity": "maybe"}, "features.velocity", "true or false"),
     ("an unknown key of rings", "rings", {"evry": "7d"}, "rings.evry", "did you mean 'every'"),
     ("rings without pause", "rings", {"every": "0d"}, "rings", "at least `every: 1s`"),
+    ("a tie of nothing", "rings", {"tie": "0d"}, "rings", "at least `tie: 1s`"),
     ("a lag as long as a tick", "rings", {"every": "1d"}, "rings", "shorter than `every`"),
     ("a hub cap of nobody", "rings", {"hub_cap": 0}, "rings.hub_cap", "from 1 to"),
     (
@@ -157,7 +165,20 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
         f"{CLAIM}.entities.x.hub_cap",
         "a whole number",
     ),
-    ("segments", "segments", {"by": ["region"]}, "segments", "later release"),
+    ("segments of nothing", "segments", {"by": []}, "segments.by", "at least one"),
+    ("segments without attributes", "segments", {}, "segments.by", "found nothing"),
+    ("one name for a list", "segments", {"by": "vehicle_make"}, "segments.by", "write a list"),
+    ("segments by k-means", "segments", {"kmeans": 8}, "segments", "later release"),
+    ("an unknown key of segments", "segments", {"bye": ["vehicle_make"]}, "segments.bye", "did you mean 'by'"),
+    ("an unknown segment", "segments", {"by": ["vehicle_make", "regin"]}, "segments.by[1]", "declare it"),
+    ("a mistyped segment", "segments", {"by": ["vehicle_mak"]}, "segments.by[0]", "did you mean 'vehicle_make'"),
+    ("a segment twice", "segments", {"by": ["vehicle_make", "vehicle_make"]}, "segments.by[1]", "each attribute once"),
+    ("an entity as a segment", "segments", {"by": ["repair_shop"]}, "segments.by[0]", "a role"),
+    ("a number as a segment", "segments", {"by": ["policy_age_days"]}, "segments.by[0]", "categories: vehicle_make"),
+    ("a segment for audits only", "segments", {"by": ["sex"]}, "segments.by[0]", "audits only"),
+    ("a personal segment", "segments", {"by": ["phone"]}, "segments.by[0]", "a personal attribute"),
+    ("a segment that is no text", "segments", {"by": [3]}, "segments.by[0]", "write a text"),
+    ("segments of an event type", f"{CLAIM}.segments", {"by": ["x"]}, f"{CLAIM}.segments", "unknown key"),
     ("ticks", "ticks", {"role": "x"}, "ticks", "later release"),
     ("derived values", f"{CLAIM}.derive", {"x": 1}, f"{CLAIM}.derive", "later release"),
     ("files of no event type", "sources", {"clam": "a.csv"}, "sources.clam", "did you mean 'claim'"),
@@ -265,6 +286,23 @@ def test_mistake_is_named_with_its_path_and_what_to_do(where: str, value: Any, p
     assert refusal.value.path == f"motor-claims.{path}"
     assert refusal.value.file == "ringfence.yaml"
     assert part in str(refusal.value)
+
+
+def test_segments_keep_their_order_and_know_their_columns() -> None:
+    described = claim_scenario()
+    described["events"]["claim"]["attributes"]["night"] = "boolean"
+    described["segments"] = {"by": ["night", "vehicle_make"]}
+    scenario = scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
+    assert scenario.segments == ("night", "vehicle_make")
+    names = [attribute.name for attribute in scenario.value_attributes]
+    assert [names[column] for column in scenario.segment_columns] == ["night", "vehicle_make"]
+
+
+def test_a_role_named_segment_is_refused_beside_segments() -> None:
+    described = claim_scenario(entities={"segment": "segment_id"})
+    described["segments"] = {"by": ["vehicle_make"]}
+    with pytest.raises(ScenarioFileError, match="give the role another name"):
+        scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
 
 
 @pytest.mark.parametrize("described", [None, [], "claim", 3])

@@ -87,10 +87,10 @@ def claim(number: int | str, **changes: Any) -> dict[str, Any]:
     return {**event, **changes}
 
 
-def make_workspace(path: Path) -> Workspace:
+def make_workspace(path: Path, scenario_text: str = SCENARIO) -> Workspace:
     """Write a workspace, fill its ledger with 300 labelled claims, and promote a release trained on their rows."""
     path.mkdir(parents=True, exist_ok=True)
-    (path / "ringfence.yaml").write_text(SCENARIO)
+    (path / "ringfence.yaml").write_text(scenario_text)
     workspace = Workspace(path)
     scenario = workspace.scenario()
     ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a library must offer to take part, and the columns that all but one of them can compute alike."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.engine.stream import Transfers
+
+ROLES: Final = ("source", "destination")
+WINDOW_DAYS: Final = (1, 7, 30)
+STATS: Final = ("count", "amount_sum", "amount_mean")
+ROLLING: Final = tuple(f"{role}.{stat}_{days}d" for role in ROLES for stat in STATS for days in WINDOW_DAYS)
+LONGEST_S: Final = WINDOW_DAYS[-1] * 86_400
+
+Rows = NDArray[np.float64]
+
+
+class Contender(Protocol):
+    """One library in one configuration. Only `observe` is timed."""
+
+    n_values: int  # feature values an event
+    whole: bool  # takes all events in one call, none one by one
+
+    def prepare(self, transfers: Transfers, batch_size: int) -> Iterator[Any]:
+        """Bring transfers into the form that the library takes, in pieces of a batch."""
+        ...
+
+    def learn(self, piece: Any) -> None:
+        """Take history in, as fast as the library can, without features."""
+        ...
+
+    def observe(self, piece: Any) -> Any:
+        """Compute the features of a piece."""
+        ...
+
+    def as_rows(self, found: Any) -> Rows:
+        """What `observe` returned, as (events, n_values)."""
+        ...
+
+    def facts(self) -> dict[str, float]:
+        """What it tells of itself at the end, such as `state_bytes`."""
+        ...
+
+
+def library(name: str) -> ModuleType:
+    """Import a library of the extra `bench`; end with what to do when it is not there."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SystemExit(
+            f"{name.partition('.')[0]} is not there ({error}); run: pip install 'ringfence[bench]'"
+        ) from None
