@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What feature rows are of: equal hashes mean equal values from equal records; rows of unequal ones must not be mixed."""
+"""What feature rows are of: equal hashes mean equal values from equal records, and only such rows may be mixed."""
 
 from __future__ import annotations
 

@@ -31,15 +31,14 @@ def test_reference_pages_are_fresh(reference: ModuleType, capsys: pytest.Capture
 
 def test_every_setting_is_documented(reference: ModuleType) -> None:
     known: set[str] = {"scenarios"}
-    for name in ("load.py", "load_events.py", "load_dialect.py"):
-        tree = ast.parse((ROOT / "ringfence" / "scenario" / name).read_text("utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr == "keys" and node.args and isinstance(node.args[0], ast.Tuple):
-                    known |= {key.value for key in node.args[0].elts if isinstance(key, ast.Constant)}
-            elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) in ("_KNOWN", "DIALECT_KEYS"):
-                assert node.value is not None
-                known |= set(ast.literal_eval(node.value))
+    for file in sorted((ROOT / "ringfence" / "scenario").glob("load*.py")):
+        named = vars(importlib.import_module(f"ringfence.scenario.{file.stem}"))
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "keys"):
+                continue
+            for key in node.args[0].elts if node.args and isinstance(node.args[0], ast.Tuple) else ():
+                known |= {key.value} if isinstance(key, ast.Constant) else set(named[ast.unparse(key.value)])
+        known |= set(named.get("_KNOWN", ()))
     documented = {path.split(".")[-1] for path, *_ in reference.SETTINGS}
     assert known - documented == set()
     assert documented - known == set()
