@@ -37,7 +37,10 @@ def test_every_setting_is_documented(reference: ModuleType) -> None:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "keys"):
                 continue
             for key in node.args[0].elts if node.args and isinstance(node.args[0], ast.Tuple) else ():
-                known |= {key.value} if isinstance(key, ast.Constant) else set(named[ast.unparse(key.value)])
+                if isinstance(key, ast.Starred):
+                    known |= set(named[ast.unparse(key.value)])
+                else:
+                    known.add(ast.literal_eval(key))
         known |= set(named.get("_KNOWN", ()))
     documented = {path.split(".")[-1] for path, *_ in reference.SETTINGS}
     assert known - documented == set()
