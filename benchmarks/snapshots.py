@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.load import percentile
+from benchmarks.long_replay import prepare as prepare_history
 from benchmarks.service import run_load
 from benchmarks.subject import ServiceProcess, Subject, free_port, prepare
 from ringfence.engine import Catalogue, Engine, write_snapshot
 from ringfence.engine.snapshot import SUFFIX, read_snapshot
-from ringfence.ledger.ledger import Ledger
 from ringfence.workspace import Workspace
 
 MOST_RESTORE_S: Final = 5.0
@@ -37,10 +37,9 @@ TAIL: Final = 50_000  # records between the snapshot and the end of the unbroken
 EVERY_S: Final = 10
 
 
-def restore(subject: Subject, n_entities: int) -> bool:
-    workspace = Workspace(subject.path)
-    scenario = workspace.scenario()
-    ledger, catalogue = Ledger.open(workspace.ledger_dir(scenario), scenario), Catalogue.build(scenario)
+def restore(workspace: Path, n_entities: int, seed: int) -> bool:
+    scenario, ledger = prepare_history(workspace, int(n_entities * CLAIMS_PER_ENTITY), seed)
+    catalogue = Catalogue.build(scenario)
     engine = Engine(catalogue)
     for batch in ledger.batches():
         engine.observe(batch)
@@ -149,10 +148,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ringfence-bench-") as scratch:
         path = options.workspace or Path(scratch) / "workspace"
-        subject = prepare(path, n_events=int(options.entities * CLAIMS_PER_ENTITY), seed=options.seed)
-        good = (
-            under_load(subject, options.rate, options.seconds) if options.load else restore(subject, options.entities)
-        )
+        if options.load:
+            subject = prepare(path, n_events=int(options.entities * CLAIMS_PER_ENTITY), seed=options.seed)
+            good = under_load(subject, options.rate, options.seconds)
+        else:
+            good = restore(path, options.entities, options.seed)
     sys.exit(0 if good else 1)
 
 

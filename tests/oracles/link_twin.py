@@ -84,8 +84,8 @@ class LinkTwin:
 
     def last(self, node: Node) -> list[Seen]:
         """Its last events that the store still holds, newest first."""
-        remembered = {seen.number for seen in self.seen[-self.most_stored :]}
-        return [seen for seen in self.events_of(node)[-LAST:][::-1] if seen.number in remembered]
+        oldest = self.seen[-self.most_stored].number if len(self.seen) > self.most_stored else 0
+        return [seen for seen in self.events_of(node)[-LAST:][::-1] if seen.number >= oldest]
 
     # -- observing ------------------------------------------------------------------------------------------------
 
