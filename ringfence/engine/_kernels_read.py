@@ -15,7 +15,7 @@ from ringfence.engine._kernels_log import first_after, first_after_mark, mark_of
 # numba freezes module globals when it compiles: plain names, so that each is a constant in the code.
 MISSING_AMOUNT, NEVER = layout.MISSING_AMOUNT, layout.NEVER
 RECENT, RECENT_MEAN, RECENT_LABELS = layout.RECENT, layout.RECENT_MEAN, layout.RECENT_LABELS
-LARGE, RATE_STRENGTH = layout.LARGE, layout.RATE_STRENGTH
+LARGE, LEAST_MEAN, RATE_STRENGTH = layout.LARGE, layout.LEAST_MEAN, layout.RATE_STRENGTH
 IS_NEW, COUNT, AGE, GAP, MEAN_GAP = layout.IS_NEW, layout.COUNT, layout.AGE, layout.GAP, layout.MEAN_GAP
 AMOUNT_TO_MEAN, AMOUNT_Z, AMOUNT_TO_LAST = layout.AMOUNT_TO_MEAN, layout.AMOUNT_Z, layout.AMOUNT_TO_LAST
 AMOUNT_TO_RECENT, AMOUNT_TO_MAX, BURST = layout.AMOUNT_TO_RECENT, layout.AMOUNT_TO_MAX, layout.BURST
@@ -109,7 +109,7 @@ def read_entity(slot, time_ms, amount, floors, minor_per_major, prior, needs, ke
         mean = row["mean"]
         out[MEAN_AMOUNT] = mean / minor_per_major
         if amount != MISSING_AMOUNT:
-            if mean > 0.0:
+            if mean > LEAST_MEAN:
                 out[AMOUNT_TO_MEAN] = amount / mean
             if n_amounts > 1 and row["deviation"] > 0.0:
                 out[AMOUNT_Z] = (amount - mean) / math.sqrt(row["deviation"] / (n_amounts - 1))

@@ -18,6 +18,7 @@ RECENT_MEAN: Final = 5  # events in `amount_to_recent_mean`
 RECENT_LABELS: Final = 10  # labels in `recent_fraud_share`
 PAIR_FAN: Final = 32  # entities of a `many` role that take part in pairs, per event
 LARGE: Final = 3.0  # an amount counts as large above this multiple of the entity's own mean
+LEAST_MEAN: Final = 1e-6  # minor units: amounts of either sign that sum to zero leave a running mean just above it
 RATE_STRENGTH: Final = 10.0  # pseudo-count of the prior in smoothed rates, in labels
 MAX_WINDOWS: Final = 8
 MARKS: Final = 1 << 16  # rows of search marks, a power of two, shared by slots: a wrong mark costs steps, not truth

@@ -112,6 +112,7 @@ ENTITY_STATS: Final[tuple[Stat, ...]] = (
         missing=_NO_AMOUNT,
         amount=True,
         sentence="amount against the mean of all earlier amounts of {role}",
+        version=2,
     ),
     Stat(
         name="amount_z",

@@ -29,7 +29,7 @@ def everything(hub_cap: int = 1_000) -> Scenario:
     )
 
 
-@settings(max_examples=6, suppress_health_check=SLOW)
+@settings(max_examples=12, suppress_health_check=SLOW)
 @given(any_stream(), st.sampled_from([1_000, 4]), st.sampled_from([1 << 20, 16]), st.sampled_from([1 << 20, 96]))
 def test_any_stream_equals_every_twin(records: list[Record], hub_cap: int, stored: int, room: int) -> None:
     assert_equals_every_twin(records, everything(hub_cap), stored=stored, slots=room, pairs=room)
@@ -38,7 +38,7 @@ def test_any_stream_equals_every_twin(records: list[Record], hub_cap: int, store
 EVERYTHING = Catalogue.build(everything(4))
 
 
-@settings(max_examples=6, suppress_health_check=SLOW)
+@settings(max_examples=12, suppress_health_check=SLOW)
 @given(any_stream(), st.data())
 def test_any_stream_is_the_same_however_it_is_cut(records: list[Record], data: st.DataObject) -> None:
     batch = batch_of(records, EVERYTHING.scenario)
