@@ -14,7 +14,6 @@ for want of columns. Rings are peeked at, in a state that ticks have been comput
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import platform
 import tempfile
@@ -31,6 +30,8 @@ from numpy.typing import NDArray
 
 from ringfence.engine import Catalogue, Engine, Feature
 from ringfence.engine import feature_costs as costs
+from ringfence.engine.engine import empty_state
+from ringfence.engine.state import used, with_used
 from ringfence.engine.stats import EVENT, FAMILIES, RINGS
 from ringfence.ledger.importer import import_files
 from ringfence.ledger.ledger import Ledger
@@ -111,7 +112,7 @@ class World:
             warm = self.ticking
         else:
             warm = self.warm if catalogue.plan.has_pairs else self.warm_without_pairs
-        return Engine(catalogue, state=copy.deepcopy(warm.state))
+        return Engine(catalogue, state=with_used(empty_state(warm.catalogue), used(warm.state)))
 
     def saving(self, more: Catalogue, less: Catalogue, *, peeked: bool = False) -> tuple[Times, Times]:
         """Nanoseconds a claim, per timed batch, of two engines that take turns; the fastest of the rounds."""

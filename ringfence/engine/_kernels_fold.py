@@ -8,11 +8,8 @@ records alone and never on how they were cut into batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import config, njit, typeof
+from numba import njit
 
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import read_chart, update_chart
@@ -455,14 +452,3 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
         if apply:
             state.meta[SEQ] = batch.seq[i]
     return n, row_at, sample_at, DONE
-
-
-def compiled_fold(arguments: tuple[Any, ...]) -> Callable[..., tuple[int, int, int, int]]:
-    """Return `fold` compiled for arguments of these types, loaded or compiled where it is not there yet.
-
-    It does not look at types: whoever calls it again hands over arrays of the same type, dimensions and layout.
-    """
-    compiled: Callable[..., tuple[int, int, int, int]] = fold
-    if not config.DISABLE_JIT:
-        compiled = fold.compile(tuple(typeof(argument) for argument in arguments))
-    return compiled

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
-from ringfence.engine._kernels_fold import compiled_fold
+from ringfence.engine._kernels_call import FoldCall
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
@@ -106,7 +106,6 @@ class Scratch(NamedTuple):
 
 
 Compute = Callable[[Callable[[], Tick]], Callable[[], Tick]]
-Fold = Callable[..., tuple[int, int, int, int]]  # records, rows and samples done; what it needs to go on
 
 
 def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
@@ -151,7 +150,7 @@ class Engine:
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
         self._n_values = len(catalogue.scenario.value_attributes)
         self._n_texts = len(catalogue.scenario.text_attributes)
-        self._compiled: tuple[State, Scratch, Fold] | None = None
+        self._call: FoldCall | None = None
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -305,11 +304,9 @@ class Engine:
         begin, row_at, sample_at = 0, 0, 0
         while True:
             state, scratch = self._state, self._scratch
-            arguments = (arrays, plan, state, scratch, begin, wanted, apply, rows, row_at, *samples, sample_at)
-            # To look up the types of a hundred arrays takes numba 15 µs, and they change only with state and scratch.
-            if self._compiled is None or self._compiled[0] is not state or self._compiled[1] is not scratch:
-                self._compiled = state, scratch, compiled_fold(arguments)
-            begin, row_at, sample_at, need = self._compiled[2](*arguments)
+            if self._call is None or self._call.state is not state or self._call.scratch is not scratch:
+                self._call = FoldCall(plan, state, scratch)
+            begin, row_at, sample_at, need = self._call(arrays, begin, wanted, apply, rows, row_at, *samples, sample_at)
             if need == at.DONE:
                 return rows
             if need == at.TICK:
