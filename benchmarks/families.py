@@ -83,16 +83,22 @@ def judged(n_events: int, seed: int, fraud_rate: float) -> tuple[Catalogue, Rows
             f"seed {seed}: {n_events:,} claims, {len(catalogue.names)} features, state {engine.nbytes / 1e6:,.0f} MB, "
             f"{n_events / spent:,.0f} claims per CPU second, ticks included"
         )
-        truth = pl.read_parquet(workspace / "truth.parquet").select(event_id="claim_id", fraud="fraud")
-        claims = (
-            ledger.events(0)
-            .join(truth, on="event_id", how="left", maintain_order="left")
-            .join(ledger.labels(), left_on="seq", right_on="event_seq", how="left", maintain_order="left")
-        )
+        label, truth = known_and_true(ledger, workspace / "truth.parquet")
+    return catalogue, rows, label, truth
+
+
+def known_and_true(ledger: Ledger, truth_file: Path) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Of each claim in order of seq, the label known when the test begins (-1 none), and whether it is a fraud."""
+    truth = pl.read_parquet(truth_file).select(event_id="claim_id", fraud="fraud")
+    claims = (
+        ledger.events(0)
+        .join(truth, on="event_id", how="left", maintain_order="left")
+        .join(ledger.labels(), left_on="seq", right_on="event_seq", how="left", maintain_order="left")
+    )
     cut = int(claims.height * (1.0 - TEST_SHARE))
     known = (claims["known_at_ms"] < claims["event_time_ms"][cut]).fill_null(False).to_numpy()
     label = np.where(known, claims["value"].fill_null(-1).to_numpy(), -1).astype(np.int64)
-    return catalogue, rows, label, claims["fraud"].to_numpy()
+    return label, claims["fraud"].to_numpy()
 
 
 def score(rows: Rows, label: NDArray[np.int64], columns: list[int], cut: int) -> Rows:

@@ -18,9 +18,9 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
-from benchmarks.families import METRICS, TEST_SHARE, Rows, score
+from benchmarks.families import METRICS, TEST_SHARE, Rows, known_and_true, score
 from ringfence.engine import Catalogue, Engine
 from ringfence.ledger.importer import import_files
 from ringfence.ledger.ledger import Ledger
@@ -33,7 +33,7 @@ from ringfence.simulate import simulate_motor_claims
 CHOICES: Final = ((), ("claim_type",), ("region", "claim_type"), ("region",))
 
 
-def lift(rate: Rows, fraud: Rows) -> float:
+def lift(rate: Rows, fraud: NDArray[np.int64]) -> float:
     """Share of frauds in the tenth with the highest rate, against that of all; ties share what is left."""
     cut = np.quantile(rate, 0.9)
     above, at_cut = rate > cut, rate == cut
@@ -56,16 +56,9 @@ def main() -> None:
             directory = workspace / "ledger" / scenario.name
             import_files(directory, scenario, workspace, FakeClock(report.ends_ms))
             ledger = Ledger.open(directory, scenario)
-            truth = pl.read_parquet(workspace / "truth.parquet").select(event_id="claim_id", fraud="fraud")
-            claims = (
-                ledger.events(0)
-                .join(truth, on="event_id", how="left", maintain_order="left")
-                .join(ledger.labels(), left_on="seq", right_on="event_seq", how="left", maintain_order="left")
-            )
-            cut = int(claims.height * (1.0 - TEST_SHARE))
-            known = (claims["known_at_ms"] < claims["event_time_ms"][cut]).fill_null(False).to_numpy()
-            label = np.where(known, claims["value"].fill_null(-1).to_numpy(), -1).astype(np.int64)
-            fraud = claims["fraud"].to_numpy()[cut:].astype(np.int64)
+            label, truth = known_and_true(ledger, workspace / "truth.parquet")
+            cut = int(len(label) * (1.0 - TEST_SHARE))
+            fraud = truth[cut:].astype(np.int64)
             print(f"seed {seed}: {int(fraud.sum())} frauds among {len(fraud):,} claims of the test")
             print(
                 "| segments | with a label | lift | AP | ROC-AUC | recall at 15 % precision | AP against none | CPU s |"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,6 @@ class Contender(Protocol):
         """Bring transfers into the form that the library takes, in pieces of a batch."""
         ...
 
-    def learn(self, piece: Any) -> None:
-        """Take history in, as fast as the library can, without features."""
-        ...
-
     def observe(self, piece: Any) -> Any:
         """Compute the features of a piece."""
         ...
@@ -46,6 +42,15 @@ class Contender(Protocol):
 
     def facts(self) -> dict[str, float]:
         """What it tells of itself at the end, such as `state_bytes`."""
+        ...
+
+
+@runtime_checkable
+class Learner(Contender, Protocol):
+    """A contender that keeps state from one piece to the next."""
+
+    def learn(self, piece: Any) -> None:
+        """Take history in, as fast as the library can, without features."""
         ...
 
 

@@ -65,9 +65,6 @@ class DuckdbWindows:
         self._connection.unregister("drawn")
         yield None
 
-    def learn(self, piece: None) -> None:
-        raise NotImplementedError("a query has no history to learn: it reads all of it")
-
     def observe(self, piece: None) -> None:
         self._connection.execute(self._sql)
 

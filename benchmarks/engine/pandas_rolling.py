@@ -31,9 +31,6 @@ class PandasRolling:
             }
         )
 
-    def learn(self, piece: Any) -> None:
-        raise NotImplementedError("a frame has no history to learn: it holds all of it")
-
     def observe(self, piece: Any) -> Any:
         features = self._pandas.DataFrame(index=piece.index)
         for role in ROLES:

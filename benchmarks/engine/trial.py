@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.commands import ROOT
-from benchmarks.engine.contender import Contender, Rows
+from benchmarks.engine.contender import Contender, Learner, Rows
 from benchmarks.engine.stream import CHUNK, Stream, Transfers
 
 _RINGFENCE, _SNAPML, _DUCKDB = (
@@ -104,6 +104,8 @@ def run(trial: Trial) -> Measured:
     for chunk in [stream.whole()] if contender.whole else stream.chunks():
         n_learned = min(max(stream.n_events - n_timed - chunk.first, 0), len(chunk))
         if n_learned:
+            if not isinstance(contender, Learner):
+                raise ValueError(f"{trial.contender} takes all events at once: not the last {n_timed:,} of them alone")
             for piece in contender.prepare(chunk.part(0, n_learned), BULK):
                 contender.learn(piece)
         if n_learned < len(chunk):
