@@ -18,31 +18,10 @@ from numba import njit
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import clear_chart
 from ringfence.engine._kernels_rings import outside_rings
+from ringfence.engine._kernels_table import remove
 
 IDLE_GROUP, IDLE_GROUPS = layout.IDLE_GROUP, layout.IDLE_GROUPS
 KEY_HAND, KEY_IDLE_MS, KEYS_FORGOTTEN = layout.KEY_HAND, layout.KEY_IDLE_MS, layout.KEYS_FORGOTTEN
-_ONE = np.uint64(1)
-
-
-@njit(cache=True, nogil=True, _nrt=False)
-def remove(table, key):
-    """Take a key out of a table of `_kernels_table`: entries behind it move up, so that no search stops early."""
-    mask = np.uint64(table.shape[0] - 1)
-    gap = key & mask
-    while table[np.int64(gap)]["key"] != key or table[np.int64(gap)]["slot"] == 0:
-        gap = (gap + _ONE) & mask
-    i = gap
-    while True:
-        i = (i + _ONE) & mask
-        entry = table[np.int64(i)]
-        if entry["slot"] == 0:
-            break
-        home = entry["key"] & mask
-        if ((i - home) & mask) >= ((i - gap) & mask):
-            table[np.int64(gap)]["key"] = entry["key"]
-            table[np.int64(gap)]["slot"] = entry["slot"]
-            gap = i
-    table[np.int64(gap)]["slot"] = 0
 
 
 @njit(cache=True, nogil=True, _nrt=False)

@@ -11,10 +11,10 @@ import numpy as np
 from numba import njit
 
 from ringfence.engine import layout
-from ringfence.engine._kernels_forget import longest_idle, remove
+from ringfence.engine._kernels_forget import longest_idle
 from ringfence.engine._kernels_prefetch import touch
 from ringfence.engine._kernels_read import finish_averages, gather, read_pair
-from ringfence.engine._kernels_table import find, insert, mix64, pair_key
+from ringfence.engine._kernels_table import find, home_of, insert, mix64, pair_key, remove
 
 PAIR_FAN, N_PAIRS, PAIR_COLLISIONS, PAIRS_CAPPED = (
     layout.PAIR_FAN,
@@ -37,7 +37,6 @@ def fan(spans, role):
 def resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
     # Twice over the pairs: waiting for one place in memory at a time would cost more than the second turn.
     k = 0
-    mask = np.uint64(state.pair_table.shape[0] - 1)
     for p in range(plan.pairings.shape[0]):
         role_a = plan.pairings[p]["role_a"]
         role_b = plan.pairings[p]["role_b"]
@@ -46,7 +45,7 @@ def resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
             for b in range(spans[role_b, 0], spans[role_b, 0] + fan(spans, role_b)):
                 key = pair_key(lo_a, batch.link_lo[first + b], plan.pair_salts[p])
                 pair_keys[k] = key
-                touch(state.pair_table, np.int64(key & mask))
+                touch(state.pair_table.entries, home_of(state.pair_table, key))
                 k += 1
     for pair in range(k):
         slot = find(state.pair_table, pair_keys[pair])

@@ -17,7 +17,7 @@ from numba.np.arrayobj import make_array
 
 from ringfence.engine import layout
 from ringfence.engine._kernels_log import ring_index
-from ringfence.engine._kernels_table import find, mix64, pair_key
+from ringfence.engine._kernels_table import find, home_of, mix64, pair_key
 
 MAX_WINDOWS, MARK_MASK, LAST = layout.MAX_WINDOWS, layout.MARKS - 1, layout.LAST
 TABLE_AHEAD, ROWS_AHEAD, LOGS_AHEAD = 4, 2, 1
@@ -93,7 +93,6 @@ def _touch_logs(plan, state, slot, is_event):
 def fetch_ahead(batch, plan, state, i):
     """Prefetch for records i + 4, i + 2 and i + 1, as far as the batch has them."""
     n = batch.seq.shape[0]
-    mask = state.table.shape[0] - 1
     ahead = i + TABLE_AHEAD
     if ahead < n:
         kind = batch.event_type[ahead]
@@ -101,13 +100,15 @@ def fetch_ahead(batch, plan, state, i):
         for j in range(first, last):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:
-                touch(state.table, int(mix64(batch.link_lo[j] ^ plan.salts[stream])) & mask)
+                key = mix64(batch.link_lo[j] ^ plan.salts[stream])
+                touch(state.table.entries, home_of(state.table, key))
             stream = plan.any_of[kind, batch.link_role[j]]
             if stream >= 0:
-                touch(state.table, int(mix64(batch.link_lo[j] ^ plan.salts[stream])) & mask)
+                key = mix64(batch.link_lo[j] ^ plan.salts[stream])
+                touch(state.table.entries, home_of(state.table, key))
         if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
             key = pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0])
-            touch(state.pair_table, int(key) & (state.pair_table.shape[0] - 1))
+            touch(state.pair_table.entries, home_of(state.pair_table, key))
     ahead = i + ROWS_AHEAD
     if ahead < n:
         kind = batch.event_type[ahead]

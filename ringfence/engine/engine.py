@@ -18,7 +18,7 @@ from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
-from ringfence.engine.state import State, grown, new_state, state_digest
+from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages
 from ringfence.engine.ticks import TickEffect, compute_tick, frozen_events, last_tick, put_in_effect, with_tick
 from ringfence.rings import Tick
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
@@ -452,6 +452,10 @@ class Engine:
     @property
     def nbytes(self) -> int:
         return self._state.nbytes
+
+    def take_pages(self, *, small: bool) -> None:
+        """Say in what pages state takes memory from now on; see `ringfence.engine.reserved`. No value depends on it."""
+        take_state_pages(self._state, small=small)
 
     def state_hash(self) -> str:
         """Digest all state, 32 hex digits; depends on the records folded and on nothing else."""
