@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import platform
+import sys
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+# MAP_NORESERVE, for which Python's mmap has no name: nothing counts against what the machine has until it is touched.
+_UNCOUNTED: Final = 0x4000 if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else 0
 LARGE_FROM: Final = 1 << 30  # bytes in use; below, the processor knows where most small pages are
 _ADVICE: Final = {
     small: getattr(mmap, name, None) for small, name in ((True, "MADV_NOHUGEPAGE"), (False, "MADV_HUGEPAGE"))
@@ -23,7 +27,7 @@ def reserved(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     if n_bytes < mmap.PAGESIZE:
         return np.zeros(shape, dtype)
-    room = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _UNCOUNTED)
     _advise(room, small=True)
     zeros: NDArray[Any] = np.frombuffer(room, np.uint8).view(dtype).reshape(shape)
     return zeros

@@ -20,6 +20,7 @@ from ringfence.engine.reserved import reserved, take_pages
 from ringfence.rings import ENTITY, RING
 
 Rows = NDArray[Any]  # structured; the dtypes are in layout.py
+LOG_ROOM: Final = 16  # entries an entity for which the logs are reserved; beyond it they are copied to a larger place
 _REPLACED: Final = (
     "tick_entities",
     "tick_rings",
@@ -87,11 +88,11 @@ def new_state(
     ----------
     most_segments : a power of two; 0 where the scenario names no segments.
     bucket_entries : of the id tables, see `new_table`.
-    first_log : >= 2, entries with which the logs begin before they double; four an entity if None. No value depends
-        on either.
+    first_log : >= 2, entries with which the logs begin before they double; LOG_ROOM an entity if None. No value
+        depends on either.
     """
     n_slots = room.slots
-    n_log = 4 * n_slots if first_log is None else first_log
+    n_log = LOG_ROOM * n_slots if first_log is None else first_log
     n_linked = n_slots if kept.links else 1
     meta = np.zeros(at.META, np.int64)
     meta[at.EVENT_TOP] = meta[at.LABEL_TOP] = 1
