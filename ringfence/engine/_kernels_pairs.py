@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from ringfence.engine import layout
-from ringfence.engine._kernels_forget import longest_idle
+from ringfence.engine._kernels_forget import longest_idle, touch_next
 from ringfence.engine._kernels_prefetch import touch
 from ringfence.engine._kernels_read import finish_averages, gather, read_pair
 from ringfence.engine._kernels_table import find, home_of, insert, mix64, pair_key, remove
@@ -101,6 +101,7 @@ def _new_pair(state, key, in_use):
         meta[PAIR_HAND] = hand
         meta[PAIR_IDLE_MS] += (idle_ms - meta[PAIR_IDLE_MS]) >> 3
         meta[PAIRS_FORGOTTEN] += 1
+        touch_next(state.pairs, state.pair_table, hand)
         remove(state.pair_table, state.pairs[slot]["key"])
         state.pairs[slot]["n_events"] = 0
         state.pairs[slot]["n_known"] = 0

@@ -9,6 +9,7 @@ prefetch has no effect but time: it never faults, and no value depends on it.
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import ir
 from numba import config, njit, types
 from numba.core import cgutils
@@ -81,6 +82,15 @@ def _touch_rows(plan, state, slot, decided):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def _touch_stored(state, slot):
+    # The events that the node refers back to: in their links its neighbours will be found.
+    n = np.int64(state.nodes[slot]["n_events"])
+    mask = state.stored.shape[0] - 1
+    for back in range(min(n, np.int64(LAST))):
+        touch(state.stored, np.int64(state.last[slot, (n - 1 - back) & (LAST - 1)]) & mask)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def _touch_logs(plan, state, slot, is_event):
     marks = slot & MARK_MASK
     n_windows = plan.windows_ms.shape[0]
@@ -133,14 +143,19 @@ def fetch_ahead(batch, plan, state, i):
     if ahead < n:
         kind = batch.event_type[ahead]
         is_event = batch.kind[ahead] == 0
+        walks = is_event and plan.has_links and kind == plan.decided
         for j in range(batch.link_start[ahead], batch.link_start[ahead + 1]):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:
                 slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
                 if slot >= 0:
                     _touch_logs(plan, state, slot, is_event)
+                    if walks and plan.any_of[kind, batch.link_role[j]] < 0:
+                        _touch_stored(state, slot)
             stream = plan.any_of[kind, batch.link_role[j]]
             if stream >= 0:
                 slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
                 if slot >= 0:
                     _touch_logs(plan, state, slot, is_event)
+                    if walks:
+                        _touch_stored(state, slot)
