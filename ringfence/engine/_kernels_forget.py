@@ -17,7 +17,6 @@ from numba import njit
 
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import clear_chart
-from ringfence.engine._kernels_rings import outside_rings
 from ringfence.engine._kernels_table import remove
 
 IDLE_GROUP, IDLE_GROUPS = layout.IDLE_GROUP, layout.IDLE_GROUPS
@@ -98,8 +97,6 @@ def forget_key(plan, state, in_use, now_ms):
         node["n_fraud"] = 0
         node["n_near"] = 0
         node["lives"] += 1
-    if plan.tick_ms > 0:
-        outside_rings(state.node_rings[slot])
     if plan.has_charts:
         clear_chart(state.charts[slot])
     return slot

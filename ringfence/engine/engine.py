@@ -18,9 +18,19 @@ from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
-from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages
-from ringfence.engine.ticks import TickEffect, compute_tick, frozen_events, last_tick, put_in_effect, with_tick
-from ringfence.rings import Tick
+from ringfence.engine.state import Rows, State, grown, new_state, state_digest, take_state_pages, used
+from ringfence.engine.ticks import (
+    PreparedTick,
+    TickEffect,
+    compute_tick,
+    first_young_event,
+    frozen_events,
+    last_tick,
+    prepared,
+    put_in_effect,
+    with_tick,
+    without_tick,
+)
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
 
@@ -107,10 +117,10 @@ class Scratch(NamedTuple):
     text_stats: NDArray[np.float64]
 
 
-Compute = Callable[[Callable[[], Tick]], Callable[[], Tick]]
+Compute = Callable[[Callable[[], PreparedTick]], Callable[[], PreparedTick]]
 
 
-def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
+def _at_once(work: Callable[[], PreparedTick]) -> Callable[[], PreparedTick]:
     found = work()
     return lambda: found
 
@@ -146,14 +156,28 @@ class Engine:
         self._state = state if state is not None else empty_state(catalogue)
         self._scratch = self._scratch_for(16)
         self._compute = compute if compute is not None else _at_once
-        self._pending: Callable[[], Tick] | None = None
-        self._tick: Tick | None = None  # the last one that this engine waited for
+        self._pending: Callable[[], PreparedTick] | None = None
+        self._tick: PreparedTick | None = None  # the last one that this engine waited for
+        self._spare: Rows | None = None  # what features read before the tick in effect; the next one goes there
+        self._first_young = 0  # number of a stored event before which none is young enough for a tick
         self._effects: list[TickEffect] = []
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
         self._n_values = len(catalogue.scenario.value_attributes)
         self._n_texts = len(catalogue.scenario.text_attributes)
         self._decided = catalogue.plan.decided
         self._call: FoldCall | None = None
+        if state is not None:
+            self._resume_tick(state)
+
+    def _resume_tick(self, state: State) -> None:
+        # Snapshots hold the last tick, but not what features will read of it.
+        tick = last_tick(state)
+        if tick is not None:
+            active_ms = self.catalogue.scenario.rings.active_ms
+            self._first_young = first_young_event(state, 0, tick.as_of_ms - active_ms)
+            if int(state.meta[at.EFFECT_MS]) != at.NEVER:
+                n_slots = len(state.node_rings)
+                self._pending = self._compute(lambda: prepared(tick, n_slots))
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -308,17 +332,14 @@ class Engine:
         while True:
             state, scratch = self._state, self._scratch
             if self._call is None or self._call.state is not state or self._call.scratch is not scratch:
-                self._call = FoldCall(plan, state, scratch)
+                self._call = FoldCall(plan, state, scratch, self._call)
             begin, row_at, sample_at, need = self._call(arrays, begin, wanted, apply, rows, row_at, *samples, sample_at)
             if need == at.DONE:
                 return rows
             if need == at.TICK:
                 self._begin_tick(int(batch.time_ms[begin]))
             elif need == at.EFFECT:
-                self._settle()
-                put_in_effect(self._state)
-                self._state.meta[at.EFFECT_MS] = at.NEVER
-                self._note_effect(int(batch.seq[begin]))
+                self._put_in_effect(int(batch.seq[begin]))
             else:
                 self._state = grown(self._state, need)
 
@@ -327,9 +348,16 @@ class Engine:
         plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
         # After a silence only the latest tick that is due is computed.
         as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
-        frozen = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
-        previous = last_tick(self._state)
-        self._pending = self._compute(lambda: compute_tick(scenario, frozen, previous, as_of_ms))
+        after_ms = as_of_ms - scenario.rings.active_ms
+        self._first_young = first_young_event(self._state, self._first_young, after_ms)
+        frozen = frozen_events(self._state, self._first_young, after_ms)
+        previous, n_slots, n_before = last_tick(self._state), len(self._state.node_rings), int(meta[at.N_KEYS])
+        spare, self._spare = self._spare, None
+        # To give megabytes back takes milliseconds: from here on only the computation holds the last tick.
+        self._state, self._tick = without_tick(self._state), None
+        self._pending = self._compute(
+            lambda: prepared(compute_tick(scenario, frozen, previous, as_of_ms), n_slots, spare, n_before)
+        )
         meta[at.TICK_MS] = as_of_ms
         meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
         meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
@@ -341,21 +369,25 @@ class Engine:
     def rehearse_tick(self) -> None:
         """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
         if self.catalogue.plan.tick_ms:
-            frozen = frozen_events(self._state, at.NEVER)
-            compute_tick(self.catalogue.scenario, frozen, None, int(frozen.events["time_ms"].max(initial=0)))
+            frozen = frozen_events(self._state, first_young_event(self._state, 0, at.NEVER), at.NEVER)
+            as_of_ms = int(frozen.events["time_ms"].max(initial=0))
+            prepared(compute_tick(self.catalogue.scenario, frozen, None, as_of_ms), len(self._state.node_rings))
 
     def _settle(self) -> None:
         # The tick that is being computed becomes part of the state: waits for it where it is not ready.
         if self._pending is not None:
             self._tick = self._pending()
-            self._state = with_tick(self._state, self._tick)
+            self._state = with_tick(self._state, self._tick.tick)
             self._pending = None
 
-    def _note_effect(self, seq: int) -> None:
-        # After a restore the tick comes from the snapshot, and its digest is taken here.
-        tick = last_tick(self._state) if self._tick is None else self._tick
-        if tick is not None:
-            self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
+    def _put_in_effect(self, seq: int) -> None:
+        # `seq`: of the record that makes the tick take effect.
+        self._settle()
+        assert self._tick is not None  # a tick was begun, or resumed, whenever an effect is due
+        self._spare = self._state.node_rings
+        self._state = put_in_effect(self._state, self._tick)
+        tick = self._tick.tick
+        self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
 
     def take_effects(self) -> list[TickEffect]:
         """Hand over the ticks that took effect since the last call, in order. Each comes once."""
@@ -454,7 +486,9 @@ class Engine:
 
     @property
     def nbytes(self) -> int:
-        return self._state.nbytes
+        """Bytes in use; where rings are read, with the second array that takes turns with `State.node_rings`."""
+        of_next_tick = used(self._state)["node_rings"].nbytes if int(self._state.meta[at.TICK_MS]) != at.NEVER else 0
+        return self._state.nbytes + of_next_tick
 
     def take_pages(self, *, small: bool) -> None:
         """Say in what pages state takes memory from now on; see `ringfence.engine.reserved`. No value depends on it."""
