@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from ringfence.engine import Catalogue, Engine, write_snapshot
 from ringfence.engine import layout as at
-from ringfence.engine.snapshot import read_snapshot
-from ringfence.engine.ticks import PreparedTick, first_young_event, frozen_events, links_of, prepared
+from ringfence.engine.errors import TickMismatchError
+from ringfence.engine.follower import run_follower
+from ringfence.engine.snapshot import list_snapshots, read_snapshot
+from ringfence.engine.ticks import PreparedTick, TickEffect, first_young_event, frozen_events, links_of, prepared
 from ringfence.rings import ENTITY, RING, Tick
+from ringfence.scenario.batch import Batch
 from ringfence.scenario.spec import RingTicks, Scenario
 from tests.oracles.streams import (
     CLAIMANT,
@@ -226,3 +229,50 @@ def test_an_effect_takes_over_the_array_that_was_prepared_and_the_next_tick_the_
             was_read.append(engine.state.node_rings)
     assert len(was_read) > 4
     assert all(one is was_read[i % 2] for i, one in enumerate(was_read))
+
+
+class TickedLedger:
+    """The drawn records and what a service put on record of their ticks, read a few records at a time."""
+
+    def __init__(self, ticks: list[TickEffect]) -> None:
+        self.recorded = ticks
+        self.last_seq = 40
+
+    def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:
+        yield cut(BATCH, after_seq, self.last_seq)
+
+    def ticks(self, spec: str, after_seq: int = 0) -> list[TickEffect]:
+        assert spec == CATALOGUE.spec_hash
+        return [tick for tick in self.recorded if tick.effect_seq > after_seq]
+
+    def grow(self) -> bool:
+        """Let time pass, and say whether the follower is to stop."""
+        has_ended = self.last_seq == len(BATCH)
+        self.last_seq = min(self.last_seq + 30, len(BATCH))
+        return has_ended
+
+
+def followed(ledger: TickedLedger, directory: Path) -> tuple[int, list[TickMismatchError]]:
+    told: list[TickMismatchError] = []
+    written_seq = run_follower(
+        ledger, CATALOGUE, directory, every_records=1, every_seconds=1e9, stop=ledger.grow, poll_seconds=0.0,
+        differs=told.append,
+    )  # fmt: skip
+    return written_seq, told
+
+
+def test_a_follower_writes_no_snapshot_after_a_tick_that_differs(tmp_path: Path) -> None:
+    engine = Engine(CATALOGUE)
+    engine.observe(BATCH)
+    effects = engine.take_effects()
+    assert followed(TickedLedger(effects), tmp_path / "equal") == (190, [])
+    wrong = next(i for i, effect in enumerate(effects) if effect.effect_seq > 100)
+    changed = [*effects[:wrong], msgspec.structs.replace(effects[wrong], digest=bytes(16)), *effects[wrong + 1 :]]
+    written_seq, told = followed(TickedLedger(changed), tmp_path / "changed")
+    assert 40 < written_seq < effects[wrong].effect_seq
+    assert [error.effect_seq for error in told] == [effects[wrong].effect_seq]
+    assert int(list_snapshots(tmp_path / "changed")[0].stem) == written_seq
+    again = TickedLedger(changed)
+    again.last_seq = 160
+    written_seq, told_again = followed(again, tmp_path / "changed")  # begins before the tick, and comes by it again
+    assert (written_seq, list(map(str, told_again))) == (0, list(map(str, told)))
