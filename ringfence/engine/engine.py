@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -18,19 +17,9 @@ from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
-from ringfence.engine.state import Rows, State, grown, new_state, state_digest, take_state_pages, used
-from ringfence.engine.ticks import (
-    PreparedTick,
-    TickEffect,
-    compute_tick,
-    first_young_event,
-    frozen_events,
-    last_tick,
-    prepared,
-    put_in_effect,
-    with_tick,
-    without_tick,
-)
+from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages, used
+from ringfence.engine.tick_turns import Compute, TickTurns
+from ringfence.engine.ticks import TickEffect
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
 
@@ -117,14 +106,6 @@ class Scratch(NamedTuple):
     text_stats: NDArray[np.float64]
 
 
-Compute = Callable[[Callable[[], PreparedTick]], Callable[[], PreparedTick]]
-
-
-def _at_once(work: Callable[[], PreparedTick]) -> Callable[[], PreparedTick]:
-    found = work()
-    return lambda: found
-
-
 def empty_state(catalogue: Catalogue, **first: int) -> State:
     """Make the state that a catalogue's features need; `first` as in `new_state`."""
     plan = catalogue.plan
@@ -155,29 +136,13 @@ class Engine:
         self.catalogue = catalogue
         self._state = state if state is not None else empty_state(catalogue)
         self._scratch = self._scratch_for(16)
-        self._compute = compute if compute is not None else _at_once
-        self._pending: Callable[[], PreparedTick] | None = None
-        self._tick: PreparedTick | None = None  # the last one that this engine waited for
-        self._spare: Rows | None = None  # what features read before the tick in effect; the next one goes there
-        self._first_young = 0  # number of a stored event before which none is young enough for a tick
-        self._effects: list[TickEffect] = []
+        self._ticks = TickTurns(catalogue.scenario, catalogue.plan, compute)
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
         self._n_values = len(catalogue.scenario.value_attributes)
         self._n_texts = len(catalogue.scenario.text_attributes)
         self._decided = catalogue.plan.decided
         self._call: FoldCall | None = None
-        if state is not None:
-            self._resume_tick(state)
-
-    def _resume_tick(self, state: State) -> None:
-        # Snapshots hold the last tick, but not what features will read of it.
-        tick = last_tick(state)
-        if tick is not None:
-            active_ms = self.catalogue.scenario.rings.active_ms
-            self._first_young = first_young_event(state, 0, tick.as_of_ms - active_ms)
-            if int(state.meta[at.EFFECT_MS]) != at.NEVER:
-                n_slots = len(state.node_rings)
-                self._pending = self._compute(lambda: prepared(tick, n_slots))
+        self._ticks.resume(self._state)
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -337,62 +302,23 @@ class Engine:
             if need == at.DONE:
                 return rows
             if need == at.TICK:
-                self._begin_tick(int(batch.time_ms[begin]))
+                self._state = self._ticks.begin(state, int(batch.time_ms[begin]))
             elif need == at.EFFECT:
-                self._put_in_effect(int(batch.seq[begin]))
+                self._state = self._ticks.put_in_effect(state, int(batch.seq[begin]))
             else:
                 self._state = grown(self._state, need)
 
-    def _begin_tick(self, time_ms: int) -> None:
-        self._settle()
-        plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
-        # After a silence only the latest tick that is due is computed.
-        as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
-        after_ms = as_of_ms - scenario.rings.active_ms
-        self._first_young = first_young_event(self._state, self._first_young, after_ms)
-        frozen = frozen_events(self._state, self._first_young, after_ms)
-        previous, n_slots, n_before = last_tick(self._state), len(self._state.node_rings), int(meta[at.N_KEYS])
-        spare, self._spare = self._spare, None
-        # To give megabytes back takes milliseconds: from here on only the computation holds the last tick.
-        self._state, self._tick = without_tick(self._state), None
-        self._pending = self._compute(
-            lambda: prepared(compute_tick(scenario, frozen, previous, as_of_ms), n_slots, spare, n_before)
-        )
-        meta[at.TICK_MS] = as_of_ms
-        meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
-        meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
-
     def compute_ticks_by(self, compute: Compute) -> None:
         """Have ticks computed as `compute` says from now on; see the parameter of the same name."""
-        self._compute = compute
+        self._ticks.compute = compute
 
     def rehearse_tick(self) -> None:
         """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
-        if self.catalogue.plan.tick_ms:
-            frozen = frozen_events(self._state, first_young_event(self._state, 0, at.NEVER), at.NEVER)
-            as_of_ms = int(frozen.events["time_ms"].max(initial=0))
-            prepared(compute_tick(self.catalogue.scenario, frozen, None, as_of_ms), len(self._state.node_rings))
-
-    def _settle(self) -> None:
-        # The tick that is being computed becomes part of the state: waits for it where it is not ready.
-        if self._pending is not None:
-            self._tick = self._pending()
-            self._state = with_tick(self._state, self._tick.tick)
-            self._pending = None
-
-    def _put_in_effect(self, seq: int) -> None:
-        # `seq`: of the record that makes the tick take effect.
-        self._settle()
-        assert self._tick is not None  # a tick was begun, or resumed, whenever an effect is due
-        self._spare = self._state.node_rings
-        self._state = put_in_effect(self._state, self._tick)
-        tick = self._tick.tick
-        self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
+        self._ticks.rehearse(self._state)
 
     def take_effects(self) -> list[TickEffect]:
         """Hand over the ticks that took effect since the last call, in order. Each comes once."""
-        effects, self._effects = self._effects, []
-        return effects
+        return self._ticks.take_effects()
 
     def entity_at(self, role: str, lo: int, hi: int, as_of_ms: int) -> dict[str, float]:
         """Return what an event at `as_of_ms` that names only this entity in `role` would read about it.
@@ -455,7 +381,7 @@ class Engine:
     @property
     def state(self) -> State:
         """The arrays themselves, for snapshots; not to be written. Waits for a tick that is being computed."""
-        self._settle()
+        self._state = self._ticks.settle(self._state)
         return self._state
 
     @property

@@ -195,9 +195,3 @@ def prepared(tick: Tick, n_slots: int, spare: NDArray[np.void] | None = None, n_
         spare, n_before = reserved(n_slots, at.NODE_RING), 0
     lay_out(tick.entities, tick.rings, spare, n_before)
     return PreparedTick(tick=tick, node_rings=spare)
-
-
-def put_in_effect(state: State, tick: PreparedTick) -> State:
-    """Let a tick be what features read. Rows of entities forgotten since it began carry a life that is over."""
-    state.meta[at.EFFECT_MS] = at.NEVER
-    return state._replace(node_rings=tick.node_rings)
