@@ -199,6 +199,8 @@ def test_what_a_restored_engine_reports_of_a_tick_is_what_the_other_would(tmp_pa
         each.observe(cut(BATCH, i, len(BATCH)))
     assert restored.take_effects() == engine.take_effects() != []
     assert restored.nbytes == engine.nbytes
+    in_use = engine.counters["entities"] * at.NODE_RING.itemsize
+    assert engine.nbytes == engine.state.nbytes + in_use  # the array that takes turns is paid for
 
 
 @pytest.mark.compiled  # the setting that lets 64-bit numbers wrap around in plain Python is one of the main thread
