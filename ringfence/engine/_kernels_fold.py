@@ -199,7 +199,7 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
         read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scratch)
         if plan.tick_ms > 0:
             behind = layout.L_WINDOWED + floors.shape[0]
-            read_rings(nodes, n_nodes, time_ms, state.node_rings, behind, scratch.link_stats)
+            read_rings(nodes, n_nodes, time_ms, state, behind, scratch.link_stats)
         together = scratch.link_stats[scratch.link_stats.shape[0] - 1]
         for g in range(plan.together_gathers.shape[0]):
             row[plan.together_gathers[g]["column"]] = together[plan.together_gathers[g]["source"]]

@@ -15,10 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import clear_chart
-from ringfence.engine._kernels_prefetch import touch
-from ringfence.engine._kernels_rings import outside_rings
 from ringfence.engine._kernels_table import home_of, remove
 
 IDLE_GROUP, IDLE_GROUPS = layout.IDLE_GROUP, layout.IDLE_GROUPS
@@ -128,8 +127,6 @@ def forget_key(plan, state, in_use, now_ms):
         node["n_fraud"] = 0
         node["n_near"] = 0
         node["lives"] += 1
-    if plan.tick_ms > 0:
-        outside_rings(state.node_rings[slot])
     if plan.has_charts:
         clear_chart(state.charts[slot])
     return slot

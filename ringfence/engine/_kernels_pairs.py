@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_forget import longest_idle, touch_next
-from ringfence.engine._kernels_prefetch import touch
 from ringfence.engine._kernels_read import finish_averages, gather, read_pair
 from ringfence.engine._kernels_table import find, home_of, insert, mix64, pair_key, remove
 

@@ -10,12 +10,9 @@ prefetch has no effect but time: it never faults, and no value depends on it.
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import config, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
+from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_table import find, home_of, mix64, pair_key
@@ -23,31 +20,6 @@ from ringfence.engine._kernels_table import find, home_of, mix64, pair_key
 MAX_WINDOWS, MARK_MASK, LAST = layout.MAX_WINDOWS, layout.MARKS - 1, layout.LAST
 TABLE_AHEAD, ROWS_AHEAD, LOGS_AHEAD = 4, 2, 1
 LINES = 6  # of a log's newest entries; the hardware goes on from there
-
-if config.DISABLE_JIT:
-
-    def touch(array, index):
-        """Do nothing: uncompiled code has no use for it."""
-
-else:
-
-    @intrinsic
-    def touch(typing_context, array, index):
-        def generate(context, builder, signature, arguments):
-            data = make_array(signature.args[0])(context, builder, arguments[0]).data
-            byte = builder.bitcast(data, ir.IntType(8).as_pointer())
-            dtype = signature.args[0].dtype
-            size = dtype.size if isinstance(dtype, types.Record) else dtype.bitwidth // 8
-            offset = builder.mul(arguments[1], ir.Constant(ir.IntType(64), size))
-            place = builder.gep(byte, [offset])
-            number = ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-            # read, high locality, data
-            builder.call(prefetch, [place, number(0), number(3), number(1)])
-            return context.get_dummy_value()
-
-        return types.void(array, types.int64), generate
 
 
 @njit(cache=True, nogil=True, _nrt=False)

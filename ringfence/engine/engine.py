@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -18,9 +17,9 @@ from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
-from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages
-from ringfence.engine.ticks import TickEffect, compute_tick, frozen_events, last_tick, put_in_effect, with_tick
-from ringfence.rings import Tick
+from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages, used
+from ringfence.engine.tick_turns import Compute, TickTurns
+from ringfence.engine.ticks import TickEffect
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
 
@@ -107,14 +106,6 @@ class Scratch(NamedTuple):
     text_stats: NDArray[np.float64]
 
 
-Compute = Callable[[Callable[[], Tick]], Callable[[], Tick]]
-
-
-def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
-    found = work()
-    return lambda: found
-
-
 def empty_state(catalogue: Catalogue, **first: int) -> State:
     """Make the state that a catalogue's features need; `first` as in `new_state`."""
     plan = catalogue.plan
@@ -145,15 +136,13 @@ class Engine:
         self.catalogue = catalogue
         self._state = state if state is not None else empty_state(catalogue)
         self._scratch = self._scratch_for(16)
-        self._compute = compute if compute is not None else _at_once
-        self._pending: Callable[[], Tick] | None = None
-        self._tick: Tick | None = None  # the last one that this engine waited for
-        self._effects: list[TickEffect] = []
+        self._ticks = TickTurns(catalogue.scenario, catalogue.plan, compute)
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
         self._n_values = len(catalogue.scenario.value_attributes)
         self._n_texts = len(catalogue.scenario.text_attributes)
         self._decided = catalogue.plan.decided
         self._call: FoldCall | None = None
+        self._ticks.resume(self._state)
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -308,59 +297,28 @@ class Engine:
         while True:
             state, scratch = self._state, self._scratch
             if self._call is None or self._call.state is not state or self._call.scratch is not scratch:
-                self._call = FoldCall(plan, state, scratch)
+                self._call = FoldCall(plan, state, scratch, self._call)
             begin, row_at, sample_at, need = self._call(arrays, begin, wanted, apply, rows, row_at, *samples, sample_at)
             if need == at.DONE:
                 return rows
             if need == at.TICK:
-                self._begin_tick(int(batch.time_ms[begin]))
+                self._state = self._ticks.begin(state, int(batch.time_ms[begin]))
             elif need == at.EFFECT:
-                self._settle()
-                put_in_effect(self._state)
-                self._state.meta[at.EFFECT_MS] = at.NEVER
-                self._note_effect(int(batch.seq[begin]))
+                self._state = self._ticks.put_in_effect(state, int(batch.seq[begin]))
             else:
                 self._state = grown(self._state, need)
 
-    def _begin_tick(self, time_ms: int) -> None:
-        self._settle()
-        plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
-        # After a silence only the latest tick that is due is computed.
-        as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
-        frozen = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
-        previous = last_tick(self._state)
-        self._pending = self._compute(lambda: compute_tick(scenario, frozen, previous, as_of_ms))
-        meta[at.TICK_MS] = as_of_ms
-        meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
-        meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
-
     def compute_ticks_by(self, compute: Compute) -> None:
         """Have ticks computed as `compute` says from now on; see the parameter of the same name."""
-        self._compute = compute
+        self._ticks.compute = compute
 
     def rehearse_tick(self) -> None:
         """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
-        if self.catalogue.plan.tick_ms:
-            frozen = frozen_events(self._state, at.NEVER)
-            compute_tick(self.catalogue.scenario, frozen, None, int(frozen.events["time_ms"].max(initial=0)))
-
-    def _settle(self) -> None:
-        # The tick that is being computed becomes part of the state: waits for it where it is not ready.
-        if self._pending is not None:
-            self._tick = self._pending()
-            self._state = with_tick(self._state, self._tick)
-            self._pending = None
-
-    def _note_effect(self, seq: int) -> None:
-        # After a restore the tick comes from the snapshot, and its digest is taken here.
-        tick = last_tick(self._state) if self._tick is None else self._tick
-        if tick is not None:
-            self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
+        self._ticks.rehearse(self._state)
 
     def take_effects(self) -> list[TickEffect]:
         """Hand over the ticks that took effect since the last call, in order. Each comes once."""
-        effects, self._effects = self._effects, []
-        return effects
+        return self._ticks.take_effects()
 
     def entity_at(self, role: str, lo: int, hi: int, as_of_ms: int) -> dict[str, float]:
         """Return what an event at `as_of_ms` that names only this entity in `role` would read about it.
@@ -423,7 +381,7 @@ class Engine:
     @property
     def state(self) -> State:
         """The arrays themselves, for snapshots; not to be written. Waits for a tick that is being computed."""
-        self._settle()
+        self._state = self._ticks.settle(self._state)
         return self._state
 
     @property
@@ -454,7 +412,9 @@ class Engine:
 
     @property
     def nbytes(self) -> int:
-        return self._state.nbytes
+        """Bytes in use; where rings are read, with the second array that takes turns with `State.node_rings`."""
+        of_next_tick = used(self._state)["node_rings"].nbytes if int(self._state.meta[at.TICK_MS]) != at.NEVER else 0
+        return self._state.nbytes + of_next_tick
 
     def take_pages(self, *, small: bool) -> None:
         """Say in what pages state takes memory from now on; see `ringfence.engine.reserved`. No value depends on it."""

@@ -140,7 +140,7 @@ NODE_RING = np.dtype(
         ("grown_events", "<i4"),
         ("n_known", "<i4"),
         ("n_fraud", "<i4"),
-        ("pad", "<i4"),
+        ("life", "<i4"),  # NODE.lives of the entity that the row is about: of another life it says nothing
     ]
 )
 REACHED = np.dtype([("slot", "<i4"), ("own", "<i2"), ("pad", "<i2"), ("stamp", "<u4"), ("mask", "<u4")])

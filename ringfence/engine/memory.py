@@ -45,7 +45,7 @@ def bytes_per_slot(kept: Kept) -> int:
     if kept.charts:
         row += at.CHART.itemsize
     if kept.rings:
-        row += at.NODE_RING.itemsize
+        row += 2 * at.NODE_RING.itemsize  # the tick in effect, and the next or the one before
     return row + LOG_ENTRIES * at.EVENT_ENTRY.itemsize
 
 

@@ -25,6 +25,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "secrets.token_bytes": "the identity key must be unpredictable, and is made once per workspace",
         "os.urandom": "the identity key must be unpredictable, and is made once per workspace",
     },
+    "serving/follower.py": {"sys.stderr": "the entry point of a process of its own, which no stream can be passed to"},
     "serving/keys.py": {
         "secrets.token_urlsafe": "an API key must be unpredictable",
         "secrets.token_hex": "an API key must be unpredictable",
