@@ -201,13 +201,17 @@ class _Table:
 
     def _numbers(self, bounds: NDArray[np.float64]) -> Locate:
         finite = np.isfinite(bounds)
-        self._refuse(np.isnan(bounds[0]) | np.isnan(bounds[1]), "no number as a bound", "write all bounds as numbers, or all as IPs")
         self._refuse(
-            (finite & (np.abs(bounds) >= _LARGEST)).any(0),
+            np.isnan(bounds[0]) | np.isnan(bounds[1]),
+            "no number as a bound",
+            "write all bounds as numbers, or all as IPs",
+        )
+        self._refuse(
+            np.logical_or.reduce(finite & (np.abs(bounds) >= _LARGEST)),
             "a bound of 2^53 or more",
             "write IPv6 addresses with colons",
         )
-        self._refuse(bounds[0] > bounds[1], "a range whose `from` lies above its `to`", "correct the row")
+        self._refuse(np.greater(bounds[0], bounds[1]), "a range whose `from` lies above its `to`", "correct the row")
         whole = bool((bounds[finite] == np.floor(bounds[finite])).all())
         return number_locator(self._ranges(bounds[0], np.nextafter(bounds[1], np.inf), self._all()), whole=whole)
 

@@ -112,11 +112,11 @@ class LookupTable:
     def values_at(self, texts: list[str], codes: NDArray[np.int64], time_ms: NDArray[np.int64]) -> list[Value | None]:
         """`value_at` for n events; `codes` says which of the distinct `texts` each has, negative for none."""
         located = [self._locate(text) for text in texts]
-        found = np.full(codes.shape, NOWHERE, np.int64)
+        found = np.full(len(codes), NOWHERE, np.int64)
         for entries in {id(own): own for own, _ in located}.values():
             cells = np.array([cell if own is entries else NOWHERE for own, cell in located] + [NOWHERE], np.int64)
             rows = entries.rows_at(cells[codes], time_ms)
-            found = np.where(rows < 0, found, rows)
+            found[rows >= 0] = rows[rows >= 0]
         return [None if row < 0 else self._values[row] for row in found.tolist()]
 
 
