@@ -30,10 +30,8 @@ def check_derived(connection: sqlite3.Connection, scenario: Scenario) -> None:
     DerivedChangedError
         If a definition changed; while there are no live records, also if a table changed or a value was added.
     """
-    stored = _stored(connection)
-    is_live = bool(connection.execute("SELECT 1 FROM records WHERE kind IN (0, 1, 2) LIMIT 1").fetchone())
-    has_events = is_live or bool(connection.execute("SELECT 1 FROM segments LIMIT 1").fetchone())
-    if not has_events:
+    stored, is_live = _stored(connection), _is_live(connection)
+    if not is_live and not _has_history(connection):
         return
     anew = "run `ringfence import --replace`"
     for value, (definition, table) in _made(scenario).items():
@@ -47,12 +45,28 @@ def check_derived(connection: sqlite3.Connection, scenario: Scenario) -> None:
             raise DerivedChangedError(scenario.name, value, "an older lookup file of", anew)
 
 
-def note_derived(connection: sqlite3.Connection, scenario: Scenario) -> None:
-    """Note how the records that follow are made; what was noted of values that are gone stays."""
-    stored = _stored(connection)
-    made = stored | _made(scenario)
-    if made != stored:
+def note_imported(connection: sqlite3.Connection, scenario: Scenario) -> None:
+    """Note how imported records are made; what was noted of values that are gone stays."""
+    _note(connection, _stored(connection) | _made(scenario))
+
+
+def note_live(connection: sqlite3.Connection, scenario: Scenario) -> None:
+    """Note how live records are made. A ledger that only holds history keeps what the import noted."""
+    if _is_live(connection) or not _has_history(connection):
+        _note(connection, _made(scenario) | _stored(connection))
+
+
+def _note(connection: sqlite3.Connection, made: _Made) -> None:
+    if made != _stored(connection):
         connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_META, msgspec.msgpack.encode(made)))
+
+
+def _is_live(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM records WHERE kind IN (0, 1, 2) LIMIT 1").fetchone() is not None
+
+
+def _has_history(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM segments LIMIT 1").fetchone() is not None
 
 
 def _stored(connection: sqlite3.Connection) -> _Made:

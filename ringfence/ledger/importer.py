@@ -20,7 +20,7 @@ import msgspec
 
 from ringfence.ledger import chain
 from ringfence.ledger.codec import SELECT_RECORD, encode_body
-from ringfence.ledger.derived import check_derived, note_derived
+from ringfence.ledger.derived import check_derived, note_imported
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import RejectedRowsError, ReplaceRefusedError
 from ringfence.ledger.labels import Precedence
@@ -159,7 +159,7 @@ def _run(
         _empty(connection)
     check_numbering(connection, scenario, write=True)
     check_derived(connection, scenario)
-    note_derived(connection, scenario)
+    note_imported(connection, scenario)
     sifted = sift(database, runs, connection, rejects)
     if rejects.n_rows and on_bad_rows == "abort":
         raise RejectedRowsError(

@@ -19,10 +19,10 @@ from ringfence.scenario.batch import MISSING_AMOUNT
 from ringfence.scenario.calendar import local_offset_ms
 from ringfence.scenario.column_labels import read_labels
 from ringfence.scenario.column_links import Links, read_links
-from ringfence.scenario.door import LARGEST_MINOR, NOT_NEGATIVE
 from ringfence.scenario.derivations import input_texts
 from ringfence.scenario.derived import Input, Origin
 from ringfence.scenario.deriver import DerivedColumns, Deriver, GivenColumn
+from ringfence.scenario.door import LARGEST_MINOR, NOT_NEGATIVE
 from ringfence.scenario.errors import InvalidEventError, did_you_mean
 from ringfence.scenario.factor import factorise
 from ringfence.scenario.identity import IdentityKey, id_texts

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -52,7 +52,6 @@ class DerivedColumns(NamedTuple):
 
 
 NOTHING = DerivedValues({}, ())
-_T = TypeVar("_T")
 
 
 class Deriver:
@@ -137,7 +136,7 @@ class Deriver:
     def _values(self, one: Derived, columns: list[pl.Series], time_ms: NDArray[np.int64]) -> pl.Series:
         found: Sequence[Value | None]
         if isinstance(one.how, Distance):
-            places = [_per_distinct(texts, number_of) for texts in columns]
+            places = [_numbers(texts) for texts in columns]
             found = [_distance(list(numbers)) for numbers in zip(*places, strict=True)]
         elif isinstance(one.how, Lookup):
             factor = factorise(columns[0])
@@ -149,9 +148,15 @@ class Deriver:
         return pl.Series(one.name, found, dtype=pl.Float64() if one.is_number else pl.String())
 
 
-def _per_distinct(texts: pl.Series, derive: Callable[[str], _T]) -> list[_T | None]:
+def _per_distinct(texts: pl.Series, derive: Callable[[str], Value | None]) -> list[Value | None]:
     factor = factorise(texts)
     found = [*(derive(text) for text in factor.uniques.to_list()), None]
+    return [found[code] for code in factor.codes.tolist()]
+
+
+def _numbers(texts: pl.Series) -> list[float | None]:
+    factor = factorise(texts)
+    found = [*(number_of(text) for text in factor.uniques.to_list()), None]
     return [found[code] for code in factor.codes.tolist()]
 
 
