@@ -61,8 +61,8 @@ def warnings(report: ImportReport) -> list[str]:
         )
     for odd in report.underived:
         told.append(
-            f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows give what `{odd.column}` is made of, and it yields none: "
-            "malformed, or not in the lookup file; it is missing there"
+            f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows give what `{odd.column}` is made of, and it yields "
+            "none: malformed, or not in the lookup file; it is missing there"
         )
     told += [f"{file} holds no row, at most a header" for file in report.empty_files]
     return told

@@ -170,7 +170,7 @@ class _Table:
         low, high = (input_texts(column)[0].to_list() for column in bounds)
         missing = np.array([a is None or b is None for a, b in zip(low, high, strict=True)], np.bool_)
         self._refuse(missing, "a range without a bound", "fill it in, or drop the row; inf has no end")
-        if all(number_of(text) is not None for text in low[:100]):
+        if not any(np.isnan(_bound(text)) for text in low[:100]):
             return LookupTable(
                 self._numbers(np.array([[_bound(text) for text in texts] for texts in (low, high)])), values
             )
