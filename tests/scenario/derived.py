@@ -64,9 +64,11 @@ def signup_mapping(derive: dict[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
-def signup_scenario(folder: Path, derive: dict[str, Any] | None = None) -> Scenario:
+def signup_scenario(
+    folder: Path, derive: dict[str, Any] | None = None, files: dict[str, str] | None = None
+) -> Scenario:
     """The scenario, with its lookup files written into `folder`."""
-    for name, text in FILES.items():
+    for name, text in (FILES if files is None else files).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     scenario = scenario_from_mapping("signups", signup_mapping(derive), where="ringfence.yaml")
