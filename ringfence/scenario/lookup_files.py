@@ -18,11 +18,12 @@ from ringfence.scenario.derivations import input_texts, number_of
 from ringfence.scenario.derived import Derived, Lookup
 from ringfence.scenario.errors import LookupFileError, did_you_mean, shown
 from ringfence.scenario.identity import id_texts
-from ringfence.scenario.ip_address import ip_address
+from ringfence.scenario.ip_address import ip_address, plain_ipv4
 from ringfence.scenario.lookup_table import (
     ALWAYS_FROM,
     ALWAYS_TO,
     IPV6_KEY,
+    Bounds,
     Entries,
     Locate,
     LookupTable,
@@ -167,13 +168,14 @@ class _Table:
         bounds = [self._frame[column] for column in (self._lookup.low, self._lookup.high)]
         if all(column.dtype.is_numeric() for column in bounds):
             return LookupTable(self._numbers(np.array([_floats(column) for column in bounds])), values)
-        low, high = (input_texts(column)[0].to_list() for column in bounds)
-        missing = np.array([a is None or b is None for a, b in zip(low, high, strict=True)], np.bool_)
-        self._refuse(missing, "a range without a bound", "fill it in, or drop the row; inf has no end")
-        if not any(np.isnan(_bound(text)) for text in low[:100]):
-            return LookupTable(
-                self._numbers(np.array([[_bound(text) for text in texts] for texts in (low, high)])), values
-            )
+        low, high = (input_texts(column)[0] for column in bounds)
+        self._refuse(
+            (low.is_null() | high.is_null()).to_numpy(),
+            "a range without a bound",
+            "fill it in, or drop the row; inf has no end",
+        )
+        if not any(np.isnan(_bound(text)) for text in low.head(100).to_list()):
+            return LookupTable(self._numbers(np.array([_bounds(texts) for texts in (low, high)])), values)
         return LookupTable(self._addresses(low, high), values)
 
     def _values(self) -> list[str | float]:
@@ -215,24 +217,30 @@ class _Table:
         whole = bool((bounds[finite] == np.floor(bounds[finite])).all())
         return number_locator(self._ranges(bounds[0], np.nextafter(bounds[1], np.inf), self._all()), whole=whole)
 
-    def _addresses(self, low: list[str], high: list[str]) -> Locate:
-        begins, ends = [ip_address(text) for text in low], [ip_address(text) for text in high]
-        broken = np.array(
-            [a is None or b is None or a.version != b.version for a, b in zip(begins, ends, strict=True)], np.bool_
-        )
+    def _addresses(self, low: pl.Series, high: pl.Series) -> Locate:
+        v4_low, v4_high = plain_ipv4(low), plain_ipv4(high)
+        v6_low, v6_high = np.zeros(len(low), IPV6_KEY), np.zeros(len(low), IPV6_KEY)
+        is_v4 = ~np.isnan(v4_low) & ~np.isnan(v4_high)
+        broken = np.zeros(len(low), np.bool_)
+        rest = np.flatnonzero(~is_v4)
+        for at, begins, ends in zip(
+            rest.tolist(), low.gather(rest).to_list(), high.gather(rest).to_list(), strict=True
+        ):
+            begin, end = ip_address(begins), ip_address(ends)
+            if begin is None or end is None or begin.version != end.version:
+                broken[at] = True
+            elif begin.version == 4:
+                is_v4[at], v4_low[at], v4_high[at] = True, begin.number, end.number
+            else:
+                v6_low[at], v6_high[at] = ipv6_key(begin.number), ipv6_key(end.number)
         self._refuse(broken, "a bound that is no IP address", "write both as addresses of one version, or as numbers")
-        pairs = [(a, b) for a, b in zip(begins, ends, strict=True) if a is not None and b is not None]
-        above = np.array([a.number > b.number for a, b in pairs], np.bool_)
+        above = np.where(is_v4, v4_low > v4_high, v6_low > v6_high)
         self._refuse(above, "a range whose `from` lies above its `to`", "correct the row")
-        is_v4 = np.array([a.version == 4 for a, _ in pairs], np.bool_)
         v4, v6 = np.flatnonzero(is_v4), np.flatnonzero(~is_v4)
-        v4_low = np.array([float(pairs[i][0].number) for i in v4.tolist()], np.float64)
-        v4_stop = np.array([float(pairs[i][1].number + 1) for i in v4.tolist()], np.float64)
-        v6_low = np.array([ipv6_key(pairs[i][0].number) for i in v6.tolist()], IPV6_KEY)
-        v6_stop = np.array([ipv6_key(pairs[i][1].number + 1) for i in v6.tolist()], IPV6_KEY)
-        return address_locator(self._ranges(v4_low, v4_stop, v4), self._ranges(v6_low, v6_stop, v6))
+        v6_stop = np.array([_next(key) for key in v6_high[v6].tolist()], IPV6_KEY)
+        return address_locator(self._ranges(v4_low[v4], v4_high[v4] + 1.0, v4), self._ranges(v6_low[v6], v6_stop, v6))
 
-    def _ranges(self, low: NDArray[np.float64], stop: NDArray[np.float64], rows: NDArray[np.int64]) -> Ranges:
+    def _ranges(self, low: Bounds, stop: Bounds, rows: NDArray[np.int64]) -> Ranges:
         # Cells begin wherever a range begins or has ended; with validity several rows share a cell, at different times.
         if self._lookup.valid_from is None and self._lookup.valid_to is None:
             order = np.argsort(low, kind="stable")
@@ -286,6 +294,15 @@ class _Table:
 
 def _floats(column: pl.Series) -> NDArray[np.float64]:
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _bounds(texts: pl.Series) -> list[float]:
+    return [_bound(text) for text in texts.to_list()]
+
+
+def _next(key: bytes) -> bytes:
+    # numpy cuts zero bytes off the end of what it gives back.
+    return ipv6_key(int.from_bytes(key.ljust(17, b"\0"), "big") + 1)
 
 
 def _bound(text: str) -> float:
