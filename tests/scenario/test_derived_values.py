@@ -21,7 +21,7 @@ from ringfence.scenario.derivations import distance_km, email_domain, entropy, i
 from ringfence.scenario.door import Door
 from ringfence.scenario.errors import LookupFileError
 from ringfence.scenario.identity import IdentityKey
-from ringfence.scenario.ip_address import ip_prefix
+from ringfence.scenario.ip_address import ip_address, ip_prefix, plain_ipv4
 from tests.scenario.derived import lookups_of, signup_scenario
 
 KEY = IdentityKey(bytes(range(32)))
@@ -183,6 +183,17 @@ def test_prefixes_are_those_of_the_standard_library(
     found = ip_prefix(str(address), bits, bits_v6)
     assert found is not None
     assert ipaddress.ip_network(found) == network
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.none() | addresses))
+def test_columns_of_plain_addresses_are_read_as_one_by_one(drawn: list[str | None]) -> None:
+    numbers = plain_ipv4(pl.Series(drawn, dtype=pl.String)).tolist()
+    for text, number in zip(drawn, numbers, strict=True):
+        if not math.isnan(number):
+            assert ip_address(text or "") == (4, number)
+        elif text is not None and text.count(".") == 3 and text == text.strip() and ":" not in text:
+            assert ip_address(text) is None
 
 
 @pytest.mark.parametrize(
