@@ -66,6 +66,13 @@ class Door:
             for event_type in scenario.event_types
         }
 
+        self._declared = {event_type.name: event_type.given_attributes for event_type in scenario.event_types}
+        self._inputs = {event_type.name: event_type.inputs for event_type in scenario.event_types}
+        self._names = {
+            name: frozenset([*(attribute.name for attribute in declared), *self._inputs[name]])
+            for name, declared in self._declared.items()
+        }
+
     def admit(self, raw: Any, *, now_ms: int) -> Admission:
         """Validate an event in API form.
 
@@ -218,8 +225,9 @@ class Door:
         is, also where nothing keeps it.
         """
         given, entities = fields.get("attributes") or {}, fields.get("entities") or {}
-        for name in event_type.inputs:
-            text = input_text(given.get(name))
+        inputs = self._inputs[event_type.name]
+        texts = {name: input_text(given.get(name)) for name in inputs}
+        for name, text in texts.items():
             if text is not None:
                 digest.add(tag_of("input", name), input_word(name, text, self._identity), INPUT_TYPE)
 
@@ -231,7 +239,7 @@ class Door:
                 value = attributes.get(item.name, personal.get(item.name))
                 return Given(input_text(value), value is not None and value != "")
             value = given.get(item.name)
-            return Given(input_text(value), value is not None and value != "")
+            return Given(texts[item.name], value is not None and value != "")
 
         found = self._derivers[event_type.name].of(find, time_ms)
         added: list[Link] = []
@@ -255,9 +263,8 @@ class Door:
         personal: dict[str, AttributeValue] = {}
         if raw is None:
             return kept, personal
-        declared = event_type.given_attributes
-        known = frozenset(attribute.name for attribute in declared) | frozenset(event_type.inputs)
-        given = _object(raw, "$.attributes", known)
+        declared = self._declared[event_type.name]
+        given = _object(raw, "$.attributes", self._names[event_type.name])
         for attribute in declared:
             found = given.get(attribute.name)
             try:
