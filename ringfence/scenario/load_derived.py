@@ -12,7 +12,6 @@ from ringfence.scenario.node import Node
 from ringfence.scenario.spec import Attribute, AttributeType, AttributeUse, RoleColumn
 
 _KINDS: Final = ("ip_prefix", "email_domain", "lookup", "entropy", "distance")
-_KEYS: Final = (*_KINDS, "field", "type", "role", "use")
 _EXAMPLE: Final = "one entry per derived value, such as `mail_domain: {email_domain: email}`"
 _V4_BITS: Final = 24
 _V6_BITS: Final = 48  # what a site is given (RFC 6177)
@@ -125,7 +124,7 @@ class _Known:
 def _derived(entry: Node, known: _Known) -> Derived:
     if not isinstance(entry.value, dict):
         raise entry.error(shown(entry.value), "say how it is made, such as `{email_domain: email}`")
-    entry.keys(_KEYS)
+    entry.keys((*_KINDS, "field", "type", "role", "use"))
     kinds = [kind for kind in _KINDS if kind in entry.value]
     if len(kinds) != 1:
         found = " and ".join(f"`{kind}`" for kind in kinds) or "nothing that says how it is made"
