@@ -21,7 +21,7 @@ from ringfence.scenario.derivations import (
 from ringfence.scenario.derived import Derived, Distance, EmailDomain, Entropy, Input, IpPrefix, Lookup, Origin
 from ringfence.scenario.errors import LookupFileError
 from ringfence.scenario.factor import factorise
-from ringfence.scenario.ip_address import ip_prefix
+from ringfence.scenario.ip_address import ip_prefix, ip_prefixes
 from ringfence.scenario.lookup_files import Lookups
 from ringfence.scenario.lookup_table import LookupTable, Value
 from ringfence.scenario.spec import EventType
@@ -140,10 +140,13 @@ class Deriver:
             found = [_distance(list(numbers)) for numbers in zip(*places, strict=True)]
         elif isinstance(one.how, Lookup):
             factor = factorise(columns[0])
-            found = self._tables[one.name].values_at(factor.uniques.to_list(), factor.codes, time_ms)
+            found = self._tables[one.name].values_at(factor.uniques, factor.codes, time_ms)
+        elif isinstance(one.how, IpPrefix):
+            factor = factorise(columns[0])
+            prefixes = [*ip_prefixes(factor.uniques, one.how.bits, one.how.bits_v6), None]
+            found = [prefixes[code] for code in factor.codes.tolist()]
         else:
             how = one.how
-
             found = _per_distinct(columns[0], lambda text: _of_text(how, text))
         return pl.Series(one.name, found, dtype=pl.Float64() if one.is_number else pl.String())
 

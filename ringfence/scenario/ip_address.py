@@ -65,3 +65,17 @@ def ip_prefix(text: str, bits: int, bits_v6: int) -> str | None:
         return f"{socket.inet_ntop(socket.AF_INET, (address.number >> rest << rest).to_bytes(4, 'big'))}/{bits}"
     rest = 128 - bits_v6
     return f"{socket.inet_ntop(socket.AF_INET6, (address.number >> rest << rest).to_bytes(16, 'big'))}/{bits_v6}"
+
+
+def ip_prefixes(texts: pl.Series, bits: int, bits_v6: int) -> list[str | None]:
+    """`ip_prefix` of a column of texts without nulls; a network of many addresses is named once."""
+    numbers = plain_ipv4(texts)
+    found = np.full(len(texts), None, object)
+    plain = np.flatnonzero(~np.isnan(numbers))
+    networks, codes = np.unique(numbers[plain].astype(np.int64) >> (32 - bits), return_inverse=True)
+    names = [ip_prefix(str(number << (32 - bits)), bits, bits_v6) for number in networks.tolist()]
+    found[plain] = np.array(names, object)[codes]
+    rest = np.flatnonzero(np.isnan(numbers))
+    found[rest] = [ip_prefix(text, bits, bits_v6) for text in texts.gather(rest).to_list()]
+    prefixes: list[str | None] = found.tolist()
+    return prefixes

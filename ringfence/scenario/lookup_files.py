@@ -25,9 +25,9 @@ from ringfence.scenario.lookup_table import (
     IPV6_KEY,
     Bounds,
     Entries,
-    Locate,
     LookupTable,
     Ranges,
+    Value,
     address_locator,
     entries_of,
     ipv6_key,
@@ -167,7 +167,7 @@ class _Table:
         assert self._lookup.high is not None
         bounds = [self._frame[column] for column in (self._lookup.low, self._lookup.high)]
         if all(column.dtype.is_numeric() for column in bounds):
-            return LookupTable(self._numbers(np.array([_floats(column) for column in bounds])), values)
+            return self._numbers(np.array([_floats(column) for column in bounds]), values)
         low, high = (input_texts(column)[0] for column in bounds)
         self._refuse(
             (low.is_null() | high.is_null()).to_numpy(),
@@ -175,10 +175,10 @@ class _Table:
             "fill it in, or drop the row; inf has no end",
         )
         if not any(np.isnan(_bound(text)) for text in low.head(100).to_list()):
-            return LookupTable(self._numbers(np.array([_bounds(texts) for texts in (low, high)])), values)
-        return LookupTable(self._addresses(low, high), values)
+            return self._numbers(np.array([_bounds(texts) for texts in (low, high)]), values)
+        return self._addresses(low, high, values)
 
-    def _values(self) -> list[str | float]:
+    def _values(self) -> list[Value]:
         column = self._frame[self._lookup.value]
         if self._derived.is_role:
             found, bad = id_texts(column)
@@ -201,7 +201,7 @@ class _Table:
         self._refuse(bad, f"no moment in {name!r}", "write ISO 8601, such as 2024-05-01")
         return np.where(missing, np.int64(absent), time_ms)
 
-    def _numbers(self, bounds: NDArray[np.float64]) -> Locate:
+    def _numbers(self, bounds: NDArray[np.float64], values: list[Value]) -> LookupTable:
         finite = np.isfinite(bounds)
         self._refuse(
             np.isnan(bounds[0]) | np.isnan(bounds[1]),
@@ -215,9 +215,10 @@ class _Table:
         )
         self._refuse(np.greater(bounds[0], bounds[1]), "a range whose `from` lies above its `to`", "correct the row")
         whole = bool((bounds[finite] == np.floor(bounds[finite])).all())
-        return number_locator(self._ranges(bounds[0], np.nextafter(bounds[1], np.inf), self._all()), whole=whole)
+        ranges = self._ranges(bounds[0], np.nextafter(bounds[1], np.inf), self._all())
+        return LookupTable(number_locator(ranges, whole=whole), values, ranges)
 
-    def _addresses(self, low: pl.Series, high: pl.Series) -> Locate:
+    def _addresses(self, low: pl.Series, high: pl.Series, values: list[Value]) -> LookupTable:
         v4_low, v4_high = plain_ipv4(low), plain_ipv4(high)
         v6_low, v6_high = np.zeros(len(low), IPV6_KEY), np.zeros(len(low), IPV6_KEY)
         is_v4 = ~np.isnan(v4_low) & ~np.isnan(v4_high)
@@ -238,7 +239,8 @@ class _Table:
         self._refuse(above, "a range whose `from` lies above its `to`", "correct the row")
         v4, v6 = np.flatnonzero(is_v4), np.flatnonzero(~is_v4)
         v6_stop = np.array([_next(key) for key in v6_high[v6].tolist()], IPV6_KEY)
-        return address_locator(self._ranges(v4_low[v4], v4_high[v4] + 1.0, v4), self._ranges(v6_low[v6], v6_stop, v6))
+        v4_ranges = self._ranges(v4_low[v4], v4_high[v4] + 1.0, v4)
+        return LookupTable(address_locator(v4_ranges, self._ranges(v6_low[v6], v6_stop, v6)), values, v4_ranges)
 
     def _ranges(self, low: Bounds, stop: Bounds, rows: NDArray[np.int64]) -> Ranges:
         # Cells begin wherever a range begins or has ended; with validity several rows share a cell, at different times.

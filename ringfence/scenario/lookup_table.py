@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.scenario.derivations import number_of
-from ringfence.scenario.ip_address import ip_address
+from ringfence.scenario.ip_address import ip_address, plain_ipv4
 
 Value = str | float
 Bounds = NDArray[Any]  # float64, or IPV6_KEY
@@ -116,11 +117,13 @@ class LookupTable:
     ----------
     locate : from a text to (entries, cell); the cell is NOWHERE where the text is no key, number or address.
     values : of each row of the file.
+    v4 : the ranges in which IPv4 addresses are found, if they are: a column of them is then searched as a whole.
     """
 
-    def __init__(self, locate: Locate, values: list[Value]) -> None:
+    def __init__(self, locate: Locate, values: list[Value], v4: Ranges | None = None) -> None:
         self._locate = locate
         self._values = values
+        self._v4 = v4
 
     def value_at(self, text: str, time_ms: int) -> Value | None:
         """The value for a key, number or address at a time; None where the table has none."""
@@ -128,15 +131,33 @@ class LookupTable:
         row = entries.row_at(cell, time_ms)
         return None if row < 0 else self._values[row]
 
-    def values_at(self, texts: list[str], codes: NDArray[np.int64], time_ms: NDArray[np.int64]) -> list[Value | None]:
+    def values_at(self, texts: pl.Series, codes: NDArray[np.int64], time_ms: NDArray[np.int64]) -> list[Value | None]:
         """`value_at` for n events; `codes` says which of the distinct `texts` each has, negative for none."""
-        located = [self._locate(text) for text in texts]
         found = np.full(len(codes), NOWHERE, np.int64)
-        for entries in {id(own): own for own, _ in located}.values():
-            cells = np.array([cell if own is entries else NOWHERE for own, cell in located] + [NOWHERE], np.int64)
-            rows = entries.rows_at(cells[codes], time_ms)
+        for entries, cells in self._cells(texts):
+            rows = entries.rows_at(np.append(cells, NOWHERE)[codes], time_ms)
             found[rows >= 0] = rows[rows >= 0]
         return [None if row < 0 else self._values[row] for row in found.tolist()]
+
+    def _cells(self, texts: pl.Series) -> list[tuple[Entries, NDArray[np.int64]]]:
+        """The cell of each text in each of the entries where any of them is found."""
+        located: dict[int, tuple[Entries, NDArray[np.int64]]] = {}
+
+        def cells_in(entries: Entries) -> NDArray[np.int64]:
+            if id(entries) not in located:
+                located[id(entries)] = (entries, np.full(len(texts), NOWHERE, np.int64))
+            return located[id(entries)][1]
+
+        rest = np.arange(len(texts))
+        if self._v4 is not None:
+            numbers = plain_ipv4(texts)
+            plain = np.flatnonzero(~np.isnan(numbers))
+            cells_in(self._v4.entries)[plain] = self._v4.cuts.searchsorted(numbers[plain], side="right") - 1
+            rest = np.flatnonzero(np.isnan(numbers))
+        for at, text in zip(rest.tolist(), texts.gather(rest).to_list(), strict=True):
+            entries, cell = self._locate(text)
+            cells_in(entries)[at] = cell
+        return list(located.values())
 
 
 def key_table(keys: list[str], entries_by_key: Callable[[NDArray[np.int64], int], Entries]) -> tuple[Entries, Locate]:

@@ -59,7 +59,12 @@ def signup_mapping(derive: dict[str, Any] | None = None) -> dict[str, Any]:
                 },
                 "derive": DERIVE if derive is None else derive,
             },
-            "login": {"event_id": "id", "event_time": "at", "entities": {"device": "device"}},
+            "login": {
+                "event_id": "id",
+                "event_time": "at",
+                "entities": {"device": "device", "network": "network"},
+                "derive": {"mail_domain": {"email_domain": "user"}, "odd": {"entropy": "user"}},
+            },
         },
     }
 

@@ -111,6 +111,27 @@ def test_rows_get_the_derived_values_of_messages(doors: tuple[Door, Columns], dr
         assert found.amount_minor[i] == MISSING_AMOUNT
 
 
+def test_a_context_event_gets_them_too(doors: tuple[Door, Columns]) -> None:
+    door, columns = doors
+    scenario = door._scenario
+    rows = {"id": ["l-1", "l-2"], "at": [AT_MS, AT_MS], "device": [1, 2], "network": ["n", None]}
+    frame = pl.DataFrame(rows).with_columns(user=pl.Series(["Anna@Example.com", "anna"]))
+    found = columns.admit(scenario.event_type("login"), frame, first_row=0)
+    for i, row in enumerate(frame.iter_rows(named=True)):
+        raw = {
+            "event_type": "login", "event_id": row["id"], "event_time": AT_MS, "attributes": {"user": row["user"]},
+            "entities": {name: row[name] for name in ("device", "network")},
+        }  # fmt: skip
+        expected = door.admit(raw, now_ms=NOW_MS)
+        own = slice(found.link_start[i], found.link_start[i + 1])
+        assert found.link_role[own].tolist() == [link.role for link in expected.event.links]
+        assert found.link_lo[own].tolist() == [link.lo for link in expected.event.links]
+        assert found.attributes["odd"][i] == expected.event.attributes["odd"]
+        assert found.payload_digests()[i] == expected.event.payload_digest
+    named = [scenario.roles[index].name for index in found.link_role.tolist()]
+    assert named == ["device", "network", "mail_domain", "device"]
+
+
 def test_values_and_roles_of_a_signup(doors: tuple[Door, Columns]) -> None:
     door = doors[0]
     row = {

@@ -70,8 +70,9 @@ def test_ranges_answer_as_reading_all_rows_would(rows: list[Row]) -> None:
     assert [table.value_at(f"{number:g}", time) for number, time in asked] == expected
     texts = [f"{number:g}" for number in range(-1, 14)]
     codes = np.array([int(number) + 1 for number, _ in asked])
-    assert table.values_at(texts, codes, np.array([time for _, time in asked])) == expected
-    assert table.values_at(texts, np.full(3, -1), np.zeros(3, np.int64)) == [None] * 3
+    asked_for = pl.Series(texts)
+    assert table.values_at(asked_for, codes, np.array([time for _, time in asked])) == expected
+    assert table.values_at(asked_for, np.full(3, -1), np.zeros(3, np.int64)) == [None] * 3
 
 
 @settings(max_examples=40, deadline=None)
@@ -87,8 +88,13 @@ def test_ranges_of_addresses_reach_from_bound_to_bound(found: list[ipaddress.IPv
         above = int(high) + 1
         outside = above < 1 << 128 and all(above != int(other) for other in bounds)
         assert not outside or table.value_at(str(ipaddress.IPv6Address(above)), 0) is None
-    asked = ["10.0.0.9", "10.0.0.10", "::ffff:10.0.0.1", "167772165"]
-    assert [table.value_at(text, 0) for text in asked] == ["v4", None, "v4", "v4"]
+    asked = ["10.0.0.9", "10.0.0.10", "::ffff:10.0.0.1", "167772165", "9.255.255.255", "x"]
+    expected = ["v4", None, "v4", "v4", None, None]
+    assert [table.value_at(text, 0) for text in asked] == expected
+    asked += [str(low) for low, _ in pairs]
+    expected += [str(i) for i in range(len(pairs))]
+    codes, at_ms = np.arange(len(asked)), np.zeros(len(asked), np.int64)
+    assert table.values_at(pl.Series(asked), codes, at_ms) == expected
 
 
 def test_the_last_address_of_all_can_be_a_bound() -> None:
