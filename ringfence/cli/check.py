@@ -65,10 +65,14 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
 def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str]) -> list[str]:
     decided = spec.decided
     rows = [("events", _events(spec, outlook)), *_roles(spec, outlook)]
+    derived = {one.name: one.sentence for one in decided.derived}
+    for attribute in decided.attributes:
+        if attribute.derived:
+            rows.append((f"derived {attribute.name}", f"{attribute.type.value}; {derived[attribute.name]}"))
     if decided.amount is not None:
         rows.append(("amount", f"{decided.amount.column}, in {decided.amount.currency}"))
     by_type: dict[str, list[str]] = {}
-    for attribute in decided.attributes:
+    for attribute in decided.given_attributes:
         kind = (
             "personal" if attribute.personal else attribute.type.value if attribute.is_feature else "for fairness only"
         )
@@ -128,7 +132,8 @@ def _roles(spec: Scenario, outlook: Outlook | None) -> list[tuple[str, str]]:
         words = [word for word, is_so in (("many", role.many), ("strong", role.strong)) if is_so]
         words += [f"of type {role.entity_type}"] if role.entity_type != role.name else []
         count = "" if seen is None or not seen.n_entities else f"{seen.n_entities:,}, {seen.reuse:,.1f} events each"
-        text = "; ".join(part for part in (column.column, count, ", ".join(words)) if part)
+        made = next((one.sentence for one in spec.decided.derived if one.name == role.name), column.column)
+        text = "; ".join(part for part in (made, count, ", ".join(words)) if part)
         rows.append((f"entity {column.role}", text))
     return rows
 
@@ -158,6 +163,8 @@ def _warnings(spec: Scenario, outlook: Outlook | None, now_ms: int) -> list[str]
     for bad in outlook.rejected:
         what = f"{bad.column or 'the row'} is {bad.found}: {bad.reason}"
         told.append(f"{bad.n:,} of {outlook.n_tried:,} rows would be rejected, {what}")
+    for name, n in outlook.underived.items():
+        told.append(f"{n:,} of {outlook.n_tried:,} rows give what `{name}` is made of, and it yields none")
     if spec.decided.label is not None and not outlook.n_fraud:
         told.append(f"no row looked at has a value of {spec.decided.label.column} that means fraud")
     if spec.decided.label is not None and not outlook.n_legit and spec.decided.label.legit_after_ms is None:

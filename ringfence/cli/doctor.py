@@ -123,7 +123,7 @@ def _workspace(path: Path) -> Iterator[Finding]:
     yield Finding(Health.GOOD, "workspace", f"{here.path} with {', '.join(scenarios)}")
     yield from _disk(here.path)
     for scenario in scenarios.values():
-        for look in (_policy, _sources, _identity, _ledger):
+        for look in (_policy, _sources, _derived, _identity, _ledger):
             try:
                 yield from look(here, scenario)
             except (RingfenceError, OSError) as error:
@@ -218,6 +218,22 @@ def _sources(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     names = ", ".join(file.path.name for file in files[:_FILES_NAMED])
     more = f" and {len(files) - _FILES_NAMED} more" if len(files) > _FILES_NAMED else ""
     yield Finding(Health.GOOD, what, f"{names}{more}: every mapped column is there; rows are checked by import")
+
+
+def _derived(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.scenario.lookup_files import prepare_lookups, read_lookup_files
+
+    names = [one.name for event_type in scenario.event_types for one in event_type.derived]
+    if not names:
+        return
+    prepare_lookups(scenario, read_lookup_files(scenario, here.path))
+    directory = here.ledger_dir(scenario)
+    if (directory / "ledger.db").exists():
+        Ledger.open(directory, scenario).check_derived()
+    files = ", ".join(sorted({lookup.file for lookup in scenario.lookups.values()}))
+    tables = f"; {files} can be looked up in" if files else ""
+    yield Finding(Health.GOOD, f"{scenario.name}: derived values", f"{', '.join(names)}{tables}")
 
 
 def _identity(here: Workspace, scenario: Scenario) -> Iterator[Finding]:

@@ -59,6 +59,11 @@ def warnings(report: ImportReport) -> list[str]:
             f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows have no `{odd.column}`: costs count the policy's "
             "typical amount for them"
         )
+    for odd in report.underived:
+        told.append(
+            f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows give what `{odd.column}` is made of, and it yields "
+            "none: malformed, or not in the lookup file; it is missing there"
+        )
     told += [f"{file} holds no row, at most a header" for file in report.empty_files]
     return told
 
@@ -76,6 +81,7 @@ def as_dict(report: ImportReport) -> dict[str, Any]:
         "reject_reasons": msgspec.to_builtins(report.reasons),
         "without_amount": msgspec.to_builtins(report.without_amount),
         "after_event": msgspec.to_builtins(report.after_event),
+        "underived": msgspec.to_builtins(report.underived),
         "warnings": warnings(report),
         "first_seq": report.first_seq,
         "last_seq": report.last_seq,

@@ -83,10 +83,12 @@ def make_release(
     from ringfence.ledger.lock import writer_lock
     from ringfence.policy.load import load_policy
     from ringfence.scenario.clock import SystemClock
+    from ringfence.scenario.lookup_files import read_lookup_files
     from ringfence.training.train import train as make
 
     began = time.monotonic()
     policy = load_policy(here.policy_path(scenario))
+    lookup_files = read_lookup_files(scenario, here.path)
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
     with writer_lock(ledger.directory):
         pass  # the release is recorded at the end: better learn now than then that someone else writes
@@ -103,6 +105,7 @@ def make_release(
             seed=seed,
             n_threads=os.cpu_count() or 1,
             progress=report_progress,
+            lookup_files=lookup_files,
         )
     return release, time.monotonic() - began
 

@@ -20,6 +20,7 @@ from ringfence.ledger.sources import SourceFile, column_names, needed_columns, r
 from ringfence.scenario.columns import Columns
 from ringfence.scenario.dialect import Dialect, plainly
 from ringfence.scenario.identity import IdentityKey
+from ringfence.scenario.lookup_files import Lookups, prepare_lookups, read_lookup_files
 from ringfence.scenario.spec import EventType, Label, Scenario
 from ringfence.scenario.times import moments_ms
 
@@ -65,6 +66,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     n_rejected: int
     rejected: tuple[Rejected, ...]
     suspicions: tuple[Suspicion, ...]
+    underived: dict[str, int]  # derived value -> rows tried that give what it is made of, and it yields none
     unused: tuple[str, ...]  # columns of the first file that the scenario does not read
 
 
@@ -91,14 +93,15 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
     split_ms, n_known, n_after = _split(
         _known_ms(event_type.label, event_ms, first, profile, scenario), truth, event_ms
     )
-    n_tried, n_rejected, rejected = _try(scenario, first)
+    lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace))
+    n_tried, n_rejected, rejected, underived = _try(scenario, first, lookups)
     given = event_ms[~np.isnan(event_ms)] if event_ms is not None else np.empty(0)
     needed = needed_columns(event_type)
     return Outlook(
         files=tuple(rows),
         first_ms=int(given.min()) if len(given) else None,
         last_ms=int(given.max()) if len(given) else None,
-        roles=tuple(_role(role.role, role.column, profile) for role in event_type.roles),
+        roles=tuple(_role(role.role, role.column, profile) for role in event_type.given_roles),
         n_fraud=int((truth == 1.0).sum()) if truth is not None else 0,
         n_legit=int((truth == 0.0).sum()) if truth is not None else 0,
         n_silent=int(np.isnan(truth).sum()) if truth is not None else len(profile.row),
@@ -109,6 +112,7 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         n_tried=n_tried,
         n_rejected=n_rejected,
         rejected=rejected,
+        underived=underived,
         suspicions=_suspicions(event_type, profile, truth, event_ms),
         unused=tuple(name for name in profile.table.names if name not in needed),
     )
@@ -174,13 +178,15 @@ def _role(role: str, column: str, profile: Profile) -> RoleOutlook:
     return RoleOutlook(role=role, column=column, n_entities=found.n_distinct, reuse=round(found.reuse, 2))
 
 
-def _try(scenario: Scenario, file: SourceFile) -> tuple[int, int, tuple[Rejected, ...]]:
+def _try(
+    scenario: Scenario, file: SourceFile, lookups: Lookups
+) -> tuple[int, int, tuple[Rejected, ...], dict[str, int]]:
     """Let the first rows in, as an import would, and keep nothing."""
     needed = needed_columns(file.event_type)
     columns = [name for name in column_names(file.path, file.dialect) if name in needed]
     broken: list[tuple[str, str]] = []
     for frame in read_plain_frames(file, columns, lambda line, found, reason: broken.append((found, reason))):
-        admission = Columns(scenario, _ANY_KEY).admit(file.event_type, frame.rows.head(_TRIED_ROWS), 0)
+        admission = Columns(scenario, _ANY_KEY, lookups).admit(file.event_type, frame.rows.head(_TRIED_ROWS), 0)
         reasons: Counter[tuple[str, str]] = Counter()
         examples: dict[tuple[str, str], str] = {}
         for _, column, found, reason in admission.rejects.iter_rows():
@@ -194,8 +200,9 @@ def _try(scenario: Scenario, file: SourceFile) -> tuple[int, int, tuple[Rejected
             for (column, reason), n in reasons.most_common()
         )
         n_tried = min(frame.rows.height, _TRIED_ROWS) + len(broken)
-        return n_tried, n_tried - len(admission), told
-    return 0, 0, ()
+        underived = {name: int(failed.sum()) for name, failed in admission.underived.items() if failed.any()}
+        return n_tried, n_tried - len(admission), told, underived
+    return 0, 0, (), {}
 
 
 def _n_rows(file: SourceFile) -> int:

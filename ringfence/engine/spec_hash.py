@@ -50,6 +50,13 @@ def spec_hash(
     }
     if scenario.segments:
         decides["segments"] = [*scenario.segments, at.SEGMENT_FRAUDS, at.MOST_SEGMENTS]
+    derived = [
+        [event_type.name, one.name, one.definition, one.table_digest]
+        for event_type in scenario.event_types
+        for one in event_type.derived
+    ]
+    if derived:
+        decides["derived"] = derived
     if neighbourhoods is not None:
         decides["neighbourhoods"] = sampling_spec(scenario, neighbourhoods)
     if rings:

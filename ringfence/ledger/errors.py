@@ -47,6 +47,16 @@ class LedgerSchemaError(LedgerError):
         )
 
 
+class DerivedChangedError(LedgerError):
+    """The records in the ledger have derived values of another making than the scenario's."""
+
+    def __init__(self, scenario: str, value: str, found: str, do: str) -> None:
+        self.scenario = scenario
+        self.value = value
+        self.found = found
+        super().__init__(f"the ledger of {scenario!r} was filled with {found} {value!r} in ringfence.yaml; {do}")
+
+
 class CommitFailedError(LedgerError):
     """Nothing of the group is durable yet. It is kept, and the next commit retries it unchanged."""
 

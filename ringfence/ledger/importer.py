@@ -20,6 +20,7 @@ import msgspec
 
 from ringfence.ledger import chain
 from ringfence.ledger.codec import SELECT_RECORD, encode_body
+from ringfence.ledger.derived import check_derived, note_imported
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import RejectedRowsError, ReplaceRefusedError
 from ringfence.ledger.labels import Precedence
@@ -42,6 +43,7 @@ from ringfence.ledger.sorting import latest_time_ms, open_database, sift
 from ringfence.ledger.sources import resolve
 from ringfence.ledger.tally import Oddity, RejectReason
 from ringfence.scenario.clock import Clock
+from ringfence.scenario.lookup_files import Lookups, prepare_lookups, read_lookup_files
 from ringfence.scenario.spec import Scenario
 
 _BATCH: Final = ROW_GROUP
@@ -63,6 +65,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[RejectReason, ...] = ()  # why cells were refused, the most frequent first
     without_amount: tuple[Oddity, ...] = ()  # let in without an amount that their event type has
     after_event: tuple[Oddity, ...] = ()  # let in with a time attribute that lies after the event
+    underived: tuple[Oddity, ...] = ()  # let in, and what is given yields no derived value (`column`)
     empty_files: tuple[Path, ...] = ()  # files without a single row
 
     @property
@@ -99,9 +102,14 @@ def import_files(
         If a file as a whole cannot be used, or a row is bad and `on_bad_rows` is "abort". Nothing is loaded.
     ReplaceRefusedError
         If `replace` would lose live records.
+    LookupFileError
+        If a table that derived values are looked up in cannot be used.
+    DerivedChangedError
+        If the ledger was filled with other derived values.
     """
     started = time.perf_counter()
     sources = resolve(scenario, workspace_dir, files)
+    lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace_dir))
     ledger = Ledger.open(ledger_dir, scenario)
     with writer_lock(ledger_dir):
         connection = connect(ledger_dir)
@@ -116,8 +124,9 @@ def import_files(
             database = open_database(scratch, memory_limit)
             try:
                 report = _run(
-                    ledger, connection, database, sources, rejects, clock, progress or _silent, replace, on_bad_rows
-                )
+                    ledger, connection, database, sources, rejects, clock, progress or _silent, replace, on_bad_rows,
+                    lookups,
+                )  # fmt: skip
             finally:
                 rejects.close()
                 database.close()
@@ -139,15 +148,18 @@ def _run(
     progress: Progress,
     replace: bool,
     on_bad_rows: str,
+    lookups: Lookups,
 ) -> ImportReport:
     scenario, directory = ledger.scenario, ledger.directory
     scratch = directory / SCRATCH
     now_ms = clock.now_ms()
-    runs = write_runs(sources, scenario, ledger.identity, scratch, database, rejects, now_ms, progress)
+    runs = write_runs(sources, scenario, ledger.identity, scratch, database, rejects, now_ms, progress, lookups)
     connection.execute("BEGIN IMMEDIATE")
     if replace:
         _empty(connection)
     check_numbering(connection, scenario, write=True)
+    check_derived(connection, scenario)
+    note_imported(connection, scenario)
     sifted = sift(database, runs, connection, rejects)
     if rejects.n_rows and on_bad_rows == "abort":
         raise RejectedRowsError(
@@ -174,6 +186,7 @@ def _run(
         reasons=rejects.reasons,
         without_amount=runs.tally.without_amount,
         after_event=runs.tally.after_event,
+        underived=runs.tally.underived,
         empty_files=tuple(runs.tally.empty_files),
     )
     n_new = _count(database, "kept") + n_extra

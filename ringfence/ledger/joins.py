@@ -57,7 +57,7 @@ def _require_roles(file: SourceFile, columns: list[str], long: Path, database: d
     role = _quoted(file.join.role)
     query = f"SELECT DISTINCT CAST({role} AS VARCHAR) FROM read_parquet({_literal(str(long))}) WHERE {role} IS NOT NULL"
     found = sorted(value for (value,) in database.execute(query).fetchall())
-    where = {column.column: column.role for column in file.event_type.roles}
+    where = {column.column: column.role for column in file.event_type.given_roles}
     for column in columns:
         if column not in found:
             raise SourceColumnsError(

@@ -18,6 +18,7 @@ import polars as pl
 from ringfence.ledger.assembly import BatchAssembler, slice_batch
 from ringfence.ledger.checkpoint import checkpoints
 from ringfence.ledger.codec import SELECT_RECORD, decode_event, decode_label, record_of
+from ringfence.ledger.derived import check_derived, note_live
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.event_segments import EventSegments
@@ -97,6 +98,16 @@ class Ledger:
         row = self._connection.execute("SELECT watermark_ms FROM records ORDER BY seq DESC LIMIT 1").fetchone()
         return int(row[0]) if row else 0
 
+    def check_derived(self) -> None:
+        """Insist that the records hold the derived values of this scenario, as `train` must before it learns them.
+
+        Raises
+        ------
+        DerivedChangedError
+            If a definition changed; while there are no live records, also if a table changed or a value was added.
+        """
+        check_derived(self._connection, self._scenario)
+
     @contextmanager
     def writer(self, clock: Clock) -> Iterator[Writer]:
         """Hold the writer lock and append. Whatever an interrupted import left behind is removed first.
@@ -113,6 +124,7 @@ class Ledger:
         with writer_lock(self._directory):
             connection = connect(self._directory, busy_ms=1_000)
             check_numbering(connection, self._scenario, write=True)
+            note_live(connection, self._scenario)
             recover(self._directory, connection)
             identity = self.identity
             # SQLite syncs its files, not the folder that names a new database and its key.

@@ -35,6 +35,7 @@ from ringfence.ledger.writer import FUTURE_TOLERANCE_MS
 from ringfence.scenario.batch import MISSING_AMOUNT, NO_LABEL
 from ringfence.scenario.columns import ColumnarAdmission, Columns
 from ringfence.scenario.identity import IdentityKey
+from ringfence.scenario.lookup_files import Lookups
 from ringfence.scenario.spec import EventType, Scenario
 
 Progress = Callable[[int, int], None]  # (done, total)
@@ -124,6 +125,7 @@ def write_runs(
     rejects: RejectsFile,
     now_ms: int,
     progress: Progress,
+    lookups: Lookups,
 ) -> Runs:
     """Read, validate and encode all files.
 
@@ -138,7 +140,7 @@ def write_runs(
             n_rows(file.join_path, file.dialect)
         check_source(file)
     total, n_read, n_in = sum(sizes), 0, 0
-    columns, tally = Columns(scenario, identity), Tally()
+    columns, tally = Columns(scenario, identity, lookups), Tally()
     next_row: dict[str, int] = {}
     paths = {name: scratch / f"{name}.parquet" for name in ("events", "directory", "personal")}
     schema = run_schema(scenario)
@@ -282,12 +284,19 @@ def _joined_columns(file: SourceFile) -> frozenset[str]:
                 SourceFile(event_type=_only(file.event_type, column), path=file.join_path), names
             )  # raises with the names
     own = column_names(file.path, file.dialect)
-    return frozenset(role.column for role in file.event_type.roles if role.column not in own)
+    return frozenset(role.column for role in file.event_type.given_roles if role.column not in own)
 
 
 def _only(event_type: EventType, column: str) -> EventType:
     return msgspec.structs.replace(
-        event_type, event_id_column=column, event_time_column=None, amount=None, roles=(), attributes=(), label=None
+        event_type,
+        event_id_column=column,
+        event_time_column=None,
+        amount=None,
+        roles=(),
+        attributes=(),
+        label=None,
+        derived=(),
     )
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ringfence.ledger.errors import SourceColumnsError, SourceMissingError, SourceUnreadableError
+from ringfence.scenario.derived import Distance, Origin
 from ringfence.scenario.dialect import Dialect, plainly
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.spec import AttributeType, EventType, Join, Scenario
@@ -118,8 +119,11 @@ def needed_columns(event_type: EventType) -> dict[str, str]:
         needed[event_type.event_time_column] = "event_time"
     if event_type.amount is not None:
         needed[event_type.amount.column] = "amount"
-    needed.update({role.column: f"entities.{role.role}" for role in event_type.roles})
-    needed.update({attribute.column: f"attributes.{attribute.name}" for attribute in event_type.attributes})
+    needed.update({role.column: f"entities.{role.role}" for role in event_type.given_roles})
+    needed.update({attribute.column: f"attributes.{attribute.name}" for attribute in event_type.given_attributes})
+    for derived in event_type.derived:
+        columns = (item.name for item in derived.inputs if item.origin is Origin.COLUMN)
+        needed.update({column: f"derive.{derived.name}" for column in columns if column not in needed})
     if event_type.label is not None:
         needed[event_type.label.column] = "label.field"
         if event_type.label.known_at_column is not None:
@@ -241,6 +245,9 @@ def separator_of(path: Path, dialect: Dialect) -> str:
 def number_columns(event_type: EventType) -> set[str]:
     """The columns that an event type reads as numbers."""
     numbers = {attribute.column for attribute in event_type.attributes if attribute.type is AttributeType.NUMBER}
+    for derived in event_type.derived:
+        if isinstance(derived.how, Distance):
+            numbers |= {item.name for item in derived.inputs if item.origin is Origin.COLUMN}
     return numbers if event_type.amount is None else numbers | {event_type.amount.column}
 
 

@@ -41,6 +41,7 @@ class Tally:
         self._rows: Counter[str] = Counter()
         self._without_amount: Counter[tuple[str, str]] = Counter()
         self._after_event: Counter[tuple[str, str]] = Counter()
+        self._underived: Counter[tuple[str, str]] = Counter()
         self.empty_files: list[Path] = []
 
     def count(self, admission: ColumnarAdmission, kept: NDArray[np.bool_], features: tuple[Attribute, ...]) -> None:
@@ -55,6 +56,8 @@ class Tally:
         if event_type.amount is not None:
             missing = (admission.amount_minor == MISSING_AMOUNT) & kept
             self._without_amount[event_type.name, event_type.amount.column] += int(missing.sum())
+        for name, failed in admission.underived.items():
+            self._underived[event_type.name, name] += int((failed & kept).sum())
         for at, attribute in enumerate(features):
             if attribute.type is AttributeType.TIME:  # as a value: days before the event, negative after it
                 later = (admission.values[:, at] < 0.0) & kept
@@ -69,6 +72,11 @@ class Tally:
     def after_event(self) -> tuple[Oddity, ...]:
         """Rows whose time attribute lies later than their event: known only afterwards, unless it was announced."""
         return self._oddities(self._after_event)
+
+    @property
+    def underived(self) -> tuple[Oddity, ...]:
+        """Rows that give what a derived value is made of, and it yields none; `column` is the derived value."""
+        return self._oddities(self._underived)
 
     def _oddities(self, counts: Counter[tuple[str, str]]) -> tuple[Oddity, ...]:
         return tuple(

@@ -19,11 +19,15 @@ from ringfence.scenario.batch import MISSING_AMOUNT
 from ringfence.scenario.calendar import local_offset_ms
 from ringfence.scenario.column_labels import read_labels
 from ringfence.scenario.column_links import Links, read_links
+from ringfence.scenario.derivations import input_texts
+from ringfence.scenario.derived import Input, Origin
+from ringfence.scenario.deriver import DerivedColumns, Deriver, GivenColumn
 from ringfence.scenario.door import LARGEST_MINOR, NOT_NEGATIVE
 from ringfence.scenario.errors import InvalidEventError, did_you_mean
 from ringfence.scenario.factor import factorise
 from ringfence.scenario.identity import IdentityKey, id_texts
-from ringfence.scenario.payload import TYPE_NUMBER, PayloadDigests, personal_word, tag_of
+from ringfence.scenario.lookup_files import Lookups
+from ringfence.scenario.payload import INPUT_TYPE, TYPE_NUMBER, PayloadDigests, input_word, personal_word, tag_of
 from ringfence.scenario.rejects import Rejects
 from ringfence.scenario.spec import Amount, Attribute, AttributeType, EventType, Scenario
 from ringfence.scenario.times import (
@@ -62,6 +66,7 @@ class ColumnarAdmission(msgspec.Struct, frozen=True, kw_only=True):
     label_known_at_ms: NDArray[np.int64]  # (n,) 0 where there is no label
     directory: pl.DataFrame  # distinct entities: hi, lo (UInt64), entity_type, entity_id (String)
     rejects: pl.DataFrame  # what was not let in: row (Int64), column, found, reason (String)
+    underived: dict[str, NDArray[np.bool_]]  # derived value -> (n,) where what is given did not yield it
 
     def __len__(self) -> int:
         return int(self.row.shape[0])
@@ -75,11 +80,21 @@ class ColumnarAdmission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Columns:
-    """Lets rows of files in. Holds no state: equal frames give equal admissions."""
+    """Lets rows of files in. Holds no state: equal frames give equal admissions.
 
-    def __init__(self, scenario: Scenario, identity: IdentityKey) -> None:
+    Parameters
+    ----------
+    lookups : the prepared tables of its derived values, where there are any.
+    """
+
+    def __init__(self, scenario: Scenario, identity: IdentityKey, lookups: Lookups | None = None) -> None:
         self._scenario = scenario
         self._identity = identity
+        self._derivers = {
+            event_type.name: Deriver(event_type, lookups or {})
+            for event_type in scenario.event_types
+            if event_type.derived
+        }
 
     def admit(self, event_type: EventType, frame: pl.DataFrame, first_row: int) -> ColumnarAdmission:
         """Validate rows of one source.
@@ -107,10 +122,16 @@ class Columns:
         if event_type.amount is not None and event_type.amount.column in frame.columns:
             amount_minor = _amounts(event_type.amount, frame[event_type.amount.column], rejects)
             digests.add(tag_of("amount"), amount_minor.view(np.uint64), 0, amount_minor != MISSING_AMOUNT)
+        derived = DerivedColumns({}, {})
+        if event_type.derived:
+            derived = self._derive(event_type, frame, time_ms, digests)
+            frame = frame.with_columns(derived.values.values())
         links = read_links(self._scenario, event_type, frame, self._identity, rejects)
         tags = np.array([tag_of("role", role.name) for role in self._scenario.roles], np.uint64)
         if links.role.shape[0]:
-            digests.add_links(links.start, tags[links.role], links.hi, links.lo)
+            is_given = np.ones(len(self._scenario.roles), np.bool_)
+            is_given[[self._scenario.role(column.role).index for column in event_type.roles if column.derived]] = False
+            digests.add_links(links.start, tags[links.role], links.hi, links.lo, is_given[links.role])
         attributes, personal = self._attributes(event_type, frame, digests, rejects)
         label_value, known_at_ms = read_labels(event_type, frame, time_ms, self._scenario.time_zone, rejects)
         hi, lo = digests.halves()
@@ -134,6 +155,7 @@ class Columns:
             label_known_at_ms=known_at_ms,
             directory=links.directory,
             rejects=rejects.frame(),
+            underived=derived.failed,
         )
         return admission if rejects.is_empty() else _only(admission, rejects.good(), links)
 
@@ -174,13 +196,41 @@ class Columns:
                 rule = f"{attribute.name} is {ATTRIBUTE_RULE[attribute.type]}"
                 rejects.add(attribute.column, bad, rule, personal=attribute.personal)
                 given = values.is_not_null().to_numpy()
-                if given.any():
+                if given.any() and not attribute.derived:  # what it is made of is in the digest
                     words = self._words(attribute, values)
                     digests.add(tag_of("attribute", attribute.name), words, TYPE_NUMBER[attribute.type], given)
             else:
                 values, _ = canonical_values(attribute, pl.Series([None] * frame.height, dtype=pl.String), "UTC")
             (personal if attribute.personal else kept).append(values.alias(attribute.name))
         return _frame(kept), _frame(personal)
+
+    def _derive(
+        self, event_type: EventType, frame: pl.DataFrame, time_ms: NDArray[np.int64], digests: PayloadDigests
+    ) -> DerivedColumns:
+        columns = {column.role: column.column for column in event_type.given_roles}
+        attributes = {attribute.name: attribute for attribute in event_type.given_attributes}
+        nothing = pl.Series([None] * frame.height, dtype=pl.String)
+
+        def find(item: Input) -> GivenColumn:
+            if item.origin is Origin.ATTRIBUTE:
+                attribute = attributes[item.name]
+                values = frame[attribute.column] if attribute.column in frame.columns else nothing
+                return GivenColumn(*input_texts(canonical_values(attribute, values, self._scenario.time_zone)[0]))
+            name = columns[item.name] if item.origin is Origin.ROLE else item.name
+            values = frame[name] if name in frame.columns else nothing
+            if item.origin is Origin.ROLE:
+                if isinstance(values.dtype, pl.List | pl.Array):  # a joined role: one entity, or the row is rejected
+                    values = values.list.first() if isinstance(values.dtype, pl.List) else values.arr.first()
+                texts, _ = id_texts(values)
+                return GivenColumn(texts, texts.is_not_null().to_numpy())
+            return GivenColumn(*input_texts(values))
+
+        for name in event_type.inputs:
+            factor = factorise(find(Input(name=name, origin=Origin.COLUMN)).texts)
+            words = [input_word(name, text, self._identity) for text in factor.uniques.to_list()]
+            given = factor.codes >= 0
+            digests.add(tag_of("input", name), np.array([*words, 0], np.uint64)[factor.codes], INPUT_TYPE, given)
+        return self._derivers[event_type.name].of_columns(find, time_ms)
 
     def _words(self, attribute: Attribute, values: pl.Series) -> NDArray[np.uint64]:
         """The payload words of a canonical column; anything where missing."""
@@ -256,4 +306,5 @@ def _only(admission: ColumnarAdmission, good: NDArray[np.bool_], links: Links) -
         label_known_at_ms=admission.label_known_at_ms[good],
         directory=kept.directory,
         rejects=admission.rejects,
+        underived={name: rows[good] for name, rows in admission.underived.items()},
     )

@@ -9,10 +9,14 @@ from typing import Any, Final
 
 from ringfence.scenario.batch import FRAUD, LEGIT
 from ringfence.scenario.calendar import local_offset_ms_at
+from ringfence.scenario.derivations import input_text
+from ringfence.scenario.derived import Input, Origin
+from ringfence.scenario.deriver import Deriver, Given
 from ringfence.scenario.errors import InvalidEventError, did_you_mean, shown, withheld
 from ringfence.scenario.event import Admission, AttributeValue, Event, LabelNotice, Link
 from ringfence.scenario.identity import LONGEST_ID, IdentityKey, id_text
-from ringfence.scenario.payload import TYPE_NUMBER, PayloadDigest, tag_of, value_word
+from ringfence.scenario.lookup_files import Lookups
+from ringfence.scenario.payload import INPUT_TYPE, TYPE_NUMBER, PayloadDigest, input_word, tag_of, value_word
 from ringfence.scenario.spec import Amount, EventType, Role, Scenario
 from ringfence.scenario.times import (
     EVENT_TIME_FROM_MS,
@@ -39,15 +43,34 @@ _ID_RULE: Final = f"an id is a text of 1 to {LONGEST_ID} characters or a whole n
 
 
 class Door:
-    """Lets events and labels of one scenario in. Holds no state: equal messages give equal admissions."""
+    """Lets events and labels of one scenario in. Holds no state: equal messages give equal admissions.
 
-    def __init__(self, scenario: Scenario, identity: IdentityKey) -> None:
+    Parameters
+    ----------
+    lookups : the prepared tables of its derived values, where there are any.
+    """
+
+    def __init__(self, scenario: Scenario, identity: IdentityKey, lookups: Lookups | None = None) -> None:
         self._scenario = scenario
         self._identity = identity
+        self._derivers = {
+            event_type.name: Deriver(event_type, lookups or {})
+            for event_type in scenario.event_types
+            if event_type.derived
+        }
         self._types = {event_type.name: event_type for event_type in scenario.event_types}
         self._roles = {
-            event_type.name: sorted((scenario.role(column.role) for column in event_type.roles), key=lambda r: r.index)
+            event_type.name: sorted(
+                (scenario.role(column.role) for column in event_type.given_roles), key=lambda r: r.index
+            )
             for event_type in scenario.event_types
+        }
+
+        self._declared = {event_type.name: event_type.given_attributes for event_type in scenario.event_types}
+        self._inputs = {event_type.name: event_type.inputs for event_type in scenario.event_types}
+        self._names = {
+            name: frozenset([*(attribute.name for attribute in declared), *self._inputs[name]])
+            for name, declared in self._declared.items()
         }
 
     def admit(self, raw: Any, *, now_ms: int) -> Admission:
@@ -70,6 +93,9 @@ class Door:
             digest.add(tag_of("amount"), amount_minor)
         links, entity_ids = self._links(event_type, fields.get("entities"), digest)
         attributes, personal = self._attributes(event_type, fields.get("attributes"), digest)
+        failed: tuple[str, ...] = ()
+        if event_type.derived:
+            links, failed = self._derive(event_type, fields, time_ms, links, entity_ids, attributes, personal, digest)
         values: tuple[float, ...] = ()
         if event_type.name == self._scenario.decide:
             values = tuple(
@@ -93,6 +119,7 @@ class Door:
             personal=personal,
             values=values,
             offset_ms=local_offset_ms_at(self._scenario.time_zone, time_ms),
+            underived=failed,
         )
 
     def label(self, raw: Any) -> LabelNotice:
@@ -181,6 +208,54 @@ class Door:
                 digest.add(tag_of("role", role.name), hi, lo)
         return tuple(links), entity_ids
 
+    def _derive(
+        self,
+        event_type: EventType,
+        fields: dict[str, Any],
+        time_ms: int,
+        links: tuple[Link, ...],
+        entity_ids: dict[bytes, tuple[str, str]],
+        attributes: dict[str, AttributeValue],
+        personal: dict[str, AttributeValue],
+        digest: PayloadDigest,
+    ) -> tuple[tuple[Link, ...], tuple[str, ...]]:
+        """Add derived values to `attributes` and `entity_ids`; return all links, and what could not be derived.
+
+        What is derived is no part of the payload: a newer table must not make a retry look changed. What it is made of
+        is, also where nothing keeps it.
+        """
+        given, entities = fields.get("attributes") or {}, fields.get("entities") or {}
+        inputs = self._inputs[event_type.name]
+        texts = {name: input_text(given.get(name)) for name in inputs}
+        for name, text in texts.items():
+            if text is not None:
+                digest.add(tag_of("input", name), input_word(name, text, self._identity), INPUT_TYPE)
+
+        def find(item: Input) -> Given:
+            if item.origin is Origin.ROLE:
+                text = id_text(entities.get(item.name))
+                return Given(text, text is not None)
+            if item.origin is Origin.ATTRIBUTE:
+                value = attributes.get(item.name, personal.get(item.name))
+                return Given(input_text(value), value is not None and value != "")
+            value = given.get(item.name)
+            return Given(texts[item.name], value is not None and value != "")
+
+        found = self._derivers[event_type.name].of(find, time_ms)
+        added: list[Link] = []
+        for one in event_type.derived:
+            value = found.values.get(one.name)
+            if value is None:
+                continue
+            if not one.is_role:
+                attributes[one.name] = value
+                continue
+            role = self._scenario.role(one.name)
+            hi, lo = self._identity.entity(role.entity_type, str(value))
+            added.append(Link(role=role.index, lo=lo, hi=hi))
+            entity_ids[hi.to_bytes(8, "big") + lo.to_bytes(8, "big")] = (role.entity_type, str(value))
+        return tuple(sorted((*links, *added), key=lambda link: link.role)), found.failed
+
     def _attributes(
         self, event_type: EventType, raw: Any, digest: PayloadDigest
     ) -> tuple[dict[str, AttributeValue], dict[str, AttributeValue]]:
@@ -188,8 +263,9 @@ class Door:
         personal: dict[str, AttributeValue] = {}
         if raw is None:
             return kept, personal
-        given = _object(raw, "$.attributes", frozenset(attribute.name for attribute in event_type.attributes))
-        for attribute in event_type.attributes:
+        declared = self._declared[event_type.name]
+        given = _object(raw, "$.attributes", self._names[event_type.name])
+        for attribute in declared:
             found = given.get(attribute.name)
             try:
                 value = canonical_value(attribute, found, self._scenario.time_zone)

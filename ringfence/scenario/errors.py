@@ -32,6 +32,15 @@ class InvalidEventError(RingfenceError):
         super().__init__(f"{path}: found {found}; {do}")
 
 
+class LookupFileError(RingfenceError):
+    """A lookup file that is missing, unreadable, or contradicts itself. `row` counts from 1, without the header."""
+
+    def __init__(self, file: str | Path, where: str, found: str, do: str, *, row: int | None = None) -> None:
+        self.file, self.where, self.found, self.do, self.row = str(file), where, found, do, row
+        place = f"{file}, row {row:,}" if row is not None else str(file)
+        super().__init__(f"{place}: looked up by derive.{where}: found {found}; {do}")
+
+
 class IdentityKeyError(RingfenceError):
     """The secret that turns entity ids into digests is missing, damaged or readable by others."""
 

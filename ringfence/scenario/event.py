@@ -36,6 +36,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     personal: dict[str, AttributeValue]
     values: tuple[float, ...]  # one row of Batch.values
     offset_ms: int
+    underived: tuple[str, ...] = ()  # derived values that what is given did not yield
 
 
 class LabelNotice(msgspec.Struct, frozen=True, kw_only=True):

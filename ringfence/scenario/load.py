@@ -15,6 +15,7 @@ from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
 from ringfence.scenario.load_segments import read_segments
+from ringfence.scenario.lookup_files import with_digests
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import Durability, EventType, Join, RingTicks, Scenario, Source
 
@@ -55,7 +56,9 @@ def load_scenarios(path: Path) -> dict[str, Scenario]:
     root.keys(("scenarios",), later=("backends",))
     scenarios = root.required("scenarios", "list at least one scenario under it")
     return {
-        node.name: scenario_from_mapping(node.name, node.value, where=str(path), path=node.path)
+        node.name: with_digests(
+            scenario_from_mapping(node.name, node.value, where=str(path), path=node.path), path.parent
+        )
         for node in scenarios.mapping("one entry per scenario, such as `motor-claims:`")
     }
 

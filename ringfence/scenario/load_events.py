@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from ringfence.scenario.errors import shown
+from ringfence.scenario.load_derived import derived_entries, derived_role, read_derived
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import (
     Amount,
@@ -38,7 +40,7 @@ def read_event_types(node: Node, *, decide: str) -> tuple[tuple[EventType, ...],
         raise node.error(f"{len(entries)} event types", f"at most {_MOST} can be told apart")
     for entry in entries:
         _named(entry, "an event type")
-        entry.keys(("event_id", "event_time", "amount", "entities", "attributes", "label"), later=("derive",))
+        entry.keys(("event_id", "event_time", "amount", "entities", "attributes", "derive", "label"))
     roles = _roles(node, entries)
     event_types = tuple(_event_type(entry, index, decide, roles) for index, entry in enumerate(entries))
     return event_types, roles
@@ -51,49 +53,41 @@ def _event_type(node: Node, index: int, decide: str, roles: tuple[Role, ...]) ->
     if label is not None and node.name != decide:
         raise label.error("a label", f"only the decided event type ({decide}) has one; remove it here")
     amount = node.get("amount")
+    many = {role.name for role in roles if role.many}
+    columns, attributes = _role_columns(node.get("entities"), many), _attributes(node.get("attributes"))
+    derived, made, filled = read_derived(node, attributes, columns, many)
     return EventType(
         name=node.name,
         index=index,
         event_id_column=None if event_id == ROW_AS_ID else event_id,
         event_time_column=None if event_time is None else event_time.text(),
-        roles=_role_columns(node.get("entities"), {role.name for role in roles if role.many}),
-        attributes=_attributes(node.get("attributes")),
+        roles=columns + filled,
+        attributes=attributes + made,
         amount=None if amount is None else _amount(amount),
         label=None if label is None else _label(label),
+        derived=derived,
     )
 
 
 def _roles(events: Node, entries: list[Node]) -> tuple[Role, ...]:
-    """One role means one thing in the whole scenario: a full definition serves every event type that names it."""
+    """One role means one thing in the whole scenario: a full definition serves every event type that names it.
+
+    Derived roles come last, whichever event type has them: a ledger's roles may only grow at the end.
+    """
     defined: dict[str, tuple[Node, Role]] = {}
     order: list[str] = []
-    for entry in entries:
-        entities = entry.get("entities")
-        for item in entities.mapping("a column per role") if entities is not None else []:
-            _named(item, "a role")
-            if item.name not in order:
-                order.append(item.name)
-            if not isinstance(item.value, dict):
-                continue
-            item.keys(("column", "type", "many", "strong", "hub_cap", "separator"))
-            entity_type, many, strong = item.get("type"), item.get("many"), item.get("strong")
-            hub_cap = item.get("hub_cap")
-            if entity_type is None and many is None and strong is None and hub_cap is None:
-                continue
-            role = Role(
-                name=item.name,
-                entity_type=item.name if entity_type is None else _named(entity_type, "an entity type"),
-                index=0,
-                many=many is not None and many.flag(),
-                strong=strong is not None and strong.flag(),
-                hub_cap=_DEFAULT_HUB_CAP if hub_cap is None else hub_cap.whole(1, 1_000_000_000),
+    for item, described in [*_declared(entries), *_derived(entries)]:
+        if item.name not in order:
+            order.append(item.name)
+        role = _role(item.name, described)
+        if role is None:
+            continue
+        earlier = defined.get(item.name)
+        if earlier is not None and earlier[1] != role:
+            raise item.error(
+                "another definition of this role", f"make it the same as {earlier[0].path}, or name only a column"
             )
-            earlier = defined.get(item.name)
-            if earlier is not None and earlier[1] != role:
-                raise item.error(
-                    "another definition of this role", f"make it the same as {earlier[0].path}, or name only a column"
-                )
-            defined.setdefault(item.name, (item, role))
+        defined.setdefault(item.name, (item, role))
     if len(order) > _MOST:
         raise events.error(f"{len(order)} roles", f"at most {_MOST} can be told apart")
     roles = []
@@ -101,6 +95,45 @@ def _roles(events: Node, entries: list[Node]) -> tuple[Role, ...]:
         role = defined[name][1] if name in defined else Role(name=name, entity_type=name, index=0)
         roles.append(msgspec.structs.replace(role, index=index))
     return tuple(roles)
+
+
+def _declared(entries: list[Node]) -> Iterator[tuple[Node, Node]]:
+    """Roles under `entities`, each with the node that describes it."""
+    for entry in entries:
+        entities = entry.get("entities")
+        for item in entities.mapping("a column per role") if entities is not None else []:
+            _named(item, "a role")
+            if isinstance(item.value, dict):
+                item.keys(("column", "type", "many", "strong", "hub_cap", "separator"))
+            yield item, item
+
+
+def _derived(entries: list[Node]) -> Iterator[tuple[Node, Node]]:
+    """Roles under `derive`, each with the node that describes it."""
+    for entry in entries:
+        for item in derived_entries(entry):
+            _named(item, "a derived value")
+            described = derived_role(item)
+            if described is not None:
+                yield item, described
+
+
+def _role(name: str, described: Node) -> Role | None:
+    """A role as it is described; None where nothing but a column is named."""
+    if not isinstance(described.value, dict):
+        return None
+    entity_type, many, strong = described.get("type"), described.get("many"), described.get("strong")
+    hub_cap = described.get("hub_cap")
+    if entity_type is None and many is None and strong is None and hub_cap is None:
+        return None
+    return Role(
+        name=name,
+        entity_type=name if entity_type is None else _named(entity_type, "an entity type"),
+        index=0,
+        many=many is not None and many.flag(),
+        strong=strong is not None and strong.flag(),
+        hub_cap=_DEFAULT_HUB_CAP if hub_cap is None else hub_cap.whole(1, 1_000_000_000),
+    )
 
 
 def _role_columns(node: Node | None, many: set[str]) -> tuple[RoleColumn, ...]:

@@ -8,6 +8,7 @@ Every item is a triple of 64-bit words (tag, a, b), where the tag is the unkeyed
     amount          a = amount_minor                        b = 0
     role NAME       a = high half of the entity's digest    b = low half
     attribute NAME  a = code of the canonical value         b = type number
+    input NAME      a = keyed code of the text              b = 6
 
 The code is the IEEE 754 bits of a number or time, 0 or 1 of a boolean, the blake2b-8 hash of a category or text; of
 anything personal it is keyed, so that the digest outlives erasure without giving the value away. With `mix` the
@@ -43,6 +44,8 @@ TYPE_NUMBER: Final = {
     AttributeType.TEXT: 4,
     AttributeType.TIME: 5,
 }
+
+INPUT_TYPE: Final = 6  # of what only derived values are made of; they themselves are no part of the payload
 
 
 @lru_cache(maxsize=4_096)
@@ -84,11 +87,17 @@ class PayloadDigests:
             half += item if given is None else np.where(given, item, np.uint64(0))
 
     def add_links(
-        self, start: NDArray[np.int64], tag: NDArray[np.uint64], hi: NDArray[np.uint64], lo: NDArray[np.uint64]
+        self,
+        start: NDArray[np.int64],
+        tag: NDArray[np.uint64],
+        hi: NDArray[np.uint64],
+        lo: NDArray[np.uint64],
+        given: NDArray[np.bool_],
     ) -> None:
-        """Add the links `start[i]:start[i + 1]` to event i; `tag`, `hi` and `lo` of shape (m,)."""
+        """Add the links `start[i]:start[i + 1]`, where `given`, to event i; all others of shape (m,)."""
         for half, seed in ((self._hi, SEEDS[0]), (self._lo, SEEDS[1])):
             item = _mix_array(_mix_array(_mix_array(tag + np.uint64(seed)) + hi) + lo)
+            item *= given
             # Differences of running sums: exact, since both wrap at 2^64.
             total = np.concatenate((np.zeros(1, np.uint64), np.cumsum(item, dtype=np.uint64)))
             half += total[start[1:]] - total[start[:-1]]
@@ -115,6 +124,11 @@ def personal_word(attribute: Attribute, value: AttributeValue, identity: Identit
     assert value is not None
     text = value if isinstance(value, str) else float.hex(float(value))
     return int.from_bytes(identity.token(f"{attribute.name} {text}")[:8], "big")
+
+
+def input_word(name: str, text: str, identity: IdentityKey) -> int:
+    """The keyed code of a value that only derived values are made of."""
+    return int.from_bytes(identity.token(f"{name} {text}")[:8], "big")
 
 
 def float_word(number: float) -> int:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ringfence.scenario.derived import Derived, Lookup, Origin
 from ringfence.scenario.dialect import Dialect
 
 
@@ -45,6 +46,7 @@ class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     column: str
     separator: str | None = None  # between the ids of a `many` role where a file can only hold text
+    derived: bool = False  # computed at the door: no source has the column, no message names the role
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True):
     type: AttributeType
     use: AttributeUse = AttributeUse.FEATURE
     personal: bool = False
+    derived: bool = False  # computed at the door: no source has the column, no message gives the value
 
     @property
     def is_feature(self) -> bool:
@@ -110,6 +113,23 @@ class EventType(msgspec.Struct, frozen=True, kw_only=True):
     attributes: tuple[Attribute, ...] = ()
     amount: Amount | None = None
     label: Label | None = None
+    derived: tuple[Derived, ...] = ()  # each is a role or an attribute too
+
+    @property
+    def given_roles(self) -> tuple[RoleColumn, ...]:
+        """The roles that sources and messages fill."""
+        return tuple(column for column in self.roles if not column.derived)
+
+    @property
+    def given_attributes(self) -> tuple[Attribute, ...]:
+        """The attributes that sources and messages give."""
+        return tuple(attribute for attribute in self.attributes if not attribute.derived)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that only derived values read; a message gives them among its attributes, and nothing keeps them."""
+        columns = (given.name for one in self.derived for given in one.inputs if given.origin is Origin.COLUMN)
+        return tuple(dict.fromkeys(columns))
 
 
 class RingTicks(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +170,16 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def decided(self) -> EventType:
         return self.event_type(self.decide)
+
+    @property
+    def lookups(self) -> dict[str, Lookup]:
+        """What is looked up in files, by "event type.name" of the derived value."""
+        return {
+            f"{event_type.name}.{one.name}": one.how
+            for event_type in self.event_types
+            for one in event_type.derived
+            if isinstance(one.how, Lookup)
+        }
 
     @property
     def value_attributes(self) -> tuple[Attribute, ...]:

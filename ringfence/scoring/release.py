@@ -4,6 +4,7 @@
     releases/r-0123456789ab/
       manifest.json   what it is made from, and the digest of every other file
       scenario.json   the spec its features are computed by
+      lookup-….parquet  lookup-….csv   the tables that its derived values are looked up in, if any
       encoder.json  gbdt.txt  trees.npz  calibrator.json  policy.json  reasons.json   what answers
       metrics.json  card.md  report.html   what was measured
 
@@ -19,7 +20,7 @@ import shutil
 from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +32,8 @@ from ringfence.models.encoder import Encoder
 from ringfence.models.gbdt import Gbdt
 from ringfence.models.walker import TreeWalker
 from ringfence.policy.policy import Policy
+from ringfence.scenario.derived import Lookup
+from ringfence.scenario.lookup_files import Lookups, prepare_lookups
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.errors import ReleaseDamagedError, ReleaseMismatchError, ReleaseNotFoundError
 from ringfence.scoring.reasons import ReasonBook, feature_texts
@@ -48,6 +51,7 @@ ANSWERS: Final = (
     "reasons.json",
 )
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
+LOOKUP: Final = "lookup-"
 _LIBRARIES: Final = ("lightgbm", "numba", "numpy")
 
 
@@ -91,6 +95,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     headline: dict[str, Any] = {}
     card: str = ""
     report: str = ""
+    lookup_files: dict[str, bytes] = {}  # by the name that the scenario gives them
 
 
 class Release:
@@ -119,6 +124,20 @@ class Release:
     def reason_book(self) -> ReasonBook:
         return ReasonBook(self.features, currency=self.policy.costs.currency)
 
+    def lookups(self) -> Lookups:
+        """Prepare the tables that derived values are looked up in, from the bundle's own copies.
+
+        Raises
+        ------
+        ReleaseDamagedError
+            If a copy changed since the bundle was loaded.
+        """
+        files: dict[str, bytes] = {}
+        for lookup in self.scenario.lookups.values():
+            if lookup.file not in files:
+                files[lookup.file] = _read(self.path, lookup_name(lookup), self.manifest)
+        return prepare_lookups(self.scenario, files)
+
     @property
     def card(self) -> str:
         return (self.path / "card.md").read_text(encoding="utf-8")
@@ -134,7 +153,8 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     Raises
     ------
     ReleaseMismatchError
-        Where model, encoder and catalogue differ in width, or policy and scenario in currency.
+        Where model, encoder and catalogue differ in width, policy and scenario in currency, or a lookup file is not the
+        one that the scenario was read with.
     """
     catalogue = Catalogue.build(contents.scenario)
     _check(contents, len(catalogue.features))
@@ -150,9 +170,11 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
         "card.md": contents.card.encode(),
         "report.html": contents.report.encode(),
     }
+    tables = _tables(contents)
+    files |= tables
     digests = {name: _digest(data) for name, data in files.items()}
     named = {
-        "files": {name: digests[name] for name in ANSWERS},
+        "files": {name: digests[name] for name in (*ANSWERS, *sorted(tables))},
         "spec_hash": catalogue.spec_hash,
         "made": contents.made,
         "versions": _versions(),
@@ -197,17 +219,37 @@ def load_release(path: Path) -> Release:
         raise ReleaseDamagedError(str(path), MANIFEST, f"format {manifest.format}, this ringfence reads {FORMAT}")
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
-    answers: dict[str, bytes] = {}
-    for name in (*ANSWERS, *MEASURED):
-        try:
-            content = (path / name).read_bytes()
-        except OSError as error:
-            raise ReleaseDamagedError(str(path), name, "cannot be read") from error
-        if _digest(content) != manifest.files.get(name):
-            raise ReleaseDamagedError(str(path), name, "its digest is not the one in the manifest")
-        if name in ANSWERS:
-            answers[name] = content
+    answers = {name: _read(path, name, manifest) for name in ANSWERS}
+    for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
+        _read(path, name, manifest)
     return Release(path, manifest, _digest(data), answers)
+
+
+def lookup_name(lookup: Lookup) -> str:
+    """The name of a lookup file's copy in a bundle: its content, and whether it is Parquet, CSV or TSV."""
+    return f"{LOOKUP}{lookup.digest[:12]}{PurePosixPath(lookup.file).suffix.lower()}"
+
+
+def _tables(contents: Contents) -> dict[str, bytes]:
+    tables: dict[str, bytes] = {}
+    for where, lookup in contents.scenario.lookups.items():
+        data = contents.lookup_files.get(lookup.file, b"")
+        if _digest(data) != lookup.digest:
+            raise ReleaseMismatchError(
+                f"the lookup file of {where}", _digest(data), lookup.digest, f"hand over {lookup.file} as it was read"
+            )
+        tables[lookup_name(lookup)] = data
+    return tables
+
+
+def _read(path: Path, name: str, manifest: Manifest) -> bytes:
+    try:
+        content = (path / name).read_bytes()
+    except OSError as error:
+        raise ReleaseDamagedError(str(path), name, "cannot be read") from error
+    if _digest(content) != manifest.files.get(name):
+        raise ReleaseDamagedError(str(path), name, "its digest is not the one in the manifest")
+    return content
 
 
 def _check(contents: Contents, n_features: int) -> None:

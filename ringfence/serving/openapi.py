@@ -31,6 +31,10 @@ _ATTRIBUTES: Final[dict[AttributeType, dict[str, Any]]] = {
     AttributeType.TEXT: {"type": "string"},
     AttributeType.TIME: {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}]},
 }
+_INPUT: Final[dict[str, Any]] = {
+    "type": ["string", "number", "boolean", "null"],
+    "description": "only derived values are made of it; it is not kept",
+}
 _ID: Final[dict[str, Any]] = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 512}, {"type": "integer"}]}
 _TIME: Final[dict[str, Any]] = {
     "anyOf": [
@@ -121,7 +125,7 @@ def _event(scenario: Scenario, event_type: EventType) -> dict[str, Any]:
             "description": f"in {event_type.amount.currency}; null or left out where there is none",
             **least,
         }
-    roles = [scenario.role(column.role) for column in event_type.roles]
+    roles = [scenario.role(column.role) for column in event_type.given_roles]
     properties["entities"] = {
         "type": "object",
         "additionalProperties": False,
@@ -133,7 +137,10 @@ def _event(scenario: Scenario, event_type: EventType) -> dict[str, Any]:
     properties["attributes"] = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {a.name: {"anyOf": [_ATTRIBUTES[a.type], {"type": "null"}]} for a in event_type.attributes},
+        "properties": {
+            **{a.name: {"anyOf": [_ATTRIBUTES[a.type], {"type": "null"}]} for a in event_type.given_attributes},
+            **dict.fromkeys(event_type.inputs, _INPUT),
+        },
     }
     required = ["event_id"]
     required += ["event_time"] if event_type.event_time_column is not None else []

@@ -80,7 +80,7 @@ class ScenarioService:
         self._ledger, self._release, self._state_dir = ledger, release, state_dir
         self._clock, self._config, self._telemetry = clock, config, telemetry
         self._on_ready, self._on_failure = on_ready, on_failure
-        self._door = Door(release.scenario, ledger.identity)
+        self._door = Door(release.scenario, ledger.identity, release.lookups())
         self._queue = WorkQueue(config.queue_bound)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live: Live | None = None
@@ -119,7 +119,10 @@ class ScenarioService:
             raise NotReadyError("stopping" if self._stopping else str(self.state))
 
     def admit(self, raw: dict[str, Any]) -> Admission:
-        return self._door.admit(raw, now_ms=self._clock.now_ms())
+        admission = self._door.admit(raw, now_ms=self._clock.now_ms())
+        for name in admission.underived:
+            self._telemetry.underived.labels(self.scenario.name, name).inc()
+        return admission
 
     def admit_decided(self, raw: dict[str, Any]) -> Admission:
         """Admit an event of the decided type only.

@@ -61,6 +61,12 @@ class Telemetry:
             ("scenario",),
             registry=self.registry,
         )
+        self.underived = Counter(
+            "ringfence_underived_total",
+            "Events that give what a derived value is made of, and it yields none",
+            ("scenario", "value"),
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "ringfence_queue_depth", "Requests waiting for the engine thread", ("scenario",), registry=self.registry
         )

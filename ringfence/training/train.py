@@ -48,6 +48,7 @@ def train(
     seed: int = 0,
     n_threads: int = 1,
     progress: Progress | None = None,
+    lookup_files: dict[str, bytes] | None = None,
 ) -> Release:
     """Make a release from the ledger and record it there; the first one becomes the champion.
 
@@ -61,6 +62,8 @@ def train(
     trials : hyperparameter settings to try beside the default.
     seed : the same seed on the same ledger makes the same model.
     n_threads : of LightGBM; the model does not depend on it.
+    lookup_files : the files that derived values are looked up in, by the name that the scenario gives them; the release
+        keeps a copy.
 
     Raises
     ------
@@ -68,7 +71,10 @@ def train(
         If there is too little to learn from.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
+    DerivedChangedError
+        If the ledger was filled with other derived values than the scenario's.
     """
+    ledger.check_derived()
     report = progress or _silent
     examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms)
     require_both_classes(examples)
@@ -110,6 +116,7 @@ def train(
         releases_dir,
         Contents(
             scenario=scenario,
+            lookup_files=lookup_files or {},
             encoder=fitted.encoder,
             gbdt=fitted.gbdt,
             calibrator=fitted.calibrator,

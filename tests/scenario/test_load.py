@@ -103,13 +103,39 @@ scenarios:
     assert (scenario.role("claimant").hub_cap, scenario.role("country").hub_cap) == (50, 1_000)
 
 
+def test_derived_values_become_attributes_and_roles() -> None:
+    described = claim_scenario(
+        derive={
+            "network": {"ip_prefix": {"field": "ip", "bits": 16}, "role": {"type": "net", "strong": True}},
+            "country": {
+                "lookup": {"file": "ip_to_country.parquet", "from": "lower", "to": "upper", "value": "country"},
+                "field": "ip",
+                "use": "audit_only",
+            },
+            "mail_domain": {"email_domain": "email", "role": True},
+            "oddity": {"entropy": "mail_domain"},
+        }
+    )
+    scenario = scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
+    claim = scenario.decided
+    assert [role.name for role in scenario.roles] == ["claimant", "witness", "repair_shop", "network", "mail_domain"]
+    assert (scenario.role("network").entity_type, scenario.role("network").strong) == ("net", True)
+    assert [column.role for column in claim.given_roles] == ["claimant", "witness", "repair_shop"]
+    assert claim.inputs == ("ip", "email")
+    assert [one.name for one in claim.derived] == ["network", "country", "mail_domain", "oddity"]
+    assert [attribute.name for attribute in claim.attributes if attribute.derived] == ["country", "oddity"]
+    assert "oddity" in [attribute.name for attribute in scenario.value_attributes]
+    assert "country" not in [attribute.name for attribute in scenario.value_attributes]
+    assert claim.derived[3].sentence == "entropy of mail_domain"
+
+
 def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     """A change of a scenario's YAML form at a dotted path; `...` removes."""
 
     def change(described: dict[str, Any]) -> None:
         *way, last = path.split(".")
         for step in way:
-            described = described[step]
+            described = described.setdefault(step, {})
         if value is ...:
             del described[last]
         else:
@@ -120,6 +146,7 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 LABEL = {"field": "is_fraud", "known_at": "label_time"}
 CLAIM = "events.claim"
+LOOKUP = {"field": "ip"}
 MISTAKES: list[tuple[str, str, Any, str, str]] = [
     # what, where it is put, what is put, the path named, part of the message
     ("an unknown key", "time_zon", "UTC", "time_zon", "did you mean 'time_zone'"),
@@ -180,7 +207,124 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a segment that is no text", "segments", {"by": [3]}, "segments.by[0]", "write a text"),
     ("segments of an event type", f"{CLAIM}.segments", {"by": ["x"]}, f"{CLAIM}.segments", "unknown key"),
     ("ticks", "ticks", {"role": "x"}, "ticks", "later release"),
-    ("derived values", f"{CLAIM}.derive", {"x": 1}, f"{CLAIM}.derive", "later release"),
+    ("derived from nothing", f"{CLAIM}.derive", {"x": {"role": True}}, f"{CLAIM}.derive.x", "write one of ip_prefix"),
+    ("derived in a word", f"{CLAIM}.derive", {"x": "ip"}, f"{CLAIM}.derive.x", "say how it is made"),
+    (
+        "derived twice",
+        f"{CLAIM}.derive.x",
+        {"entropy": "a", "email_domain": "a"},
+        f"{CLAIM}.derive.x",
+        "found `email_domain` and `entropy`",
+    ),
+    ("an unknown derivation", f"{CLAIM}.derive.x", {"ip_prefx": "ip"}, f"{CLAIM}.derive.x.ip_prefx", "'ip_prefix'"),
+    ("a prefix of a number of bits", f"{CLAIM}.derive.x", {"ip_prefix": 24}, f"{CLAIM}.derive.x.ip_prefix", "a text"),
+    (
+        "a prefix too long",
+        f"{CLAIM}.derive.x",
+        {"ip_prefix": {"field": "ip", "bits": 33}},
+        f"{CLAIM}.derive.x.ip_prefix.bits",
+        "from 1 to 32",
+    ),
+    (
+        "an entropy of a number",
+        f"{CLAIM}.derive.x",
+        {"entropy": "policy_age_days"},
+        f"{CLAIM}.derive.x.entropy",
+        "text",
+    ),
+    ("a domain of many", f"{CLAIM}.derive.x", {"email_domain": "witness"}, f"{CLAIM}.derive.x.email_domain", "several"),
+    ("a column of a role", f"{CLAIM}.derive.x", {"email_domain": "shop_id"}, f"{CLAIM}.derive.x.email_domain", "write"),
+    ("a role of numbers", f"{CLAIM}.derive.x", {"entropy": "a", "role": True}, f"{CLAIM}.derive.x.role", "a number"),
+    (
+        "a role with a type of value",
+        f"{CLAIM}.derive.x",
+        {"email_domain": "a", "role": True, "type": "category"},
+        f"{CLAIM}.derive.x.type",
+        "write one of both",
+    ),
+    (
+        "an entropy by name",
+        f"{CLAIM}.derive.x",
+        {"entropy": "a", "type": "category"},
+        f"{CLAIM}.derive.x.type",
+        "number",
+    ),
+    ("a field of an entropy", f"{CLAIM}.derive.x", {"entropy": "a", "field": "b"}, f"{CLAIM}.derive.x.field", "lookup"),
+    ("the name of an attribute", f"{CLAIM}.derive.phone", {"entropy": "a"}, f"{CLAIM}.derive.phone", "of its own"),
+    ("the name of a role", f"{CLAIM}.derive.claimant", {"entropy": "a"}, f"{CLAIM}.derive.claimant", "of its own"),
+    ("its own name", f"{CLAIM}.derive.a", {"entropy": "a"}, f"{CLAIM}.derive.a", "of its own"),
+    (
+        "a derived name with a dot",
+        f"{CLAIM}.derive",
+        {"a.b": {"entropy": "a"}},
+        f"{CLAIM}.derive.a.b",
+        "letters, digits",
+    ),
+    (
+        "a derived role with a key too many",
+        f"{CLAIM}.derive.x",
+        {"email_domain": "a", "role": {"column": "b"}},
+        f"{CLAIM}.derive.x.role.column",
+        "unknown key",
+    ),
+    ("one place", f"{CLAIM}.derive.x", {"distance": {"from": ["a", "b"]}}, f"{CLAIM}.derive.x.distance.to", "a place"),
+    (
+        "half a place",
+        f"{CLAIM}.derive.x",
+        {"distance": {"from": ["a"], "to": [1, 2]}},
+        f"{CLAIM}.derive.x.distance.from",
+        "[latitude, longitude]",
+    ),
+    (
+        "a place off the globe",
+        f"{CLAIM}.derive.x",
+        {"distance": {"from": ["a", "b"], "to": [91, 2]}},
+        f"{CLAIM}.derive.x.distance.to[0]",
+        "degrees from -90",
+    ),
+    (
+        "two fixed places",
+        f"{CLAIM}.derive.x",
+        {"distance": {"from": [1, 2], "to": [1, 2]}},
+        f"{CLAIM}.derive.x.distance",
+        "from the event",
+    ),
+    (
+        "a lookup of nothing",
+        f"{CLAIM}.derive.x",
+        {"lookup": {"file": "a.csv", "key": "k", "value": "v"}},
+        f"{CLAIM}.derive.x.field",
+        "name what is looked up",
+    ),
+    ("half a lookup", f"{CLAIM}.derive.x", LOOKUP | {"lookup": {"value": "v"}}, f"{CLAIM}.derive.x.lookup.file", "CSV"),
+    (
+        "a lookup without a key",
+        f"{CLAIM}.derive.x",
+        LOOKUP | {"lookup": {"file": "a.csv", "value": "v"}},
+        f"{CLAIM}.derive.x.lookup",
+        "neither `key` nor",
+    ),
+    (
+        "half a range",
+        f"{CLAIM}.derive.x",
+        LOOKUP | {"lookup": {"file": "a.csv", "value": "v", "from": "a"}},
+        f"{CLAIM}.derive.x.lookup",
+        "half a range",
+    ),
+    (
+        "a lookup outside",
+        f"{CLAIM}.derive.x",
+        LOOKUP | {"lookup": {"file": "../a.csv", "key": "k", "value": "v"}},
+        f"{CLAIM}.derive.x.lookup.file",
+        "no `..`",
+    ),
+    (
+        "a lookup at the root",
+        f"{CLAIM}.derive.x",
+        LOOKUP | {"lookup": {"file": "/etc/a.csv", "key": "k", "value": "v"}},
+        f"{CLAIM}.derive.x.lookup.file",
+        "no absolute path",
+    ),
     ("files of no event type", "sources", {"clam": "a.csv"}, "sources.clam", "did you mean 'claim'"),
     ("no files", "sources", {"claim": []}, "sources.claim", "at least one"),
     (

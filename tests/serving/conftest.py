@@ -25,6 +25,7 @@ from ringfence.policy import policy_from_text
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.door import Door
+from ringfence.scenario.lookup_files import prepare_lookups, read_lookup_files
 from ringfence.scoring import Contents, Made, Release, write_release
 from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
@@ -95,7 +96,9 @@ def make_workspace(path: Path, scenario_text: str = SCENARIO) -> Workspace:
     scenario = workspace.scenario()
     ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
     clock = FakeClock(NOW_MS - 60 * DAY_MS)
-    door, catalogue = Door(scenario, ledger.identity), Catalogue.build(scenario)
+    files = read_lookup_files(scenario, path)
+    door = Door(scenario, ledger.identity, prepare_lookups(scenario, files))
+    catalogue = Catalogue.build(scenario)
     draw = np.random.default_rng(3)
     labels, rows = [], []
     with ledger.writer(clock) as writer:
@@ -110,7 +113,7 @@ def make_workspace(path: Path, scenario_text: str = SCENARIO) -> Workspace:
             label = {"event_id": raw["event_id"], "label": "fraud" if fraud else "legit", "source": "investigator"}
             writer.stage_label(door.label(label))
             engine.observe(writer.batch())
-        release = _release(workspace, catalogue, np.concatenate(rows), np.array(labels))
+        release = _release(workspace, catalogue, np.concatenate(rows), np.array(labels), files)
         registry = Registry.read(ledger)
         registry.register(writer, release.id, digest=release.digest)
         writer.commit()
@@ -119,7 +122,9 @@ def make_workspace(path: Path, scenario_text: str = SCENARIO) -> Workspace:
     return workspace
 
 
-def _release(workspace: Workspace, catalogue: Catalogue, rows: Any, labels: Any) -> Release:
+def _release(
+    workspace: Workspace, catalogue: Catalogue, rows: Any, labels: Any, lookup_files: dict[str, bytes]
+) -> Release:
     encoder = Encoder.fit(rows, [feature.is_category for feature in catalogue.features])
     encoded = encoder.apply(rows)
     gbdt = train_gbdt(
@@ -134,6 +139,7 @@ def _release(workspace: Workspace, catalogue: Catalogue, rows: Any, labels: Any)
         workspace.releases_dir,
         Contents(
             scenario=catalogue.scenario,
+            lookup_files=lookup_files,
             encoder=encoder,
             gbdt=gbdt,
             calibrator=fit_calibrator(gbdt.raw(encoded), labels),
