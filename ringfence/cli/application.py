@@ -12,8 +12,8 @@ import typer
 from ringfence import __version__
 from ringfence.cli import check, data, demo, doctor, drafts, keys, models, releases, rings, service, verify
 from ringfence.cli.exits import Exit, exit_code
-from ringfence.cli.kernel_cache import use_kernel_cache
 from ringfence.errors import RingfenceError
+from ringfence.steps.kernel_cache import use_kernel_cache
 
 app = typer.Typer(
     name="ringfence",
