@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from ringfence.errors import RingfenceError
 
 
@@ -23,3 +26,29 @@ class TwoReleasesError(RingfenceError):
     def __init__(self, release: str) -> None:
         self.release = release
         super().__init__(f"as_live takes the release that was live at each event; leave out release={release!r}")
+
+
+class SpineFileError(RingfenceError):
+    """A spine file that cannot be read as a table."""
+
+    def __init__(self, path: Path, found: str, do: str) -> None:
+        self.path, self.found, self.do = path, found, do
+        super().__init__(f"spine {path}: {found}; {do}")
+
+
+class SpineColumnsError(RingfenceError):
+    """A spine that does not tell who or when, or tells it twice."""
+
+    def __init__(self, lacks: str, found: Sequence[str], do: str) -> None:
+        self.lacks, self.found, self.do = lacks, tuple(found), do
+        listed = ", ".join(self.found[:12]) + (", …" if len(self.found) > 12 else "")
+        super().__init__(f"the spine has to say {lacks}; found the columns {listed or '(none)'}; {do}")
+
+
+class SpineRowsError(RingfenceError):
+    """Rows of a spine that cannot be read; nothing is computed for the others."""
+
+    def __init__(self, cells: Sequence[str], n_bad: int, n_rows: int) -> None:
+        self.cells, self.n_bad, self.n_rows = tuple(cells), n_bad, n_rows
+        listed = "".join(f"\n  {cell}" for cell in self.cells)
+        super().__init__(f"{n_bad:,} of {n_rows:,} rows of the spine cannot be read (row 1 is the first one):{listed}")
