@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ringfence.cli.exits import UsageError
-from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, size_option, time_option
 from ringfence.cli.output import require_folder, write_whole
+from ringfence.cli.phases import Phase, Phases, phase_table
 from ringfence.cli.terminal import progress, remark, show, staged_progress, table
 
 if TYPE_CHECKING:
@@ -43,30 +44,56 @@ def train(
     ] = None,
     trials: Annotated[int, typer.Option(min=0, help="Hyperparameter settings to try beside the default.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed on the same ledger makes the same release.")] = 0,
+    row_cache: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="Disk for feature rows, below state/, so that the next train replays only what changed; 0: none.",
+        ),
+    ] = "4GiB",
     as_json: JsonOption = False,
 ) -> None:
     """Make a release: replay the ledger, fit, calibrate, evaluate, write the bundle with report and card.
 
     Examples are the decided events from --examples-from whose label was known by --until. The first release becomes
-    the champion; later ones wait for `ringfence release promote`.
+    the champion; later ones wait for `ringfence release promote`. Features that an earlier train computed from the same
+    records are not replayed. Time and peak memory of each phase are told.
     """
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    release, seconds = make_release(
+    made = make_release(
         here,
         spec,
         examples_from_ms=_time(examples_from, "--examples-from", spec),
         until_ms=_time(until, "--until", spec),
         trials=trials,
         seed=seed,
+        row_cache_bytes=size_option(row_cache, "--row-cache"),
     )
+    release = made.release
     show(
-        {**_described(release), "seconds": seconds},
+        {
+            **_described(release),
+            "seconds": made.seconds,
+            "phases": [phase._asdict() for phase in made.phases],
+            "features_recalled": made.n_recalled,
+            "features_replayed": made.n_replayed,
+        },
         as_json=as_json,
-        text=f"{headline(release)}\nin {seconds:.1f} s; report: {release.path / 'report.html'}",
+        text=f"{headline(release)}\n{work_done(made)}\nreport: {release.path / 'report.html'}",
     )
+
+
+class MadeRelease(NamedTuple):
+    """A release, and what it cost to make."""
+
+    release: Release
+    seconds: float
+    phases: list[Phase]
+    n_recalled: int  # features whose rows an earlier training kept
+    n_replayed: int
 
 
 def make_release(
@@ -77,13 +104,17 @@ def make_release(
     until_ms: int | None = None,
     trials: int = 0,
     seed: int = 0,
-) -> tuple[Release, float]:
-    """Train with a bar per stage, on all cores; return the release and the seconds it took."""
+    row_cache_bytes: int | None = None,
+) -> MadeRelease:
+    """Train with a bar per stage, on all cores; `row_cache_bytes` as in `steps.making.row_cache`."""
     from ringfence.scenario.clock import SystemClock
     from ringfence.steps.making import make_release as make
+    from ringfence.steps.making import row_cache
 
     began = time.monotonic()
     with staged_progress() as report_progress:
+        phases = Phases("reading", report_progress)
+        cache = row_cache(here, scenario, row_cache_bytes)
         release = make(
             here,
             scenario,
@@ -92,9 +123,18 @@ def make_release(
             until_ms=until_ms,
             trials=trials,
             seed=seed,
-            progress=report_progress,
+            cache=cache,
+            progress=phases,
         )
-    return release, time.monotonic() - began
+    n_all = len(release.features)
+    recalled, replayed = (0, n_all) if cache is None else (cache.n_reused, cache.n_replayed)
+    return MadeRelease(release, time.monotonic() - began, phases.end(), recalled, replayed)
+
+
+def work_done(made: MadeRelease) -> str:
+    """Say what making a release took, phase by phase."""
+    recalled = f", {made.n_recalled} known from an earlier train" if made.n_recalled else ""
+    return f"in {made.seconds:.1f} s, {made.n_replayed} features replayed{recalled}\n{phase_table(made.phases)}"
 
 
 def headline(release: Release) -> str:

@@ -445,6 +445,11 @@ class Engine:
         }
 
     @property
+    def n_stored(self) -> int:
+        """Events that were ever stored for features that walk links; those beyond the room for them are forgotten."""
+        return int(self._state.meta[at.N_STORED])
+
+    @property
     def nbytes(self) -> int:
         return self._state.nbytes
 

@@ -98,6 +98,11 @@ class Ledger:
         row = self._connection.execute("SELECT watermark_ms FROM records ORDER BY seq DESC LIMIT 1").fetchone()
         return int(row[0]) if row else 0
 
+    def chain_at(self, seq: int) -> bytes | None:
+        """The hash of all records up to the live record at `seq`, which names them all; None where there is none."""
+        row = self._connection.execute("SELECT chain FROM records WHERE seq = ?", (seq,)).fetchone()
+        return bytes(row[0]) if row else None
+
     @contextmanager
     def writer(self, clock: Clock) -> Iterator[Writer]:
         """Hold the writer lock and append. Whatever an interrupted import left behind is removed first.

@@ -34,11 +34,13 @@ def import_history(
     """
     from ringfence.engine.snapshot import list_snapshots
     from ringfence.ledger.importer import import_files
+    from ringfence.steps.making import row_cache
 
     if replace:
         # State of the old records must not meet the new ones. Before, not after: a crash in between loses only time.
         for snapshot in list_snapshots(here.state_dir(scenario)):
             snapshot.unlink(missing_ok=True)
+        row_cache(here, scenario, limit_bytes=0)  # rows of old records are known by their chain; they take room
     return import_files(
         here.ledger_dir(scenario),
         scenario,

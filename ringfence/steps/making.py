@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ringfence.scenario.clock import Clock
     from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
+    from ringfence.training.row_cache import RowCache
     from ringfence.workspace import Workspace
 
 
@@ -23,9 +24,14 @@ def make_release(
     until_ms: int | None = None,
     trials: int = 0,
     seed: int = 0,
+    cache: RowCache | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Release:
     """Make a release under the workspace's policy and record it; parameters and errors as in `training.train.train`.
+
+    Parameters
+    ----------
+    cache : as `row_cache` opens it; None: everything is replayed, and nothing kept.
 
     Raises
     ------
@@ -52,5 +58,23 @@ def make_release(
         trials=trials,
         seed=seed,
         n_threads=os.cpu_count() or 1,
+        cache=cache,
         progress=progress,
     )
+
+
+def row_cache(here: Workspace, scenario: Scenario, limit_bytes: int | None = None) -> RowCache | None:
+    """Open the cache of feature rows below the scenario's state.
+
+    Parameters
+    ----------
+    limit_bytes : of all its files; 0: no cache, and what there was is deleted. None: 4 GiB.
+    """
+    from ringfence.training.row_cache import DEFAULT_BYTES, RowCache
+
+    limit = DEFAULT_BYTES if limit_bytes is None else limit_bytes
+    found = RowCache(here.state_dir(scenario) / "rows", limit_bytes=limit)
+    if limit:
+        return found
+    found.clear()
+    return None

@@ -209,6 +209,7 @@ class OpenWorkspace:
         until: When | None = None,
         trials: int = 0,
         seed: int = 0,
+        row_cache_bytes: int | None = None,
         progress: Progress | None = None,
     ) -> pl.DataFrame:
         """Make a release: replay the ledger, fit, calibrate, evaluate; the first one becomes the champion.
@@ -219,6 +220,8 @@ class OpenWorkspace:
         until : nothing that became known after it is fitted; None: the end of the ledger.
         trials : hyperparameter settings to try beside the default, >= 0.
         seed : the same seed on the same ledger makes the same release.
+        row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
+            0: none.
 
         Returns
         -------
@@ -233,7 +236,7 @@ class OpenWorkspace:
             If another process writes to the ledger.
         """
         from ringfence.scenario.clock import SystemClock
-        from ringfence.steps.making import make_release
+        from ringfence.steps.making import make_release, row_cache
 
         made = make_release(
             self._here,
@@ -243,6 +246,7 @@ class OpenWorkspace:
             until_ms=None if until is None else self._ms("until", until),
             trials=trials,
             seed=seed,
+            cache=row_cache(self._here, self._scenario, row_cache_bytes),
             progress=progress,
         )
         return _made(made)

@@ -14,7 +14,7 @@ YAML = """
 scenarios:
   payments:
     decide: payment
-    windows: [1d, 7d]
+    windows: [7d]
     sources: {payment: payments.csv}
     events:
       payment:

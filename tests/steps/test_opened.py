@@ -16,9 +16,10 @@ import ringfence
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
 from ringfence.steps.errors import NoTimeError, TwoReleasesError
+from ringfence.steps.making import row_cache
 from ringfence.steps.opened import OpenWorkspace
 from ringfence.training.errors import EmptyWindowError
-from ringfence.workspace import UnknownScenarioError, WorkspaceNotFoundError
+from ringfence.workspace import UnknownScenarioError, Workspace, WorkspaceNotFoundError
 from tests.steps.conftest import N, workspace_in
 
 
@@ -86,9 +87,16 @@ def test_training_makes_a_release_that_is_listed_and_measured(opened: OpenWorksp
     assert 0.5 < figures.filter(figure="roc_auc")["value"][0] <= 1.0
 
 
-def test_command_and_method_make_the_same_release(opened: OpenWorkspace, trained: pl.DataFrame, tmp_path: Path) -> None:
-    arguments = ["train", "-w", str(opened.path), "--until", "2024-01-25", "--seed", "3"]
+def test_command_and_method_make_the_same_release(
+    opened: OpenWorkspace, trained: pl.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "-w", str(opened.path), "--until", "2024-01-25", "--seed", "3", "--json"]
     assert run(arguments) == Exit.OK
+    said = json.loads(capsys.readouterr().out)
+    assert said["release"] == trained["release"][0]
+    assert said["features_replayed"] == 0 < said["features_recalled"]
+    assert [phase["name"] for phase in said["phases"]] == ["reading", "recalling", "fitting", "evaluating"]
+    assert all(phase["seconds"] >= 0.0 and phase["peak_bytes"] > 10**7 for phase in said["phases"])
     assert opened.releases()["release"].to_list() == trained["release"].to_list()
     output = tmp_path / "scores.parquet"
     assert run(["score", "-w", str(opened.path), "--from", "2024-01-25", "-o", str(output)]) == Exit.OK
@@ -148,3 +156,12 @@ def test_two_workspaces_do_not_meet(opened: OpenWorkspace, tmp_path: Path) -> No
     other = workspace_in(tmp_path)
     assert other.releases().is_empty()
     assert other.releases().schema == opened.releases().schema
+
+
+def test_a_cache_of_no_size_is_no_cache_and_leaves_nothing(opened: OpenWorkspace, trained: pl.DataFrame) -> None:
+    here = Workspace(opened.path)
+    kept = row_cache(here, here.scenario())
+    assert kept is not None
+    assert list(kept.directory.iterdir())
+    assert row_cache(here, here.scenario(), 0) is None
+    assert list(kept.directory.iterdir()) == []
