@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_call import FoldCall
 from ringfence.engine._kernels_log import ring_index
+from ringfence.engine._kernels_rings import tick_due
 from ringfence.engine._kernels_table import find, mix64
+from ringfence.engine.batch_arrays import BatchArrays, arrays_of
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
@@ -22,67 +25,7 @@ from ringfence.engine.tick_turns import Compute, TickTurns
 from ringfence.engine.ticks import TickEffect
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
-
-class BatchArrays(NamedTuple):
-    """A Batch in the form that compiled code takes; same fields, same meaning."""
-
-    seq: NDArray[np.int64]
-    kind: NDArray[np.uint8]
-    event_type: NDArray[np.uint8]
-    time_ms: NDArray[np.int64]
-    offset_ms: NDArray[np.int32]
-    amount_minor: NDArray[np.int64]
-    values: NDArray[np.float64]
-    link_start: NDArray[np.int64]
-    link_role: NDArray[np.uint8]
-    link_lo: NDArray[np.uint64]
-    link_hi: NDArray[np.uint64]
-    label_event_seq: NDArray[np.int64]
-    label_event_time_ms: NDArray[np.int64]
-    label_value: NDArray[np.int8]
-    label_replaces: NDArray[np.int8]
-    simhash: NDArray[np.uint64]
-
-
-_DTYPES: tuple[Any, ...] = tuple(
-    np.dtype(
-        {
-            "kind": np.uint8,
-            "event_type": np.uint8,
-            "offset_ms": np.int32,
-            "values": np.float64,
-            "link_role": np.uint8,
-            "link_lo": np.uint64,
-            "link_hi": np.uint64,
-            "label_value": np.int8,
-            "label_replaces": np.int8,
-            "simhash": np.uint64,
-        }.get(name, np.int64)
-    )
-    for name in BatchArrays._fields
-)
-_DIMENSIONS = tuple(2 if name in ("values", "simhash") else 1 for name in BatchArrays._fields)
-_FORMS = tuple(zip(_DTYPES, _DIMENSIONS, strict=True))
-_AS_COMPILED = tuple((dtype, n_dimensions, True) for dtype, n_dimensions in _FORMS)
-_found_in = attrgetter(*BatchArrays._fields)
-_form_of = attrgetter("dtype", "ndim", "flags.carray")
 _ONE, _NONE = np.ones(1, np.bool_), np.zeros(1, np.bool_)
-
-
-def _arrays(batch: Batch) -> BatchArrays:
-    # Contiguous copies only where a caller handed over something else; also the one signature of the compiled call,
-    # which does not look again. The check comes before np.require, which costs 4 µs an array: 60 µs of a live turn.
-    found = _found_in(batch)
-    if tuple(map(_form_of, found)) == _AS_COMPILED:
-        return BatchArrays._make(found)
-    return BatchArrays(*map(_required, BatchArrays._fields, found, _FORMS))
-
-
-def _required(name: str, array: NDArray[Any], form: tuple[np.dtype[Any], int]) -> NDArray[Any]:
-    dtype, n_dimensions = form
-    if array.ndim != n_dimensions:  # of one dimension, then: the shapes of the others are known to be right
-        raise BatchShapeError(what=name, found=array.shape, expected=(array.size,))
-    return np.require(array, dtype, ["C", "A", "W"])
 
 
 class Scratch(NamedTuple):
@@ -291,22 +234,70 @@ class Engine:
         *,
         apply: bool,
     ) -> NDArray[np.float64]:
-        arrays, plan = _arrays(batch), self.catalogue.plan
-        rows = np.empty((np.count_nonzero(wanted), plan.n_features))
-        begin, row_at, sample_at = 0, 0, 0
+        rows = np.empty((np.count_nonzero(wanted), self.catalogue.plan.n_features))
+        self.fold_part(arrays_of(batch), 0, wanted, rows, 0, samples, apply=apply)
+        return rows
+
+    def checked(self, batch: Batch, *, follows: bool) -> BatchArrays:
+        """Validate a batch for `fold_part`; errors as in `observe`. `follows`: its records come after `self.seq`."""
+        self._check(batch)
+        if follows:
+            self._check_order(batch)
+        return arrays_of(batch)
+
+    def fold_part(
+        self,
+        arrays: BatchArrays,
+        begin: int,
+        wanted: NDArray[np.bool_],
+        rows: NDArray[np.float64],
+        row_at: int,
+        samples: tuple[NDArray[np.bool_], SampleArrays] | None = None,
+        *,
+        apply: bool,
+    ) -> int:
+        """Fold from record `begin` to the end of `arrays.seq`, which may be shorter than the other arrays.
+
+        Rows of the wanted events go to `rows[row_at:]`. Returns where the next row goes.
+        """
+        plan, sample_at = self.catalogue.plan, 0
+        sampled = self._no_samples if samples is None else samples
         while True:
             state, scratch = self._state, self._scratch
             if self._call is None or self._call.state is not state or self._call.scratch is not scratch:
                 self._call = FoldCall(plan, state, scratch, self._call)
-            begin, row_at, sample_at, need = self._call(arrays, begin, wanted, apply, rows, row_at, *samples, sample_at)
+            found = self._call(arrays, begin, wanted, apply, rows, row_at, *sampled, sample_at)
+            begin, row_at, sample_at, need = found
             if need == at.DONE:
-                return rows
-            if need == at.TICK:
-                self._state = self._ticks.begin(state, int(batch.time_ms[begin]))
-            elif need == at.EFFECT:
-                self._state = self._ticks.put_in_effect(state, int(batch.seq[begin]))
+                return row_at
+            if need in (at.TICK, at.EFFECT):
+                self._turn(need, int(arrays.time_ms[begin]), int(arrays.seq[begin]))
             else:
                 self._state = grown(self._state, need)
+
+    def _turn(self, need: int, time_ms: int, seq: int) -> None:
+        if need == at.TICK:
+            self._state = self._ticks.begin(self._state, time_ms)
+        else:
+            self._state = self._ticks.put_in_effect(self._state, seq)
+
+    @property
+    def next_turn_ms(self) -> int:
+        """When the next tick begins or takes effect: a record from then on (inclusive) reads another state."""
+        turns = (int(self._state.meta[at.NEXT_TICK_MS]), int(self._state.meta[at.EFFECT_MS]))
+        return min((turn for turn in turns if turn != at.NEVER), default=2**63 - 1)
+
+    @contextmanager
+    def turned_to(self, time_ms: int) -> Iterator[None]:
+        """Let ticks begin and take effect as a record at `time_ms` would have them; undone at the end."""
+        state, ticks = self.state, self._ticks
+        self._state, self._ticks = state._replace(meta=state.meta.copy()), ticks.trial()
+        try:
+            while (need := int(tick_due(self.catalogue.plan, self._state.meta, time_ms))) != at.DONE:
+                self._turn(need, time_ms, self.seq + 1)
+            yield
+        finally:
+            self._state, self._ticks = state, ticks
 
     def compute_ticks_by(self, compute: Compute) -> None:
         """Have ticks computed as `compute` says from now on; see the parameter of the same name."""
@@ -409,6 +400,11 @@ class Engine:
             "segments": int(self._state.segment_counts[at.N_SEGMENTS]),
             "labels_beyond_segments": int(self._state.segment_counts[at.BEYOND_SEGMENTS]),
         }
+
+    @property
+    def n_stored(self) -> int:
+        """Events that were ever stored for features that walk links; those beyond the room for them are forgotten."""
+        return int(self._state.meta[at.N_STORED])
 
     @property
     def nbytes(self) -> int:

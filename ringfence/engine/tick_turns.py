@@ -47,6 +47,7 @@ class TickTurns:
         self._pending: Callable[[], PreparedTick] | None = None
         self._tick: PreparedTick | None = None  # the last one that was waited for
         self._spare: Rows | None = None  # what features read before the tick in effect; the next one goes there
+        self._reuses = True  # arrays that no feature reads any more
         self._first_young = 0  # number of a stored event before which none is young enough for a tick
         self._effects: list[TickEffect] = []
 
@@ -93,10 +94,16 @@ class TickTurns:
         assert self._tick is not None  # an effect is due only where a tick was begun or resumed
         tick = self._tick.tick
         self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
-        self._spare = state.node_rings
+        self._spare = state.node_rings if self._reuses else None
         state.meta[at.EFFECT_MS] = at.NEVER
         # Rows of entities that were forgotten since the tick began carry a life that is over.
         return state._replace(node_rings=self._tick.node_rings)
+
+    def trial(self) -> TickTurns:
+        """Return turns that go on from these, settled ones, and leave them and every array of the state as they are."""
+        trial = TickTurns(self._scenario, self._plan, None)
+        trial._tick, trial._first_young, trial._reuses = self._tick, self._first_young, False
+        return trial
 
     def rehearse(self, state: State) -> None:
         """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
