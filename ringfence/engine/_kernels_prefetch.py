@@ -16,8 +16,10 @@ from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_table import find, home_of, mix64, pair_key
+from ringfence.engine._kernels_text import band_of
 
 MAX_WINDOWS, MARK_MASK, LAST = layout.MAX_WINDOWS, layout.MARKS - 1, layout.LAST
+TEXT_BANDS, TEXT_NEWEST = layout.TEXT_BANDS, layout.TEXT_NEWEST
 TABLE_AHEAD, ROWS_AHEAD, LOGS_AHEAD = 4, 2, 1
 LINES = 6  # of a log's newest entries; the hardware goes on from there
 
@@ -63,6 +65,21 @@ def _touch_stored(state, slot):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def _touch_texts(batch, ahead, plan, state, buckets_known):
+    # The buckets of an event's texts, or, where these were asked for before, the newest entries in them.
+    heads = state.text_heads
+    mask = state.text_log.shape[0] - 1
+    for a in range(plan.n_texts):
+        for band in range(TEXT_BANDS):
+            value = band_of(batch.simhash[ahead, a], band)
+            if buckets_known:
+                for back in range(TEXT_NEWEST):
+                    touch(state.text_log, (heads[a, band, value, back] - 1) & mask)
+            else:
+                touch(heads, ((a * TEXT_BANDS + band) * heads.shape[2] + value) * TEXT_NEWEST)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def _touch_logs(plan, state, slot, is_event):
     marks = slot & MARK_MASK
     n_windows = plan.windows_ms.shape[0]
@@ -95,6 +112,8 @@ def fetch_ahead(batch, plan, state, i):
     if ahead < n:
         kind = batch.event_type[ahead]
         decided = kind == plan.decided
+        if plan.n_texts > 0 and decided and batch.kind[ahead] == 0:
+            _touch_texts(batch, ahead, plan, state, False)
         first, last = batch.link_start[ahead], batch.link_start[ahead + 1]
         for j in range(first, last):
             stream = plan.stream_of[kind, batch.link_role[j]]
@@ -116,6 +135,8 @@ def fetch_ahead(batch, plan, state, i):
         kind = batch.event_type[ahead]
         is_event = batch.kind[ahead] == 0
         walks = is_event and plan.has_links and kind == plan.decided
+        if plan.n_texts > 0 and is_event and kind == plan.decided:
+            _touch_texts(batch, ahead, plan, state, True)
         for j in range(batch.link_start[ahead], batch.link_start[ahead + 1]):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:

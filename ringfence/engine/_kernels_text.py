@@ -7,6 +7,9 @@ Sarma 2007). Each text is chained to the one before it in each of its four bucke
 
     heads[attribute, band, value] -> newest entry -> the one before it in this bucket -> ... -> forgotten
 
+A bucket knows its four newest entries, and an entry the fourth before it as well: so that the memory can be asked for
+what a walk along the chain will need four steps later.
+
 Entries lie in a ring in seq order; entry number `id` lies at `id & (capacity - 1)`, and ids below span[0] are
 forgotten. A reader follows its four chains together, newest entry first, and looks at no more than TEXT_CANDIDATES
 distinct entries, each compared in full: that many and no more is what a boilerplate text costs.
@@ -22,7 +25,7 @@ from ringfence.engine import layout
 
 NEVER, HOUR_MS = layout.NEVER, layout.HOUR_MS
 BANDS, BAND_BITS, NEAR = layout.TEXT_BANDS, layout.TEXT_BAND_BITS, layout.TEXT_NEAR
-CANDIDATES, LINKS = layout.TEXT_CANDIDATES, layout.TEXT_LINKS
+CANDIDATES, LINKS, NEWEST = layout.TEXT_CANDIDATES, layout.TEXT_LINKS, layout.TEXT_NEWEST
 T_COUNT, T_MONTH, T_HOURS = layout.T_COUNT, layout.T_MONTH, layout.T_HOURS
 T_LINKED, T_UNLINKED, T_FRAUDS, N_TEXT_STATS = layout.T_LINKED, layout.T_UNLINKED, layout.T_FRAUDS, layout.N_TEXT_STATS
 _MASK = np.uint64((1 << BAND_BITS) - 1)
@@ -46,12 +49,14 @@ def band_of(simhash, band):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _before(entry, band):
-    if band == 0:
-        return entry["previous_0"]
-    if band == 1:
-        return entry["previous_1"]
-    return entry["previous_2"] if band == 2 else entry["previous_3"]
+def _before(entry_id, distance):
+    return entry_id - np.int64(distance) if distance > 0 else np.int64(-1)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _distance(entry_id, head, oldest):
+    # From an entry to that of a head, 0 to none; what is forgotten is as good as none.
+    return entry_id - (head - 1) if head > oldest else np.int64(0)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -99,8 +104,10 @@ def read_text(
     oldest = span[0]
     mask = log.shape[0] - 1
     for band in range(BANDS):
-        cursors[band] = heads[attribute, band, band_of(simhash, band)] - 1
-        touch(log, cursors[band] & mask)
+        newest = heads[attribute, band, band_of(simhash, band)]
+        cursors[band] = newest[0] - 1
+        for back in range(NEWEST):
+            touch(log, (newest[back] - 1) & mask)
     n_near, n_month, n_linked, n_frauds = 0, 0, 0, 0
     newest_ms = np.int64(NEVER)
     for _ in range(CANDIDATES):
@@ -113,8 +120,8 @@ def read_text(
         entry = log[place]
         for band in range(BANDS):
             if cursors[band] == entry_id:
-                cursors[band] = _before(entry, band)
-                touch(log, cursors[band] & mask)  # four chains, four memory accesses under way
+                cursors[band] = _before(entry_id, entry["back"][band])
+                touch(log, (entry_id - np.int64(entry["far_back"][band])) & mask)
         entry_ms = entry["time_ms"]
         if entry_ms > time_ms or entry_ms <= floor_ms or n_bits(simhash ^ entry["simhash"]) > NEAR:
             continue
@@ -156,12 +163,13 @@ def add_text(simhash, attribute, time_ms, event_seq, link_lo, first, last, span,
     entry["n_links"] = n_links
     for k in range(LINKS):
         links[place, k] = link_lo[first + k] if k < n_links else np.uint64(0)
-    entry["previous_0"] = heads[attribute, 0, band_of(simhash, 0)] - 1
-    entry["previous_1"] = heads[attribute, 1, band_of(simhash, 1)] - 1
-    entry["previous_2"] = heads[attribute, 2, band_of(simhash, 2)] - 1
-    entry["previous_3"] = heads[attribute, 3, band_of(simhash, 3)] - 1
     for band in range(BANDS):
-        heads[attribute, band, band_of(simhash, band)] = entry_id + 1
+        newest = heads[attribute, band, band_of(simhash, band)]
+        entry["back"][band] = _distance(entry_id, newest[0], span[0])
+        entry["far_back"][band] = _distance(entry_id, newest[NEWEST - 1], span[0])
+        for back in range(NEWEST - 1, 0, -1):
+            newest[back] = newest[back - 1]
+        newest[0] = entry_id + 1
     span[1] = entry_id + 1
 
 

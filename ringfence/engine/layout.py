@@ -368,14 +368,13 @@ TEXT_ENTRY = np.dtype(
         ("event_seq", "<i8"),
         ("value", "<i4"),  # the event's standing label, -1 while there is none
         ("n_links", "<i4"),
-        ("previous_0", "<i8"),  # per band: the id before this one in the same bucket, -1 none
-        ("previous_1", "<i8"),
-        ("previous_2", "<i8"),
-        ("previous_3", "<i8"),
+        ("back", "<u4", (4,)),  # per band: how many ids before this one is the one before it in its bucket; 0 none
+        ("far_back", "<u4", (4,)),  # likewise the one TEXT_NEWEST before it: only to ask the memory for it early
     ]
 )
 TEXT_BANDS: Final = 4
 TEXT_BAND_BITS: Final = 16
+TEXT_NEWEST: Final = 4  # of its entries that a bucket itself knows
 TEXT_NEAR: Final = 3  # bits in which near duplicates may differ
 TEXT_CANDIDATES: Final = 64  # entries that one read looks at, newest first
 TEXT_LINKS: Final = 16  # entities of an event, in the order of its links, that count as shared

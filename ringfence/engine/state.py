@@ -61,7 +61,7 @@ class State(NamedTuple):
     charts: Rows  # CHART, by slot; empty where no one reads charts
     text_log: Rows  # TEXT_ENTRY, a ring in seq order; these are empty where no one reads texts
     text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
-    text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS): newest id + 1, 0 none
+    text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS, TEXT_NEWEST): newest ids + 1, 0 none
     text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
     segments: Rows  # SEGMENT, a table of twice the most segments; empty where the scenario names none
     segment_counts: NDArray[np.int64]  # (SEGMENT_COUNTS,)
@@ -123,7 +123,7 @@ def new_state(
         charts=reserved(n_slots if kept.charts else 0, at.CHART),
         text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
         text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
-        text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
+        text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS, at.TEXT_NEWEST), np.int64),
         text_span=np.zeros(2, np.int64),
         segments=np.zeros(2 * most_segments, at.SEGMENT),
         segment_counts=np.zeros(at.SEGMENT_COUNTS, np.int64),
