@@ -5,6 +5,6 @@ from __future__ import annotations
 
 import os
 
-from ringfence.cli.kernel_cache import use_kernel_cache
+from ringfence.steps.kernel_cache import use_kernel_cache
 
 use_kernel_cache(os.environ)

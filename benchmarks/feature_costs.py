@@ -33,9 +33,9 @@ from ringfence.engine import feature_costs as costs
 from ringfence.engine.engine import empty_state
 from ringfence.engine.state import used, with_used
 from ringfence.engine.stats import EVENT, FAMILIES, RINGS
+from ringfence.engine.ticks import PreparedTick
 from ringfence.ledger.importer import import_files
 from ringfence.ledger.ledger import Ledger
-from ringfence.rings import Tick
 from ringfence.scenario.batch import EVENT as EVENT_RECORD
 from ringfence.scenario.batch import Batch
 from ringfence.scenario.clock import FakeClock
@@ -140,7 +140,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.ticks_ns: list[int] = []
 
-    def compute(self, work: Callable[[], Tick]) -> Callable[[], Tick]:
+    def compute(self, work: Callable[[], PreparedTick]) -> Callable[[], PreparedTick]:
         began = time.thread_time_ns()
         tick = work()
         self.ticks_ns.append(time.thread_time_ns() - began)

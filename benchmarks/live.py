@@ -35,10 +35,10 @@ from numpy.typing import NDArray
 from benchmarks.subject import steal_seconds
 from ringfence.engine import Catalogue, Engine
 from ringfence.engine.stats import FAMILIES
+from ringfence.engine.ticks import PreparedTick
 from ringfence.ledger.assembly import slice_batch
 from ringfence.ledger.importer import import_files
 from ringfence.ledger.ledger import Ledger
-from ringfence.rings import Tick
 from ringfence.scenario.batch import EVENT, LABEL, NO_LABEL, Batch
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.load import load_scenarios
@@ -76,14 +76,14 @@ class Ticks:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
-        self._running: Future[Tick] | None = None
+        self._running: Future[PreparedTick] | None = None
         self.happened = ""
 
-    def compute(self, work: Callable[[], Tick]) -> Callable[[], Tick]:
+    def compute(self, work: Callable[[], PreparedTick]) -> Callable[[], PreparedTick]:
         running = self._running = self._pool.submit(work)
         self.happened = "a tick begins"
 
-        def wait() -> Tick:
+        def wait() -> PreparedTick:
             self.happened = "a tick takes effect"
             return running.result()
 

@@ -24,9 +24,9 @@ import msgspec
 from ringfence.engine import Catalogue, Engine
 from ringfence.engine.layout import DAY_MS
 from ringfence.engine.stats import FAMILIES
+from ringfence.engine.ticks import PreparedTick
 from ringfence.ledger.importer import import_files
 from ringfence.ledger.ledger import Ledger
-from ringfence.rings import Tick
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.load import load_scenarios
 from ringfence.scenario.spec import Scenario
@@ -44,7 +44,7 @@ class TickTime:
         self.spent_s = 0.0
         self.n = 0
 
-    def __call__(self, work: Callable[[], Tick]) -> Callable[[], Tick]:
+    def __call__(self, work: Callable[[], PreparedTick]) -> Callable[[], PreparedTick]:
         began = time.thread_time()
         found = work()
         self.spent_s += time.thread_time() - began

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from ringfence.cli.kernel_cache import use_kernel_cache
+from ringfence.steps.kernel_cache import use_kernel_cache
 
 os.environ["TZ"] = "UTC"
 time.tzset()

@@ -50,28 +50,22 @@ def import_history(
     times that lie after their event, missing amounts, files without a row.
     """
     from ringfence.cli.import_report import as_dict, summary, warnings
-    from ringfence.engine.snapshot import list_snapshots
-    from ringfence.ledger.importer import import_files
     from ringfence.scenario.clock import SystemClock
+    from ringfence.steps.history import import_history as load
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    if replace:
-        # State of the old records must not meet the new ones. Before, not after: a crash in between loses only time.
-        for snapshot in list_snapshots(here.state_dir(spec)):
-            snapshot.unlink(missing_ok=True)
     with progress(f"importing into {spec.name}", unit="rows") as report_progress:
-        report = import_files(
-            here.ledger_dir(spec),
+        report = load(
+            here,
             spec,
-            here.path,
-            SystemClock(),
-            files=[file.resolve() for file in files] if files else None,
-            progress=report_progress,
-            memory_limit=memory,
-            replace=replace,
+            files,
+            clock=SystemClock(),
             on_bad_rows=on_bad_rows.value,
+            replace=replace,
+            memory=memory,
+            progress=report_progress,
         )
     show(as_dict(report), as_json=as_json, text=summary(report))
     for warning in warnings(report):

@@ -124,9 +124,9 @@ def _release(console: Console, here: Workspace) -> None:
     from ringfence.cli.models import headline, make_release
 
     console.rule("train", align="left")
-    release, seconds = make_release(here, here.scenario())
-    console.print(headline(release))
-    console.print(f"{seconds:.1f} s; report: {release.path / 'report.html'}")
+    made = make_release(here, here.scenario())
+    console.print(headline(made.release))
+    console.print(f"{made.seconds:.1f} s; report: {made.release.path / 'report.html'}")
 
 
 def _key(here: Workspace) -> str:

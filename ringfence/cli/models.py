@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ringfence.cli.exits import UsageError
-from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, size_option, time_option
+from ringfence.cli.output import require_folder, write_whole
+from ringfence.cli.phases import Phase, Phases, phase_table
 from ringfence.cli.terminal import progress, remark, show, staged_progress, table
 
 if TYPE_CHECKING:
@@ -43,30 +44,56 @@ def train(
     ] = None,
     trials: Annotated[int, typer.Option(min=0, help="Hyperparameter settings to try beside the default.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed on the same ledger makes the same release.")] = 0,
+    row_cache: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="Disk for feature rows, below state/, so that the next train replays only what changed; 0: none.",
+        ),
+    ] = "4GiB",
     as_json: JsonOption = False,
 ) -> None:
     """Make a release: replay the ledger, fit, calibrate, evaluate, write the bundle with report and card.
 
     Examples are the decided events from --examples-from whose label was known by --until. The first release becomes
-    the champion; later ones wait for `ringfence release promote`.
+    the champion; later ones wait for `ringfence release promote`. Features that an earlier train computed from the same
+    records are not replayed. Time and peak memory of each phase are told.
     """
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    release, seconds = make_release(
+    made = make_release(
         here,
         spec,
         examples_from_ms=_time(examples_from, "--examples-from", spec),
         until_ms=_time(until, "--until", spec),
         trials=trials,
         seed=seed,
+        row_cache_bytes=size_option(row_cache, "--row-cache"),
     )
+    release = made.release
     show(
-        {**_described(release), "seconds": seconds},
+        {
+            **_described(release),
+            "seconds": made.seconds,
+            "phases": [phase._asdict() for phase in made.phases],
+            "features_recalled": made.n_recalled,
+            "features_replayed": made.n_replayed,
+        },
         as_json=as_json,
-        text=f"{headline(release)}\nin {seconds:.1f} s; report: {release.path / 'report.html'}",
+        text=f"{headline(release)}\n{work_done(made)}\nreport: {release.path / 'report.html'}",
     )
+
+
+class MadeRelease(NamedTuple):
+    """A release, and what it cost to make."""
+
+    release: Release
+    seconds: float
+    phases: list[Phase]
+    n_recalled: int  # features whose rows an earlier training kept
+    n_replayed: int
 
 
 def make_release(
@@ -77,41 +104,43 @@ def make_release(
     until_ms: int | None = None,
     trials: int = 0,
     seed: int = 0,
-) -> tuple[Release, float]:
-    """Train with a bar per stage, on all cores; return the release and the seconds it took."""
-    from ringfence.ledger.ledger import Ledger
-    from ringfence.ledger.lock import writer_lock
-    from ringfence.policy.load import load_policy
+    row_cache_bytes: int | None = None,
+) -> MadeRelease:
+    """Train with a bar per stage, on all cores; `row_cache_bytes` as in `steps.making.row_cache`."""
     from ringfence.scenario.clock import SystemClock
-    from ringfence.scenario.lookup_files import read_lookup_files
-    from ringfence.training.train import train as make
+    from ringfence.steps.making import make_release as make
+    from ringfence.steps.making import row_cache
 
     began = time.monotonic()
-    policy = load_policy(here.policy_path(scenario))
-    lookup_files = read_lookup_files(scenario, here.path)
-    ledger = Ledger.open(here.ledger_dir(scenario), scenario)
-    with writer_lock(ledger.directory):
-        pass  # the release is recorded at the end: better learn now than then that someone else writes
     with staged_progress() as report_progress:
+        phases = Phases("reading", report_progress)
+        cache = row_cache(here, scenario, row_cache_bytes)
         release = make(
-            ledger,
+            here,
             scenario,
-            policy,
-            releases_dir=here.releases_dir,
             clock=SystemClock(),
             examples_from_ms=examples_from_ms,
             until_ms=until_ms,
             trials=trials,
             seed=seed,
-            n_threads=os.cpu_count() or 1,
-            progress=report_progress,
-            lookup_files=lookup_files,
+            cache=cache,
+            progress=phases,
         )
-    return release, time.monotonic() - began
+    n_all = len(release.features)
+    recalled, replayed = (0, n_all) if cache is None else (cache.n_reused, cache.n_replayed)
+    return MadeRelease(release, time.monotonic() - began, phases.end(), recalled, replayed)
+
+
+def work_done(made: MadeRelease) -> str:
+    """Say what making a release took, phase by phase."""
+    recalled = f", {made.n_recalled} known from an earlier train" if made.n_recalled else ""
+    return f"in {made.seconds:.1f} s, {made.n_replayed} features replayed{recalled}\n{phase_table(made.phases)}"
 
 
 def headline(release: Release) -> str:
     """Say what a release was made from and the figures worth reading first, with their intervals."""
+    from ringfence.steps.figures import headline_figures
+
     made, figures = release.manifest.made, release.manifest.headline
     lines = [
         f"release {release.id} from {made.n_examples:,} examples, {made.n_fraud:,} of them fraud, "
@@ -120,7 +149,7 @@ def headline(release: Release) -> str:
     if figures:
         where = "events after the cut, never fitted" if figures["name"] == "later_window" else "out of fold, in time"
         lines.append(f"measured on {figures['n']:,} events ({where}), {figures['n_fraud']:,} of them fraud:")
-        rows = [[text, *_figure(figures.get(name))] for name, text in _FIGURES.items()]
+        rows = [[_FIGURES[name], *_figure(figure)] for name, figure in headline_figures(release).items()]
         lines += [f"  {line}" for line in table(["", "value", "95 % interval"], rows).splitlines()]
     suspicions = leaks(release)
     if suspicions:
@@ -135,12 +164,8 @@ def leaks(release: Release) -> list[dict[str, Any]]:
     return found
 
 
-def _figure(found: Any) -> list[str]:
-    """Lay out a figure with its interval, however it is nested: a number, or {value, low, high}."""
-    if isinstance(found, dict):
-        value, low, high = (found.get(name) for name in ("value", "low", "high"))
-    else:
-        value, low, high = found, None, None
+def _figure(figure: tuple[float | None, float | None, float | None]) -> list[str]:
+    value, low, high = figure
     interval = "" if low is None or high is None else f"{low:.3f} .. {high:.3f}"
     return ["none" if value is None else f"{value:.3f}", interval]
 
@@ -182,12 +207,7 @@ def score(
     One row per event: event_id, event_time, score, action, rung, and one column per member score. Actions assume an
     empty review queue. Where the window reaches into the span that the release was trained on, a warning says so.
     """
-    from ringfence.cli.releases import open_release
-    from ringfence.ledger.ledger import Ledger
-    from ringfence.rollout.registry import Registry
-    from ringfence.scoring.release import load_release
-    from ringfence.training.score import n_in_training_span, score_as_live
-    from ringfence.training.score import score as score_window
+    from ringfence.steps.scoring import score_history
     from ringfence.workspace import Workspace
 
     if as_live and release is not None:
@@ -197,25 +217,14 @@ def score(
     from_ms, to_ms = time_option(from_time, "--from", spec.time_zone), _time(to_time, "--to", spec)
     if to_ms is not None and to_ms <= from_ms:
         raise UsageError(f"--to {to_time} is not after --from {from_time}; --from is inclusive, --to exclusive")
-    if not output.resolve().parent.is_dir():
-        raise UsageError(f"--output {output}: there is no folder {output.resolve().parent}")
-    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    require_folder(output)
     began = time.monotonic()
     with progress("scoring", unit="records") as report_progress:
-        if as_live:
-            frame = score_as_live(
-                ledger, lambda name: load_release(here.releases_dir / name), from_ms, to_ms, progress=report_progress
-            )
-            by, n_seen, warnings = "the releases live then", 0, []
-        else:
-            bundle = open_release(here, Registry.read(ledger), release, spec.name)
-            frame = score_window(ledger, bundle, from_ms, to_ms, progress=report_progress)
-            by, n_seen = bundle.id, n_in_training_span(frame, bundle)
-            warnings = _overlap(n_seen, frame.height, bundle)
-    # Beside its place first: a reader, or an interrupt, meets the whole file or none.
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    frame.write_parquet(unfinished)
-    unfinished.replace(output)
+        scored = score_history(here, spec, from_ms, to_ms, release=release, as_live=as_live, progress=report_progress)
+    frame, n_seen = scored.rows, int(scored.in_training_span.sum())
+    by = "the releases live then" if scored.release is None else scored.release.id
+    warnings = [] if scored.release is None else _overlap(n_seen, frame.height, scored.release)
+    write_whole(frame, output)
     seconds = time.monotonic() - began
     actions = dict(sorted(frame["action"].value_counts().iter_rows()))
     for warning in warnings:
@@ -256,15 +265,11 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a release measured of itself: figures with intervals, and where its report lies."""
-    from ringfence.cli.releases import open_release
-    from ringfence.ledger.ledger import Ledger
-    from ringfence.rollout.registry import Registry
+    from ringfence.steps.chosen import find_release
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
-    spec = here.scenario(scenario)
-    ledger = Ledger.open(here.ledger_dir(spec), spec)
-    found = open_release(here, Registry.read(ledger), release, spec.name)
+    found = find_release(here, here.scenario(scenario), release)
     show(
         {**_described(found), "metrics": found.metrics},
         as_json=as_json,

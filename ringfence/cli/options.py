@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,8 @@ ScenarioOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 
 HERE = Path()
+_SIZE = re.compile(r"([0-9]{1,9}) ?(MB|GB|MiB|GiB)?", re.ASCII)
+_UNITS = {None: 1, "MB": 10**6, "GB": 10**9, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def time_option(text: str, option: str, time_zone: str) -> int:
@@ -48,6 +51,20 @@ def time_option(text: str, option: str, time_zone: str) -> int:
             f"{option} {text!r} is not a time; give a date (2018-07-25) or ISO 8601 (2018-07-25T13:00:00Z)"
         )
     return time_ms
+
+
+def size_option(text: str, option: str) -> int:
+    """Read a size given on the command line, such as `500MB`, `4GiB` or `0`; returns bytes.
+
+    Raises
+    ------
+    UsageError
+        If it is not a size.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or (found[2] is None and int(found[1])):
+        raise UsageError(f"{option} {text!r} is not a size; write a number and MB, GB, MiB or GiB, or 0")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def iso_time(time_ms: int | None) -> str | None:

@@ -10,6 +10,7 @@ import typer
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
 from ringfence.cli.terminal import remark, show, table
 from ringfence.errors import RingfenceError
+from ringfence.steps.chosen import open_release, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,34 +27,6 @@ app = typer.Typer(help="List, show, promote and roll back releases.", no_args_is
 ReleaseArgument = Annotated[str, typer.Argument(metavar="RELEASE", help="A release id, `latest` or `champion`.")]
 EDITS_WAIT = "an edited policy waits for the next release: ringfence train, then ringfence release promote latest"
 NoteOption = Annotated[str, typer.Option(help="Why; kept in the ledger with the change.")]
-
-
-def resolve(registry: Registry, wanted: str | None, scenario: str) -> str:
-    """Name the release meant by an id, `latest`, or `champion` (also None).
-
-    Raises
-    ------
-    UnknownReleaseError, NoChampionError
-        If there is none such.
-    """
-    from ringfence.rollout.errors import NoChampionError, UnknownReleaseError
-
-    if wanted is None or wanted == "champion":
-        champion = registry.champion()
-        if champion is None:
-            raise NoChampionError(scenario)
-        return champion
-    found = registry.latest() if wanted == "latest" else wanted
-    if found is None or not registry.is_registered(found):
-        raise UnknownReleaseError(wanted, [entry.release for entry in registry.entries()])
-    return found
-
-
-def open_release(workspace: Workspace, registry: Registry, wanted: str | None, scenario: str) -> Release:
-    """Load the bundle of a release from disk, its digests verified."""
-    from ringfence.scoring.release import load_release
-
-    return load_release(workspace.releases_dir / resolve(registry, wanted, scenario))
 
 
 def policy_edits(workspace: Workspace, scenario: Scenario, release: Release) -> list[str]:

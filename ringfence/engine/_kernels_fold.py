@@ -19,7 +19,6 @@ from ringfence.engine._kernels_log import add_event, add_label, block_wanted, re
 from ringfence.engine._kernels_pairs import (
     apply_pairs,
     count_new_partners,
-    fan,
     label_pairs,
     read_pairs,
     resolve_pairs,
@@ -58,7 +57,7 @@ NEWEST_MS, N_LATE, ORPHAN_LABELS, PAIRS_CAPPED = (
 )
 KEY_COLLISIONS, PAIR_COLLISIONS = layout.KEY_COLLISIONS, layout.PAIR_COLLISIONS
 N_STORED = layout.N_STORED
-DONE, GROW_KEYS, GROW_PAIRS = layout.DONE, layout.GROW_KEYS, layout.GROW_PAIRS
+DONE = layout.DONE
 GROW_EVENTS, GROW_LABELS = layout.GROW_EVENTS, layout.GROW_LABELS
 MARK_MASK, MARKED_ORDER = layout.MARKS - 1, layout.MARKED_ORDER
 NEED_ANY_EVENTS = layout.NEED_WINDOWS | layout.NEED_RECENT
@@ -107,28 +106,18 @@ def _resolve(batch, plan, state, first, last, kind, slots, spans):
 
 
 @njit(cache=True, nogil=True, _nrt=False, inline="always")
-def _room_for_event(plan, state, kind, n_links, spans, slots):
+def _room_for_event(state, n_links, slots):
     # Bounds from above: every absent key is new, every full ring takes a fresh block twice its size.
-    wanted_keys = np.int64(0)
     wanted_entries = np.int64(0)
     for j in range(n_links):
         for which in range(2):
             slot = slots[j, which]
             if slot == ABSENT:
-                wanted_keys += 1
                 wanted_entries += np.int64(1) << layout.FIRST_ORDER
             elif slot >= 0:
                 wanted_entries += block_wanted(state.event_rings[slot])
-    if 3 * min(state.meta[N_KEYS] + wanted_keys, state.keys.shape[0]) > 2 * state.table.shape[0]:
-        return GROW_KEYS
     if state.meta[EVENT_TOP] + wanted_entries > state.event_log.shape[0]:
         return GROW_EVENTS
-    if kind == plan.decided and plan.has_pairs:
-        wanted_pairs = np.int64(0)
-        for p in range(plan.pairings.shape[0]):
-            wanted_pairs += fan(spans, plan.pairings[p]["role_a"]) * fan(spans, plan.pairings[p]["role_b"])
-        if 3 * min(state.meta[N_PAIRS] + wanted_pairs, state.pairs.shape[0]) > 2 * state.pair_table.shape[0]:
-            return GROW_PAIRS
     return DONE
 
 
@@ -210,7 +199,7 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
         read_links(nodes, n_nodes, time_ms, amount, floors, prior, plan, state, scratch)
         if plan.tick_ms > 0:
             behind = layout.L_WINDOWED + floors.shape[0]
-            read_rings(nodes, n_nodes, time_ms, state.node_rings, behind, scratch.link_stats)
+            read_rings(nodes, n_nodes, time_ms, state, behind, scratch.link_stats)
         together = scratch.link_stats[scratch.link_stats.shape[0] - 1]
         for g in range(plan.together_gathers.shape[0]):
             row[plan.together_gathers[g]["column"]] = together[plan.together_gathers[g]["source"]]
@@ -417,7 +406,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
         has_links = plan.has_links and kind == plan.decided
         if batch.kind[i] == 0:
             if apply:
-                need = _room_for_event(plan, state, kind, last - first, spans, slots)
+                need = _room_for_event(state, last - first, slots)
                 if need != DONE:
                     return i, row_at, sample_at, need
                 if plan.n_texts > 0 and texts_wanted(batch.simhash[i], state.text_span) > state.text_log.shape[0]:

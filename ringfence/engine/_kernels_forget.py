@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
 """Forget the entity or pair that has been idle long, to make room for a new one. Bounded work, and no pauses.
 
     rows   |.... .... .... ....|.... .... .... ....|...
@@ -15,34 +15,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import clear_chart
-from ringfence.engine._kernels_rings import outside_rings
+from ringfence.engine._kernels_table import home_of, remove
 
 IDLE_GROUP, IDLE_GROUPS = layout.IDLE_GROUP, layout.IDLE_GROUPS
 KEY_HAND, KEY_IDLE_MS, KEYS_FORGOTTEN = layout.KEY_HAND, layout.KEY_IDLE_MS, layout.KEYS_FORGOTTEN
-_ONE = np.uint64(1)
-
-
-@njit(cache=True, nogil=True, _nrt=False)
-def remove(table, key):
-    """Take a key out of a table of `_kernels_table`: entries behind it move up, so that no search stops early."""
-    mask = np.uint64(table.shape[0] - 1)
-    gap = key & mask
-    while table[np.int64(gap)]["key"] != key or table[np.int64(gap)]["slot"] == 0:
-        gap = (gap + _ONE) & mask
-    i = gap
-    while True:
-        i = (i + _ONE) & mask
-        entry = table[np.int64(i)]
-        if entry["slot"] == 0:
-            break
-        home = entry["key"] & mask
-        if ((i - home) & mask) >= ((i - gap) & mask):
-            table[np.int64(gap)]["key"] = entry["key"]
-            table[np.int64(gap)]["slot"] = entry["slot"]
-            gap = i
-    table[np.int64(gap)]["slot"] = 0
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -78,6 +57,20 @@ def longest_idle(rows, hand, now_ms, usual_ms, in_use):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def touch_next(rows, table, hand):
+    """Ask the memory for the table entry of whoever is likely to be forgotten next; return the row, -1 for none."""
+    first = hand + 1
+    if first + IDLE_GROUP > rows.shape[0]:
+        return np.int64(-1)
+    best = first
+    for row in range(first + 1, first + IDLE_GROUP):
+        if rows[row]["newest_ms"] < rows[best]["newest_ms"]:
+            best = row
+    touch(table.entries, home_of(table, rows[best]["key"]))
+    return np.int64(best)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def free_block(ring, arena, free):
     """Give a ring's block back; the ring is then as new."""
     if ring["start"] > 0:
@@ -91,6 +84,20 @@ def free_block(ring, arena, free):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def _touch_key(plan, state, slot):
+    if slot < 0:
+        return
+    touch(state.risk, slot)
+    touch(state.event_rings, slot)
+    touch(state.label_rings, slot)
+    touch(state.partners, slot * state.partners.shape[1])
+    if plan.has_links:
+        touch(state.nodes, slot)
+    if plan.has_charts:
+        touch(state.charts, slot)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def forget_key(plan, state, in_use, now_ms):
     """Make a slot as new and return it. Stored events that link to it are told apart by its next entity's `born`."""
     meta = state.meta
@@ -98,6 +105,7 @@ def forget_key(plan, state, in_use, now_ms):
     meta[KEY_HAND] = hand
     meta[KEY_IDLE_MS] += (idle_ms - meta[KEY_IDLE_MS]) >> 3
     meta[KEYS_FORGOTTEN] += 1
+    _touch_key(plan, state, touch_next(state.keys, state.table, hand))
     row = state.keys[slot]
     remove(state.table, row["key"])
     row["n_events"] = 0
@@ -119,8 +127,6 @@ def forget_key(plan, state, in_use, now_ms):
         node["n_fraud"] = 0
         node["n_near"] = 0
         node["lives"] += 1
-    if plan.tick_ms > 0:
-        outside_rings(state.node_rings[slot])
     if plan.has_charts:
         clear_chart(state.charts[slot])
     return slot

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
-from ringfence.engine._kernels_prefetch import touch
 
 LAST, STORED_LINKS, MOST_NODES = layout.LAST, layout.STORED_LINKS, layout.MOST_NODES
 MISSING_AMOUNT, SIMILAR_MS, SIMILAR = layout.MISSING_AMOUNT, layout.SIMILAR_MS, layout.SIMILAR

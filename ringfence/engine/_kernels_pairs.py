@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
-from ringfence.engine._kernels_forget import longest_idle, remove
-from ringfence.engine._kernels_prefetch import touch
+from ringfence.engine._kernels_forget import longest_idle, touch_next
 from ringfence.engine._kernels_read import finish_averages, gather, read_pair
-from ringfence.engine._kernels_table import find, insert, mix64, pair_key
+from ringfence.engine._kernels_table import find, home_of, insert, mix64, pair_key, remove
 
 PAIR_FAN, N_PAIRS, PAIR_COLLISIONS, PAIRS_CAPPED = (
     layout.PAIR_FAN,
@@ -37,7 +37,6 @@ def fan(spans, role):
 def resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
     # Twice over the pairs: waiting for one place in memory at a time would cost more than the second turn.
     k = 0
-    mask = np.uint64(state.pair_table.shape[0] - 1)
     for p in range(plan.pairings.shape[0]):
         role_a = plan.pairings[p]["role_a"]
         role_b = plan.pairings[p]["role_b"]
@@ -46,7 +45,7 @@ def resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys):
             for b in range(spans[role_b, 0], spans[role_b, 0] + fan(spans, role_b)):
                 key = pair_key(lo_a, batch.link_lo[first + b], plan.pair_salts[p])
                 pair_keys[k] = key
-                touch(state.pair_table, np.int64(key & mask))
+                touch(state.pair_table.entries, home_of(state.pair_table, key))
                 k += 1
     for pair in range(k):
         slot = find(state.pair_table, pair_keys[pair])
@@ -102,6 +101,7 @@ def _new_pair(state, key, in_use):
         meta[PAIR_HAND] = hand
         meta[PAIR_IDLE_MS] += (idle_ms - meta[PAIR_IDLE_MS]) >> 3
         meta[PAIRS_FORGOTTEN] += 1
+        touch_next(state.pairs, state.pair_table, hand)
         remove(state.pair_table, state.pairs[slot]["key"])
         state.pairs[slot]["n_events"] = 0
         state.pairs[slot]["n_known"] = 0

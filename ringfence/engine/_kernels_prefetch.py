@@ -9,44 +9,17 @@ prefetch has no effect but time: it never faults, and no value depends on it.
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba import config, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
+import numpy as np
+from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_log import ring_index
-from ringfence.engine._kernels_table import find, mix64, pair_key
+from ringfence.engine._kernels_table import find, home_of, mix64, pair_key
 
 MAX_WINDOWS, MARK_MASK, LAST = layout.MAX_WINDOWS, layout.MARKS - 1, layout.LAST
 TABLE_AHEAD, ROWS_AHEAD, LOGS_AHEAD = 4, 2, 1
 LINES = 6  # of a log's newest entries; the hardware goes on from there
-
-if config.DISABLE_JIT:
-
-    def touch(array, index):
-        """Do nothing: uncompiled code has no use for it."""
-
-else:
-
-    @intrinsic
-    def touch(typing_context, array, index):
-        def generate(context, builder, signature, arguments):
-            data = make_array(signature.args[0])(context, builder, arguments[0]).data
-            byte = builder.bitcast(data, ir.IntType(8).as_pointer())
-            dtype = signature.args[0].dtype
-            size = dtype.size if isinstance(dtype, types.Record) else dtype.bitwidth // 8
-            offset = builder.mul(arguments[1], ir.Constant(ir.IntType(64), size))
-            place = builder.gep(byte, [offset])
-            number = ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-            # read, high locality, data
-            builder.call(prefetch, [place, number(0), number(3), number(1)])
-            return context.get_dummy_value()
-
-        return types.void(array, types.int64), generate
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -81,6 +54,15 @@ def _touch_rows(plan, state, slot, decided):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def _touch_stored(state, slot):
+    # The events that the node refers back to: in their links its neighbours will be found.
+    n = np.int64(state.nodes[slot]["n_events"])
+    mask = state.stored.shape[0] - 1
+    for back in range(min(n, np.int64(LAST))):
+        touch(state.stored, np.int64(state.last[slot, (n - 1 - back) & (LAST - 1)]) & mask)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def _touch_logs(plan, state, slot, is_event):
     marks = slot & MARK_MASK
     n_windows = plan.windows_ms.shape[0]
@@ -93,7 +75,6 @@ def _touch_logs(plan, state, slot, is_event):
 def fetch_ahead(batch, plan, state, i):
     """Prefetch for records i + 4, i + 2 and i + 1, as far as the batch has them."""
     n = batch.seq.shape[0]
-    mask = state.table.shape[0] - 1
     ahead = i + TABLE_AHEAD
     if ahead < n:
         kind = batch.event_type[ahead]
@@ -101,13 +82,15 @@ def fetch_ahead(batch, plan, state, i):
         for j in range(first, last):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:
-                touch(state.table, int(mix64(batch.link_lo[j] ^ plan.salts[stream])) & mask)
+                key = mix64(batch.link_lo[j] ^ plan.salts[stream])
+                touch(state.table.entries, home_of(state.table, key))
             stream = plan.any_of[kind, batch.link_role[j]]
             if stream >= 0:
-                touch(state.table, int(mix64(batch.link_lo[j] ^ plan.salts[stream])) & mask)
+                key = mix64(batch.link_lo[j] ^ plan.salts[stream])
+                touch(state.table.entries, home_of(state.table, key))
         if plan.has_pairs and last - first == 2 and plan.pairings.shape[0] == 1:
             key = pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0])
-            touch(state.pair_table, int(key) & (state.pair_table.shape[0] - 1))
+            touch(state.pair_table.entries, home_of(state.pair_table, key))
     ahead = i + ROWS_AHEAD
     if ahead < n:
         kind = batch.event_type[ahead]
@@ -132,14 +115,19 @@ def fetch_ahead(batch, plan, state, i):
     if ahead < n:
         kind = batch.event_type[ahead]
         is_event = batch.kind[ahead] == 0
+        walks = is_event and plan.has_links and kind == plan.decided
         for j in range(batch.link_start[ahead], batch.link_start[ahead + 1]):
             stream = plan.stream_of[kind, batch.link_role[j]]
             if stream >= 0:
                 slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
                 if slot >= 0:
                     _touch_logs(plan, state, slot, is_event)
+                    if walks and plan.any_of[kind, batch.link_role[j]] < 0:
+                        _touch_stored(state, slot)
             stream = plan.any_of[kind, batch.link_role[j]]
             if stream >= 0:
                 slot = find(state.table, mix64(batch.link_lo[j] ^ plan.salts[stream]))
                 if slot >= 0:
                     _touch_logs(plan, state, slot, is_event)
+                    if walks:
+                        _touch_stored(state, slot)

@@ -33,7 +33,14 @@ def tick_due(plan, meta, time_ms):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def read_rings(nodes, n_nodes, time_ms, node_rings, behind, stats):
+def _ring_of(state, slot):
+    # Row of the last tick's rings + 1, or 0 outside rings; a row about an entity forgotten since says nothing.
+    row = state.node_rings[slot]
+    return row["ring"] if row["life"] == state.nodes[slot]["lives"] else np.int32(0)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def read_rings(nodes, n_nodes, time_ms, state, behind, stats):
     """Write ring statistics behind column `behind` of each node's row, and of the last row for all together."""
     together = stats[MOST_NODES]
     for s in range(N_RING_STATS):
@@ -48,7 +55,9 @@ def read_rings(nodes, n_nodes, time_ms, node_rings, behind, stats):
         out[behind + R_FRAUD_SHARE] = np.nan
         if nodes[a, 0] < 0:
             continue
-        row = node_rings[nodes[a, 0]]
+        row = state.node_rings[nodes[a, 0]]
+        if row["life"] != state.nodes[nodes[a, 0]]["lives"]:
+            continue
         out[behind + R_OWN_RISK] = row["risk"]
         together[behind + R_OWN_RISK] = max(together[behind + R_OWN_RISK], row["risk"])
         if row["ring"] == 0:
@@ -64,7 +73,7 @@ def read_rings(nodes, n_nodes, time_ms, node_rings, behind, stats):
             out[behind + R_FRAUD_SHARE] = row["n_fraud"] / row["n_known"]
         another = True
         for earlier in range(a):
-            if nodes[earlier, 0] >= 0 and node_rings[nodes[earlier, 0]]["ring"] == row["ring"]:
+            if nodes[earlier, 0] >= 0 and _ring_of(state, nodes[earlier, 0]) == row["ring"]:
                 another = False
         if not another:
             continue
@@ -74,18 +83,3 @@ def read_rings(nodes, n_nodes, time_ms, node_rings, behind, stats):
             larger = out[behind + s] > together[behind + s] or together[behind + s] != together[behind + s]
             if s != R_OWN_RISK and s != R_RINGS and larger:
                 together[behind + s] = out[behind + s]
-
-
-@njit(cache=True, nogil=True, _nrt=False)
-def outside_rings(row):
-    """Make a row of NODE_RING that of an entity which no tick has seen."""
-    row["risk"] = 0.0
-    row["ring_risk"] = 0.0
-    row["founded_ms"] = 0
-    row["ring"] = 0
-    row["n_entities"] = 0
-    row["n_events"] = 0
-    row["grown_entities"] = 0
-    row["grown_events"] = 0
-    row["n_known"] = 0
-    row["n_fraud"] = 0

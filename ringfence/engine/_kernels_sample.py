@@ -16,9 +16,9 @@ import math
 
 from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_links import is_gone, is_hub, n_last, nodes_of, stored_row
-from ringfence.engine._kernels_prefetch import touch
 
 MISSING_AMOUNT, DAY_MS, LAST = layout.MISSING_AMOUNT, layout.DAY_MS, layout.LAST
 RATE_STRENGTH, ROLE_BITS = layout.RATE_STRENGTH, layout.ROLE_BITS

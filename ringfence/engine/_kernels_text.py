@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ringfence._kernels_touch import touch
 from ringfence.engine import layout
-from ringfence.engine._kernels_prefetch import touch
 
 NEVER, HOUR_MS = layout.NEVER, layout.HOUR_MS
 BANDS, BAND_BITS, NEAR = layout.TEXT_BANDS, layout.TEXT_BAND_BITS, layout.TEXT_NEAR

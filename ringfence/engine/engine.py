@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import attrgetter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,74 +14,18 @@ from numpy.typing import NDArray
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_call import FoldCall
 from ringfence.engine._kernels_log import ring_index
+from ringfence.engine._kernels_rings import tick_due
 from ringfence.engine._kernels_table import find, mix64
+from ringfence.engine.batch_arrays import BatchArrays, arrays_of
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
-from ringfence.engine.state import State, grown, new_state, state_digest
-from ringfence.engine.ticks import TickEffect, compute_tick, frozen_events, last_tick, put_in_effect, with_tick
-from ringfence.rings import Tick
+from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages, used
+from ringfence.engine.tick_turns import Compute, TickTurns
+from ringfence.engine.ticks import TickEffect
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
 
-
-class BatchArrays(NamedTuple):
-    """A Batch in the form that compiled code takes; same fields, same meaning."""
-
-    seq: NDArray[np.int64]
-    kind: NDArray[np.uint8]
-    event_type: NDArray[np.uint8]
-    time_ms: NDArray[np.int64]
-    offset_ms: NDArray[np.int32]
-    amount_minor: NDArray[np.int64]
-    values: NDArray[np.float64]
-    link_start: NDArray[np.int64]
-    link_role: NDArray[np.uint8]
-    link_lo: NDArray[np.uint64]
-    link_hi: NDArray[np.uint64]
-    label_event_seq: NDArray[np.int64]
-    label_event_time_ms: NDArray[np.int64]
-    label_value: NDArray[np.int8]
-    label_replaces: NDArray[np.int8]
-    simhash: NDArray[np.uint64]
-
-
-_DTYPES: tuple[Any, ...] = tuple(
-    np.dtype(
-        {
-            "kind": np.uint8,
-            "event_type": np.uint8,
-            "offset_ms": np.int32,
-            "values": np.float64,
-            "link_role": np.uint8,
-            "link_lo": np.uint64,
-            "link_hi": np.uint64,
-            "label_value": np.int8,
-            "label_replaces": np.int8,
-            "simhash": np.uint64,
-        }.get(name, np.int64)
-    )
-    for name in BatchArrays._fields
-)
-_DIMENSIONS = tuple(2 if name in ("values", "simhash") else 1 for name in BatchArrays._fields)
-_FORMS = tuple(zip(_DTYPES, _DIMENSIONS, strict=True))
-_found_in = attrgetter(*BatchArrays._fields)
-
-
-def _arrays(batch: Batch) -> BatchArrays:
-    # Contiguous copies only where a caller handed over something else; also the one signature of the compiled call,
-    # which does not look again. The check comes before np.require, which costs 4 µs an array: 60 µs of a live turn.
-    found = _found_in(batch)
-    for array, (dtype, n_dimensions) in zip(found, _FORMS, strict=True):
-        if array.dtype != dtype or array.ndim != n_dimensions or not array.flags.carray:
-            return BatchArrays(*map(_required, BatchArrays._fields, found, _FORMS))
-    return BatchArrays._make(found)
-
-
-def _required(name: str, array: NDArray[Any], form: tuple[np.dtype[Any], int]) -> NDArray[Any]:
-    dtype, n_dimensions = form
-    if array.ndim != n_dimensions:  # of one dimension, then: the shapes of the others are known to be right
-        raise BatchShapeError(what=name, found=array.shape, expected=(array.size,))
-    return np.require(array, dtype, ["C", "A", "W"])
+_ONE, _NONE = np.ones(1, np.bool_), np.zeros(1, np.bool_)
 
 
 class Scratch(NamedTuple):
@@ -103,14 +47,6 @@ class Scratch(NamedTuple):
     stamp: NDArray[np.uint32]  # (1,)
     text_cursors: NDArray[np.int64]
     text_stats: NDArray[np.float64]
-
-
-Compute = Callable[[Callable[[], Tick]], Callable[[], Tick]]
-
-
-def _at_once(work: Callable[[], Tick]) -> Callable[[], Tick]:
-    found = work()
-    return lambda: found
 
 
 def empty_state(catalogue: Catalogue, **first: int) -> State:
@@ -143,14 +79,13 @@ class Engine:
         self.catalogue = catalogue
         self._state = state if state is not None else empty_state(catalogue)
         self._scratch = self._scratch_for(16)
-        self._compute = compute if compute is not None else _at_once
-        self._pending: Callable[[], Tick] | None = None
-        self._tick: Tick | None = None  # the last one that this engine waited for
-        self._effects: list[TickEffect] = []
+        self._ticks = TickTurns(catalogue.scenario, catalogue.plan, compute)
         self._no_samples = np.zeros(0, np.bool_), empty_samples(catalogue.plan, 0)
         self._n_values = len(catalogue.scenario.value_attributes)
         self._n_texts = len(catalogue.scenario.text_attributes)
+        self._decided = catalogue.plan.decided
         self._call: FoldCall | None = None
+        self._ticks.resume(self._state)
 
     def _scratch_for(self, n_links: int) -> Scratch:
         plan = self.catalogue.plan
@@ -197,10 +132,10 @@ class Engine:
     def _wanted(self, batch: Batch, want: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         decided: NDArray[np.bool_]
         if len(batch) == 1:
-            is_decided = batch.kind[0] == EVENT and batch.event_type[0] == self.catalogue.plan.decided
-            decided = np.array([is_decided], np.bool_)
+            is_decided = batch.kind[0] == EVENT and batch.event_type[0] == self._decided
+            decided = _ONE if is_decided else _NONE
         else:
-            decided = (batch.kind == EVENT) & (batch.event_type == self.catalogue.plan.decided)
+            decided = (batch.kind == EVENT) & (batch.event_type == self._decided)
         if want is None:
             return decided
         if want.shape != decided.shape:
@@ -299,65 +234,82 @@ class Engine:
         *,
         apply: bool,
     ) -> NDArray[np.float64]:
-        arrays, plan = _arrays(batch), self.catalogue.plan
-        rows = np.empty((np.count_nonzero(wanted), plan.n_features), np.float64)
-        begin, row_at, sample_at = 0, 0, 0
+        rows = np.empty((np.count_nonzero(wanted), self.catalogue.plan.n_features))
+        self.fold_part(arrays_of(batch), 0, wanted, rows, 0, samples, apply=apply)
+        return rows
+
+    def checked(self, batch: Batch, *, follows: bool) -> BatchArrays:
+        """Validate a batch for `fold_part`; errors as in `observe`. `follows`: its records come after `self.seq`."""
+        self._check(batch)
+        if follows:
+            self._check_order(batch)
+        return arrays_of(batch)
+
+    def fold_part(
+        self,
+        arrays: BatchArrays,
+        begin: int,
+        wanted: NDArray[np.bool_],
+        rows: NDArray[np.float64],
+        row_at: int,
+        samples: tuple[NDArray[np.bool_], SampleArrays] | None = None,
+        *,
+        apply: bool,
+    ) -> int:
+        """Fold from record `begin` to the end of `arrays.seq`, which may be shorter than the other arrays.
+
+        Rows of the wanted events go to `rows[row_at:]`. Returns where the next row goes.
+        """
+        plan, sample_at = self.catalogue.plan, 0
+        sampled = self._no_samples if samples is None else samples
         while True:
             state, scratch = self._state, self._scratch
             if self._call is None or self._call.state is not state or self._call.scratch is not scratch:
-                self._call = FoldCall(plan, state, scratch)
-            begin, row_at, sample_at, need = self._call(arrays, begin, wanted, apply, rows, row_at, *samples, sample_at)
+                self._call = FoldCall(plan, state, scratch, self._call)
+            found = self._call(arrays, begin, wanted, apply, rows, row_at, *sampled, sample_at)
+            begin, row_at, sample_at, need = found
             if need == at.DONE:
-                return rows
-            if need == at.TICK:
-                self._begin_tick(int(batch.time_ms[begin]))
-            elif need == at.EFFECT:
-                self._settle()
-                put_in_effect(self._state)
-                self._state.meta[at.EFFECT_MS] = at.NEVER
-                self._note_effect(int(batch.seq[begin]))
+                return row_at
+            if need in (at.TICK, at.EFFECT):
+                self._turn(need, int(arrays.time_ms[begin]), int(arrays.seq[begin]))
             else:
                 self._state = grown(self._state, need)
 
-    def _begin_tick(self, time_ms: int) -> None:
-        self._settle()
-        plan, meta, scenario = self.catalogue.plan, self._state.meta, self.catalogue.scenario
-        # After a silence only the latest tick that is due is computed.
-        as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
-        frozen = frozen_events(self._state, as_of_ms - scenario.rings.active_ms)
-        previous = last_tick(self._state)
-        self._pending = self._compute(lambda: compute_tick(scenario, frozen, previous, as_of_ms))
-        meta[at.TICK_MS] = as_of_ms
-        meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms
-        meta[at.EFFECT_MS] = as_of_ms + plan.tick_lag_ms
+    def _turn(self, need: int, time_ms: int, seq: int) -> None:
+        if need == at.TICK:
+            self._state = self._ticks.begin(self._state, time_ms)
+        else:
+            self._state = self._ticks.put_in_effect(self._state, seq)
+
+    @property
+    def next_turn_ms(self) -> int:
+        """When the next tick begins or takes effect: a record from then on (inclusive) reads another state."""
+        turns = (int(self._state.meta[at.NEXT_TICK_MS]), int(self._state.meta[at.EFFECT_MS]))
+        return min((turn for turn in turns if turn != at.NEVER), default=2**63 - 1)
+
+    @contextmanager
+    def turned_to(self, time_ms: int) -> Iterator[None]:
+        """Let ticks begin and take effect as a record at `time_ms` would have them; undone at the end."""
+        state, ticks = self.state, self._ticks
+        self._state, self._ticks = state._replace(meta=state.meta.copy()), ticks.trial()
+        try:
+            while (need := int(tick_due(self.catalogue.plan, self._state.meta, time_ms))) != at.DONE:
+                self._turn(need, time_ms, self.seq + 1)
+            yield
+        finally:
+            self._state, self._ticks = state, ticks
 
     def compute_ticks_by(self, compute: Compute) -> None:
         """Have ticks computed as `compute` says from now on; see the parameter of the same name."""
-        self._compute = compute
+        self._ticks.compute = compute
 
     def rehearse_tick(self) -> None:
         """Compute a tick and forget it: what is compiled for it is compiled then. Changes nothing."""
-        if self.catalogue.plan.tick_ms:
-            frozen = frozen_events(self._state, at.NEVER)
-            compute_tick(self.catalogue.scenario, frozen, None, int(frozen.events["time_ms"].max(initial=0)))
-
-    def _settle(self) -> None:
-        # The tick that is being computed becomes part of the state: waits for it where it is not ready.
-        if self._pending is not None:
-            self._tick = self._pending()
-            self._state = with_tick(self._state, self._tick)
-            self._pending = None
-
-    def _note_effect(self, seq: int) -> None:
-        # After a restore the tick comes from the snapshot, and its digest is taken here.
-        tick = last_tick(self._state) if self._tick is None else self._tick
-        if tick is not None:
-            self._effects.append(TickEffect(as_of_ms=tick.as_of_ms, effect_seq=seq, digest=tick.digest))
+        self._ticks.rehearse(self._state)
 
     def take_effects(self) -> list[TickEffect]:
         """Hand over the ticks that took effect since the last call, in order. Each comes once."""
-        effects, self._effects = self._effects, []
-        return effects
+        return self._ticks.take_effects()
 
     def entity_at(self, role: str, lo: int, hi: int, as_of_ms: int) -> dict[str, float]:
         """Return what an event at `as_of_ms` that names only this entity in `role` would read about it.
@@ -420,7 +372,7 @@ class Engine:
     @property
     def state(self) -> State:
         """The arrays themselves, for snapshots; not to be written. Waits for a tick that is being computed."""
-        self._settle()
+        self._state = self._ticks.settle(self._state)
         return self._state
 
     @property
@@ -450,8 +402,19 @@ class Engine:
         }
 
     @property
+    def n_stored(self) -> int:
+        """Events that were ever stored for features that walk links; those beyond the room for them are forgotten."""
+        return int(self._state.meta[at.N_STORED])
+
+    @property
     def nbytes(self) -> int:
-        return self._state.nbytes
+        """Bytes in use; where rings are read, with the second array that takes turns with `State.node_rings`."""
+        of_next_tick = used(self._state)["node_rings"].nbytes if int(self._state.meta[at.TICK_MS]) != at.NEVER else 0
+        return self._state.nbytes + of_next_tick
+
+    def take_pages(self, *, small: bool) -> None:
+        """Say in what pages state takes memory from now on; see `ringfence.engine.reserved`. No value depends on it."""
+        take_state_pages(self._state, small=small)
 
     def state_hash(self) -> str:
         """Digest all state, 32 hex digits; depends on the records folded and on nothing else."""

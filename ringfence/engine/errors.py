@@ -127,3 +127,13 @@ class SnapshotError(EngineError):
         self.path = path
         self.reason = reason
         super().__init__(f"snapshot {path.name} is refused: {reason}; an older one or a full replay takes its place")
+
+
+class SpineOrderError(EngineError):
+    """Questions are not in the order in which one replay can answer them."""
+
+    def __init__(self, *, row: int) -> None:
+        self.row = row
+        super().__init__(
+            f"the spine is out of order at row {row}: sort it by the last seq that each row sees, then by time"
+        )

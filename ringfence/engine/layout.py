@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-STATE_FORMAT: Final = 3  # raise on any change below: older snapshots are then refused and rebuilt by replay
+STATE_FORMAT: Final = 4  # raise on any change below: older snapshots are then refused and rebuilt by replay
 
 MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
 NEVER: Final = -(2**63)  # a time that has not come
@@ -42,6 +42,9 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
 TABLE = np.dtype([("key", "<u8"), ("slot", "<i8")])
+BUCKET = np.dtype([("n", "<i4"), ("depth", "<i4")])  # keys in it, and the bits that they share at their beginning
+TABLE_SHIFT: Final = 0  # positions in IdTable.counts
+TABLE_BUCKETS: Final = 1
 KEY = np.dtype(  # one cache line
     [
         ("key", "<u8"),
@@ -137,7 +140,7 @@ NODE_RING = np.dtype(
         ("grown_events", "<i4"),
         ("n_known", "<i4"),
         ("n_fraud", "<i4"),
-        ("pad", "<i4"),
+        ("life", "<i4"),  # NODE.lives of the entity that the row is about: of another life it says nothing
     ]
 )
 REACHED = np.dtype([("slot", "<i4"), ("own", "<i2"), ("pad", "<i2"), ("stamp", "<u4"), ("mask", "<u4")])
@@ -173,8 +176,6 @@ META: Final = 26
 
 # What a kernel asks for when it stops before a record
 DONE: Final = 0
-GROW_KEYS: Final = 1
-GROW_PAIRS: Final = 2
 GROW_EVENTS: Final = 3
 GROW_LABELS: Final = 4
 TICK: Final = 6

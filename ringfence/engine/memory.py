@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from ringfence.engine import layout as at
+from ringfence.engine.id_table import BYTES_PER_ROW as TABLE_BYTES
 
 PAIR_SHARE: Final = 0.3  # of the budget, where pairs are read
 STORE_SHARE: Final = 0.1  # where links are walked
@@ -44,13 +45,8 @@ def bytes_per_slot(kept: Kept) -> int:
     if kept.charts:
         row += at.CHART.itemsize
     if kept.rings:
-        row += at.NODE_RING.itemsize
+        row += 2 * at.NODE_RING.itemsize  # the tick in effect, and the next or the one before
     return row + LOG_ENTRIES * at.EVENT_ENTRY.itemsize
-
-
-def table_size(n_rows: int) -> int:
-    """Return the entries of a table for so many rows: a power of two that they fill to two thirds at most."""
-    return max(4, 1 << max(3 * n_rows // 2, 1).bit_length())
 
 
 def room_for(memory_bytes: int, kept: Kept) -> Room:
@@ -69,10 +65,5 @@ def room_for(memory_bytes: int, kept: Kept) -> Room:
 
 
 def _rows_in(n_bytes: int, row_bytes: int) -> int:
-    # The most rows that fit together with their table, whose size moves in powers of two.
-    best, size = 0, 4
-    while size * at.TABLE.itemsize < n_bytes:
-        rows = (n_bytes - size * at.TABLE.itemsize) // row_bytes
-        best = max(best, min(rows, 2 * (size - 1) // 3))
-        size *= 2
-    return best
+    # The most rows that fit together with their table.
+    return n_bytes // (row_bytes + TABLE_BYTES)

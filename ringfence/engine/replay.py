@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.errors import EngineError, SequenceError
+from ringfence.engine.reserved import LARGE_FROM
 from ringfence.scenario.batch import Batch
 
 Progress = Callable[[int, int], None]  # (seq reached, last seq)
@@ -43,6 +44,23 @@ class NotDecidedError(EngineError):
         )
 
 
+def in_bulk(engine: Engine, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Hand on batches that the caller folds into `engine` one by one, with nobody waiting for a single one of them.
+
+    As soon as state is large enough to gain by it, it grows in large pages; afterwards in small ones again.
+    """
+    large = False
+    try:
+        for batch in batches:
+            if not large and engine.nbytes >= LARGE_FROM:
+                large = True
+                engine.take_pages(small=False)
+            yield batch
+    finally:
+        if large:
+            engine.take_pages(small=True)
+
+
 def replay(
     engine: Engine,
     batches: Iterable[Batch],
@@ -68,7 +86,7 @@ def replay(
     """
     if from_seq is not None and from_seq != engine.seq:
         raise SequenceError(engine_seq=engine.seq, found_seq=from_seq + 1)
-    for batch in batches:
+    for batch in in_bulk(engine, batches):
         want = None if sink is not None else np.zeros(len(batch), np.bool_)
         rows = engine.observe(batch, want)
         if sink is not None:
@@ -102,7 +120,7 @@ def feature_rows(
     filled = 0
     if seqs.shape[0]:
         last = int(seqs[-1])
-        for batch in source.batches(after_seq=engine.seq, until_seq=last):
+        for batch in in_bulk(engine, source.batches(after_seq=engine.seq, until_seq=last)):
             place = np.minimum(np.searchsorted(seqs, batch.seq), seqs.shape[0] - 1)
             found = engine.observe(batch, seqs[place] == batch.seq)
             rows[filled : filled + found.shape[0]] = found

@@ -2,26 +2,25 @@
 """Entity state: allocation, deterministic growth, digest. What it means is the business of the kernels.
 
 Arrays have their full size from the beginning and memory is taken when it is first touched, so nothing is ever copied
-to a larger place while events wait; only the id tables are built anew as they fill, and the logs where they outgrow
-what the budget expects of them.
+to a larger place while events wait; only the logs are, where they outgrow what the budget expects of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import mmap
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
-from ringfence.engine._kernels_table import rebuild
-from ringfence.engine.memory import Kept, Room, table_size
+from ringfence.engine.id_table import BUCKET_ENTRIES, IdTable, new_table, table_of
+from ringfence.engine.memory import Kept, Room
+from ringfence.engine.reserved import reserved, take_pages
 from ringfence.rings import ENTITY, RING
 
 Rows = NDArray[Any]  # structured; the dtypes are in layout.py
-FIRST_TABLE: Final = 2_048
+LOG_ROOM: Final = 16  # entries an entity for which the logs are reserved; beyond it they are copied to a larger place
 _REPLACED: Final = (
     "tick_entities",
     "tick_rings",
@@ -38,7 +37,7 @@ _TEXTS: Final = ("text_log", "text_links")  # rings of their own, in order of th
 class State(NamedTuple):
     """Everything the engine remembers. What is in use of each array is counted in `meta`."""
 
-    table: Rows  # TABLE, a power of two, at most two thirds full
+    table: IdTable
     keys: Rows  # KEY, by slot
     risk: Rows  # RISK, by slot
     partners: NDArray[np.int32]  # (slots, partner columns): distinct counterparties so far
@@ -50,7 +49,7 @@ class State(NamedTuple):
     label_marks: NDArray[np.int32]  # likewise; both only tell a search where to begin, and are no part of the state
     event_free: NDArray[np.int64]  # (N_ORDERS,) first free block per order, -1 none
     label_free: NDArray[np.int64]
-    pair_table: Rows
+    pair_table: IdTable
     pairs: Rows  # PAIR, by pair slot
     nodes: Rows  # NODE, by slot; a single row where no feature walks links
     last: NDArray[np.uint32]  # (slots, LAST) numbers of a node's last stored events, low 32 bits, a ring by n_events
@@ -74,28 +73,13 @@ class State(NamedTuple):
         return int(tables + sum(part.nbytes for part in used(self).values()))
 
 
-def _zeros(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    # Reserved, not touched, and beginning with a cache line. In small pages: rows are spread thinly at first, and to
-    # clear two megabytes at a first touch makes live events wait, and replays a fifth slower.
-    dtype = np.dtype(dtype)
-    shape = shape if isinstance(shape, tuple) else (shape,)
-    n_bytes = int(np.prod(shape)) * dtype.itemsize
-    if n_bytes < mmap.PAGESIZE:
-        return np.zeros(shape, dtype)
-    room = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        room.madvise(mmap.MADV_NOHUGEPAGE)
-    zeros: NDArray[Any] = np.frombuffer(room, np.uint8).view(dtype).reshape(shape)
-    return zeros
-
-
 def new_state(
     room: Room,
     kept: Kept,
     *,
     n_texts: int = 0,
     most_segments: int = 0,
-    first_table: int = FIRST_TABLE,
+    bucket_entries: int = BUCKET_ENTRIES,
     first_log: int | None = None,
 ) -> State:
     """Make empty state.
@@ -103,39 +87,40 @@ def new_state(
     Parameters
     ----------
     most_segments : a power of two; 0 where the scenario names no segments.
-    first_table, first_log : entries with which the id tables and logs begin before they double; tables a power of two
-        >= 4, logs >= 2, four an entity if None. No value depends on them.
+    bucket_entries : of the id tables, see `new_table`.
+    first_log : >= 2, entries with which the logs begin before they double; LOG_ROOM an entity if None. No value
+        depends on either.
     """
     n_slots = room.slots
-    n_log = 4 * n_slots if first_log is None else first_log
+    n_log = LOG_ROOM * n_slots if first_log is None else first_log
     n_linked = n_slots if kept.links else 1
     meta = np.zeros(at.META, np.int64)
     meta[at.EVENT_TOP] = meta[at.LABEL_TOP] = 1
     for when in (at.NEWEST_MS, at.WATERMARK_MS, at.NEXT_TICK_MS, at.EFFECT_MS, at.TICK_MS):
         meta[when] = at.NEVER
     return State(
-        table=_zeros(first_table, at.TABLE),
-        keys=_zeros(n_slots, at.KEY),
-        risk=_zeros(n_slots, at.RISK),
-        partners=_zeros((n_slots, max(kept.partner_columns, 1)), np.int32),
-        event_rings=_zeros(n_slots, at.RING),
-        label_rings=_zeros(n_slots, at.RING),
-        event_log=_zeros(n_log, at.EVENT_ENTRY),
-        label_log=_zeros(n_log, at.LABEL_ENTRY),
-        event_marks=_zeros((at.MARKS, at.MAX_WINDOWS), np.int32),
-        label_marks=_zeros((at.MARKS, at.MAX_WINDOWS), np.int32),
+        table=new_table(n_slots, bucket_entries=bucket_entries),
+        keys=reserved(n_slots, at.KEY),
+        risk=reserved(n_slots, at.RISK),
+        partners=reserved((n_slots, max(kept.partner_columns, 1)), np.int32),
+        event_rings=reserved(n_slots, at.RING),
+        label_rings=reserved(n_slots, at.RING),
+        event_log=reserved(n_log, at.EVENT_ENTRY),
+        label_log=reserved(n_log, at.LABEL_ENTRY),
+        event_marks=reserved((at.MARKS, at.MAX_WINDOWS), np.int32),
+        label_marks=reserved((at.MARKS, at.MAX_WINDOWS), np.int32),
         event_free=np.full(at.N_ORDERS, -1, np.int64),
         label_free=np.full(at.N_ORDERS, -1, np.int64),
-        pair_table=_zeros(first_table, at.TABLE),
-        pairs=_zeros(max(room.pairs, 1), at.PAIR),
-        nodes=_zeros(n_linked, at.NODE),
-        last=_zeros((n_linked, at.LAST), np.uint32),
-        stored=_zeros(max(room.stored, 1), at.STORED),
-        node_rings=_zeros(n_slots if kept.rings else 1, at.NODE_RING),
+        pair_table=new_table(room.pairs, bucket_entries=bucket_entries),
+        pairs=reserved(max(room.pairs, 1), at.PAIR),
+        nodes=reserved(n_linked, at.NODE),
+        last=reserved((n_linked, at.LAST), np.uint32),
+        stored=reserved(max(room.stored, 1), at.STORED),
+        node_rings=reserved(n_slots if kept.rings else 1, at.NODE_RING),
         tick_entities=np.zeros(0, ENTITY),
         tick_rings=np.zeros(0, RING),
         meta=meta,
-        charts=_zeros(n_slots if kept.charts else 0, at.CHART),
+        charts=reserved(n_slots if kept.charts else 0, at.CHART),
         text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
         text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
         text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS), np.int64),
@@ -146,15 +131,9 @@ def new_state(
 
 
 def _doubled(array: Rows, n_used: int) -> Rows:
-    grown = _zeros((2 * array.shape[0], *array.shape[1:]), array.dtype)
+    grown = reserved((2 * array.shape[0], *array.shape[1:]), array.dtype)
     grown[:n_used] = array[:n_used]
     return grown
-
-
-def _table_of(rows: Rows, n_rows: int, size: int) -> Rows:
-    table = _zeros(size, at.TABLE)
-    rebuild(table, rows, n_rows)
-    return table
 
 
 def _has_links(state: State) -> bool:
@@ -163,12 +142,6 @@ def _has_links(state: State) -> bool:
 
 def grown(state: State, need: int) -> State:
     """Return state with twice the capacity of what a kernel asked for."""
-    if need == at.GROW_KEYS:
-        table = _table_of(state.keys, int(state.meta[at.N_KEYS]), 2 * state.table.shape[0])
-        return state._replace(table=table)
-    if need == at.GROW_PAIRS:
-        table = _table_of(state.pairs, int(state.meta[at.N_PAIRS]), 2 * state.pair_table.shape[0])
-        return state._replace(pair_table=table)
     if need == at.GROW_TEXTS:
         return _with_texts(state, used(state), 2 * state.text_log.shape[0])
     if need == at.GROW_EVENTS:
@@ -219,7 +192,7 @@ def _places(span: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
 def _with_texts(state: State, parts: dict[str, NDArray[Any]], capacity: int) -> State:
     """Return `state` with the text entries of `parts`, in order of their ids, in rings of another capacity."""
     places = _places(parts["text_span"], capacity)
-    rings = {}
+    rings: dict[str, Any] = {}
     for name in ("text_log", "text_links"):
         rings[name] = np.zeros((capacity, *parts[name].shape[1:]), parts[name].dtype)
         rings[name][places] = parts[name]
@@ -230,7 +203,7 @@ def with_used(state: State, parts: dict[str, NDArray[Any]]) -> State:
     """Fill empty state with `used` parts of another that has the same room."""
     meta = parts["meta"].copy()
     n_keys, n_pairs = int(meta[at.N_KEYS]), int(meta[at.N_PAIRS])
-    whole: dict[str, NDArray[Any]] = {"meta": meta}
+    whole: dict[str, Any] = {"meta": meta}
     for name, part in parts.items():
         if name in _REPLACED:
             whole[name] = part.copy()
@@ -240,15 +213,22 @@ def with_used(state: State, parts: dict[str, NDArray[Any]]) -> State:
                 array = _doubled(array, 0)
             array[: part.shape[0]] = part
             whole[name] = array
-    # Twice what is in use: to double a table takes 80 ms at two million rows, and had better not happen soon after.
-    for table, rows, n in (("table", "keys", n_keys), ("pair_table", "pairs", n_pairs)):
-        size = max(table_size(min(2 * n, len(whole[rows]))), getattr(state, table).shape[0])
-        whole[table] = _table_of(whole[rows], n, size)
-    state = state._replace(**whole)
+    state = state._replace(
+        **whole,
+        table=table_of(whole["keys"], n_keys, bucket_entries=state.table.entries.shape[1]),
+        pair_table=table_of(whole["pairs"], n_pairs, bucket_entries=state.pair_table.entries.shape[1]),
+    )
     capacity = state.text_log.shape[0]
     while 0 < capacity < parts["text_log"].shape[0]:
         capacity *= 2
     return _with_texts(state, parts, capacity)
+
+
+def take_state_pages(state: State, *, small: bool) -> None:
+    """Say in what pages state takes memory from now on, see `take_pages`."""
+    for part in (*state, *state.table, *state.pair_table):
+        if isinstance(part, np.ndarray):
+            take_pages(part, small=small)
 
 
 def state_digest(state: State) -> str:

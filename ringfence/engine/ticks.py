@@ -13,28 +13,36 @@ each tick on record when it takes effect; a replay compares.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
+from ringfence.engine._kernels_ticks import copy_births, count_links, first_young, lay_out, lay_out_links
 from ringfence.engine.errors import TickMismatchError
+from ringfence.engine.reserved import reserved
 from ringfence.engine.state import State
-from ringfence.rings import Links, RingSettings, Tick, freeze_for, readings, survey
+from ringfence.rings import ENTITY, RING, Links, RingSettings, Tick, freeze_for, survey
 from ringfence.scenario.spec import Scenario
-
-_SLOT_BITS: Final = 32 - at.ROLE_BITS
 
 
 class Frozen(NamedTuple):
     """What the engine's thread copies when a tick begins, for whichever thread computes it."""
 
-    events: NDArray[np.void]  # STORED: 64 bytes each
-    number: NDArray[np.int64]  # of each among all that were ever stored
+    events: NDArray[np.void]  # STORED, from the first young one on; few others are among them
+    first: int  # number of the first of `events` among all that were ever stored
+    after_ms: int  # young is later
     born: NDArray[np.int64] | None  # NODE.born and NODE.lives by slot; None while no entity was ever forgotten
     lives: NDArray[np.int32] | None
+
+
+class PreparedTick(NamedTuple):
+    """A tick, and what features will read of it."""
+
+    tick: Tick
+    node_rings: NDArray[np.void]  # NODE_RING by slot
 
 
 class TickEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,51 +88,70 @@ def wrong_ticks(recorded: Iterable[RecordedTick], found: Iterable[TickEffect]) -
     return wrong
 
 
-def frozen_events(state: State, after_ms: int) -> Frozen:
-    """Copy the stored events later than `after_ms`, and what tells forgotten entities from those now in their slots."""
+def first_young_event(state: State, number: int, after_ms: int) -> int:
+    """Return the number of the first stored event from `number` on that is later than `after_ms`.
+
+    What was too old for one tick is so for the next: whoever goes on from the last answer looks at each event once.
+    """
+    return int(first_young(state.stored, state.meta[at.N_STORED], number, after_ms))
+
+
+def frozen_events(state: State, first: int, after_ms: int) -> Frozen:
+    """Copy the stored events from number `first` on, and what tells forgotten entities from those now in their slots.
+
+    Labels change rows in place and a full store writes over its oldest, so the copy cannot be left to another thread.
+    """
     n_stored, capacity = int(state.meta[at.N_STORED]), state.stored.shape[0]
-    oldest = max(0, n_stored - capacity)
-    rows = (np.arange(oldest, n_stored) & (capacity - 1)) if oldest else slice(0, n_stored)
-    events = state.stored[rows]
-    young = events["time_ms"] > after_ms
+    begin = first & (capacity - 1)
+    n_events = n_stored - first
+    n_straight = min(n_events, capacity - begin)
+    events: NDArray[np.void] = np.empty(n_events, at.STORED)
+    # As bytes: field by field it takes four times as long, and the engine's thread waits for it.
+    _bytes_of(events[:n_straight])[:] = _bytes_of(state.stored[begin : begin + n_straight])
+    _bytes_of(events[n_straight:])[:] = _bytes_of(state.stored[: n_events - n_straight])
+    if int(state.meta[at.KEYS_FORGOTTEN]) == 0:
+        return Frozen(events=events, first=first, after_ms=after_ms, born=None, lives=None)
     n_keys = int(state.meta[at.N_KEYS])
-    anyone_left = int(state.meta[at.KEYS_FORGOTTEN]) > 0
-    return Frozen(
-        events=events[young],
-        number=oldest + np.flatnonzero(young),
-        born=state.nodes["born"][:n_keys].copy() if anyone_left else None,
-        lives=state.nodes["lives"][:n_keys].copy() if anyone_left else None,
-    )
+    born, lives = np.empty(n_keys, np.int64), np.empty(n_keys, np.int32)
+    copy_births(state.nodes, born, lives)
+    return Frozen(events=events, first=first, after_ms=after_ms, born=born, lives=lives)
+
+
+def _bytes_of(rows: NDArray[np.void]) -> NDArray[np.uint8]:
+    return rows.view(np.uint8)
 
 
 def links_of(frozen: Frozen) -> Links:
-    """Return stored events with their links, at most nine an event, entities keyed by slot and life.
+    """Return young events with their links, at most nine an event, entities keyed by slot and life.
 
     Entities that are forgotten take no part: nothing can be read of them.
     """
-    events = frozen.events
-    held = np.arange(at.STORED_LINKS) < events["n_links"][:, None]
-    words = events["links"][held]
-    n_events = events.shape[0]
-    of_event = np.repeat(np.arange(n_events), events["n_links"])
-    key = (words >> np.uint32(at.ROLE_BITS)).astype(np.uint64)
-    role = (words & np.uint32((1 << at.ROLE_BITS) - 1)).astype(np.uint8)
-    if frozen.born is not None and frozen.lives is not None:
-        slot = key.astype(np.int64)
-        alive = frozen.number[of_event] >= frozen.born[slot]
-        key |= frozen.lives[slot].astype(np.uint64) << np.uint64(_SLOT_BITS)
-        of_event, key, role = of_event[alive], key[alive], role[alive]
-    return Links(
-        event_key=events["seq"].copy(),
-        event_time_ms=events["time_ms"].copy(),
-        event_label=events["label"].copy(),
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    births = nothing if frozen.born is None or frozen.lives is None else (frozen.born, frozen.lives)
+    what = frozen.events, frozen.first, frozen.after_ms, *births
+    n_events, n_links = count_links(*what)
+    links = Links(
+        event_key=np.empty(n_events, np.int64),
+        event_time_ms=np.empty(n_events, np.int64),
+        event_label=np.empty(n_events, np.int8),
         event_decided=np.ones(n_events, np.bool_),
-        amount_minor=events["amount"].copy(),
-        link_event=of_event,
-        link_key=key,
-        link_check=np.zeros(key.shape[0], np.uint64),
-        link_role=role,
+        amount_minor=np.empty(n_events, np.int64),
+        link_event=np.empty(n_links, np.int64),
+        link_key=np.empty(n_links, np.uint64),
+        link_check=np.zeros(n_links, np.uint64),
+        link_role=np.empty(n_links, np.uint8),
     )
+    lay_out_links(
+        *what,
+        links.event_key,
+        links.event_time_ms,
+        links.event_label,
+        links.amount_minor,
+        links.link_event,
+        links.link_key,
+        links.link_role,
+    )
+    return links
 
 
 def settings_of(scenario: Scenario) -> RingSettings:
@@ -146,24 +173,25 @@ def compute_tick(scenario: Scenario, frozen: Frozen, previous: Tick | None, as_o
     return tick
 
 
+def without_tick(state: State) -> State:
+    """Let go of the last tick: whoever computes the next one holds it, and gives its memory back when that is done."""
+    return state._replace(tick_entities=np.zeros(0, ENTITY), tick_rings=np.zeros(0, RING))
+
+
 def with_tick(state: State, tick: Tick) -> State:
+    """Keep a tick as the one that the next refers to; features go on reading the one before."""
     return state._replace(tick_entities=tick.entities, tick_rings=tick.rings)
 
 
-def put_in_effect(state: State) -> None:
-    """Let the last tick be what features read. Entities that no active event names read as outside rings."""
-    tick = last_tick(state)
-    if tick is None:
-        return
-    rows = readings(tick)
-    spread: NDArray[np.void] = np.zeros(len(rows), at.NODE_RING)
-    for name in ("risk", "ring_risk", "founded_ms", "n_entities", "n_events", "grown_entities", "grown_events"):
-        spread[name] = rows[name]
-    spread["n_known"], spread["n_fraud"], spread["ring"] = rows["n_known"], rows["n_fraud"], tick.entities["ring"] + 1
-    slot = (rows["key"] & np.uint64((1 << _SLOT_BITS) - 1)).astype(np.int64)
-    life = (rows["key"] >> np.uint64(_SLOT_BITS)).astype(np.int32)
-    same = state.nodes["lives"][slot] == life  # others were forgotten since the tick began
-    # As bytes: field by field it takes five times as long, and the engine's thread waits for it.
-    words = state.node_rings.view(np.int64).reshape(len(state.node_rings), -1)
-    words[: int(state.meta[at.N_KEYS])] = 0
-    words[slot[same]] = spread.view(np.int64).reshape(len(spread), words.shape[1])[same]
+def prepared(tick: Tick, n_slots: int, spare: NDArray[np.void] | None = None, n_before: int = 0) -> PreparedTick:
+    """Lay a tick out by slot, for whichever thread has time. Entities that no active event names read as outside rings.
+
+    Parameters
+    ----------
+    spare : an array of `n_slots` rows that nobody reads any more, of which the first `n_before` may hold another tick.
+        Without one memory is taken anew; giving it back costs the engine's thread milliseconds.
+    """
+    if spare is None:
+        spare, n_before = reserved(n_slots, at.NODE_RING), 0
+    lay_out(tick.entities, tick.rings, spare, n_before)
+    return PreparedTick(tick=tick, node_rings=spare)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ringfence.ledger.assembly import BatchAssembler, slice_batch
 from ringfence.ledger.checkpoint import checkpoints
@@ -107,6 +108,11 @@ class Ledger:
             If a definition changed; while there are no live records, also if a table changed or a value was added.
         """
         check_derived(self._connection, self._scenario)
+
+    def chain_at(self, seq: int) -> bytes | None:
+        """The hash of all records up to the live record at `seq`, which names them all; None where there is none."""
+        row = self._connection.execute("SELECT chain FROM records WHERE seq = ?", (seq,)).fetchone()
+        return bytes(row[0]) if row else None
 
     @contextmanager
     def writer(self, clock: Clock) -> Iterator[Writer]:
@@ -209,6 +215,55 @@ class Ledger:
                 high = row[0] - 1
         row = self._connection.execute(at_or_before, (low,)).fetchone()
         return max(in_segments, int(row[0]) if row else 0)
+
+    def seen_at(self, times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The last seq that an event at each time sees, were it reported then: what import would put before it.
+
+        All records whose watermark is below the time, and labels of that very time which no event of it precedes:
+        import sorts by (time, labels before events), and the event comes first among those of its time.
+
+        Parameters
+        ----------
+        times_ms : shape (n,), ascending.
+
+        Returns
+        -------
+        shape (n,), ascending; 0 where nothing is seen.
+        """
+        seen = np.zeros(times_ms.shape[0], np.int64)
+        # Watermark and kind as one number that never falls: twice the watermark, and one more from an event on.
+        order = np.int64(-(2**62))
+        for seqs, watermarks_ms, is_event in self._watermarks():
+            orders = np.maximum(np.maximum.accumulate(2 * watermarks_ms + is_event), order)
+            n_seen = np.searchsorted(orders, 2 * times_ms, side="right")
+            seen = np.where(n_seen > 0, seqs[np.maximum(n_seen, 1) - 1], seen)
+            order = orders[-1]
+            if times_ms.shape[0] and order > 2 * times_ms[-1]:
+                break
+        return seen
+
+    def _watermarks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+        """Yield (seq, watermark, whether it is an event) of all events and labels, in parts that are not empty."""
+        after = 0
+        for segment in self.segments():
+            yield from self._live_watermarks(after, segment.first_seq - 1)
+            reader, watermark_ms = self._reader(segment), segment.previous_watermark_ms
+            for row_group in range(reader.n_row_groups):
+                times_ms, is_event = reader.times_of(row_group)
+                watermarks_ms = np.maximum(np.maximum.accumulate(times_ms), watermark_ms)
+                watermark_ms = int(watermarks_ms[-1])
+                yield reader.first_seq_of(row_group) + np.arange(len(times_ms)), watermarks_ms, is_event
+            after = segment.last_seq
+        yield from self._live_watermarks(after, self.last_seq)
+
+    def _live_watermarks(
+        self, after: int, until: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+        query = "SELECT seq, watermark_ms, kind FROM records WHERE seq > ? AND seq <= ? AND kind IN (0, 1) ORDER BY seq"
+        while rows := self._connection.execute(f"{query} LIMIT 65536", (after, until)).fetchall():
+            columns = np.array(rows, np.int64)
+            after = int(columns[-1, 0])
+            yield columns[:, 0], columns[:, 1], columns[:, 2] == EVENT
 
     def events(self, from_ms: int, to_ms: int | None = None, until_seq: int | None = None) -> pl.DataFrame:
         """Events of the decided type with `from_ms` <= event_time < `to_ms` and seq <= `until_seq`, in seq order.

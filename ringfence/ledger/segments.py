@@ -223,6 +223,11 @@ class SegmentReader:
         role, lo, hi = (_list(table, name).flatten().to_numpy() for name in ("role", "lo", "hi"))
         return _numbers(table, "event_type"), _numbers(table, "time_ms"), start, role, lo, hi
 
+    def times_of(self, row_group: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return (time_ms, whether it is an event) of every record of a row group."""
+        table = self.read(row_group, ["time_ms", "kind"])
+        return _numbers(table, "time_ms"), _numbers(table, "kind") == EVENT
+
     def last_seq_at(self, as_of_ms: int) -> int:
         """The last seq whose watermark, max(previous watermark, time), is <= `as_of_ms`; 0 if there is none."""
         if as_of_ms < self.segment.first_watermark_ms:

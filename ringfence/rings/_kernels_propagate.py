@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ringfence.rings._kernels_prefetch import touch
+from ringfence._kernels_touch import touch_to_write
 
 AHEAD = 64  # links; a sweep waits for memory and little else, and with this half as long
 
@@ -60,7 +60,7 @@ def sweep(start, entity, base, own, gather, spread, share, relax, weight, flow, 
         received = 0.0
         for i in range(start[e], start[e + 1]):
             if i < foreseen:
-                touch(flow, 2 * np.int64(entity[i + AHEAD]))
+                touch_to_write(flow, 2 * np.int64(entity[i + AHEAD]))
             received += flow[entity[i], 0]
         old = score[e]
         miss = gather[e] * received + own[e] * old + base[e] - old

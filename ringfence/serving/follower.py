@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import structlog
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.errors import TickMismatchError
 from ringfence.engine.follower import run_follower
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, Record
@@ -24,9 +27,11 @@ from ringfence.scoring.scorer import Scorer
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.recovery import champion_of
+from ringfence.serving.telemetry import configure_logging
 from ringfence.serving.wire import ExactReason
 from ringfence.workspace import Workspace
 
+_log: Final = structlog.get_logger("ringfence.serving")
 _POLL_S: Final = 0.5
 _CHUNK: Final = 512
 _TOP: Final = 10
@@ -39,6 +44,7 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    configure_logging(sys.stderr)
     workspace = Workspace(workspace_path)
     release = champion_of(
         Ledger.open(workspace.ledger_dir(scenario), workspace.scenario(scenario)), workspace.releases_dir
@@ -47,6 +53,9 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
 
     def ended() -> bool:
         return os.getppid() != parent_pid
+
+    def differs(error: TickMismatchError) -> None:
+        _log.error("tick differs from its record, no more snapshots are written", scenario=scenario, cause=str(error))
 
     explainer = threading.Thread(
         target=explain_all, args=(ledger, workspace.releases_dir, workspace.state_dir(scenario), ended), daemon=True
@@ -59,6 +68,7 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
         every_records=config.snapshot_every_records,
         every_seconds=config.snapshot_every_s,
         stop=ended,
+        differs=differs,
     )
 
 

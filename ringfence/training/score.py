@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import feature_rows
@@ -90,8 +91,8 @@ def score_as_live(
     return pl.concat(parts, how="diagonal")
 
 
-def n_in_training_span(scored: pl.DataFrame, release: Release) -> int:
-    """Count the scored events that lie before the cut of the release, and not before its examples begin.
+def in_training_span(scored: pl.DataFrame, release: Release) -> NDArray[np.bool_]:
+    """Tell which scored events lie before the cut of the release, and not before its examples begin; shape (n,).
 
     Their labels, or those of events beside them, may have been fitted: figures computed from them are too good.
 
@@ -104,7 +105,7 @@ def n_in_training_span(scored: pl.DataFrame, release: Release) -> int:
     inside = time_ms < made.until_ms  # at the cut itself nothing is known yet but labels of that very millisecond
     if made.examples_from_ms is not None:
         inside &= time_ms >= made.examples_from_ms
-    return int(inside.sum())
+    return np.asarray(inside, np.bool_)
 
 
 def _events(ledger: Ledger, release: Release, from_ms: int, to_ms: int | None) -> pl.DataFrame:

@@ -12,7 +12,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
-from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
 from ringfence.policy.policy import Policy
 from ringfence.rollout.registry import Registry
@@ -26,7 +25,9 @@ from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
 from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold
 from ringfence.training.importance import importance_of
+from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
+from ringfence.training.row_cache import RowCache
 from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
 
 FloatArray = NDArray[np.float64]
@@ -47,6 +48,7 @@ def train(
     trials: int = 0,
     seed: int = 0,
     n_threads: int = 1,
+    cache: RowCache | None = None,
     progress: Progress | None = None,
     lookup_files: dict[str, bytes] | None = None,
 ) -> Release:
@@ -64,6 +66,7 @@ def train(
     n_threads : of LightGBM; the model does not depend on it.
     lookup_files : the files that derived values are looked up in, by the name that the scenario gives them; the release
         keeps a copy.
+    cache : feature rows of earlier trainings, and a place for these; the release does not depend on it.
 
     Raises
     ------
@@ -82,7 +85,8 @@ def train(
     later = _later_events(ledger, cut_ms) if until_ms is not None else None
     catalogue = Catalogue.build(scenario)
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
-    rows = feature_rows(ledger, catalogue, seqs, progress=lambda done, total: report("replaying", done, total)).rows
+    rows = recalled_rows(ledger, catalogue, seqs, cache, report=report)
+    report("fitting", 0, 0)
     fitted = fit(
         rows[: len(examples)],
         examples,

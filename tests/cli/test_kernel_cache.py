@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ringfence.cli import kernel_cache
+from ringfence.steps import kernel_cache
 
 
 def test_cache_is_named_after_the_sources_of_every_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from ringfence.engine import Catalogue, Engine
 from ringfence.engine import layout as at
-from ringfence.engine._kernels_forget import remove
-from ringfence.engine._kernels_table import find, insert, mix64
 from ringfence.engine.engine import empty_state
-from ringfence.engine.memory import Kept, bytes_per_slot, room_for, table_size
+from ringfence.engine.id_table import BYTES_PER_ROW
+from ringfence.engine.memory import Kept, bytes_per_slot, room_for
 from tests.oracles.streams import (
     HOUR,
     MINUTE,
@@ -33,33 +32,13 @@ EVERYTHING = Kept(partner_columns=8, pairs=True, links=True, charts=True, rings=
 @pytest.mark.parametrize("kept", [EVERYTHING, Kept(0, pairs=False, links=False, charts=False, rings=False)])
 def test_room_fits_into_its_budget_and_wastes_less_than_a_third(memory_bytes: int, kept: Kept) -> None:
     room = room_for(memory_bytes, kept)
-    slots = room.slots * bytes_per_slot(kept) + table_size(room.slots) * at.TABLE.itemsize
-    pairs = room.pairs * at.PAIR.itemsize + (table_size(room.pairs) * at.TABLE.itemsize if room.pairs else 0)
+    slots = room.slots * (bytes_per_slot(kept) + BYTES_PER_ROW)
+    pairs = room.pairs * (at.PAIR.itemsize + BYTES_PER_ROW)
     total = slots + pairs + room.stored * at.STORED.itemsize
     assert total <= memory_bytes
     assert total > memory_bytes * 2 / 3 or room.slots == at.MOST_SLOTS
     assert room.stored & (room.stored - 1) == 0
     assert (room.pairs > 0, room.stored > 0) == (kept.pairs, kept.links)
-
-
-def test_keys_taken_out_of_a_crowded_table_leave_the_others_to_be_found() -> None:
-    rng = np.random.default_rng(5)
-    table = np.zeros(64, at.TABLE)
-    kept: dict[int, int] = {}
-    for step in range(800):
-        if len(kept) >= 42 or (kept and rng.random() < 0.4):
-            key = list(kept)[int(rng.integers(len(kept)))]
-            remove(table, np.uint64(key))
-            del kept[key]
-        else:
-            # A few homes only, some at the end of the table, so that runs are long and wrap around.
-            key = int(mix64(np.uint64(step))) & ~63 | int(rng.choice([1, 2, 3, 62, 63]))
-            if key not in kept:
-                insert(table, np.uint64(key), np.int64(step))
-                kept[key] = step
-        assert all(int(find(table, np.uint64(key))) == slot for key, slot in kept.items())
-        assert int((table["slot"] > 0).sum()) == len(kept)
-    assert int(find(table, np.uint64(12_345))) == -1
 
 
 def test_entities_that_come_often_stay_while_passers_by_are_forgotten() -> None:
@@ -77,7 +56,7 @@ def test_state_under_pressure_is_the_same_in_bulk_one_by_one_and_after_a_restore
     scenario = claims_scenario()
     catalogue = with_room(Catalogue.build(scenario), slots=60, pairs=50, stored=32)
     batch = batch_of(drawn_records(9, 400, n_people=60, n_shops=9), scenario)
-    bulk, single = Engine(catalogue), Engine(catalogue, state=empty_state(catalogue, first_table=4, first_log=2))
+    bulk, single = Engine(catalogue), Engine(catalogue, state=empty_state(catalogue, bucket_entries=16, first_log=2))
     expected = bulk.observe(batch)
     found = np.concatenate([single.observe(cut(batch, i, i + 1)) for i in range(len(batch))])
     assert bulk.counters["entities_forgotten"] > 100

@@ -14,7 +14,8 @@ import pytest
 from ringfence.engine import Catalogue, Engine, restore_newest, write_snapshot
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_segments import event_prior
-from ringfence.engine.engine import _arrays, empty_state
+from ringfence.engine.batch_arrays import arrays_of
+from ringfence.engine.engine import empty_state
 from ringfence.engine.leakage import replay_leakage
 from ringfence.engine.look_ahead import LookAhead
 from ringfence.scenario.spec import AttributeType, Scenario
@@ -138,7 +139,9 @@ def test_without_segments_the_rate_of_all_is_the_prior_to_the_last_bit() -> None
     for n_known in rng.integers(0, 10**7, size=200):
         n_fraud = int(rng.integers(0, n_known + 1))
         engine.state.meta[[at.ALL_KNOWN, at.ALL_FRAUD]] = n_known, n_fraud
-        assert event_prior(_arrays(batch), 0, engine.catalogue.plan, engine.state) == (n_fraud + 0.5) / (n_known + 1.0)
+        assert event_prior(arrays_of(batch), 0, engine.catalogue.plan, engine.state) == (n_fraud + 0.5) / (
+            n_known + 1.0
+        )
 
 
 def test_segments_change_smoothed_rates_and_nothing_else() -> None:

@@ -12,6 +12,7 @@ from ringfence.engine import Catalogue, Engine, SnapshotError, restore_newest, w
 from ringfence.engine import layout as at
 from ringfence.engine.follower import run_follower
 from ringfence.engine.snapshot import list_snapshots, read_snapshot
+from ringfence.engine.ticks import TickEffect
 from ringfence.scenario.batch import Batch
 from tests.oracles.streams import batch_of, cards_scenario, claims_scenario, cut, drawn_records
 
@@ -33,6 +34,9 @@ class ListedLedger:
         until = self.last_seq if until_seq is None else until_seq
         for begin in range(after_seq, until, size):
             yield cut(self.batch, begin, min(begin + size, until))
+
+    def ticks(self, spec: str, after_seq: int = 0) -> list[TickEffect]:
+        return []
 
 
 def engine_at(seq: int) -> Engine:

@@ -63,6 +63,14 @@ def test_label_from_the_future_is_known_now(place: Place) -> None:
     assert place.ledger.labels()["known_at_ms"].to_list() == [NOW.now_ms()]
 
 
+def test_an_event_dated_centuries_ahead_is_rejected_and_moves_no_watermark(place: Place) -> None:
+    place.write([row("a", T0), row("absurd", T0 + 175 * 365 * DAY), row("b", T0 + DAY)])
+    report = place.load()
+    assert (report.n_events, report.n_rejected) == (2, 1)
+    assert "five minutes in the future" in place.rejects()[0]["reason"]
+    assert place.ledger.watermark_ms == T0 + DAY
+
+
 def test_same_import_twice_adds_nothing_and_says_so(place: Place) -> None:
     place.write([row(f"c{i}", T0 + i, fraud=i % 2, known=T0 + DAY) for i in range(20)])
     first = place.load()

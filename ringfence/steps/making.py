@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train: from the ledger to a release, on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ringfence.scenario.clock import Clock
+    from ringfence.scenario.spec import Scenario
+    from ringfence.scoring.release import Release
+    from ringfence.training.row_cache import RowCache
+    from ringfence.workspace import Workspace
+
+
+def make_release(
+    here: Workspace,
+    scenario: Scenario,
+    *,
+    clock: Clock,
+    examples_from_ms: int | None = None,
+    until_ms: int | None = None,
+    trials: int = 0,
+    seed: int = 0,
+    cache: RowCache | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Release:
+    """Make a release under the workspace's policy and record it; parameters and errors as in `training.train.train`.
+
+    Parameters
+    ----------
+    cache : as `row_cache` opens it; None: everything is replayed, and nothing kept.
+
+    Raises
+    ------
+    LedgerLockedError
+        If another process writes to the ledger: at once, since the release is recorded at the end.
+    """
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.lock import writer_lock
+    from ringfence.policy.load import load_policy
+    from ringfence.scenario.lookup_files import read_lookup_files
+    from ringfence.training.train import train
+
+    policy = load_policy(here.policy_path(scenario))
+    lookup_files = read_lookup_files(scenario, here.path)
+    ledger = Ledger.open(here.ledger_dir(scenario), scenario)
+    with writer_lock(ledger.directory):
+        pass  # the release is recorded at the end: better learn now than then that someone else writes
+    return train(
+        ledger,
+        scenario,
+        policy,
+        releases_dir=here.releases_dir,
+        clock=clock,
+        examples_from_ms=examples_from_ms,
+        until_ms=until_ms,
+        trials=trials,
+        seed=seed,
+        n_threads=os.cpu_count() or 1,
+        cache=cache,
+        progress=progress,
+        lookup_files=lookup_files,
+    )
+
+
+def row_cache(here: Workspace, scenario: Scenario, limit_bytes: int | None = None) -> RowCache | None:
+    """Open the cache of feature rows below the scenario's state.
+
+    Parameters
+    ----------
+    limit_bytes : of all its files; 0: no cache, and what there was is deleted. None: 4 GiB.
+    """
+    from ringfence.training.row_cache import DEFAULT_BYTES, RowCache
+
+    limit = DEFAULT_BYTES if limit_bytes is None else limit_bytes
+    found = RowCache(here.state_dir(scenario) / "rows", limit_bytes=limit)
+    if limit:
+        return found
+    found.clear()
+    return None

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ringfence.open(path)`: a workspace from Python. Each method does what the command of its name does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ringfence.steps.errors import NoTimeError
+from ringfence.steps.kernel_cache import use_kernel_cache
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.rollout.registry import Registry
+    from ringfence.scenario.spec import Scenario
+    from ringfence.scoring.release import Release
+    from ringfence.workspace import Workspace
+
+When = str | int | date | datetime  # ISO 8601, ms since 1970 (UTC), a date (its midnight); naive: the scenario's zone
+Progress = Callable[[str, int, int], None]  # stage, done, total; a total of 0 means unknown
+
+
+class OpenWorkspace:
+    """One scenario of a workspace, ready to work with. Frames are Polars; `.to_arrow()`, `.to_pandas()` hand them on.
+
+    Holds no file open and no state: what another process writes meanwhile is seen by the next call.
+
+    Parameters
+    ----------
+    path : the folder with `ringfence.yaml`.
+    scenario : its name; needed only when the workspace has several.
+
+    Raises
+    ------
+    WorkspaceNotFoundError
+        If the folder has no `ringfence.yaml`.
+    UnknownScenarioError
+        If the name is unknown, or none is given and there are several.
+    ScenarioError
+        If `ringfence.yaml` is wrong; the message has the path to the key.
+    """
+
+    def __init__(self, path: Path | str = ".", scenario: str | None = None) -> None:
+        from ringfence.workspace import Workspace
+
+        # As the command line does before it loads libraries: no machine code of other sources, no spinning threads.
+        use_kernel_cache(os.environ)
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        self._here: Workspace = Workspace(path)
+        self._scenario: Scenario = self._here.scenario(scenario)
+
+    def __repr__(self) -> str:
+        return f"ringfence.open({str(self.path)!r}, scenario={self.scenario!r})"
+
+    @property
+    def path(self) -> Path:
+        """The workspace folder, absolute."""
+        return self._here.path
+
+    @property
+    def scenario(self) -> str:
+        """The scenario's name."""
+        return self._scenario.name
+
+    def import_(
+        self,
+        *files: Path | str,
+        on_bad_rows: str = "reject",
+        replace: bool = False,
+        memory: str = "800MB",
+        progress: Progress | None = None,
+    ) -> pl.DataFrame:
+        """Read history from CSV or Parquet into the ledger, in time order; all or nothing, and never twice.
+
+        Parameters
+        ----------
+        files : of the decided event type; without any, the sources of `ringfence.yaml`.
+        on_bad_rows : "reject" loads the good rows and lists the bad ones, "abort" loads nothing if a row is bad.
+        replace : begin the ledger anew; allowed while it holds no live records.
+        memory : of the external sort, such as 512MB or 2GB.
+
+        Returns
+        -------
+        One row: n_events, n_labels, n_duplicates, n_rejected, n_conflicts, n_late, first_seq, last_seq (0 where
+        nothing was added), seconds, rejects (the file that lists bad rows with line and reason; null where none is).
+
+        Raises
+        ------
+        ImportFailedError
+            If a file as a whole cannot be used, or a row is bad and `on_bad_rows` is "abort".
+        LedgerLockedError
+            If another process writes to the ledger.
+        ReplaceRefusedError
+            If `replace` would lose live records.
+        """
+        import polars as pl
+
+        from ringfence.scenario.clock import SystemClock
+        from ringfence.steps.history import import_history
+
+        report = import_history(
+            self._here,
+            self._scenario,
+            [Path(file) for file in files] or None,
+            clock=SystemClock(),
+            on_bad_rows=on_bad_rows,
+            replace=replace,
+            memory=memory,
+            progress=_stage(progress, "importing"),
+        )
+        counted = ("n_events", "n_labels", "n_duplicates", "n_rejected", "n_conflicts", "n_late")
+        return pl.DataFrame(
+            {
+                **{name: [getattr(report, name)] for name in (*counted, "first_seq", "last_seq", "seconds")},
+                "rejects": pl.Series([str(report.rejects_path) if report.n_rejected else None], dtype=pl.String),
+            }
+        )
+
+    def events(self, from_: When | None = None, to: When | None = None) -> pl.DataFrame:
+        """Return the decided events of the ledger with the labels that stand now.
+
+        Parameters
+        ----------
+        from_, to : event time, from inclusive, to exclusive; None: from the first, to the last.
+
+        Returns
+        -------
+        In ledger order: seq, event_id, event_time (UTC, ms), amount (major units; null where there is none),
+        is_fraud (null while unlabelled), known_at (UTC, ms), source.
+        """
+        import polars as pl
+
+        from ringfence.scenario.batch import FRAUD
+
+        ledger = self._ledger()
+        amount = self._scenario.decided.amount
+        minor = 10.0 ** (0 if amount is None else amount.digits)
+        until = ledger.last_seq
+        first_ms = -(2**62) if from_ is None else self._ms("from_", from_)
+        found = ledger.events(first_ms, None if to is None else self._ms("to", to), until)
+        # Polars divides by a number as it multiplies by its inverse: 94.35 would come back as 94.35000000000001.
+        major = found["amount_minor"].cast(pl.Float64).fill_null(float("nan")).to_numpy() / minor
+        return (
+            found.with_columns(amount=pl.Series(major, nan_to_null=True))
+            .join(ledger.labels(until), left_on="seq", right_on="event_seq", how="left")
+            .sort("seq")
+            .select(
+                "seq",
+                "event_id",
+                pl.col("event_time_ms").cast(pl.Datetime("ms", "UTC")).alias("event_time"),
+                "amount",
+                is_fraud=pl.col("value") == FRAUD,
+                known_at=pl.col("known_at_ms").cast(pl.Datetime("ms", "UTC")),
+                source="source",
+            )
+        )
+
+    def features(
+        self,
+        spine: Any,
+        *,
+        only: Collection[str] | None = None,
+        progress: Progress | None = None,
+    ) -> pl.DataFrame:
+        """Return the features of entities as of any time, for models of your own. Writes nothing.
+
+        A row reads what an event of the decided type would read that names these entities, were it reported at that
+        time as the first of that time: everything reported and every label known before, and labels of that very
+        millisecond; nothing of the row itself, nothing that was reported later. On times of whole days, the events of
+        the day are not seen.
+
+        Parameters
+        ----------
+        spine : a path (CSV, Parquet) or a frame (Polars, Arrow, pandas) of n rows in any order: `event_time` or
+            `time` (ISO 8601, dates, datetimes or ms since 1970; naive: the scenario's time zone), and columns named
+            as roles with entity ids (null: nobody; a role that holds many takes lists), or `role` and `id`, one
+            entity a row. Optional: `amount` (major units) and columns named as attributes. Others are carried along.
+        only : names of the features wanted, which is faster; None: all.
+
+        Returns
+        -------
+        n rows in the order of the spine: its columns, then a Float64 column a feature (NaN where missing), in the
+        units of the features page. About 16 bytes a value are held for a moment: 5 GB for a million rows of 285.
+
+        Raises
+        ------
+        SpineFileError, SpineColumnsError, SpineRowsError
+            If the spine cannot be read; the message says where and what.
+        UnknownFeatureError
+            If `only` names an unknown feature.
+        """
+        import polars as pl
+
+        from ringfence.steps.features import features_as_of
+        from ringfence.steps.spine import read_spine
+
+        frame = read_spine(Path(spine)) if isinstance(spine, str | Path) else pl.DataFrame(spine)
+        return features_as_of(self._here, self._scenario, frame, only=only, progress=_stage(progress, "replaying"))
+
+    def train(
+        self,
+        *,
+        examples_from: When | None = None,
+        until: When | None = None,
+        trials: int = 0,
+        seed: int = 0,
+        row_cache_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> pl.DataFrame:
+        """Make a release: replay the ledger, fit, calibrate, evaluate; the first one becomes the champion.
+
+        Parameters
+        ----------
+        examples_from : events from then on (inclusive) are examples; earlier ones only teach the features.
+        until : nothing that became known after it is fitted; None: the end of the ledger.
+        trials : hyperparameter settings to try beside the default, >= 0.
+        seed : the same seed on the same ledger makes the same release.
+        row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
+            0: none.
+
+        Returns
+        -------
+        One row: release, n_examples, n_fraud, n_trees, until (UTC, ms), report and card (paths). Its figures:
+        `evaluate(release)`.
+
+        Raises
+        ------
+        NoExamplesError, OneClassError, NoFoldsError
+            If there is too little to learn from.
+        LedgerLockedError
+            If another process writes to the ledger.
+        """
+        from ringfence.scenario.clock import SystemClock
+        from ringfence.steps.making import make_release, row_cache
+
+        made = make_release(
+            self._here,
+            self._scenario,
+            clock=SystemClock(),
+            examples_from_ms=None if examples_from is None else self._ms("examples_from", examples_from),
+            until_ms=None if until is None else self._ms("until", until),
+            trials=trials,
+            seed=seed,
+            cache=row_cache(self._here, self._scenario, row_cache_bytes),
+            progress=progress,
+        )
+        return _made(made)
+
+    def score(
+        self,
+        from_: When,
+        to: When | None = None,
+        *,
+        release: str | None = None,
+        as_live: bool = False,
+        progress: Progress | None = None,
+    ) -> pl.DataFrame:
+        """Score past events as the service would have at their moment. Writes nothing.
+
+        Parameters
+        ----------
+        from_, to : event time, from inclusive, to exclusive; `to` None: the end of the ledger.
+        release : an id or `latest`; None: the champion.
+        as_live : each event by the release that was live then; one more column, `release`, names it.
+
+        Returns
+        -------
+        In ledger order: event_id, event_time (UTC, ms), score (probability of fraud, 0..1), action, rung, one column
+        a member score, in_training_span (its own label may have been fitted: figures from such rows are too good).
+
+        Raises
+        ------
+        EmptyWindowError
+            If no decided event lies in the window.
+        UnknownReleaseError, NoChampionError
+            If there is no such release.
+        """
+        import polars as pl
+
+        from ringfence.steps.scoring import score_history
+
+        scored = score_history(
+            self._here,
+            self._scenario,
+            self._ms("from_", from_),
+            None if to is None else self._ms("to", to),
+            release=release,
+            as_live=as_live,
+            progress=_stage(progress, "scoring"),
+        )
+        if scored.release is None:
+            return scored.rows
+        return scored.rows.with_columns(pl.Series("in_training_span", scored.in_training_span))
+
+    def evaluate(self, release: str | None = None) -> pl.DataFrame:
+        """Return what a release measured of itself, on events that were not fitted when they were scored.
+
+        Parameters
+        ----------
+        release : an id or `latest`; None: the champion.
+
+        Returns
+        -------
+        One row a figure: release, measured_on (`later_window` or `out_of_fold`), n, n_fraud, figure, value, low and
+        high (95 % interval, null where none is stated). All figures: `metrics.json` in the release's folder.
+
+        Raises
+        ------
+        UnknownReleaseError, NoChampionError
+            If there is no such release.
+        """
+        import polars as pl
+
+        from ringfence.steps.chosen import find_release
+        from ringfence.steps.figures import headline_figures
+
+        found = find_release(self._here, self._scenario, release)
+        headline = found.manifest.headline
+        rows = [
+            (found.id, headline.get("name"), headline.get("n"), headline.get("n_fraud"), name, value, low, high)
+            for name, (value, low, high) in headline_figures(found).items()
+        ]
+        names = {"release": pl.String, "measured_on": pl.String, "n": pl.Int64, "n_fraud": pl.Int64}
+        numbers = {"figure": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+        return pl.DataFrame(rows, schema={**names, **numbers}, orient="row")
+
+    def releases(self) -> pl.DataFrame:
+        """List the releases in the order they were made.
+
+        Returns
+        -------
+        release, registered_at (UTC, ms), seq, is_champion, was_champion, note.
+        """
+        import polars as pl
+
+        entries = self._registry().entries()
+        return pl.DataFrame(
+            [(e.release, e.registered_at_ms, e.registered_seq, e.is_champion, e.was_champion, e.note) for e in entries],
+            schema={
+                "release": pl.String,
+                "registered_at": pl.Int64,
+                "seq": pl.Int64,
+                "is_champion": pl.Boolean,
+                "was_champion": pl.Boolean,
+                "note": pl.String,
+            },
+            orient="row",
+        ).with_columns(pl.col("registered_at").cast(pl.Datetime("ms", "UTC")))
+
+    def _ledger(self) -> Ledger:
+        from ringfence.ledger.ledger import Ledger
+
+        return Ledger.open(self._here.ledger_dir(self._scenario), self._scenario)
+
+    def _registry(self) -> Registry:
+        from ringfence.rollout.registry import Registry
+
+        return Registry.read(self._ledger())
+
+    def _ms(self, name: str, when: When) -> int:
+        from ringfence.scenario.times import moment_ms
+
+        text: Any = when.isoformat() if isinstance(when, date) else when
+        time_ms = moment_ms(text, self._scenario.time_zone)
+        if time_ms is None:
+            raise NoTimeError(name, when)
+        return time_ms
+
+
+def _made(release: Release) -> pl.DataFrame:
+    import polars as pl
+
+    made = release.manifest.made
+    return pl.DataFrame(
+        {
+            "release": [release.id],
+            "n_examples": [made.n_examples],
+            "n_fraud": [made.n_fraud],
+            "n_trees": [made.n_trees],
+            "until": pl.Series([made.until_ms]).cast(pl.Datetime("ms", "UTC")),
+            "report": [str(release.path / "report.html")],
+            "card": [str(release.path / "card.md")],
+        }
+    )
+
+
+def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(name, done, total)
