@@ -90,11 +90,8 @@ class Columns:
     def __init__(self, scenario: Scenario, identity: IdentityKey, lookups: Lookups | None = None) -> None:
         self._scenario = scenario
         self._identity = identity
-        self._derivers = {
-            event_type.name: Deriver(event_type, lookups or {})
-            for event_type in scenario.event_types
-            if event_type.derived
-        }
+        self._lookups = lookups or {}
+        self._derivers: dict[str, Deriver] = {}
 
     def admit(self, event_type: EventType, frame: pl.DataFrame, first_row: int) -> ColumnarAdmission:
         """Validate rows of one source.
@@ -110,6 +107,8 @@ class Columns:
         InvalidEventError
             If the frame lacks a column that identifies or dates the event or holds its label. Other columns may be
             missing: nothing is given then.
+        LookupFileError
+            If a table that the event type's derived values are looked up in is not at hand.
         """
         rejects = Rejects(frame, first_row)
         rows = np.arange(first_row, first_row + frame.height, dtype=np.int64)
@@ -230,6 +229,8 @@ class Columns:
             words = [input_word(name, text, self._identity) for text in factor.uniques.to_list()]
             given = factor.codes >= 0
             digests.add(tag_of("input", name), np.array([*words, 0], np.uint64)[factor.codes], INPUT_TYPE, given)
+        if event_type.name not in self._derivers:
+            self._derivers[event_type.name] = Deriver(event_type, self._lookups)
         return self._derivers[event_type.name].of_columns(find, time_ms)
 
     def _words(self, attribute: Attribute, values: pl.Series) -> NDArray[np.uint64]:

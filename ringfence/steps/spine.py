@@ -125,6 +125,7 @@ def _asked(scenario: Scenario, time: str, columns: list[str]) -> EventType:
         attributes=tuple(msgspec.structs.replace(a, column=a.name) for a in scenario.value_attributes),
         amount=None if decided.amount is None else msgspec.structs.replace(decided.amount, column=AMOUNT),
         label=None,
+        derived=(),  # a spine names networks and countries themselves, as it names whoever else is meant
     )
 
 

@@ -63,7 +63,7 @@ def signup_mapping(derive: dict[str, Any] | None = None) -> dict[str, Any]:
                 "event_id": "id",
                 "event_time": "at",
                 "entities": {"device": "device", "network": "network"},
-                "derive": {"mail_domain": {"email_domain": "user"}, "odd": {"entropy": "user"}},
+                "derive": {"mail_domain": {"email_domain": "user", "role": True}, "odd": {"entropy": "user"}},
             },
         },
     }

@@ -285,3 +285,22 @@ def test_columns_become_the_texts_of_single_values(drawn: tuple[Any, list[Any]])
     found, given_rows = input_texts(pl.Series(drawn[1], dtype=drawn[0]))
     assert found.to_list() == [input_text(value) for value in drawn[1]]
     assert given_rows.tolist() == [value is not None and value != "" for value in drawn[1]]
+
+
+def test_columns_of_any_type_become_texts() -> None:
+    numbers = pl.Series(["1.50", "2", None]).cast(pl.Decimal(10, 2))
+    assert input_texts(numbers)[0].to_list() == ["1.5", "2", None]
+    kinds = pl.Series(["a", None, ""], dtype=pl.Categorical)
+    assert input_texts(kinds)[0].to_list() == ["a", None, None]
+    texts_of_lists, given_rows = input_texts(pl.Series([["1.2.3.4"], None]))
+    assert (texts_of_lists.to_list(), given_rows.tolist()) == ([None, None], [True, False])
+
+
+@pytest.mark.parametrize("value", ["\ud800", "x" * 100_001, math.inf, math.nan, 2**64, ["a"], {}, ""])
+def test_what_is_no_single_value_gives_no_text(value: object) -> None:
+    assert input_text(value) is None
+
+
+def test_a_domain_is_no_longer_than_names_may_be() -> None:
+    assert email_domain("a@" + "x." * 126 + "de") is None
+    assert email_domain("a@" + "x." * 125 + "de.") == "x." * 125 + "de"

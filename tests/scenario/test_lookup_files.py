@@ -103,6 +103,14 @@ def test_the_last_address_of_all_can_be_a_bound() -> None:
     assert [table.value_at(text, 0) for text in (last, "ffff::", "fffe::")] == ["end", "end", None]
 
 
+def test_an_ipv4_bound_may_be_written_inside_ipv6() -> None:
+    frame = pl.DataFrame(
+        {"low": ["10.0.0.0", "::ffff:10.0.1.0"], "high": ["10.0.0.9", "10.0.1.9"], "value": ["a", "b"]}
+    )
+    table = table_of(frame, RANGE)
+    assert [table.value_at(text, 0) for text in ("10.0.0.9", "10.0.1.9", "10.0.0.10")] == ["a", "b", None]
+
+
 def test_fractions_count_where_bounds_have_them() -> None:
     whole = table_of(pl.DataFrame({"low": [18, 25], "high": [24, 34], "value": ["young", "older"]}), RANGE)
     assert whole.value_at("24.5", 0) == "young"
