@@ -54,8 +54,9 @@ format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## write the generated pages of docs/reference
+docs: setup ## write the generated pages of docs/reference, and run the notebooks
 	$(BIN)/python scripts/generate_reference.py
+	$(BIN)/python scripts/execute_notebook.py
 
 bench: setup ## the engine beside other libraries, fast reasons against exact ones, the service under load and under kill -9
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'

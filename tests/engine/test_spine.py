@@ -96,7 +96,7 @@ QUESTIONS = st.lists(
 
 
 @pytest.mark.parametrize("name", CATALOGUES)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(questions=QUESTIONS)
 def test_rows_of_any_questions_equal_a_replay_for_each(name: str, questions: list[tuple[int, int, int]]) -> None:
     catalogue, batch = CATALOGUES[name], records_of(name)
