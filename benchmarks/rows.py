@@ -3,9 +3,9 @@
 
     python -m benchmarks.rows [--claims 150000]
 
-A simulated insurer is imported. Its events' rows are replayed as a first `train` does, recalled as the next one does, and
-those of one more family added; then a spine of all events is answered as `ringfence features --spine` does, and compared
-with the replayed rows. Wall time, one thread. Exit code 1 where rows differ that should be equal.
+A simulated insurer is imported. Its events' rows are replayed as a first `train` does, recalled as the next one does,
+and those of one more family added; then a spine of all events is answered as `ringfence features --spine` does, and
+compared with the replayed rows. Wall time, one thread. Exit code 1 where rows differ that should be equal.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def timed(what: str, work: Callable[[], Any]) -> Any:
 def spine_of(workspace: Path, ledger: Ledger) -> pl.DataFrame:
     """All events as a spine: roles, amount and attributes under the names that the scenario gives them."""
     decided = ledger.scenario.decided
-    columns = {column.column: column.role for column in decided.roles}
+    columns: dict[str | None, str] = {column.column: column.role for column in decided.roles}
     columns |= {column.column: column.name for column in decided.attributes}
     columns |= {decided.event_time_column: "event_time", decided.event_id_column: "event_id"}
     if decided.amount is not None:
@@ -71,7 +71,6 @@ def main() -> None:
         feature_rows(ledger, catalogue, seqs[:1])  # compiles
         print(f"{len(seqs):,} events, {ledger.last_seq:,} records, {len(catalogue.names)} features")
         print("| rows | seconds | peak GB |\n|---|---|---|")
-        report = lambda _done, _total: None  # noqa: E731
         first = timed("replayed", lambda: recalled_rows(ledger, catalogue, seqs, cache, report=_unsaid))
         again = timed("recalled", lambda: recalled_rows(ledger, catalogue, seqs, cache, report=_unsaid))
         timed("one family more", lambda: recalled_rows(ledger, more, seqs, cache, report=_unsaid))
