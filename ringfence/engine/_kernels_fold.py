@@ -23,7 +23,7 @@ from ringfence.engine._kernels_pairs import (
     read_pairs,
     resolve_pairs,
 )
-from ringfence.engine._kernels_prefetch import fetch_ahead
+from ringfence.engine._kernels_prefetch import fetch_ahead, fetch_first
 from ringfence.engine._kernels_read import (
     blank,
     finish_averages,
@@ -392,6 +392,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
     spans = scratch.spans
     pair_slots = scratch.pair_slots
     pair_keys = scratch.pair_keys
+    fetch_first(batch, plan, state, begin)
     for i in range(begin, n):
         if apply and plan.tick_ms > 0:
             need = tick_due(plan, state.meta, batch.time_ms[i])
@@ -400,7 +401,7 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
         first = batch.link_start[i]
         last = batch.link_start[i + 1]
         kind = np.int64(batch.event_type[i])
-        fetch_ahead(batch, plan, state, i)
+        fetch_ahead(batch, plan, state, i, begin)
         _resolve(batch, plan, state, first, last, kind, slots, spans)
         has_pairs = plan.has_pairs and kind == plan.decided
         has_links = plan.has_links and kind == plan.decided

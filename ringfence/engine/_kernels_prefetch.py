@@ -88,12 +88,19 @@ def _touch_logs(plan, state, slot, is_event):
     _touch_log(state.label_rings[slot], state.label_log, state.label_marks[marks], n_windows, is_event)
 
 
-@njit(cache=True, nogil=True, _nrt=False, inline="always")
-def fetch_ahead(batch, plan, state, i):
-    """Prefetch for records i + 4, i + 2 and i + 1, as far as the batch has them."""
+@njit(cache=True, nogil=True, _nrt=False)
+def fetch_first(batch, plan, state, begin):
+    """Prefetch for the first records of a call, in as many rounds as if others had gone before: a live event is one."""
+    for i in range(begin - TABLE_AHEAD, begin):
+        fetch_ahead(batch, plan, state, i, begin)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def fetch_ahead(batch, plan, state, i, begin):
+    """Prefetch for records i + 4, i + 2 and i + 1, as far as the batch has them from `begin` on."""
     n = batch.seq.shape[0]
     ahead = i + TABLE_AHEAD
-    if ahead < n:
+    if begin <= ahead < n:
         kind = batch.event_type[ahead]
         first, last = batch.link_start[ahead], batch.link_start[ahead + 1]
         for j in range(first, last):
@@ -109,7 +116,7 @@ def fetch_ahead(batch, plan, state, i):
             key = pair_key(batch.link_lo[first], batch.link_lo[first + 1], plan.pair_salts[0])
             touch(state.pair_table.entries, home_of(state.pair_table, key))
     ahead = i + ROWS_AHEAD
-    if ahead < n:
+    if begin <= ahead < n:
         kind = batch.event_type[ahead]
         decided = kind == plan.decided
         if plan.n_texts > 0 and decided and batch.kind[ahead] == 0:
@@ -131,7 +138,7 @@ def fetch_ahead(batch, plan, state, i):
             if slot >= 0:
                 touch(state.pairs, slot)
     ahead = i + LOGS_AHEAD
-    if ahead < n:
+    if begin <= ahead < n:
         kind = batch.event_type[ahead]
         is_event = batch.kind[ahead] == 0
         walks = is_event and plan.has_links and kind == plan.decided
