@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,8 @@ from ringfence.workspace import Workspace
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _POLL_S: Final = 0.5
-_CHUNK: Final = 512
+_CHUNK: Final = 64
+_REST: Final = 3.0  # times as long as a chunk took
 _TOP: Final = 10
 _NICE: Final = 15
 
@@ -78,8 +80,10 @@ def explain_all(ledger: Ledger, releases_dir: Path, state_dir: Path, ended: Call
     releases: dict[str, Release] = {}
     with contextlib.closing(Explanations(state_dir)) as explanations:
         while not ended():
-            if explain_next(ledger, releases_dir, explanations, releases) == 0:
-                pause.wait(_POLL_S)
+            began = time.monotonic()
+            n_seen = explain_next(ledger, releases_dir, explanations, releases)
+            # Decisions share caches and memory with this, whatever its priority: it rests longer than it works.
+            pause.wait(_REST * (time.monotonic() - began) if n_seen else _POLL_S)
 
 
 def explain_next(ledger: Ledger, releases_dir: Path, explanations: Explanations, releases: dict[str, Release]) -> int:
