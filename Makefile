@@ -67,7 +67,8 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
-	$(BIN)/python -m benchmarks.reasons
+	$(BIN)/python -m benchmarks.rows
+	$(BIN)/python -m benchmarks.lookups
 	$(BIN)/python -m benchmarks.rings
 	$(BIN)/python -m benchmarks.rings_speed
 	$(BIN)/python -m benchmarks.durability --rounds 10
