@@ -23,7 +23,7 @@ from ringfence.engine.plan import Plan
 from ringfence.engine.state import State
 
 Fold = Callable[..., tuple[int, int, int, int]]  # records, rows and samples done; what it needs to go on
-_BUFFER: Final = 1 << 16  # bytes; a tuple of a hundred arrays takes a tenth of it
+_BUFFER: Final = 1 << 15  # bytes; a tuple of a hundred arrays takes a fifth of it
 
 
 class Bound(types.Type):

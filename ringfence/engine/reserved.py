@@ -36,8 +36,8 @@ def reserved(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
 def take_pages(array: NDArray[Any], *, small: bool) -> None:
     """Say in what pages an array takes memory from now on; what it has stays as it is.
 
-    Large ones spare a long replay a tenth of its time: most of what it waits for is where a page lies. But two
-    megabytes are cleared when one is first touched, and a live event would wait for that.
+    Large ones spare a long replay time: most of what it waits for is where a page lies. But two megabytes are cleared
+    when one is first touched, and a live event would wait for that.
     """
     owner: Any = array
     while isinstance(owner, np.ndarray):
