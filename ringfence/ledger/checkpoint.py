@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQLite's checkpoints on a thread of their own, so that no commit ever waits for one."""
+"""SQLite's checkpoints on a thread of their own, so that no commit ever waits for one.
+
+Names count as well as records: eight to an event land on pages all over the directory, and copying a thousand of those
+inside a commit took 14 ms once a second at 200 decisions/s.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
-
-from ringfence.ledger.schema import connect
 
 EVERY_COMMITS: Final = 64
 # A log starts again from its beginning only when all of it has been copied at the moment of a commit. Under constant
@@ -22,11 +23,14 @@ _PASSES: Final = 3
 _PAGES_AT_MOST: Final = 4_000
 
 
-class Checkpointer:
-    """Copies the write-ahead log into the database each time enough commits have been counted."""
+Opener = Callable[[], sqlite3.Connection]
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+
+class Checkpointer:
+    """Copies write-ahead logs into their databases each time enough commits have been counted."""
+
+    def __init__(self, openers: list[Opener]) -> None:
+        self._openers = openers
         self._due = threading.Event()
         self._is_over = False
         self._n_commits = 0
@@ -48,28 +52,31 @@ class Checkpointer:
         self._thread.join()
 
     def _work(self) -> None:
-        connection = connect(self._directory)
+        connections = [opener() for opener in self._openers]
         try:
             while True:
                 self._due.wait()
                 self._due.clear()
                 if self._is_over:
                     return
-                try:
-                    # PASSIVE neither blocks the writer nor waits for readers; what it leaves comes next time.
-                    for _ in range(_PASSES):
-                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                except sqlite3.Error:
-                    continue  # a full disk shows at the next commit, to someone who can tell
+                for connection in connections:
+                    try:
+                        # PASSIVE neither blocks the writer nor waits for readers; what it leaves comes next time.
+                        for _ in range(_PASSES):
+                            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    except sqlite3.Error:
+                        continue  # a full disk shows at the next commit, to someone who can tell
         finally:
-            connection.close()
+            for connection in connections:
+                connection.close()
 
 
 @contextmanager
-def checkpoints(directory: Path, connection: sqlite3.Connection) -> Iterator[Checkpointer]:
-    """Take over the checkpoints of a writer's connection."""
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_AT_MOST}")
-    checkpointer = Checkpointer(directory)
+def checkpoints(databases: Mapping[sqlite3.Connection, Opener]) -> Iterator[Checkpointer]:
+    """Take over the checkpoints of a writer's connections, each with a way to open another one to the same file."""
+    for connection in databases:
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_AT_MOST}")
+    checkpointer = Checkpointer(list(databases.values()))
     checkpointer.start()
     try:
         yield checkpointer

@@ -32,10 +32,13 @@ class Erasable:
     """One connection to `erasable.db`; use it in the thread that made it."""
 
     def __init__(self, directory: Path, *, busy_ms: int = 5_000) -> None:
-        self._connection = sqlite3.connect(directory / ERASABLE, isolation_level=None, timeout=busy_ms / 1000)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection = connect(directory, busy_ms=busy_ms)
         self._connection.executescript(_TABLES)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For whoever sees to its checkpoints."""
+        return self._connection
 
     def add(self, names: Iterable[Name], personal: Iterable[PersonalValue]) -> None:
         """Add names and values; what is there already stays as it is, so adding twice is adding once."""
@@ -74,6 +77,14 @@ class Erasable:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def connect(directory: Path, *, busy_ms: int = 5_000) -> sqlite3.Connection:
+    """Open `directory/erasable.db`, creating the file where missing."""
+    connection = sqlite3.connect(directory / ERASABLE, isolation_level=None, timeout=busy_ms / 1000)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 def _chunks(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

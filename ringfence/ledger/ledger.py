@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from ringfence.ledger.checkpoint import checkpoints
 from ringfence.ledger.codec import SELECT_RECORD, decode_event, decode_label, record_of
 from ringfence.ledger.derived import check_derived, note_live
 from ringfence.ledger.erasable import Erasable
+from ringfence.ledger.erasable import connect as connect_erasable
 from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.event_segments import EventSegments
 from ringfence.ledger.lock import writer_lock
@@ -136,13 +137,19 @@ class Ledger:
             # SQLite syncs its files, not the folder that names a new database and its key.
             sync_directory(self._directory)
             sync_directory(self._directory.parent)
-            with checkpoints(self._directory, connection) as checkpointer:
+            erasable = Erasable(self._directory, busy_ms=1_000)
+            databases = {
+                connection: partial(connect, self._directory),
+                erasable.connection: partial(connect_erasable, self._directory),
+            }
+            with checkpoints(databases) as checkpointer:
                 writer = Writer(
                     self._directory,
                     self._scenario,
                     identity,
                     clock,
                     connection,
+                    erasable,
                     self.event_links,
                     self._segments_of_events.values,
                     checkpointer.count_commit,

@@ -82,6 +82,7 @@ class Writer:
         identity: IdentityKey,
         clock: Clock,
         connection: sqlite3.Connection,
+        erasable: Erasable,
         lookup: EventLookup,
         segment_of: SegmentLookup,
         on_commit: Callable[[], None],
@@ -91,7 +92,7 @@ class Writer:
         self._identity = identity
         self._clock = clock
         self._connection = connection
-        self._erasable = Erasable(directory, busy_ms=1_000)
+        self._erasable = erasable
         self._lookup = lookup
         self._segment_of = segment_of
         self._on_commit = on_commit

@@ -7,12 +7,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from ringfence.ledger.checkpoint import EVERY_COMMITS
+from ringfence.ledger.erasable import ERASABLE
 from ringfence.ledger.errors import (
     AlreadyDecidedError,
     CommitFailedError,
@@ -26,6 +29,7 @@ from ringfence.ledger.errors import (
 )
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, LabelBody, ReleaseBody
+from ringfence.ledger.schema import DATABASE
 from ringfence.ledger.writer import Duplicate, Staged
 from ringfence.scenario.batch import FRAUD, LABEL, LEGIT, NO_LABEL
 from ringfence.scenario.clock import FakeClock
@@ -415,3 +419,20 @@ def test_label_records_carry_the_links_and_time_of_their_event(ledger: Ledger, d
     assert batch.label_event_time_ms[label] == T0 - 5_000
     assert batch.label_event_seq[label] == 1
     assert batch.time_ms[label] == T0 + DAY
+
+
+def test_records_and_names_reach_their_files_beside_the_commits(ledger: Ledger, door: Door, clock: FakeClock) -> None:
+    # Far fewer pages than those from which SQLite would copy its log inside a commit.
+    files = [ledger.directory / name for name in (DATABASE, ERASABLE)]
+    with ledger.writer(clock) as writer:
+        began = [file.stat().st_size for file in files]
+        for i in range(3 * EVERY_COMMITS):
+            claimant = {"entities": {"claimant": f"p-{i}", "shop": i}}
+            writer.stage_event(door.admit(claim(f"c{i}", **claimant), now_ms=T0))
+            writer.commit()
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline and not all(
+            file.stat().st_size > size + 8_192 for file, size in zip(files, began, strict=True)
+        ):
+            time.sleep(0.01)
+        assert [file.stat().st_size > size + 8_192 for file, size in zip(files, began, strict=True)] == [True, True]
