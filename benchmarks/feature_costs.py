@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from ringfence.engine import Catalogue, Engine, Feature
 from ringfence.engine import feature_costs as costs
 from ringfence.engine.engine import empty_state
-from ringfence.engine.state import used, with_used
+from ringfence.engine.state import used, with_tables, with_used
 from ringfence.engine.stats import EVENT, FAMILIES, RINGS
 from ringfence.engine.ticks import PreparedTick
 from ringfence.ledger.importer import import_files
@@ -112,7 +112,7 @@ class World:
             warm = self.ticking
         else:
             warm = self.warm if catalogue.plan.has_pairs else self.warm_without_pairs
-        return Engine(catalogue, state=with_used(empty_state(warm.catalogue), used(warm.state)))
+        return Engine(catalogue, state=with_tables(with_used(empty_state(warm.catalogue), used(warm.state))))
 
     def saving(self, more: Catalogue, less: Catalogue, *, peeked: bool = False) -> tuple[Times, Times]:
         """Nanoseconds a claim, per timed batch, of two engines that take turns; the fastest of the rounds."""

@@ -38,7 +38,7 @@ from ringfence.engine._kernels_rings import read_rings, tick_due
 from ringfence.engine._kernels_sample import sample_event
 from ringfence.engine._kernels_segments import event_prior, learn_segment, read_segment
 from ringfence.engine._kernels_table import find, insert, mix64
-from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts, texts_wanted
+from ringfence.engine._kernels_text import apply_texts, label_texts, read_texts
 
 MISSING_AMOUNT, NEVER, PAIR_FAN = layout.MISSING_AMOUNT, layout.NEVER, layout.PAIR_FAN
 N_KEYS, N_PAIRS, EVENT_TOP, LABEL_TOP, SEQ = (
@@ -68,7 +68,7 @@ PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
     layout.N_WINDOWED,
     layout.N_PAIR_STATS,
 )
-NEED_CHARTS, GROW_TEXTS = layout.NEED_CHARTS, layout.GROW_TEXTS
+NEED_CHARTS = layout.NEED_CHARTS
 ABSENT, SAME = -1, -2
 
 
@@ -410,8 +410,6 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
                 need = _room_for_event(state, last - first, slots)
                 if need != DONE:
                     return i, row_at, sample_at, need
-                if plan.n_texts > 0 and texts_wanted(batch.simhash[i], state.text_span) > state.text_log.shape[0]:
-                    return i, row_at, sample_at, GROW_TEXTS
             if has_pairs:
                 resolve_pairs(batch, first, plan, state, spans, pair_slots, pair_keys)
             if kind == plan.decided and want[i]:

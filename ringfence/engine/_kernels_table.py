@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, disable-error-code="no-untyped-call"
 """Hashed id table: 64-bit keys to slots, growing bucket by bucket, so that no event ever waits for a rehash.
 
     directory   00.. 01.. 10.. 11..     by the first bits of the key
                   |    |     \\  /
-    buckets      [ ]  [ ]    [  ]       open addressing with linear probing, from the last bits of the key
+    buckets      [ ]  [ ]    [  ]       open addressing with linear probing, from the last 32 bits of the key
 
 A bucket that is two thirds full gives half of its keys to a new one; where two places of the directory lead to it they
 part, else the directory doubles (extendible hashing: Fagin et al. 1979). That moves some thousand keys at most, within
@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ringfence._kernels_touch import touch_to_write
 from ringfence.engine import layout
 
 SHIFT, N_BUCKETS = layout.TABLE_SHIFT, layout.TABLE_BUCKETS
@@ -26,6 +27,8 @@ _SHIFT_27 = np.uint64(27)
 _SHIFT_31 = np.uint64(31)
 _ONE = np.uint64(1)
 _KEY_BITS = np.uint64(64)
+_FILL_AHEAD = 16  # rows; each lies somewhere else
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -47,25 +50,31 @@ def bucket_of(table, key):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def place_of(key, size):
+    """Return where in a bucket of any size the search for a key begins (Lemire 2019: a product for a remainder)."""
+    return np.int64(((key & _LOW) * np.uint64(size)) >> _HALF)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def home_of(table, key):
     """Return where among all entries, bucket by bucket, the search for a key begins."""
     size = table.entries.shape[1]
-    return bucket_of(table, key) * size + np.int64(key & np.uint64(size - 1))
+    return bucket_of(table, key) * size + place_of(key, size)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
 def find(table, key):
     # Entries hold slot + 1, so that zeroed memory is an empty table.
     bucket = table.entries[bucket_of(table, key)]
-    mask = np.uint64(bucket.shape[0] - 1)
-    i = key & mask
+    size = bucket.shape[0]
+    i = place_of(key, size)
     while True:
-        entry = bucket[np.int64(i)]
+        entry = bucket[i]
         if entry["slot"] == 0:
             return np.int64(-1)
         if entry["key"] == key:
             return entry["slot"] - np.int64(1)
-        i = (i + _ONE) & mask
+        i = i + 1 if i + 1 < size else 0
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -82,12 +91,12 @@ def insert(table, key, slot):
 
 @njit(cache=True, nogil=True, _nrt=False)
 def _put(bucket, key, word):
-    mask = np.uint64(bucket.shape[0] - 1)
-    i = key & mask
-    while bucket[np.int64(i)]["slot"] != 0:
-        i = (i + _ONE) & mask
-    bucket[np.int64(i)]["key"] = key
-    bucket[np.int64(i)]["slot"] = word
+    size = bucket.shape[0]
+    i = place_of(key, size)
+    while bucket[i]["slot"] != 0:
+        i = i + 1 if i + 1 < size else 0
+    bucket[i]["key"] = key
+    bucket[i]["slot"] = word
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -116,14 +125,14 @@ def _split(table, b, key):
     buckets[new]["depth"] = buckets[b]["depth"]
     bit = _KEY_BITS - _ONE - depth
     old, fresh = table.entries[b], table.entries[new]
-    mask = old.shape[0] - 1
+    size = old.shape[0]
     start = 0
     while old[start]["slot"] != 0:
         start += 1
     # From an empty entry on, each key is taken out and put again: it falls into the first gap on its way.
     n_moved = 0
-    for step in range(1, old.shape[0]):
-        i = (start + step) & mask
+    for step in range(1, size):
+        i = start + step if start + step < size else start + step - size
         word = old[i]["slot"]
         if word == 0:
             continue
@@ -143,22 +152,26 @@ def remove(table, key):
     """Take out a key that is there: entries behind it move up, so that no search stops early."""
     b = bucket_of(table, key)
     bucket = table.entries[b]
-    mask = np.uint64(bucket.shape[0] - 1)
-    gap = key & mask
-    while bucket[np.int64(gap)]["key"] != key or bucket[np.int64(gap)]["slot"] == 0:
-        gap = (gap + _ONE) & mask
+    size = bucket.shape[0]
+    gap = place_of(key, size)
+    while bucket[gap]["key"] != key or bucket[gap]["slot"] == 0:
+        gap = gap + 1 if gap + 1 < size else 0
     i = gap
     while True:
-        i = (i + _ONE) & mask
-        entry = bucket[np.int64(i)]
+        i = i + 1 if i + 1 < size else 0
+        entry = bucket[i]
         if entry["slot"] == 0:
             break
-        home = entry["key"] & mask
-        if ((i - home) & mask) >= ((i - gap) & mask):
-            bucket[np.int64(gap)]["key"] = entry["key"]
-            bucket[np.int64(gap)]["slot"] = entry["slot"]
+        from_home, from_gap = i - place_of(entry["key"], size), i - gap
+        if from_home < 0:
+            from_home += size
+        if from_gap < 0:
+            from_gap += size
+        if from_home >= from_gap:
+            bucket[gap]["key"] = entry["key"]
+            bucket[gap]["slot"] = entry["slot"]
             gap = i
-    bucket[np.int64(gap)]["slot"] = 0
+    bucket[gap]["slot"] = 0
     table.buckets[b]["n"] -= 1
 
 
@@ -166,4 +179,6 @@ def remove(table, key):
 def fill(table, rows, n_rows):
     """Fill an empty table from rows that carry their own key."""
     for slot in range(n_rows):
+        if slot + _FILL_AHEAD < n_rows:
+            touch_to_write(table.entries, home_of(table, rows[slot + _FILL_AHEAD]["key"]))
         insert(table, rows[slot]["key"], np.int64(slot))

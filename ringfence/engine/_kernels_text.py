@@ -11,8 +11,9 @@ A bucket knows its four newest entries, and an entry the fourth before it as wel
 what a walk along the chain will need four steps later.
 
 Entries lie in a ring in seq order; entry number `id` lies at `id & (capacity - 1)`, and ids below span[0] are
-forgotten. A reader follows its four chains together, newest entry first, and looks at no more than TEXT_CANDIDATES
-distinct entries, each compared in full: that many and no more is what a boilerplate text costs.
+forgotten: those that are too old for every window, and the oldest where the ring is full. A reader follows its four
+chains together, newest entry first, and looks at no more than TEXT_CANDIDATES distinct entries, each compared in full:
+that many and no more is what a boilerplate text costs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ringfence.engine import layout
 NEVER, HOUR_MS = layout.NEVER, layout.HOUR_MS
 BANDS, BAND_BITS, NEAR = layout.TEXT_BANDS, layout.TEXT_BAND_BITS, layout.TEXT_NEAR
 CANDIDATES, LINKS, NEWEST = layout.TEXT_CANDIDATES, layout.TEXT_LINKS, layout.TEXT_NEWEST
+TEXTS_FORGOTTEN = layout.TEXTS_FORGOTTEN
 T_COUNT, T_MONTH, T_HOURS = layout.T_COUNT, layout.T_MONTH, layout.T_HOURS
 T_LINKED, T_UNLINKED, T_FRAUDS, N_TEXT_STATS = layout.T_LINKED, layout.T_UNLINKED, layout.T_FRAUDS, layout.N_TEXT_STATS
 _MASK = np.uint64((1 << BAND_BITS) - 1)
@@ -60,20 +62,10 @@ def _distance(entry_id, head, oldest):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def texts_wanted(simhashes, span):
-    # Entries that the ring must hold once these texts are added.
-    n = span[1] - span[0]
-    for a in range(simhashes.shape[0]):
-        if simhashes[a] != 0:
-            n += 1
-    return n
-
-
-@njit(cache=True, nogil=True, _nrt=False)
 def _shares(own, n_own, link_lo, first, last):
     for j in range(first, min(last, first + LINKS)):
         for k in range(n_own):
-            if own[k] == link_lo[j]:
+            if own[k] == np.uint32(link_lo[j]):
                 return True
     return False
 
@@ -151,8 +143,11 @@ def trim_texts(span, log, cutoff_ms):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def add_text(simhash, attribute, time_ms, event_seq, link_lo, first, last, span, log, links, heads):
+def add_text(simhash, attribute, time_ms, event_seq, link_lo, first, last, span, log, links, heads, meta):
     entry_id = span[1]
+    if entry_id - span[0] == log.shape[0]:
+        span[0] += 1
+        meta[TEXTS_FORGOTTEN] += 1
     place = entry_id & (log.shape[0] - 1)
     entry = log[place]
     entry["simhash"] = simhash
@@ -162,7 +157,7 @@ def add_text(simhash, attribute, time_ms, event_seq, link_lo, first, last, span,
     n_links = min(last - first, LINKS)
     entry["n_links"] = n_links
     for k in range(LINKS):
-        links[place, k] = link_lo[first + k] if k < n_links else np.uint64(0)
+        links[place, k] = np.uint32(link_lo[first + k]) if k < n_links else np.uint32(0)
     for band in range(BANDS):
         newest = heads[attribute, band, band_of(simhash, band)]
         entry["back"][band] = _distance(entry_id, newest[0], span[0])
@@ -234,4 +229,5 @@ def apply_texts(batch, i, plan, state, cutoff_ms):
                 state.text_log,
                 state.text_links,
                 state.text_heads,
+                state.meta,
             )

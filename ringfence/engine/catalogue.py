@@ -47,6 +47,7 @@ from ringfence.engine.stats import (
     PAIR_STATS,
     PARTNERS,
     RINGS,
+    TEXT,
     Stat,
 )
 from ringfence.engine.stats_charts import chart_stats
@@ -483,4 +484,5 @@ def _kept(scenario: Scenario, n_partners: int) -> Kept:
         links=True,  # also where no feature walks them: neighbourhoods may be sampled
         charts=_is_on(scenario, CONTROL_CHARTS),
         rings=_is_on(scenario, RINGS),
+        texts=bool(scenario.text_attributes) and _is_on(scenario, TEXT),
     )

@@ -20,7 +20,7 @@ from ringfence.engine.batch_arrays import BatchArrays, arrays_of
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
-from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages, used
+from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages
 from ringfence.engine.tick_turns import Compute, TickTurns
 from ringfence.engine.ticks import TickEffect
 from ringfence.scenario.batch import EVENT, MISSING_AMOUNT, NO_LABEL, Batch
@@ -395,6 +395,8 @@ class Engine:
             "links_beyond_pair_fan": int(meta[at.PAIRS_CAPPED]),
             "entities_forgotten": int(meta[at.KEYS_FORGOTTEN]),
             "pairs_forgotten": int(meta[at.PAIRS_FORGOTTEN]),
+            "texts": int(self._state.text_span[1] - self._state.text_span[0]),
+            "texts_forgotten": int(meta[at.TEXTS_FORGOTTEN]),
             "state_bytes": self.nbytes,
             "events_stored": min(int(meta[at.N_STORED]), self._state.stored.shape[0]),
             "segments": int(self._state.segment_counts[at.N_SEGMENTS]),
@@ -407,9 +409,15 @@ class Engine:
         return int(self._state.meta[at.N_STORED])
 
     @property
+    def n_texts(self) -> int:
+        """Texts that were ever remembered; those beyond the room for them are forgotten."""
+        return int(self._state.text_span[1])
+
+    @property
     def nbytes(self) -> int:
         """Bytes in use; where rings are read, with the second array that takes turns with `State.node_rings`."""
-        of_next_tick = used(self._state)["node_rings"].nbytes if int(self._state.meta[at.TICK_MS]) != at.NEVER else 0
+        meta = self._state.meta
+        of_next_tick = int(meta[at.N_KEYS]) * at.NODE_RING.itemsize if int(meta[at.TICK_MS]) != at.NEVER else 0
         return self._state.nbytes + of_next_tick
 
     def take_pages(self, *, small: bool) -> None:

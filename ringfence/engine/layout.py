@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-STATE_FORMAT: Final = 4  # raise on any change below: older snapshots are then refused and rebuilt by replay
+STATE_FORMAT: Final = 5  # raise on any change below: older snapshots are then refused and rebuilt by replay
 
 MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
 NEVER: Final = -(2**63)  # a time that has not come
@@ -172,7 +172,8 @@ KEY_IDLE_MS: Final = 22  # running mean of how long those that were forgotten ha
 PAIR_IDLE_MS: Final = 23
 KEYS_FORGOTTEN: Final = 24
 PAIRS_FORGOTTEN: Final = 25
-META: Final = 26
+TEXTS_FORGOTTEN: Final = 26  # while they were young enough to be read
+META: Final = 27
 
 # What a kernel asks for when it stops before a record
 DONE: Final = 0
@@ -377,10 +378,10 @@ TEXT_BAND_BITS: Final = 16
 TEXT_NEWEST: Final = 4  # of its entries that a bucket itself knows
 TEXT_NEAR: Final = 3  # bits in which near duplicates may differ
 TEXT_CANDIDATES: Final = 64  # entries that one read looks at, newest first
-TEXT_LINKS: Final = 16  # entities of an event, in the order of its links, that count as shared
-TEXT_ROOM: Final = 1024  # entries that an empty text log has room for
+# Entities of an event, in the order of its links, that count as shared. Each by 32 bits of its keyed digest: of a
+# thousand million comparisons of different entities one in four holds them for the same.
+TEXT_LINKS: Final = 16
 MONTH_MS: Final = 30 * DAY_MS
-GROW_TEXTS: Final = 9
 
 # Statistics of a text: attribute * N_TEXT_STATS + stat
 T_COUNT: Final = 0

@@ -12,10 +12,12 @@ from typing import Final, NamedTuple
 from ringfence.engine import layout as at
 from ringfence.engine.id_table import BYTES_PER_ROW as TABLE_BYTES
 
-PAIR_SHARE: Final = 0.3  # of the budget, where pairs are read
+PAIR_SHARE: Final = 0.25  # of the budget, where pairs are read
 STORE_SHARE: Final = 0.1  # where links are walked
-BYTES_PER_PAIR: Final = at.PAIR.itemsize  # and 24 to 48 in its table
+TEXT_SHARE: Final = 0.1  # where texts are compared
+BYTES_PER_PAIR: Final = at.PAIR.itemsize  # and up to 27 in its table
 BYTES_PER_EVENT: Final = at.STORED.itemsize
+BYTES_PER_TEXT: Final = at.TEXT_ENTRY.itemsize + 4 * at.TEXT_LINKS
 LOG_ENTRIES: Final = 3  # of 32 bytes, events and labels together: the mean per entity that the budget allows for
 
 
@@ -25,6 +27,7 @@ class Room(NamedTuple):
     slots: int  # an entity takes one per role stream, and one more where roles share its type
     pairs: int
     stored: int  # events, a power of two
+    texts: int  # a power of two
 
 
 class Kept(NamedTuple):
@@ -35,6 +38,7 @@ class Kept(NamedTuple):
     links: bool
     charts: bool
     rings: bool
+    texts: bool
 
 
 def bytes_per_slot(kept: Kept) -> int:
@@ -53,15 +57,18 @@ def room_for(memory_bytes: int, kept: Kept) -> Room:
     """Share a budget out. `memory_bytes` >= 64 MiB.
 
     Bounds are what can be in use at once; logs of entities with many events inside the longest window come on top.
+    Events and texts lie in rings whose size is a power of two: what that leaves of their shares goes to entities.
     """
-    pair_bytes = int(memory_bytes * PAIR_SHARE) if kept.pairs else 0
-    store_bytes = int(memory_bytes * STORE_SHARE) if kept.links else 0
-    stored = min(at.MOST_STORED, 1 << (store_bytes // at.STORED.itemsize).bit_length() - 1) if kept.links else 0
-    return Room(
-        slots=min(_rows_in(memory_bytes - pair_bytes - store_bytes, bytes_per_slot(kept)), at.MOST_SLOTS),
-        pairs=_rows_in(pair_bytes, at.PAIR.itemsize) if kept.pairs else 0,
-        stored=stored,
-    )
+    pairs = _rows_in(int(memory_bytes * PAIR_SHARE), at.PAIR.itemsize) if kept.pairs else 0
+    stored = min(at.MOST_STORED, _ring(memory_bytes * STORE_SHARE, BYTES_PER_EVENT)) if kept.links else 0
+    texts = _ring(memory_bytes * TEXT_SHARE, BYTES_PER_TEXT) if kept.texts else 0
+    rest = memory_bytes - pairs * (at.PAIR.itemsize + TABLE_BYTES) - stored * BYTES_PER_EVENT - texts * BYTES_PER_TEXT
+    return Room(slots=min(_rows_in(rest, bytes_per_slot(kept)), at.MOST_SLOTS), pairs=pairs, stored=stored, texts=texts)
+
+
+def _ring(n_bytes: float, row_bytes: int) -> int:
+    # The largest power of two of rows that fits.
+    return 1 << (int(n_bytes) // row_bytes).bit_length() - 1
 
 
 def _rows_in(n_bytes: int, row_bytes: int) -> int:

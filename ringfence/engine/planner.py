@@ -179,6 +179,7 @@ class PlanBuilder:
             links=has_links,
             charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
             rings=self._reads_rings and scenario.rings.every_ms > 0,
+            texts=bool(self._text_gathers),
         )
         amount = scenario.decided.amount
         windows_ms = np.array(scenario.windows_ms, np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -20,7 +21,7 @@ from ringfence.engine import layout as at
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine, empty_state
 from ringfence.engine.errors import SnapshotError
-from ringfence.engine.state import used, with_used
+from ringfence.engine.state import State, used, with_tables, with_used
 
 SUFFIX: Final = ".snapshot"
 KEEP: Final = 3
@@ -114,7 +115,16 @@ def read_snapshot(catalogue: Catalogue, path: Path, *, last_seq: int | None = No
     SnapshotError
         If the file is damaged, of another state format, of other features, or ahead of the ledger.
     """
-    _verify(path)
+    with ThreadPoolExecutor(1) as beside:
+        verified = beside.submit(_verify, path)
+        try:
+            state = _copied(catalogue, path, last_seq)
+        finally:
+            verified.result()  # of a damaged file this is what is wrong, whatever else was found in it
+    return Engine(catalogue, state=with_tables(state))
+
+
+def _copied(catalogue: Catalogue, path: Path, last_seq: int | None) -> State:
     with path.open("rb") as file:
         file.seek(len(_MAGIC))
         try:
@@ -136,7 +146,7 @@ def read_snapshot(catalogue: Catalogue, path: Path, *, last_seq: int | None = No
         for part in header.parts:
             parts[part.name] = _mapped(file, begin, part)
             begin += part.nbytes
-        return Engine(catalogue, state=with_used(empty_state(catalogue), parts))
+        return with_used(empty_state(catalogue), parts)
 
 
 def _mapped(file: BinaryIO, begin: int, part: _Part) -> NDArray[Any]:

@@ -8,14 +8,15 @@ to a larger place while events wait; only the logs are, where they outgrow what 
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
-from ringfence.engine.id_table import BUCKET_ENTRIES, IdTable, new_table, table_of
-from ringfence.engine.memory import Kept, Room
+from ringfence.engine.id_table import IdTable, new_table, table_of
+from ringfence.engine.memory import BYTES_PER_TEXT, Kept, Room
 from ringfence.engine.reserved import reserved, take_pages
 from ringfence.rings import ENTITY, RING
 
@@ -60,7 +61,7 @@ class State(NamedTuple):
     meta: NDArray[np.int64]  # (META,)
     charts: Rows  # CHART, by slot; empty where no one reads charts
     text_log: Rows  # TEXT_ENTRY, a ring in seq order; these are empty where no one reads texts
-    text_links: NDArray[np.uint64]  # (entries, TEXT_LINKS)
+    text_links: NDArray[np.uint32]  # (entries, TEXT_LINKS)
     text_heads: NDArray[np.int64]  # (texts, TEXT_BANDS, 2**TEXT_BAND_BITS, TEXT_NEWEST): newest ids + 1, 0 none
     text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
     segments: Rows  # SEGMENT, a table of twice the most segments; empty where the scenario names none
@@ -70,7 +71,8 @@ class State(NamedTuple):
     def nbytes(self) -> int:
         """Bytes in use; what is only reserved does not count."""
         tables = self.table.nbytes + self.pair_table.nbytes + self.event_marks.nbytes + self.label_marks.nbytes
-        return int(tables + sum(part.nbytes for part in used(self).values()))
+        texts = int(self.text_span[1] - self.text_span[0]) * BYTES_PER_TEXT
+        return int(tables + texts + sum(part.nbytes for part in _used_straight(self).values()))
 
 
 def new_state(
@@ -79,7 +81,7 @@ def new_state(
     *,
     n_texts: int = 0,
     most_segments: int = 0,
-    bucket_entries: int = BUCKET_ENTRIES,
+    bucket_entries: int | None = None,
     first_log: int | None = None,
 ) -> State:
     """Make empty state.
@@ -121,8 +123,8 @@ def new_state(
         tick_rings=np.zeros(0, RING),
         meta=meta,
         charts=reserved(n_slots if kept.charts else 0, at.CHART),
-        text_log=np.zeros(at.TEXT_ROOM if n_texts else 0, at.TEXT_ENTRY),
-        text_links=np.zeros((at.TEXT_ROOM if n_texts else 0, at.TEXT_LINKS), np.uint64),
+        text_log=reserved(room.texts if n_texts else 0, at.TEXT_ENTRY),
+        text_links=reserved((room.texts if n_texts else 0, at.TEXT_LINKS), np.uint32),
         text_heads=np.zeros((n_texts, at.TEXT_BANDS, 1 << at.TEXT_BAND_BITS, at.TEXT_NEWEST), np.int64),
         text_span=np.zeros(2, np.int64),
         segments=np.zeros(2 * most_segments, at.SEGMENT),
@@ -142,15 +144,22 @@ def _has_links(state: State) -> bool:
 
 def grown(state: State, need: int) -> State:
     """Return state with twice the capacity of what a kernel asked for."""
-    if need == at.GROW_TEXTS:
-        return _with_texts(state, used(state), 2 * state.text_log.shape[0])
     if need == at.GROW_EVENTS:
         return state._replace(event_log=_doubled(state.event_log, int(state.meta[at.EVENT_TOP])))
     return state._replace(label_log=_doubled(state.label_log, int(state.meta[at.LABEL_TOP])))
 
 
 def used(state: State) -> dict[str, NDArray[Any]]:
-    """Return the parts in use, without the tables: they follow from the rows."""
+    """Return the parts in use, without the tables: they follow from the rows.
+
+    Texts are copies, in order of their ids.
+    """
+    places = _text_places(state.text_span, int(state.text_span[1] - state.text_span[0]), state.text_log.shape[0])
+    return _used_straight(state) | {"text_log": state.text_log[places], "text_links": state.text_links[places]}
+
+
+def _used_straight(state: State) -> dict[str, NDArray[Any]]:
+    # All but what lies in rings that go on from their beginning.
     n_keys, n_pairs = int(state.meta[at.N_KEYS]), int(state.meta[at.N_PAIRS])
     return {
         "keys": state.keys[:n_keys],
@@ -171,8 +180,6 @@ def used(state: State) -> dict[str, NDArray[Any]]:
         "tick_rings": state.tick_rings,
         "meta": state.meta,
         "charts": state.charts[:n_keys],
-        "text_log": state.text_log[_text_places(state)],
-        "text_links": state.text_links[_text_places(state)],
         "text_heads": state.text_heads,
         "text_span": state.text_span,
         "segments": state.segments,
@@ -180,30 +187,17 @@ def used(state: State) -> dict[str, NDArray[Any]]:
     }
 
 
-def _text_places(state: State) -> NDArray[np.int64]:
-    return _places(state.text_span, state.text_log.shape[0])
-
-
-def _places(span: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
-    places: NDArray[np.int64] = np.arange(int(span[0]), int(span[1]), dtype=np.int64) & (capacity - 1)
+def _text_places(span: NDArray[np.int64], n_texts: int, capacity: int) -> NDArray[np.int64]:
+    places: NDArray[np.int64] = (span[0] + np.arange(n_texts, dtype=np.int64)) & (capacity - 1)
     return places
 
 
-def _with_texts(state: State, parts: dict[str, NDArray[Any]], capacity: int) -> State:
-    """Return `state` with the text entries of `parts`, in order of their ids, in rings of another capacity."""
-    places = _places(parts["text_span"], capacity)
-    rings: dict[str, Any] = {}
-    for name in ("text_log", "text_links"):
-        rings[name] = np.zeros((capacity, *parts[name].shape[1:]), parts[name].dtype)
-        rings[name][places] = parts[name]
-    return state._replace(**rings)
-
-
 def with_used(state: State, parts: dict[str, NDArray[Any]]) -> State:
-    """Fill empty state with `used` parts of another that has the same room."""
-    meta = parts["meta"].copy()
-    n_keys, n_pairs = int(meta[at.N_KEYS]), int(meta[at.N_PAIRS])
-    whole: dict[str, Any] = {"meta": meta}
+    """Fill empty state with `used` parts of another that has the same room; its tables are still to be made.
+
+    Nothing is read of what the parts say: they need not be trusted yet.
+    """
+    whole: dict[str, Any] = {"meta": parts["meta"].copy()}
     for name, part in parts.items():
         if name in _REPLACED:
             whole[name] = part.copy()
@@ -213,15 +207,20 @@ def with_used(state: State, parts: dict[str, NDArray[Any]]) -> State:
                 array = _doubled(array, 0)
             array[: part.shape[0]] = part
             whole[name] = array
-    state = state._replace(
-        **whole,
-        table=table_of(whole["keys"], n_keys, bucket_entries=state.table.entries.shape[1]),
-        pair_table=table_of(whole["pairs"], n_pairs, bucket_entries=state.pair_table.entries.shape[1]),
-    )
-    capacity = state.text_log.shape[0]
-    while 0 < capacity < parts["text_log"].shape[0]:
-        capacity *= 2
-    return _with_texts(state, parts, capacity)
+    state = state._replace(**whole)
+    places = _text_places(whole["text_span"], parts["text_log"].shape[0], state.text_log.shape[0])
+    for name in _TEXTS:
+        getattr(state, name)[places] = parts[name]
+    return state
+
+
+def with_tables(state: State) -> State:
+    """Make the id tables of state whose rows are there, each on a thread of its own."""
+    entries, pair_entries = (table.entries.shape[1] for table in (state.table, state.pair_table))
+    with ThreadPoolExecutor(1) as beside:
+        table = beside.submit(table_of, state.keys, int(state.meta[at.N_KEYS]), bucket_entries=entries)
+        pair_table = table_of(state.pairs, int(state.meta[at.N_PAIRS]), bucket_entries=pair_entries)
+        return state._replace(table=table.result(), pair_table=pair_table)
 
 
 def take_state_pages(state: State, *, small: bool) -> None:

@@ -68,11 +68,11 @@ class TickTurns:
         as_of_ms = max(int(meta[at.WATERMARK_MS]), time_ms) // plan.tick_ms * plan.tick_ms
         after_ms = as_of_ms - scenario.rings.active_ms
         self._first_young = first_young_event(state, self._first_young, after_ms)
-        frozen = frozen_events(state, self._first_young, after_ms)
+        frozen = [frozen_events(state, self._first_young, after_ms)]  # to be taken out: see compute_tick
         previous, n_slots, n_before = last_tick(state), len(state.node_rings), int(meta[at.N_KEYS])
         spare, self._spare = self._spare, None
         self._pending = self.compute(
-            lambda: prepared(compute_tick(scenario, frozen, previous, as_of_ms), n_slots, spare, n_before)
+            lambda: prepared(compute_tick(scenario, frozen.pop(), previous, as_of_ms), n_slots, spare, n_before)
         )
         meta[at.TICK_MS] = as_of_ms
         meta[at.NEXT_TICK_MS] = as_of_ms + plan.tick_ms

@@ -168,7 +168,12 @@ def last_tick(state: State) -> Tick | None:
 def compute_tick(scenario: Scenario, frozen: Frozen, previous: Tick | None, as_of_ms: int) -> Tick:
     """Survey the rings of frozen events: a pure function, for whichever thread has time. The digest is taken along."""
     settings = settings_of(scenario)
-    tick = survey(freeze_for(scenario, links_of(frozen), settings, as_of_ms), settings, previous).tick
+    # Each of these takes hundreds of megabytes at millions of events, and nobody needs two of them at a time.
+    links = links_of(frozen)
+    del frozen
+    graph = freeze_for(scenario, links, settings, as_of_ms)
+    del links
+    tick = survey(graph, settings, previous).tick
     _ = tick.digest
     return tick
 

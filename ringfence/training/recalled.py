@@ -74,6 +74,7 @@ def recalled_rows(
 
 def _usage(engine: Engine) -> Usage:
     counters, room = engine.counters, engine.catalogue.plan.room
-    used = (counters["entities"], counters["pairs"], engine.n_stored)
-    forgot = counters["entities_forgotten"] + counters["pairs_forgotten"] > 0 or used[2] > room.stored
+    used = (counters["entities"], counters["pairs"], engine.n_stored, engine.n_texts)
+    n_forgotten = sum(counters[f"{what}_forgotten"] for what in ("entities", "pairs", "texts"))
+    forgot = n_forgotten > 0 or engine.n_stored > room.stored
     return Usage(room=tuple(room), used=used, forgot=forgot)

@@ -96,7 +96,7 @@ def code_digest() -> str:
 
 def column_keys(catalogue: Catalogue) -> list[str]:
     """Name what decides each column's values, memory aside: equal keys, equal values from equal records."""
-    nothing = Room(0, 0, 0)
+    nothing = Room(0, 0, 0, 0)
     return [
         spec_hash(
             catalogue.scenario,

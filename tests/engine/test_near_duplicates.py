@@ -25,6 +25,7 @@ from tests.oracles.streams import (
     batch_of,
     claims_scenario,
     cut,
+    with_room,
 )
 from tests.oracles.text_twin import TextTwin
 
@@ -100,7 +101,7 @@ def test_a_boilerplate_text_costs_no_more_than_its_newest_candidates() -> None:
 
 
 def drawn_stream(seed: int) -> list[Record]:
-    """A dense week, which outgrows the first ring, then sparse weeks, in which most is forgotten."""
+    """A dense week, then sparse weeks, in which most is forgotten."""
     rng = np.random.default_rng(seed)
     records: list[Record] = []
     events: list[int] = []
@@ -117,21 +118,24 @@ def drawn_stream(seed: int) -> list[Record]:
     return records
 
 
-def test_growth_forgetting_and_restore_equal_the_twin(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [256, 4096])
+def test_forgetting_and_restore_equal_the_twin(tmp_path: Path, most: int) -> None:
     records = drawn_stream(8)
-    batch = batch_of(records, CATALOGUE.scenario)
-    twin = TextTwin(CATALOGUE)
+    catalogue = with_room(CATALOGUE, texts=most)
+    batch = batch_of(records, catalogue.scenario)
+    twin = TextTwin(catalogue)
     wanted = [row for row in map(twin.observe, records) if row]
-    engine = Engine(CATALOGUE)
+    engine = Engine(catalogue)
     first = engine.observe(cut(batch, 0, 1500))
     write_snapshot(engine, tmp_path)
-    restored = restore_newest(CATALOGUE, tmp_path)
+    restored = restore_newest(catalogue, tmp_path)
     assert restored is not None
     assert restored.state_hash() == engine.state_hash()
     rows = np.concatenate([first, restored.observe(cut(batch, 1500, len(batch)))])
-    assert restored.state.text_log.shape[0] == 2 * at.TEXT_ROOM
-    assert restored.state.text_span[0] > at.TEXT_ROOM
-    whole = Engine(CATALOGUE)
+    assert restored.counters["texts_forgotten"] == twin.n_forgotten
+    assert (twin.n_forgotten > 1_000) == (most == 256)
+    assert restored.counters["texts"] == len(twin.told) < restored.n_texts - 1_000
+    whole = Engine(catalogue)
     assert whole.observe(batch).tobytes() == rows.tobytes()
     assert whole.state_hash() == restored.state_hash()
     for feature in CATALOGUE.features:

@@ -30,6 +30,8 @@ class TextTwin:
         self.scenario = catalogue.scenario
         longest = self.scenario.windows_ms[-1]
         self.retention_ms = longest + granule_ms(longest) + self.scenario.max_lateness_ms
+        self.most = catalogue.plan.room.texts
+        self.n_forgotten = 0
         self.told: list[Told] = []
         self.labels: dict[int, int] = {}
         self.newest_ms = -(10**18)
@@ -51,7 +53,10 @@ class TextTwin:
         self.newest_ms = max(self.newest_ms, record.time_ms)
         while self.told and self.told[0].time_ms <= self.newest_ms - self.retention_ms:
             self.told.pop(0)
-        if record.text:
+        if record.text and self.most:
+            if len(self.told) == self.most:
+                self.told.pop(0)
+                self.n_forgotten += 1
             self.told.append(Told(number, record.time_ms, record.text, entities))
         return row
 

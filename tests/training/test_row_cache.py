@@ -217,9 +217,11 @@ def test_missing_values_come_back_with_every_bit(tmp_path: Path) -> None:
 
     odd = np.array([0x7FF8000000000001, 0xFFF8000000000000, 0x8000000000000000, 1], np.uint64).view(np.float64)
     cache, seqs = RowCache(tmp_path / "rows"), np.arange(1, 5)
-    cache.keep(odd.reshape(4, 1), seqs, ["k"], Anchor(9, b"c"), Usage(room=(1, 1, 1), used=(0, 0, 0), forgot=False))
+    cache.keep(
+        odd.reshape(4, 1), seqs, ["k"], Anchor(9, b"c"), Usage(room=(1, 1, 1, 1), used=(0, 0, 0, 0), forgot=False)
+    )
     rows = np.empty((4, 1))
-    assert cache.fill(rows, seqs, ["k"], Room(1, 1, 1), Always()) == []
+    assert cache.fill(rows, seqs, ["k"], Room(1, 1, 1, 1), Always()) == []
     assert rows.tobytes() == odd.tobytes()
 
 
