@@ -19,10 +19,10 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parents[1]
 FRONT = "docs/index"
 TREE = {
-    "Begin": ["docs/quickstart", "docs/tutorials/README", "docs/notebooks/first-model"],
+    "Begin": ["docs/tutorials/README", "docs/quickstart", "docs/notebooks/first-model"],
     "Use": ["docs/python", "docs/derived-values", "docs/policy", "docs/api", "docs/rings"],
     "Understand": [
-        "README",
+        "The front page </README>",
         "docs/architecture",
         "docs/training",
         "docs/report",
@@ -37,13 +37,22 @@ TREE = {
     "Look up": ["docs/reference/*"],
     "Change": ["CONTRIBUTING", "docs/adr/README", "CHANGELOG"],
 }
-BELOW = {"docs/tutorials/README": "[a-z]*", "docs/adr/README": "0*"}  # what stands in the tree under a page
+BELOW = {  # what stands in the tree under a page
+    "docs/tutorials/README": [
+        "first-model",
+        "reading-the-report",
+        "rule-of-thumb",
+        "notebook-to-service",
+        "credit-applications",
+    ],
+    "docs/adr/README": ["0*"],
+}
 
 project = "ringfence"
 project_copyright = "The ringfence developers, Apache-2.0"
 root_doc = FRONT
 include_patterns = ["*.md", "docs/**.md", "docs/notebooks/*.ipynb", "examples/*/README.md"]
-templates_path: list[str] = []
+templates_path = ["site"]
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown", ".ipynb": "notebook"}
 myst_heading_anchors = 6  # as on the forges: #a-heading
@@ -63,7 +72,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"**": ["globaltoc.html"]}
+html_sidebars = {"**": ["tree.html"]}
+html_static_path = ["site/wide.css"]
+html_css_files = ["wide.css"]
 pygments_style = "default"
 
 
@@ -96,12 +107,14 @@ def with_tree(app: Sphinx, name: str, content: list[str]) -> None:
     if name == FRONT:
         content[0] += "".join(_toctree(pages, caption) for caption, pages in TREE.items())
     elif name in BELOW:
-        content[0] += _toctree([f"{Path(name).parent}/{BELOW[name]}"], None)
+        content[0] += _toctree([f"{Path(name).parent}/{page}" for page in BELOW[name]], None)
 
 
 def _toctree(pages: list[str], caption: str | None) -> str:
     head = [":hidden:", ":glob:", *([f":caption: {caption}"] if caption else [])]
-    return "\n".join(["", "```{toctree}", *head, "", *(f"/{page}" for page in pages), "```", ""])
+    return "\n".join(
+        ["", "```{toctree}", *head, "", *(page if "<" in page else f"/{page}" for page in pages), "```", ""]
+    )
 
 
 def write_front_door(app: Sphinx, error: Exception | None) -> None:
