@@ -42,7 +42,7 @@ CHAPTERS: dict[str, str | None] = {
     "notebook-to-service": "first-model",
     "credit-applications": None,
 }
-SHOWN_FOLDER = "/home/you/ringfence/out"
+SHOWN_FOLDER = "~/ringfence/out"
 PORT = 8473
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$\n?", re.MULTILINE | re.DOTALL)
 RUN = frozenset({"console", "python", "diff", "yaml", "sh", "text"})
