@@ -82,11 +82,15 @@ class Output(NamedTuple):
         return "".join(f"{line}\n" for line in kept)
 
 
+ACTIONS = re.compile(r"\bN (?:approve|challenge|decline|review)(?:, N (?:approve|challenge|decline|review))*")
+
+
 def shape(text: str) -> str:
-    """Return a text without what may differ on another machine or day: numbers, ids, the width of columns."""
+    """Return a text without what may differ on another machine or day: numbers, ids, widths, the rows of a frame."""
+    text = re.sub(r"(?<=╡\n)(?:│.*\n)+", "", text)
     text = re.sub(r"\b[rd]-[0-9a-f]{6,}", "ID", text)
     text = re.sub(r"[0-9](?:[0-9,.:T+]|-(?=[0-9])|Z\b)*", "N", text)
-    text = re.sub(r"[─═━]+", "─", text)
+    text = ACTIONS.sub("N actions", re.sub(r"[─═━]+", "─", text))
     return "\n".join(re.sub(r"[ +-]*\bN\b", " N", re.sub(r" +", " ", line)).rstrip() for line in text.splitlines())
 
 

@@ -127,6 +127,10 @@ def test_shape_sees_words_and_not_numbers() -> None:
     other = "release r-ba9876543210 from 12 examples, known by 2024-10-11T01:00:00Z\nfitting  13.1 s   1.42 GB"
     assert tutorials.shape(told) == tutorials.shape(other)
     assert tutorials.shape(told) != tutorials.shape(told.replace("examples", "rows"))
+    frame = "┌──────┐\n│ name │\n╞══════╡\n│ x    │\n└──────┘\n"
+    assert tutorials.shape(frame) == tutorials.shape(frame.replace("x  ", "yes"))
+    assert tutorials.shape(frame) != tutorials.shape(frame.replace("name", "sort"))
+    assert tutorials.shape("7 events: 6 approve, 1 review; done") == tutorials.shape("7 events: 7 challenge; done")
     assert tutorials.shape("gain +0.08, interval -0.02 .. +0.15") == tutorials.shape(
         "gain -0.08, interval +0.02 .. 0.15"
     )
