@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.setup-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+SITE   := $(STAMP:$(VENV)/.setup-%=$(VENV)/.site-%)
 
 # numba and the linear algebra libraries pick their own thread counts; two workers on two cores must not fight.
 export TZ := UTC
 TEST_THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 POLARS_MAX_THREADS=2
 
-.PHONY: help setup demo test test-compiled test-uncompiled test-services bench evaluate lint format docs clean
+.PHONY: help setup demo test test-compiled test-uncompiled test-services bench evaluate lint format docs site clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +55,20 @@ format: setup ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## write the generated pages of docs/reference, and run the notebooks
+docs: setup ## write the generated pages of docs/reference, and run the notebooks and tutorials
 	$(BIN)/python scripts/generate_reference.py
 	$(BIN)/python scripts/execute_notebook.py
+	$(BIN)/python scripts/run_tutorials.py
+
+site: $(SITE) ## build the pages as a site in site/, offline; a link or anchor that leads nowhere fails
+	rm -rf site
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html -c docs -d build/doctrees . site
+	$(BIN)/python scripts/check_site.py site
+
+$(SITE): $(STAMP)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	@rm -f $(VENV)/.site-*
+	@touch $(SITE)
 
 bench: setup ## the engine beside other libraries, fast reasons against exact ones, the service under load and under kill -9
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
@@ -82,4 +94,4 @@ evaluate: setup ## how hard the simulated worlds are, and the public protocols i
 	$(BIN)/python -m benchmarks.leakage
 
 clean: ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build site *.egg-info

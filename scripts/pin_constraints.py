@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write constraints.txt: the versions here of all that `ringfence[dev,bench]` needs, and of nothing else.
+"""Write constraints.txt: the versions here of all that `ringfence[dev,bench,docs]` needs, and of nothing else.
 
     .venv/bin/python scripts/pin_constraints.py
 
-Upgrade in .venv, run `make test bench`, which installs both extras, then pin.
+Upgrade in .venv, run `make test bench site`, which installs all extras, then pin.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ def needed(name: str, extras: frozenset[str], found: dict[str, tuple[str, frozen
 
 def main() -> None:
     found: dict[str, tuple[str, frozenset[str]]] = {}
-    needed("ringfence", frozenset({"dev", "bench"}), found)
+    needed("ringfence", frozenset({"dev", "bench", "docs"}), found)
     del found["ringfence"]
-    if "snapml" not in found:
-        raise SystemExit(
-            "the extra bench is not installed, and its pins would be lost; run: pip install -e '.[dev,bench]'"
-        )
+    for extra, of_it in (("bench", "snapml"), ("docs", "sphinx")):
+        if of_it not in found:
+            raise SystemExit(
+                f"{extra} is not installed, and its pins would be lost; run: pip install -e '.[dev,bench,docs]'"
+            )
     pins = [pin for _, (pin, _) in sorted(found.items())]
     (Path(__file__).resolve().parents[1] / "constraints.txt").write_text(HEADER + "\n".join(pins) + "\n", "utf-8")
 

@@ -16,6 +16,7 @@ from ringfence.steps.kernel_cache import use_kernel_cache
 os.environ["TZ"] = "UTC"
 time.tzset()
 use_kernel_cache(os.environ)  # before anything imports numba
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line has it: LightGBM's threads must not spin
 
 # Drawn examples are the same in every run; hypothesis' own seed is that of the test's name.
 settings.register_profile("ringfence", derandomize=True, deadline=None)
