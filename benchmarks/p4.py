@@ -80,9 +80,9 @@ def main() -> None:
     lines += [f"| quick LightGBM, {name} | {auc} | {ap} | | | |" for name, auc, ap in QUICK]
     text = "\n".join(
         [
-            f"Trained until {CUT}, labels 14 days late (an assumption, the data say nothing of it), tested on the {y.shape[0]:,} "
-            f"purchases after it, {int(y.sum())} of them frauds; 95 % intervals over purchases, ECE over ten bins of equal "
-            "mass. Written by `python -m benchmarks.p4 --write`.",
+            f"Trained until {CUT}, labels 14 days late (an assumption, the data say nothing of it), tested on the "
+            f"{y.shape[0]:,} purchases after it, {int(y.sum())} of them frauds; 95 % intervals over purchases, ECE "
+            "over ten bins of equal mass. Written by `python -m benchmarks.p4 --write`.",
             "",
             HEADER,
             *lines,

@@ -89,8 +89,9 @@ def figures_of(name: str, label: str, n_folds: int) -> tuple[str, dict[str, dict
         line, report[who] = table_row(who, y, score)
         lines.append(line)
     head = (
-        f"{table.height:,} rows, {100 * y.mean():.1f} % `{label}`; {n_folds} folds, all rows scored once, 95 % "
-        f"intervals over rows, ECE ten bins of equal mass. Written by `python -m benchmarks.p5 --sets {name} --write`."
+        f"{table.height:,} rows, {100 * y.mean():.1f} % `{label}`; {n_folds} folds, all rows scored once, "
+        f"95 % intervals over rows, ECE by ten bins of equal mass. "
+        f"Written by `python -m benchmarks.p5 --sets {name} --write`."
     )
     return "\n".join([head, "", HEADER, *lines]), report
 

@@ -16,7 +16,7 @@ TIME = np.arange(N, dtype=np.int64) * 60_000
 
 
 def drawn() -> tuple[np.ndarray, np.ndarray]:
-    """Rows of (age, month, drifting number, late column, sparse column, signal) and labels whose rate jumps half-way."""
+    """Draw rows of (age, month, drifting number, late, sparse, signal) and labels whose rate jumps half-way."""
     rng = np.random.default_rng(3)
     signal = rng.normal(size=N)
     at = np.arange(N) / N
