@@ -17,6 +17,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.windows import span_text
 from ringfence.policy.policy import Policy
 from ringfence.scenario.spec import AttributeUse, Scenario
+from ringfence.scoring.release import UNNAMED
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
@@ -67,6 +68,7 @@ def summarise(
     times = examples.event_time_ms
     shown = ", ".join(f"{name} {value:g}" for name, value in sorted(fitted.params.items()))
     facts = [
+        ("release", UNNAMED),
         ("examples from, to", f"{_iso(int(times.min()))} to {_iso(int(times.max()))}"),
         ("nothing known after", _iso(cut_ms)),
         ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
