@@ -55,7 +55,8 @@ def event_id_of(profile: Profile, business_event: str) -> tuple[Column | None, s
         if column.kind not in ("number", "text") or (column.kind == "number" and not column.is_whole):
             continue
         if not column.is_unique:
-            if column.n_missing == 0 and column.reuse < 1.01 and hints(column.words, "event"):
+            named = hints(column.words, "event") or column.name in (profile.columns[0].name, "id")
+            if column.n_missing == 0 and column.reuse < 1.01 and numbered and named:
                 doubles = column
             continue
         score = 1.0 + 1.0 * hints(column.words, "event") + 1.0 * (business_event in column.words)
@@ -136,9 +137,17 @@ def amount_of(profile: Profile, taken: set[str]) -> tuple[Column | None, str]:
     numbered = [rival for rival in rivals if _without_digits(words_of(rival)) == _without_digits(column.words)]
     if numbered or (rivals and score < 4.0):
         return None, f"{column.name}, {', '.join(rivals[:3])} could each be it"
+    return column, amount_range(column) + (f"; {', '.join(rivals[:3])} could be it as well" if rivals else "")
+
+
+def amount_range(column: Column) -> str:
+    """The span of an amount, in words."""
     given = column.values[column.given]
-    why = f"{given.min():,.2f} to {given.max():,.2f}, median {np.median(given):,.2f}" if len(given) else "empty"
-    return column, why + (f"; {', '.join(rivals[:3])} could be it as well" if rivals else "")
+    if not len(given):
+        return "empty"
+    span = (float(given.min()), float(given.max()), float(np.median(given)))
+    low, high, median = (f"{value:,.2f}" if abs(value) < 1e15 else f"{value:.3g}" for value in span)
+    return f"{low} to {high}, median {median}"
 
 
 def currency_of(profile: Profile, amount: Column) -> str | None:
@@ -160,8 +169,7 @@ def currency_of(profile: Profile, amount: Column) -> str | None:
 
 def attribute_of(column: Column, names: set[str]) -> tuple[AttributeGuess | None, str]:
     """What a column is as an attribute; None with why where it can be none."""
-    name = column.name if column.name == plain_name(column.name) and column.name not in names else ""
-    name = name or plain_name(column.name, names)
+    name = plain_name(column.name, names)
     if column.n_distinct == 0:
         return None, "it is empty"
     if column.n_distinct == 1 and column.n_missing == 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
-from ringfence.drafting.clock import SINCE, unit_text
+from ringfence.drafting.clock import since_text, unit_text
 from ringfence.drafting.draft import DAY_MS, Draft
 from ringfence.drafting.names import plain_name
 from ringfence.drafting.partners import Context
@@ -160,7 +160,7 @@ def _dialect(dialect: Dialect) -> list[tuple[str, str, str]]:
 
 def _how(how: str | Steps) -> str:
     if isinstance(how, Steps):
-        since = f", since: {SINCE}" if how.since_ms else ""
+        since = f", since: {since_text(how)}" if how.since_ms else ""
         return f"{{unit: {unit_text(how)}{since}}}"
     return how if "%" not in how else json.dumps(how)
 
