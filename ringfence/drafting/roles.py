@@ -16,6 +16,7 @@ from ringfence.scenario.values import LONGEST_CATEGORY
 MOST_ROLES: Final = 8
 _FEWEST_ENTITIES: Final = 20
 _LEAST_REUSE: Final = 1.005  # rows per entity: below it hardly any two events share one
+_HARDLY_TWICE: Final = 1.05  # rows per event id below which those that come twice are a mistake
 _SAME_VALUES: Final = 0.2  # share of the one column's values that the other has too
 _PEOPLE: Final = (("first",), ("last",), ("name",), ("first", "name"), ("last", "name"), ("full", "name"))
 _MONEY: Final = 3.0  # score from which on a number is taken for the amount
@@ -56,7 +57,7 @@ def event_id_of(profile: Profile, business_event: str) -> tuple[Column | None, s
             continue
         if not column.is_unique:
             named = hints(column.words, "event") or column.name in (profile.columns[0].name, "id")
-            if column.n_missing == 0 and column.reuse < 1.01 and numbered and named:
+            if column.n_missing == 0 and column.reuse < _HARDLY_TWICE and numbered and named:
                 doubles = column
             continue
         score = 1.0 + 1.0 * hints(column.words, "event") + 1.0 * (business_event in column.words)
@@ -71,7 +72,8 @@ def event_id_of(profile: Profile, business_event: str) -> tuple[Column | None, s
         return column, why + ordered
     if doubles is not None:
         n = doubles.n_rows - doubles.n_distinct
-        return None, f"{doubles.name} would fit, but names {n:,} rows twice: mend them and put it here"
+        rows = f"{n:,} row{'s' if n > 1 else ''}"
+        return None, f"{doubles.name} would fit, but names {rows} twice: mend them and put it here"
     return None, "no column names every row differently; the row number does"
 
 

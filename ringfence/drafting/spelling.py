@@ -26,6 +26,7 @@ _FEWEST_NEARLY: Final = 20  # different cells that are of the kind
 _FEWEST_GROUPED: Final = 5  # different cells with exactly three digits behind their sign, as thousands have
 _ONE_GROUP: Final = r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$"
 _SHORT_SIGNS: Final = r"^[^0-9]{0,4}[0-9][^A-Za-z]*[^0-9]{0,4}$"
+_INFINITE: Final = ("inf", "infinity", "infinite")
 _PATTERNS: Final = (
     "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M",
     "%b %d, %Y %H:%M", "%b %d, %Y %I:%M %p", "%a %b %d %H:%M:%S %Y", "%d%b%Y", "%d%b%Y:%H:%M:%S",
@@ -64,7 +65,7 @@ def spelling_of(texts: pl.Series, *, is_named_time: bool) -> Spelling:
     core, weight = words.filter(~is_nothing), n.filter(~is_nothing)
     missing = tuple(words.filter(is_nothing).to_list())
     if core.is_empty():
-        return Spelling(kind="text")
+        return Spelling(kind="text", missing=tuple(word for word in missing if not word.strip()))
     if is_named_time:
         found = _as_time(core, weight, missing)
         if found is not None:
@@ -114,12 +115,11 @@ def _are_numbers(bare: pl.Series, decimal: str) -> pl.Series:
 def _nearly(core: pl.Series, weight: pl.Series) -> str:
     """What most of the cells are, where too few of them fit for the column to be it."""
     bare = core.str.strip_chars()
-    readings = [
-        ("numbers", bare.cast(pl.Float64, strict=False).is_finite().fill_null(False)),
-        *(("numbers", _are_numbers(bare, decimal)) for decimal in (".", ",")),
-        ("moments", _is_moment(core)),
-        *(("moments", _reads(core, order)) for order in ORDERS),
-    ]
+    readings = [("numbers", bare.cast(pl.Float64, strict=False).is_finite().fill_null(False))]
+    if _share(bare.str.contains("[0-9][.,][0-9]"), weight) > 0.0:
+        readings += [("numbers", _are_numbers(bare, decimal)) for decimal in (".", ",")]
+    if _share(_like_moments(core), weight) >= _MOST:
+        readings += [("moments", _is_moment(core)), *(("moments", _reads(core, order)) for order in ORDERS)]
     what, fits = max(readings, key=lambda reading: _share(reading[1], weight))
     share = _share(fits, weight)
     if share < _MOST or int(fits.sum()) < _FEWEST_NEARLY or _share(bare.str.contains(r"^0[0-9]+$"), weight) > 0.0:
@@ -128,6 +128,8 @@ def _nearly(core: pl.Series, weight: pl.Series) -> str:
 
 
 def _as_time(core: pl.Series, weight: pl.Series, missing: tuple[str, ...]) -> Spelling | None:
+    if _share(_like_moments(core), weight) < _ENOUGH:
+        return None
     if _share(_is_moment(core), weight) >= _ENOUGH:
         return Spelling(kind="time", missing=missing + _odd(core, _is_moment(core)))
     fits = {order: _reads(core, order) for order in ORDERS}
@@ -143,6 +145,11 @@ def _as_time(core: pl.Series, weight: pl.Series, missing: tuple[str, ...]) -> Sp
         if _share(good, weight) >= _ENOUGH:
             return Spelling(kind="time", how=pattern, missing=missing + _odd(core, good))
     return None
+
+
+def _like_moments(texts: pl.Series) -> pl.Series:
+    """Where a text is long enough for a moment and has digits enough: the shortest is 1-Jan-24, or 1/1/24."""
+    return (texts.str.len_chars() >= 6) & (texts.str.count_matches("[0-9]") >= 3)
 
 
 def _reads(core: pl.Series, how: str) -> pl.Series:
@@ -168,4 +175,6 @@ def _share(fits: pl.Series, weight: pl.Series) -> float:
 def _odd(core: pl.Series, fits: pl.Series) -> tuple[str, ...]:
     """The few words among the numbers or moments: they can only mean that nothing is known."""
     odd: Sequence[str] = core.filter(~fits).to_list()
+    if any(word.strip().lower().lstrip("+-") in _INFINITE for word in odd):
+        return ()
     return tuple(odd) if len(odd) <= 3 and all(not any(sign.isdigit() for sign in word) for word in odd) else ()

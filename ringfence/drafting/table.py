@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from ringfence.drafting.errors import DraftError
@@ -189,30 +190,33 @@ def _encoding(path: Path) -> str:
     first = _undecoded(path, "utf-8")
     if first is None:
         return "utf-8"
-    _, n_letters = first
+    where, near = first
     second = _undecoded(path, _FALL_BACK)
-    if second is None and not n_letters:
+    beyond = np.frombuffer(near, np.uint8)
+    beyond = beyond[beyond > 127]
+    told = near.decode("utf-8", "replace")
+    n_broken = told.count("\ufffd")
+    is_mostly = sum(ord(sign) > 127 for sign in told) > 2 * n_broken
+    is_signs = 2 * int((beyond < 0xA0).sum()) > len(beyond)  # quotation marks and dashes more often than letters
+    if second is None and not is_mostly and not is_signs:
         return _FALL_BACK
-    found = f"neither UTF-8 (byte {first[0]})" + (
-        f" nor {_FALL_BACK} (byte {second[0]})" if second is not None else ", though most of it is"
-    )
+    found = f"not UTF-8 (byte {where})"
+    found += ", though most of it is" if is_mostly else f", nor {_FALL_BACK}"
+    found += f" (byte {second[0]})" if second is not None and not is_mostly else ""
     raise DraftError(path, found, "save it as UTF-8, such as with iconv -f ENCODING -t UTF-8, and look at that line")
 
 
-def _undecoded(path: Path, encoding: str) -> tuple[str, int] | None:
-    """The first byte that an encoding does not have, and how many letters beyond ASCII came before it; None: it fits."""
+def _undecoded(path: Path, encoding: str) -> tuple[str, bytes] | None:
+    """The first byte that an encoding does not have, and the bytes around it; None: it has them all."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    n_lines = n_letters = 0
+    n_lines = 0
     with path.open("rb") as file:
         while chunk := file.read(4 << 20):
             try:
-                text = decoder.decode(chunk)
+                decoder.decode(chunk)
             except UnicodeDecodeError as error:
-                before = error.object[: error.start]
-                n_letters += len(before.decode(encoding, "replace")) - sum(byte < 128 for byte in before)
-                line = n_lines + before.count(b"\n") + 1
-                return f"0x{error.object[error.start]:02x} on line {line:,}", n_letters
-            n_letters += 0 if text.isascii() else sum(ord(sign) > 127 for sign in text)
+                line = n_lines + error.object[: error.start].count(b"\n") + 1
+                return f"0x{error.object[error.start]:02x} on line {line:,}", error.object
             n_lines += chunk.count(b"\n")
     return None
 

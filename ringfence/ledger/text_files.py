@@ -47,10 +47,12 @@ def text_names(path: Path, separator: str, encoding: str) -> list[str]:
         If the first line is not in the encoding, is empty, ends within quotation marks, or names a column twice.
     """
     try:
-        with path.open(encoding=encoding, newline="") as file:
+        # What is wrong further down is told with its line, later.
+        with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
             first = file.readline().removeprefix("\ufeff")
             reader = csv.reader(chain([first], file), delimiter=separator)
             names = next(reader, []) if first else []
+            "".join(names).encode()
     except UnicodeError:
         raise not_encoded(path, encoding, "the first line") from None
     except csv.Error as error:
