@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from ringfence.drafting.clock import ClockGuess, clock_of, moments_of, unit_text
+from ringfence.drafting.derived import DerivedGuess, derived_of
 from ringfence.drafting.errors import DraftError
 from ringfence.drafting.evidence import Floats
 from ringfence.drafting.label import LabelGuess, known_at_of
@@ -67,6 +68,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     amount_why: str
     currency: str | None
     attributes: tuple[AttributeGuess, ...]
+    derived: tuple[DerivedGuess, ...]
     left_out: tuple[LeftOut, ...]
     told: dict[str, str]  # column -> what to look at, though it is used
     dialect: Dialect
@@ -202,6 +204,15 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     span_ms = _span_ms(clock)
     rest = [group[0] for group in same.values() if group[0] is not main]
     joined, contexts, unused = _partners(main, event_id, rest, roles, event)
+    known = {guess.column.name: guess.role for guess in roles if not guess.many}
+    known |= {attribute.column.name: attribute.name for attribute in attributes}
+    forbidden = {out.column for out in left_out if out.is_leak} | {
+        c.name for c in (event_id, known_at) if c is not None
+    }
+    forbidden |= {label.column.name} if label is not None else set()
+    derived = derived_of(main, known, forbidden | set(misfits), {guess.role for guess in roles} | names)
+    made_of = {column for guess in derived for column in guess.columns}
+    left_out = [out for out in left_out if out.column not in made_of]
     ids = [guess.column for guess in roles] + ([event_id] if event_id is not None else [])
     oddities = [text for profile in profiles for text in profile.table.oddities]
     oddities += oddities_of(main, ids, None if clock is None else clock.column)
@@ -232,6 +243,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         amount_why=amount_why,
         currency=None if amount is None else currency_of(main, amount),
         attributes=tuple(attributes),
+        derived=derived,
         left_out=tuple(left_out),
         told=told,
         dialect=dialect,
@@ -315,7 +327,7 @@ def _decimal_oddities(numbers: list[Column], decimal: str | None) -> list[str]:
             means = "thousands" if sign == "," else "decimals"
             told.append(
                 f"{column.name}: in cells such as {cell!r} nothing tells thousands from decimals, and {sign!r} is taken "
-                f"for {means}; if that is wrong, write `decimal: \"{',' if decimal != ',' else other}\"` beside `files`"
+                f'for {means}; if that is wrong, write `decimal: "{"," if decimal != "," else other}"` beside `files`'
             )
     return told
 

@@ -14,7 +14,9 @@ from ringfence.drafting.spelling import NOTHING, UNKNOWN
 
 _SCIENTIFIC: Final = r"^[+-]?[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+$"
 _OFFSET: Final = r"[0-9]\s*(?:Z|z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})$"
-_CURRENCY: Final = r"(€|\$|£|¥|₹|\bEUR\b|\bUSD\b|\bGBP\b|\bCHF\b|\bINR\b|\bBRL\b|\bJPY\b|\bCAD\b|\bAUD\b|\bPLN\b|\bSEK\b|\bMXN\b)"
+_CURRENCY: Final = (
+    r"(€|\$|£|¥|₹|\bEUR\b|\bUSD\b|\bGBP\b|\bCHF\b|\bINR\b|\bBRL\b|\bJPY\b|\bCAD\b|\bAUD\b|\bPLN\b|\bSEK\b|\bMXN\b)"
+)
 _MICROSECONDS: Final = (6e14, 4.1e15)  # of 1989 to 2099
 
 

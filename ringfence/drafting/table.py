@@ -120,9 +120,7 @@ def _text(path: Path, dialect: Dialect) -> Table:
         lazy = pl.scan_csv(
             path, separator=separator_of(path, dialect), schema=schema, truncate_ragged_lines=True, null_values=[""]
         )
-        return Table(
-            path=path, dialect=dialect, names=names, n_rows=n_lines, rows=lazy, oddities=tuple(oddities)
-        )
+        return Table(path=path, dialect=dialect, names=names, n_rows=n_lines, rows=lazy, oddities=tuple(oddities))
     broken: list[tuple[int, str]] = []
     frames = read_frames(path, names, lambda line, _, reason: broken.append((line, reason)), dialect)
     parts = [frame.rows for frame in frames]

@@ -26,7 +26,9 @@ from ringfence.ledger.errors import SourceColumnsError, SourceUnreadableError
 FRAME_ROWS: Final = 131_072
 _BLOCK: Final = 8 << 20
 _LONGEST_TOLD: Final = 200  # characters of a bad record
-_NUL: Final = "save it as UTF-8 text; where it is UTF-16 without a byte order mark, say `encoding: utf-16-le` beside `files`"
+_NUL: Final = (
+    "save it as UTF-8 text; where it is UTF-16 without a byte order mark, say `encoding: utf-16-le` beside `files`"
+)
 
 RejectLine = Callable[[int, str, str], None]  # line, what was found, reason
 

@@ -170,7 +170,9 @@ def _attributes(node: Node | None) -> tuple[Attribute, ...]:
     for item in items:
         twin = known.setdefault(item.name.lower(), item.name)
         if twin != item.name:  # the ledger's segments tell columns apart as SQL does
-            raise item.error(f"{item.name!r} beside {twin!r}", "rename one: names that differ in case alone are one name")
+            raise item.error(
+                f"{item.name!r} beside {twin!r}", "rename one: names that differ in case alone are one name"
+            )
     return tuple(_attribute(item) for item in items)
 
 

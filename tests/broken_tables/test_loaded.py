@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +95,9 @@ CASES: dict[str, Odd] = {
         amounts=None,
     ),
     "line breaks within cells": Odd(
-        text({**payments(), "note": [f"first\nsecond, {row}" for row in range(N)], **replaced("paid_at", [5], ["soon"])}),
+        text(
+            {**payments(), "note": [f"first\nsecond, {row}" for row in range(N)], **replaced("paid_at", [5], ["soon"])}
+        ),
         ("note: text",),
         ("paid_at is null: every event needs a time",),
         ("rejected 1 of 120 rows",),
@@ -106,42 +107,63 @@ CASES: dict[str, Odd] = {
     ),
     "a quotation mark within a cell": Odd(text().replace(",m21,", ',5" m,', 1)),
     "a line of totals": Odd(
-        text() + "Total,,,,12345.67,,,\n", (), ("paid_at is null: every event needs a time",),
-        ("rejected 1 of 121 rows",), ("122,paid_at,null",),
+        text() + "Total,,,,12345.67,,,\n",
+        (),
+        ("paid_at is null: every event needs a time",),
+        ("rejected 1 of 121 rows",),
+        ("122,paid_at,null",),
     ),
     # --- what its cells say
     "a word among numbers": Odd(
         cells("hour", [5], ["noon"]), ("hour: its numbers stand beside 'noon', taken for nothing given",)
     ),
     "a word among numbers that is an answer elsewhere": Odd(
-        cells("hour", [5], ["web"]), (), ("1 of 120 rows would be rejected, hour is 'web'",),
-        ("rejected 1 of 120 rows",), ("7,hour,'web'",), N - 1, amounts=[*AMOUNTS[:5], *AMOUNTS[6:]],
+        cells("hour", [5], ["web"]),
+        (),
+        ("1 of 120 rows would be rejected, hour is 'web'",),
+        ("rejected 1 of 120 rows",),
+        ("7,hour,'web'",),
+        N - 1,
+        amounts=[*AMOUNTS[:5], *AMOUNTS[6:]],
     ),
     "numbers and words, half and half": Odd(
         table(amount=[amount if row % 4 else "about " + amount for row, amount in enumerate(payments()["amount"])]),
-        ("amount: 75 % of its cells are numbers, others are not, such as 'about ",), amounts=None,
+        ("amount: 75 % of its cells are numbers, others are not, such as 'about ",),
+        amounts=None,
     ),
     "one decimal comma among points": Odd(
-        cells("amount", [7], ["1,5"]), (), ("amount is '1,5'",), ("rejected 1 of 120",), ("9,amount,\"'1,5'\"",), N - 1,
+        cells("amount", [7], ["1,5"]),
+        (),
+        ("amount is '1,5'",),
+        ("rejected 1 of 120",),
+        ("9,amount,\"'1,5'\"",),
+        N - 1,
         amounts=[*AMOUNTS[:7], *AMOUNTS[8:]],
     ),
     "one decimal point among commas": Odd(
         text(payments(amount=[*swapped(payments()["amount"][:7]), "12.50", *swapped(payments()["amount"][8:])]), ";"),
-        ('decimal: ","',), ("amount is 'not with decimal ,: 12.50'",), ("rejected 1 of 120",), ("9,amount,",), N - 1,
+        ('decimal: ","',),
+        ("amount is 'not with decimal ,: 12.50'",),
+        ("rejected 1 of 120",),
+        ("9,amount,",),
+        N - 1,
         amounts=[*AMOUNTS[:7], *AMOUNTS[8:]],
     ),
     "decimal commas": Odd(table(";", amount=swapped(payments()["amount"])), ('decimal: ","',)),
     "decimal commas between commas": Odd(table(amount=swapped(payments()["amount"])), ('decimal: ","',)),
     "points and commas, half and half": Odd(
         table(amount=[a if row % 2 else swapped([a])[0] for row, a in enumerate(payments()["amount"])]),
-        ("amount: 50 % of its cells are numbers, others are not",), amounts=None,
+        ("amount: 50 % of its cells are numbers, others are not",),
+        amounts=None,
     ),
     "thousands": Odd(table(amount=GROUPED), ('decimal: "."',), amounts=[round(1000.0 * a, 2) for a in AMOUNTS]),
     "thousands with points": Odd(
         table(";", amount=swapped(GROUPED)), ('decimal: ","',), amounts=[round(1000.0 * a, 2) for a in AMOUNTS]
     ),
     "thousands and no decimals": Odd(
-        table(amount=THOUSANDS), ("nothing tells thousands from decimals, and ',' is taken for thousands",), amounts=WHOLE
+        table(amount=THOUSANDS),
+        ("nothing tells thousands from decimals, and ',' is taken for thousands",),
+        amounts=WHOLE,
     ),
     "points with three digits behind": Odd(
         table(amount=swapped(THOUSANDS)),
@@ -149,51 +171,78 @@ CASES: dict[str, Odd] = {
         amounts=[value / 1000.0 for value in WHOLE],
     ),
     "points with three digits behind, beside decimal commas": Odd(
-        table(";", amount=swapped(THOUSANDS), hour=[f"{7 * row % N},5" for row in range(N)]), ('decimal: ","',), amounts=WHOLE
+        table(";", amount=swapped(THOUSANDS), hour=[f"{7 * row % N},5" for row in range(N)]),
+        ('decimal: ","',),
+        amounts=WHOLE,
     ),
     "lakhs": Odd(
-        cells("amount", [0, 1, 2], ["12,34,567.50"] * 3), ('decimal: "."',),
+        cells("amount", [0, 1, 2], ["12,34,567.50"] * 3),
+        ('decimal: "."',),
         amounts=[1_234_567.5] * 3 + AMOUNTS[3:],
     ),
     "dollars": Odd(table(amount=["$" + a for a in payments()["amount"]]), ("currency: USD",)),
     "euros behind": Odd(table(";", amount=[a + " €" for a in swapped(payments()["amount"])]), ("currency: EUR",)),
     "two currencies": Odd(
         table(amount=["$€"[row % 2] + a for row, a in enumerate(payments()["amount"])]),
-        ("amount names $, € in its cells: convert them into one",), amounts=None,
+        ("amount names $, € in its cells: convert them into one",),
+        amounts=None,
     ),
     "one amount in another currency": Odd(
-        table(amount=["$" + a for a in payments()["amount"][:-1]] + ["GBP 5.00"]), ("names $, GBP in its cells",),
+        table(amount=["$" + a for a in payments()["amount"][:-1]] + ["GBP 5.00"]),
+        ("names $, GBP in its cells",),
         amounts=None,
     ),
     "negative amounts": Odd(
-        table(amount=["-" + a if row % 5 == 0 else a for row, a in enumerate(payments()["amount"])]), ("negative: allow",),
+        table(amount=["-" + a if row % 5 == 0 else a for row, a in enumerate(payments()["amount"])]),
+        ("negative: allow",),
         amounts=[-a if row % 5 == 0 else a for row, a in enumerate(AMOUNTS)],
     ),
     "negative amounts in brackets": Odd(
         table(amount=[f"({a})" if row % 5 == 0 else a for row, a in enumerate(payments()["amount"])]),
-        ("amount: 80 % of its cells are numbers, others are not, such as '(",), amounts=None,
+        ("amount: 80 % of its cells are numbers, others are not, such as '(",),
+        amounts=None,
     ),
     "infinite amounts": Odd(
-        cells("amount", [3], ["inf"]), (), ("amount is 'inf'",), ("rejected 1 of 120",), ("5,amount,'inf'",), N - 1,
+        cells("amount", [3], ["inf"]),
+        (),
+        ("amount is 'inf'",),
+        ("rejected 1 of 120",),
+        ("5,amount,'inf'",),
+        N - 1,
         amounts=[*AMOUNTS[:3], *AMOUNTS[4:]],
     ),
     "an amount beyond counting": Odd(
-        cells("amount", [3], ["1e300"]), (), ("amount is '1e300'",), ("rejected 1 of 120",), ("5,amount,",), N - 1,
+        cells("amount", [3], ["1e300"]),
+        (),
+        ("amount is '1e300'",),
+        ("rejected 1 of 120",),
+        ("5,amount,",),
+        N - 1,
         amounts=[*AMOUNTS[:3], *AMOUNTS[4:]],
     ),
     "an empty column": Odd(table(hour=[""] * N), ("hour: it is empty",)),
     "a column of blanks": Odd(table(hour=["  "] * N), ("hour: it is empty",)),
-    "blanks among numbers": Odd(cells("hour", [1, 2], ["  ", " "]), ("hour: number", 'missing: [')),
+    "blanks among numbers": Odd(cells("hour", [1, 2], ["  ", " "]), ("hour: number", "missing: [")),
     "the same in every row": Odd(table(hour=["5"] * N), ("hour: it says the same in every row",)),
     "truths as t and f": Odd(table(hour=["tf"[row % 2] for row in range(N)]), ("hour: category",)),
     "truths as 0 and 1": Odd(table(hour=["01"[row % 2] for row in range(N)]), ("hour: boolean",)),
     "an id of 2,000 characters": Odd(
-        cells("card_no", [3], ["x" * 2_000]), (), ("card_no is 'xxx",), ("rejected 1 of 120",), ("5,card_no,'xxx",), N - 1,
+        cells("card_no", [3], ["x" * 2_000]),
+        (),
+        ("card_no is 'xxx",),
+        ("rejected 1 of 120",),
+        ("5,card_no,'xxx",),
+        N - 1,
         amounts=[*AMOUNTS[:3], *AMOUNTS[4:]],
     ),
     "a text of 200,000 characters": Odd(
-        cells("channel", [3], ["x" * 200_000]), (), ("channel is 'xxx",), ("rejected 1 of 120",), ("5,channel,'xxx",),
-        N - 1, amounts=[*AMOUNTS[:3], *AMOUNTS[4:]],
+        cells("channel", [3], ["x" * 200_000]),
+        (),
+        ("channel is 'xxx",),
+        ("rejected 1 of 120",),
+        ("5,channel,'xxx",),
+        N - 1,
+        amounts=[*AMOUNTS[:3], *AMOUNTS[4:]],
     ),
     # --- ids
     "an id twice": Odd(
@@ -201,7 +250,9 @@ CASES: dict[str, Odd] = {
         ("payment_id would fit, but names 1 row twice", "event_id: row"),
     ),
     "rows twice": Odd(
-        text() + "\n".join(LINES[5:8]) + "\n", ("payment_id would fit, but names 3 rows twice",), n_events=N + 3,
+        text() + "\n".join(LINES[5:8]) + "\n",
+        ("payment_id would fit, but names 3 rows twice",),
+        n_events=N + 3,
         amounts=None,
     ),
     "ids with spaces": Odd(
@@ -216,31 +267,58 @@ CASES: dict[str, Odd] = {
         table(card_no=[c[1:] + ".0" for c in payments()["card_no"]]),
         ("card_no: 24 of the ids looked at end in .0, such as '",),
     ),
-    "ids with leading zeros": Odd(table(card_no=["00" + c[1:] for c in payments()["card_no"]]), ("card: {column: card_no",)),
+    "ids with leading zeros": Odd(
+        table(card_no=["00" + c[1:] for c in payments()["card_no"]]), ("card: {column: card_no",)
+    ),
     "ids with leading zeros and without": Odd(
         table(card_no=["00" + c[1:] if row % 2 else c[1:] for row, c in enumerate(payments()["card_no"])]),
         ("of the ids looked at occur with leading zeros and without, such as '00",),
     ),
     # --- times
     "events in the future": Odd(
-        cells("paid_at", [118, 119], ["2090-01-01T00:00:00", "2199-12-31T00:00:00"]), (), ("lie in the future",),
-        ("rejected 2 of 120",), ("120,paid_at,3786912000000 ms", "121,paid_at,"), N - 2, amounts=AMOUNTS[:118],
+        cells("paid_at", [118, 119], ["2090-01-01T00:00:00", "2199-12-31T00:00:00"]),
+        (),
+        ("lie in the future",),
+        ("rejected 2 of 120",),
+        ("120,paid_at,3786912000000 ms", "121,paid_at,"),
+        N - 2,
+        amounts=AMOUNTS[:118],
     ),
     "the year 2200": Odd(
-        cells("paid_at", [119], ["2200-01-01T00:00:00"]), (), ("a time lies in the years 1970 to 2199",),
-        ("rejected 1 of 120",), ("121,paid_at,'2200-01-01T00:00:00'",), N - 1, amounts=AMOUNTS[:119],
+        cells("paid_at", [119], ["2200-01-01T00:00:00"]),
+        (),
+        ("a time lies in the years 1970 to 2199",),
+        ("rejected 1 of 120",),
+        ("121,paid_at,'2200-01-01T00:00:00'",),
+        N - 1,
+        amounts=AMOUNTS[:119],
     ),
     "the year 1900": Odd(
-        cells("paid_at", [0], ["1900-01-01T00:00:00"]), (), ("a time lies in the years 1970 to 2199",),
-        ("rejected 1 of 120",), ("2,paid_at,'1900-01-01T00:00:00'",), N - 1, amounts=AMOUNTS[1:],
+        cells("paid_at", [0], ["1900-01-01T00:00:00"]),
+        (),
+        ("a time lies in the years 1970 to 2199",),
+        ("rejected 1 of 120",),
+        ("2,paid_at,'1900-01-01T00:00:00'",),
+        N - 1,
+        amounts=AMOUNTS[1:],
     ),
     "30 February": Odd(
-        cells("paid_at", [60], ["2024-02-30T10:00:00"]), (), ("paid_at is '2024-02-30T10:00:00'",),
-        ("rejected 1 of 120",), ("62,paid_at,'2024-02-30T10:00:00'",), N - 1, amounts=[*AMOUNTS[:60], *AMOUNTS[61:]],
+        cells("paid_at", [60], ["2024-02-30T10:00:00"]),
+        (),
+        ("paid_at is '2024-02-30T10:00:00'",),
+        ("rejected 1 of 120",),
+        ("62,paid_at,'2024-02-30T10:00:00'",),
+        N - 1,
+        amounts=[*AMOUNTS[:60], *AMOUNTS[61:]],
     ),
     "no time": Odd(
-        cells("paid_at", [60], [""]), (), ("paid_at is null: every event needs a time",), ("rejected 1 of 120",),
-        ("62,paid_at,null",), N - 1, amounts=[*AMOUNTS[:60], *AMOUNTS[61:]],
+        cells("paid_at", [60], [""]),
+        (),
+        ("paid_at is null: every event needs a time",),
+        ("rejected 1 of 120",),
+        ("62,paid_at,null",),
+        N - 1,
+        amounts=[*AMOUNTS[:60], *AMOUNTS[61:]],
     ),
     "a time zone by its name": Odd(
         table(paid_at=[moment.replace("T", " ") + " CET" for moment in payments()["paid_at"]]),
@@ -252,7 +330,8 @@ CASES: dict[str, Odd] = {
     ),
     "days that could be months": Odd(
         table(paid_at=[f"{m.month % 12 + 1:02d}/{m.day % 12 + 1:02d}/2024" for m in MOMENTS]),
-        ("paid_at is read day first, which is a guess",), amounts=None,
+        ("paid_at is read day first, which is a guess",),
+        amounts=None,
     ),
     "days as spreadsheets count them": Odd(
         table(paid_at=[str(45_292 + row // 2) for row in range(N)]),
@@ -264,10 +343,14 @@ CASES: dict[str, Odd] = {
     ),
     # --- labels
     "labels as yes and no": Odd(
-        table(is_fraud=[["no", "yes"][int(f)] for f in payments()["is_fraud"]]), ("fraud: [\"yes\"], legit: [\"no\"]",)
+        table(is_fraud=[["no", "yes"][int(f)] for f in payments()["is_fraud"]]), ('fraud: ["yes"], legit: ["no"]',)
     ),
     "labels in several cases, with spaces": Odd(
-        table(is_fraud=[["no ", "YES", " No", "yes"][int(f) + 2 * (row % 2)] for row, f in enumerate(payments()["is_fraud"])]),
+        table(
+            is_fraud=[
+                ["no ", "YES", " No", "yes"][int(f) + 2 * (row % 2)] for row, f in enumerate(payments()["is_fraud"])
+            ]
+        ),
         ("legit: [", '"YES"'),
     ),
     "labels that are NaN": Odd(cells("is_fraud", [0, 1, 2], ["NaN", "nan", ""]), ("is_fraud",), n_labels=N - 3),
@@ -275,15 +358,18 @@ CASES: dict[str, Odd] = {
         cells("is_fraud", [0, 1, 2], ["unknown"] * 3), ('unlabelled: ["unknown"]',), n_labels=N - 3
     ),
     "labels that are neither": Odd(
-        cells("is_fraud", [0, 1, 2], ["2", "2", "maybe"]), ("neither fraud nor legit: they are not learned from",),
+        cells("is_fraud", [0, 1, 2], ["2", "2", "maybe"]),
+        ("neither fraud nor legit: they are not learned from",),
         n_labels=N - 3,
     ),
     "no label anywhere": Odd(
-        table(is_fraud=[""] * N), ("is_fraud says nothing in every row: a model needs frauds and legitimate events",),
+        table(is_fraud=[""] * N),
+        ("is_fraud says nothing in every row: a model needs frauds and legitimate events",),
         n_labels=0,
     ),
     "one class only": Odd(
-        table(is_fraud=["0"] * N), ("is_fraud says '0' in every row: a model needs frauds and legitimate events",),
+        table(is_fraud=["0"] * N),
+        ("is_fraud says '0' in every row: a model needs frauds and legitimate events",),
         n_labels=0,
     ),
     # --- Parquet
@@ -292,13 +378,17 @@ CASES: dict[str, Odd] = {
         ("device: a column of lists or structures", "tags: a column of lists or structures"),
     ),
     "categories": Odd(
-        frame(channel=pl.Series(payments()["channel"], dtype=pl.Categorical),
-              merchant=pl.Series(payments()["merchant"], dtype=pl.Categorical)),
+        frame(
+            channel=pl.Series(payments()["channel"], dtype=pl.Categorical),
+            merchant=pl.Series(payments()["merchant"], dtype=pl.Categorical),
+        ),
         ("channel: category", "merchant: merchant"),
     ),
     "decimals": Odd(
-        frame(amount=pl.Series([Decimal(a) for a in payments()["amount"]], dtype=pl.Decimal(18, 2)),
-              payment_id=pl.Series([Decimal(row) for row in range(N)], dtype=pl.Decimal(38, 0))),
+        frame(
+            amount=pl.Series([Decimal(a) for a in payments()["amount"]], dtype=pl.Decimal(18, 2)),
+            payment_id=pl.Series([Decimal(row) for row in range(N)], dtype=pl.Decimal(38, 0)),
+        ),
         ("event_id: payment_id",),
     ),
     "moments of another time zone": Odd(
@@ -310,13 +400,18 @@ CASES: dict[str, Odd] = {
     ),
     "a column of nulls": Odd(frame(hour=pl.Series([None] * N)), ("hour: it is empty",)),
     "an infinite number": Odd(
-        frame(amount=[*AMOUNTS[:3], float("inf"), *AMOUNTS[4:]]), (), ("amount is inf",), ("rejected 1 of 120",),
-        ("4,amount,inf",), N - 1, amounts=[*AMOUNTS[:3], *AMOUNTS[4:]],
+        frame(amount=[*AMOUNTS[:3], float("inf"), *AMOUNTS[4:]]),
+        (),
+        ("amount is inf",),
+        ("rejected 1 of 120",),
+        ("4,amount,inf",),
+        N - 1,
+        amounts=[*AMOUNTS[:3], *AMOUNTS[4:]],
     ),
     "ids as bytes": Odd(
         frame(card_no=[c.encode() for c in payments()["card_no"]]), ("card_no: a column of lists or structures",)
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

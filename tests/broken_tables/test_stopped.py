@@ -57,7 +57,11 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
     "a byte order mark and nothing else": ("t.csv", b"\xef\xbb\xbf", ("an empty first line", "delete what stands")),
     "empty lines only": ("t.csv", "\n\n\n", ("an empty first line", "delete what stands above")),
     "a header only": ("t.csv", HEADER + "\n", ("no row, at most a header", "with some history")),
-    "no header": ("t.csv", text().split("\n", 1)[1], ("a first line that is a row", "add a line that names the columns")),
+    "no header": (
+        "t.csv",
+        text().split("\n", 1)[1],
+        ("a first line that is a row", "add a line that names the columns"),
+    ),
     "a title above the header": (
         "t.csv",
         "Export of payments\n\n" + text(),
@@ -69,13 +73,19 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
         ("120 of 120, such as line 2, which has 9 fields, the header has 8", "a name for every column"),
     ),
     "two columns of one name": (
-        "t.csv", text().replace("hour", "amount", 1), ("names a column twice: ['amount']", "rename one of them")
+        "t.csv",
+        text().replace("hour", "amount", 1),
+        ("names a column twice: ['amount']", "rename one of them"),
     ),
     "a name with a line break": (
-        "t.csv", text().replace("hour", '"ho\nur"', 1), ("a first line that ends within quotation marks", "line breaks")
+        "t.csv",
+        text().replace("hour", '"ho\nur"', 1),
+        ("a first line that ends within quotation marks", "line breaks"),
     ),
     "a quotation mark that never closes": (
-        "t.csv", lines_with(50, opened), ("a quotation mark opens on line 50 and swallows 71 lines", "close it there")
+        "t.csv",
+        lines_with(50, opened),
+        ("a quotation mark opens on line 50 and swallows 71 lines", "close it there"),
     ),
     "a quotation mark that closes ten lines later": (
         "t.csv",
@@ -87,9 +97,7 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
         lines_with(119, opened),
         ("a quotation mark opens on line 119 and swallows 2 lines",),
     ),
-    "NUL in a cell": (
-        "t.csv", text().replace("shop", "sh\0p", 1), ("holds a NUL byte on line ", "UTF-16")
-    ),
+    "NUL in a cell": ("t.csv", text().replace("shop", "sh\0p", 1), ("holds a NUL byte on line ", "UTF-16")),
     "NUL at the end": ("t.csv", text() + 512 * "\0", ("holds a NUL byte on line 122", "save it as UTF-8")),
     "most of it UTF-8": (
         "t.csv",
@@ -102,7 +110,9 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
         ("not UTF-8 (byte 0x93 on line 2), nor cp1252; ", "iconv -f ENCODING"),
     ),
     "fields with tildes between": (
-        "t.csv", text(separator="~"), ("its fields seem to be separated by '~'", "commas, semicolons, tabs or bars")
+        "t.csv",
+        text(separator="~"),
+        ("its fields seem to be separated by '~'", "commas, semicolons, tabs or bars"),
     ),
     "fields with spaces between": ("t.txt", text(separator=" "), ("separated by ' '", "commas, semicolons")),
     "a spreadsheet": ("t.xlsx", zipped(), ("a spreadsheet (.xlsx, .ods) or a zip archive", "save its table as CSV")),
@@ -120,13 +130,11 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
     "Parquet under the name of a CSV": ("t.csv", parquet(), ("is Parquet under another name", "ends in .parquet")),
     "CSV under the name of Parquet": ("t.parquet", text(), ("it does not begin like it", "a name that ends in .csv")),
     "Parquet cut off": ("t.parquet", parquet()[:-60], ("cannot be read as Parquet", "export it again")),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_init_stops_with_what_where_found_and_do(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_init_stops_with_what_where_found_and_do(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     walk = Walk(tmp_path, capsys)
     name, content, pieces = CASES[case]
     file = walk.file(content, name)

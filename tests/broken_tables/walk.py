@@ -25,8 +25,10 @@ def payments(**columns: Any) -> dict[str, Any]:
     rng = np.random.default_rng(3)
     fraud = np.zeros(N, np.int64)
     fraud[rng.choice(N, 24, replace=False)] = 1
-    start = datetime(2024, 1, 1, 10)
-    moments = [start + timedelta(days=int(day), minutes=at % 60) for at, day in enumerate(np.sort(rng.integers(0, 200, N)))]
+    start = datetime.fromisoformat("2024-01-01T10:00:00")
+    moments = [
+        start + timedelta(days=int(day), minutes=at % 60) for at, day in enumerate(np.sort(rng.integers(0, 200, N)))
+    ]
     return {
         "payment_id": [f"p{number}" for number in rng.permutation(N)],
         "paid_at": [moment.isoformat() for moment in moments],
