@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What columns say beside themselves: the network of an address, the domain of a mailbox, the way between two places."""
+"""What columns say beside themselves: the network of an address, the domain of a mailbox, the way between places."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _of_texts(
 
 def _networks(texts: pl.Series) -> pl.Series:
     """The network of each text that is an address as people write it; a plain number may be anything."""
-    found = []
+    found: list[str | None] = []
     for text in texts.to_list():
         address = ip_address(text) if "." in text or ":" in text else None
         if address is None:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from ringfence.drafting.clock import ClockGuess, clock_of, moments_of, unit_text
+from ringfence.drafting.decimals import decimal_oddities, decimal_of
 from ringfence.drafting.derived import DerivedGuess, derived_of
 from ringfence.drafting.errors import DraftError
 from ringfence.drafting.evidence import Floats
@@ -185,7 +186,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     used = [a.column for a in attributes] + [c for c in (amount, event_id, known_at) if c is not None]
     used += [guess.column for guess in roles] + ([clock.column] if clock is not None else [])
     numbers = [c for c in used if c.kind == "number"]
-    decimal, misfits = _decimal(numbers)
+    decimal, misfits = decimal_of(numbers)
     attributes = [a for a in attributes if a.column.name not in misfits]
     amount = None if amount is not None and amount.name in misfits else amount
     if amount is not None and amount.spelling.either:
@@ -216,7 +217,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     ids = [guess.column for guess in roles] + ([event_id] if event_id is not None else [])
     oddities = [text for profile in profiles for text in profile.table.oddities]
     oddities += oddities_of(main, ids, None if clock is None else clock.column)
-    oddities += _decimal_oddities(numbers, decimal)
+    oddities += decimal_oddities(numbers, decimal)
     if len(currencies) > 1:
         oddities.append(amount_why)
     if event_id is None and "twice" in event_id_why:
@@ -298,40 +299,6 @@ def _require_names(profile: Profile) -> None:
         )
 
 
-def _decimal(numbers: list[Column]) -> tuple[str | None, list[str]]:
-    """The decimal sign of the most columns, and those that have another one; None where plain numbers need no word."""
-    signs: dict[str, list[str]] = {}
-    for column in numbers:
-        spelling = column.spelling
-        if not column.is_texts or spelling.either or spelling.any_decimal:
-            continue
-        if spelling.decimal is not None or not column.is_whole:
-            signs.setdefault(spelling.decimal or "plain", []).append(column.name)
-    dots = signs.get("plain", []) + signs.get(".", [])
-    commas = signs.get(",", [])
-    if commas and len(commas) >= len(dots):
-        return ",", dots
-    # Two columns that need no word among others, whose signs nothing tells apart, are read with a decimal point.
-    needed = "." in signs or any(
-        column.is_texts and (column.spelling.decimal is not None) and column.name not in commas for column in numbers
-    )
-    return ("." if needed else None), commas
-
-
-def _decimal_oddities(numbers: list[Column], decimal: str | None) -> list[str]:
-    told = []
-    for column in numbers:
-        cell = column.spelling.either
-        if cell and decimal != ",":
-            sign, other = ("," if "," in cell else "."), ("," if "," not in cell else ".")
-            means = "thousands" if sign == "," else "decimals"
-            told.append(
-                f"{column.name}: in cells such as {cell!r} nothing tells thousands from decimals, and {sign!r} is taken "
-                f'for {means}; if that is wrong, write `decimal: "{"," if decimal != "," else other}"` beside `files`'
-            )
-    return told
-
-
 def _missing(used: list[Column]) -> tuple[str, ...]:
     """The words for nothing; one that no list knows only where no column of words has it as an answer."""
     words = []
@@ -399,10 +366,10 @@ def _warnings(
             told.append(f"only {n}: every figure will have a wide interval")
         strange = [word for word in label.unlabelled if word.strip().lower() not in NOTHING | UNKNOWN | {""}]
         if strange:
-            n = sum(n for value, n in label.column.counts if value in strange)
+            n_strange = sum(rows for value, rows in label.column.counts if value in strange)
             told.append(
-                f"{label.column.name}: {n:,} rows say {', '.join(map(repr, strange[:4]))}, neither fraud nor legit: they "
-                "are not learned from; say under `label.values` what they mean"
+                f"{label.column.name}: {n_strange:,} rows say {', '.join(map(repr, strange[:4]))}, neither fraud nor "
+                "legit: they are not learned from; say under `label.values` what they mean"
             )
         if label.rate > 0.5:
             told.append(

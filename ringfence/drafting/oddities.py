@@ -37,8 +37,8 @@ def oddities_of(profile: Profile, ids: Iterable[Column], clock: Column | None) -
         n_with = int(texts.str.contains(_OFFSET).sum())
         if 0 < n_with < len(texts):
             told.append(
-                f"{clock.name}: {n_with:,} of {len(texts):,} moments carry an offset, the others take `time_zone`; make "
-                "sure that both tell the same clock"
+                f"{clock.name}: {n_with:,} of {len(texts):,} moments carry an offset, the others take `time_zone`; "
+                "make sure that both tell the same clock"
             )
     return told
 
@@ -91,14 +91,14 @@ def _of_ids(column: Column) -> list[str]:
         twins = len(set(spaced.str.strip_chars().to_list()) & set(texts.filter(bare == texts).to_list()))
         also = f", and {twins:,} of them occur without as well" if twins else ""
         told.append(
-            f"{column.name}: {len(spaced):,} of the ids looked at have spaces around them, such as {spaced[0]!r}{also}: "
-            "with and without are two; take the spaces out"
+            f"{column.name}: {len(spaced):,} of the ids looked at have spaces around them, such as {spaced[0]!r}{also}"
+            ": with and without are two; take the spaces out"
         )
     scientific = texts.filter(bare.str.contains(_SCIENTIFIC))
     if len(scientific):
         told.append(
-            f"{column.name}: {len(scientific):,} of the ids looked at are written like {scientific[0]!r}: a spreadsheet "
-            "has cut off digits, and different ids may have become one; export it again as text"
+            f"{column.name}: {len(scientific):,} of the ids looked at are written like {scientific[0]!r}: a "
+            "spreadsheet has cut off digits, and different ids may have become one; export it again as text"
         )
     tails = texts.filter(bare.str.contains(r"^[0-9]+\.0$"))
     if len(tails):
@@ -110,8 +110,8 @@ def _of_ids(column: Column) -> list[str]:
     twins = len(set(zeros.str.strip_chars_start("0").to_list()) & set(texts.to_list()))
     if twins:
         told.append(
-            f"{column.name}: {twins:,} of the ids looked at occur with leading zeros and without, such as {zeros[0]!r}: "
-            "these are two; a spreadsheet may have cut the zeros off"
+            f"{column.name}: {twins:,} of the ids looked at occur with leading zeros and without, such as {zeros[0]!r}"
+            ": these are two; a spreadsheet may have cut the zeros off"
         )
     return told
 

@@ -129,8 +129,8 @@ def _text(path: Path, dialect: Dialect) -> Table:
         line, reason = broken[0]
         raise DraftError(
             path,
-            f"most lines do not fit the first one: {len(broken):,} of {len(broken) + n:,}, such as line {line:,}, which "
-            f"{reason}",
+            f"most lines do not fit the first one: {len(broken):,} of {len(broken) + n:,}, such as line {line:,}, "
+            f"which {reason}",
             "write a name for every column on the first line, and delete what stands above it",
         )
     if n == 0:

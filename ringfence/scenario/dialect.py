@@ -31,11 +31,12 @@ _DAY: Final = {
 _NOT_A_DIGIT: Final = r"^[A-Z]{3}\s*|\s*[A-Z]{3}$|[€$£¥%]"
 _SPACES: Final = r"^[\s\u{a0}\u{202f}]+|[\s\u{a0}\u{202f}]+$"
 _BLANK: Final = r"([0-9])[\s\u{a0}\u{202f}'’]([0-9])"  # 1 234 567, 1'234'567
-# Digits in groups, of which the last has three: 1.234.567 and, in India, 12,34,567. Anything else is no thousands: 12.50
-# under a decimal comma is a cell spelt otherwise, and read neither as 1250 nor as 12.5.
+# Digits in groups, of which the last has three: 1.234.567 and, in India, 12,34,567. Anything else is no thousands:
+# 12.50 under a decimal comma is a cell spelt otherwise, and read neither as 1250 nor as 12.5.
+_POWER: Final = r"(?:[eE][+-]?[0-9]{1,3})?"
 _GROUPED: Final = {
-    ",": r"^[+-]?(?:[0-9]+|[1-9][0-9]{0,2}(?:[. ][0-9]{3})+)(?:,[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?$|^[+-]?,[0-9]+$",
-    ".": r"^[+-]?(?:[0-9]+|[1-9][0-9]{0,2}(?:[, ][0-9]{2,3})*[, ][0-9]{3})(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?$|^[+-]?\.[0-9]+$",
+    ",": rf"^[+-]?(?:(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[. ][0-9]{{3}})+)(?:,[0-9]*)?|,[0-9]+){_POWER}$",
+    ".": rf"^[+-]?(?:(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[, ][0-9]{{2,3}})*[, ][0-9]{{3}})(?:\.[0-9]*)?|\.[0-9]+){_POWER}$",
 }
 _CURRENCY: Final = r"(€|\$|£|¥|\b[A-Z]{3}\b)"
 _SIGN_OF: Final = {"EUR": ("€",), "GBP": ("£",), "JPY": ("¥",), "CNY": ("¥",)}
