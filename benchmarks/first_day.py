@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -69,18 +69,24 @@ def payments(n: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def timed(*arguments: str) -> tuple[float, float]:
-    """Run one command; its seconds and its peak resident memory in GB. Ends with its message when it fails."""
+def timed(*arguments: str) -> tuple[float, float, list[dict[str, Any]]]:
+    """Run one command; its seconds, its peak resident memory in GB, and its phases where it tells them.
+
+    Ends with the command's message when it fails.
+    """
     command = [sys.executable, "-m", "ringfence.cli", *arguments, "--json"]
     started = time.perf_counter()
-    with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as warned:
+        process = subprocess.Popen(command, stdout=told, stderr=warned)
         _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         told.seek(0)
+        warned.seek(0)
         if process.returncode != 0:
-            raise SystemExit(f"{' '.join(command)}\nexit {process.returncode}\n{told.read().decode()[-2_000:]}")
-    return time.perf_counter() - started, _gigabytes(used)
+            raise SystemExit(f"{' '.join(command)}\nexit {process.returncode}\n{warned.read().decode()[-2_000:]}")
+        phases: list[dict[str, Any]] = json.load(told).get("phases", [])
+    return seconds, _gigabytes(used), phases
 
 
 def _gigabytes(used: resource.struct_rusage) -> float:
@@ -111,10 +117,11 @@ def _run_steps(n: int, seed: int, *, tell: bool = False) -> dict[str, dict[str, 
             if step == "second train":
                 scenario = workspace / "ringfence.yaml"
                 scenario.write_text(scenario.read_text() + "    features: {control_charts: true}\n")
-            seconds, memory = timed(*arguments)
+            seconds, memory, phases = timed(*arguments)
             found[step] = {"seconds": round(seconds, 1), "peak_gb": round(memory, 2)}
             if tell:
-                print(f"{step:<14}{seconds:8.1f} s {memory:6.2f} GB", file=sys.stderr, flush=True)
+                parts = ", ".join(f"{phase['name']} {phase['seconds']:.0f} s" for phase in phases)
+                print(f"{step:<14}{seconds:8.1f} s {memory:6.2f} GB  {parts}", file=sys.stderr, flush=True)
         return found
 
 

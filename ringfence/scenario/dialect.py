@@ -55,7 +55,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     separator: str | None = None  # of text files; None: comma, or tab under the name .tsv
     encoding: str = "utf-8"
-    decimal: str | None = None  # "," or "."; then the other sign, spaces and currency signs are passed over
+    decimal: str | None = None  # "," or "."; then thousands, spaces and currency signs are passed over
     missing: tuple[str, ...] = ()  # texts that mean that nothing is given, beside the empty one
     times: dict[str, str | Steps] = {}  # column -> one of ORDERS, a strptime pattern, or steps
     as_text: tuple[str, ...] = ()  # columns of numbers with fractions that are ids
