@@ -69,8 +69,8 @@ def payments(n: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def timed(*arguments: str) -> tuple[float, float, list[dict[str, Any]]]:
-    """Run one command; its seconds, its peak resident memory in GB, and its phases where it tells them.
+def timed(*arguments: str) -> tuple[float, float, float, list[dict[str, Any]]]:
+    """Run one command; its seconds, processor seconds, peak resident memory in GB, and phases where it tells them.
 
     Ends with the command's message when it fails.
     """
@@ -86,7 +86,7 @@ def timed(*arguments: str) -> tuple[float, float, list[dict[str, Any]]]:
         if process.returncode != 0:
             raise SystemExit(f"{' '.join(command)}\nexit {process.returncode}\n{warned.read().decode()[-2_000:]}")
         phases: list[dict[str, Any]] = json.load(told).get("phases", [])
-    return seconds, _gigabytes(used), phases
+    return seconds, used.ru_utime + used.ru_stime, _gigabytes(used), phases
 
 
 def _gigabytes(used: resource.struct_rusage) -> float:
@@ -117,11 +117,19 @@ def _run_steps(n: int, seed: int, *, tell: bool = False) -> dict[str, dict[str, 
             if step == "second train":
                 scenario = workspace / "ringfence.yaml"
                 scenario.write_text(scenario.read_text() + "    features: {control_charts: true}\n")
-            seconds, memory, phases = timed(*arguments)
-            found[step] = {"seconds": round(seconds, 1), "peak_gb": round(memory, 2)}
+            seconds, processor, memory, phases = timed(*arguments)
+            found[step] = {
+                "seconds": round(seconds, 1),
+                "cpu_seconds": round(processor, 1),
+                "peak_gb": round(memory, 2),
+            }
             if tell:
                 parts = ", ".join(f"{phase['name']} {phase['seconds']:.0f} s" for phase in phases)
-                print(f"{step:<14}{seconds:8.1f} s {memory:6.2f} GB  {parts}", file=sys.stderr, flush=True)
+                print(
+                    f"{step:<14}{seconds:8.1f} s ({processor:.1f} s of processors) {memory:6.2f} GB  {parts}",
+                    file=sys.stderr,
+                    flush=True,
+                )
         return found
 
 
