@@ -21,7 +21,7 @@ from ringfence.engine.snapshot import clear_unfinished, restore_newest, write_sn
 from ringfence.engine.ticks import RecordedTick, wrong_ticks
 from ringfence.scenario.batch import Batch
 
-_REST: Final = 1.0  # a snapshot may take half of what the disk and a processor can do
+_REST: Final = 3.0  # a snapshot takes a quarter of what the disk and a processor can do
 
 
 class TailedLedger(Protocol):
