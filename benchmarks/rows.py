@@ -71,8 +71,8 @@ def main() -> None:
         feature_rows(ledger, catalogue, seqs[:1])  # compiles
         print(f"{len(seqs):,} events, {ledger.last_seq:,} records, {len(catalogue.names)} features")
         print("| rows | seconds | peak GB |\n|---|---|---|")
-        first = timed("replayed", lambda: recalled_rows(ledger, catalogue, seqs, cache, report=_unsaid))
-        again = timed("recalled", lambda: recalled_rows(ledger, catalogue, seqs, cache, report=_unsaid))
+        first = timed("replayed", lambda: recalled_rows(ledger, catalogue, seqs, cache, report=_unsaid).rows)
+        again = timed("recalled", lambda: recalled_rows(ledger, catalogue, seqs, cache, report=_unsaid).rows)
         timed("one family more", lambda: recalled_rows(ledger, more, seqs, cache, report=_unsaid))
         spine = spine_of(workspace, ledger)
         asked = timed("a spine of all", lambda: ringfence.open(workspace).features(spine))

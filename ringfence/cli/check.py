@@ -12,10 +12,12 @@ import typer
 
 from ringfence.cli.exits import Exit
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
+from ringfence.cli.shortfalls import size_text
 from ringfence.cli.terminal import remark, show
 
 if TYPE_CHECKING:
     from ringfence.drafting import Outlook
+    from ringfence.engine.catalogue import Catalogue
     from ringfence.scenario.spec import Scenario
 
 _DAY_MS = 86_400_000
@@ -37,7 +39,7 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
 
     here = Workspace(workspace)
     chosen = [here.scenario(scenario)] if scenario is not None else list(here.scenarios.values())
-    told, texts, warnings, n_bad = {}, [], [], 0
+    told, texts, warnings, notes, n_bad = {}, [], [], [], 0
     for spec in chosen:
         load_policy(here.policy_path(spec))
         catalogue = Catalogue.build(spec)
@@ -50,19 +52,23 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
                 warnings.append(f"{spec.name}: {missing.file}: {missing.found}; only ringfence.yaml was checked")
         else:
             warnings.append(f"{spec.name}: no `sources`, so only ringfence.yaml was checked")
-        found = _warnings(spec, outlook, SystemClock().now_ms())
+        found = [*_of_settings(spec, catalogue), *_of_memory(spec, catalogue, outlook)]
+        found += _warnings(spec, outlook, SystemClock().now_ms())
+        notes += [f"{spec.name}: {text}" for text in _notes(spec)]
         n_bad += outlook is not None and outlook.n_tried > 0 and outlook.n_rejected == outlook.n_tried
         warnings += [f"{spec.name}: {text}" for text in found]
-        told[spec.name] = _as_dict(spec, outlook, families, found)
-        texts.append("\n".join(_lines(spec, outlook, families)))
+        told[spec.name] = _as_dict(spec, outlook, families, catalogue, found)
+        texts.append("\n".join(_lines(spec, outlook, families, catalogue)))
     show({"scenarios": told}, as_json=as_json, text="\n\n".join(texts))
     for warning in warnings:
         remark(f"warning: {warning}")
+    for note in notes:
+        remark(note)
     if n_bad:
         raise typer.Exit(Exit.CHECK_FAILED)
 
 
-def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str]) -> list[str]:
+def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], catalogue: Catalogue) -> list[str]:
     decided = spec.decided
     rows = [("events", _events(spec, outlook)), *_roles(spec, outlook)]
     derived = {one.name: one.sentence for one in decided.derived}
@@ -81,8 +87,10 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str]) -> l
     rows.append(("label", _label(spec, outlook)))
     total = sum(families.values())
     spans = ", ".join(_span(window) for window in spec.windows_ms)
-    rows.append(("learns", f"{total} features: " + ", ".join(f"{n} {family}" for family, n in families.items())))
+    named = ", ".join(f"{n} {family}" for family, n in families.items())
+    rows.append(("learns", f"{total} features: {named}" if total else "nothing: every feature family is off"))
     rows.append(("windows", spans))
+    rows.append(("memory", _memory(spec, catalogue)))
     context = [event_type.name for event_type in spec.event_types if event_type.name != spec.decide]
     if context:
         rows.append(("context", f"{', '.join(context)}: never decided, only teach"))
@@ -178,7 +186,64 @@ def _warnings(spec: Scenario, outlook: Outlook | None, now_ms: int) -> list[str]
     return told
 
 
-def _as_dict(spec: Scenario, outlook: Outlook | None, families: Counter[str], warnings: list[str]) -> dict[str, Any]:
+def _memory(spec: Scenario, catalogue: Catalogue) -> str:
+    from ringfence.training.memory_use import room_told
+
+    room = room_told(catalogue.plan.room)
+    named = [f"{n:,} {what}" for what, n in room.items() if n]
+    return (
+        f"{size_text(spec.memory_bytes)}: room for {', '.join(named)}; beyond it whoever is idle longest is forgotten"
+    )
+
+
+def _of_settings(spec: Scenario, catalogue: Catalogue) -> list[str]:
+    told = []
+    if not catalogue.features:
+        told.append("`features` switches every family off that would have a feature: `train` will refuse")
+    if spec.features.get("rings", False) and not any(role.strong for role in spec.roles):
+        names = ", ".join(role.name for role in spec.roles)
+        told.append(
+            "`features: {rings: true}`, but no role is marked strong, so nothing ties events into rings; mark the "
+            f"roles that identify one person or thing ({names})"
+        )
+    return told
+
+
+def _of_memory(spec: Scenario, catalogue: Catalogue, outlook: Outlook | None) -> list[str]:
+    """Warn where the entities counted need more places than there are; what was not counted is left out."""
+    if outlook is None:
+        return []
+    types: dict[str, list[int]] = {}
+    for seen in outlook.roles:
+        types.setdefault(spec.role(seen.role).entity_type, []).append(seen.n_entities)
+    # A place for each role; where roles share a type, one more for each entity, in whatever role.
+    needed = sum(sum(counts) + (max(counts) if len(counts) > 1 else 0) for counts in types.values())
+    room = catalogue.plan.room.slots
+    if needed <= room:
+        return []
+    return [
+        f"memory of {size_text(spec.memory_bytes)} has room for {room:,} entities, and the files name {needed:,} or "
+        "more: whoever is idle longest will be forgotten, and count as new when they come back; raise `memory`, if not "
+        "all of them can be done without"
+    ]
+
+
+def _notes(spec: Scenario) -> list[str]:
+    from ringfence.scenario.spec import RingTicks
+
+    if spec.rings != RingTicks() and not spec.features.get("rings", False):
+        return [
+            "`rings` has settings, but the feature family of that name is off: `ringfence rings` uses them, features "
+            "do not; they do with `features: {rings: true}`"
+        ]
+    return []
+
+
+def _as_dict(
+    spec: Scenario, outlook: Outlook | None, families: Counter[str], catalogue: Catalogue, warnings: list[str]
+) -> dict[str, Any]:
+    from ringfence.training.memory_use import room_told
+
     label = spec.decided.label
     return {
         "decide": spec.decide,
@@ -186,8 +251,10 @@ def _as_dict(spec: Scenario, outlook: Outlook | None, families: Counter[str], wa
         "attributes": {attribute.name: attribute.type.value for attribute in spec.decided.attributes},
         "label": None if label is None else label.column,
         "features": dict(families),
+        "memory": {"budget_bytes": spec.memory_bytes, "room": room_told(catalogue.plan.room)},
         "files": None if outlook is None else msgspec.to_builtins(outlook),
         "warnings": warnings,
+        "notes": _notes(spec),
     }
 
 

@@ -90,6 +90,9 @@ def _from_files(directory: Path, files: list[Path], *, as_json: bool) -> None:
     texts = workspace_files(draft, directory)
     written = write_workspace(directory, texts)
     to_check = [line.strip() for line in texts["ringfence.yaml"].splitlines()[2:] if "CHECK" in line]
+    policy = next(path for path in texts if path.startswith("policies/"))
+    to_check.append(f"{policy}: CHECK what a mistake costs you; all its figures are placeholders")
+    to_check += [f"{policy}: {' '.join(line.split())}" for line in texts[policy].splitlines() if "CHECK" in line]
     show(
         _as_dict(draft, directory, written, to_check),
         as_json=as_json,

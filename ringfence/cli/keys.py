@@ -9,7 +9,7 @@ import typer
 
 from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, WorkspaceOption
-from ringfence.cli.terminal import show, table
+from ringfence.cli.terminal import remark, show, table
 
 app = typer.Typer(help="Make, list and revoke API keys of the service.", no_args_is_help=True)
 
@@ -37,8 +37,11 @@ def create(
     show(
         {"name": name, "scopes": scopes.split("+"), "token": token, "file": str(path)},
         as_json=as_json,
-        text=f"{token}\nshown this once; send it as `Authorization: Bearer {token[:6]}…`; a running service reads new "
-        "keys when it restarts",
+        text=token,
+    )
+    remark(
+        f"the token is shown this once; send it as `Authorization: Bearer {token[:6]}…`; a running service reads new "
+        "keys when it restarts"
     )
 
 

@@ -13,6 +13,7 @@ from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, size_option, time_option
 from ringfence.cli.output import require_folder, write_whole
 from ringfence.cli.phases import Phase, Phases, phase_table
+from ringfence.cli.shortfalls import shortfalls
 from ringfence.cli.terminal import progress, remark, show, staged_progress, table
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def train(
 
     Examples are the decided events from --examples-from whose label was known by --until. The first release becomes
     the champion; later ones wait for `ringfence release promote`. Features that an earlier train computed from the same
-    records are not replayed. Time and peak memory of each phase are told.
+    records are not replayed. Time and peak memory of each phase are told. What was forgotten for want of memory, and
+    what is missing in every example, is a warning on stderr, and stands in the card.
     """
     from ringfence.workspace import Workspace
 
@@ -73,9 +75,15 @@ def train(
         row_cache_bytes=size_option(row_cache, "--row-cache"),
     )
     release = made.release
+    warnings = shortfalls(release)
+    for warning in warnings:
+        remark(f"warning: {warning}")
     show(
         {
             **_described(release),
+            "memory": release.metrics["memory"],
+            "missing_in_every_example": release.metrics["missing_in_every_example"],
+            "warnings": warnings,
             "seconds": made.seconds,
             "phases": [phase._asdict() for phase in made.phases],
             "features_recalled": made.n_recalled,

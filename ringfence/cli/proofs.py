@@ -56,7 +56,10 @@ class StateProof(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     seq: int
+    release: str | None  # whose features they are; None: those of ringfence.yaml, while no release is live
+    n_features: int
     snapshot_seq: int | None  # None: there was no usable snapshot
+    refused: tuple[str, ...]  # newer snapshots that recovery passes over, with the reason
     recovered: str
     replayed: str
     n_ticks: int  # on record, of the feature spec that is live
@@ -93,18 +96,20 @@ class UnknownDecisionError(RingfenceError):
         super().__init__(f"no decision {decision_id!r} in the ledger; use the decision_id of an answer, such as d-1042")
 
 
-def live_scenario(here: Workspace, scenario: Scenario) -> Scenario:
-    """The scenario that state is built from: the champion's, or the workspace's while there is none."""
+def live_scenario(here: Workspace, scenario: Scenario) -> tuple[str | None, Scenario]:
+    """The champion and its scenario, which state is built from; the workspace's while there is none."""
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scoring.release import load_release
 
     champion = Registry.read(Ledger.open(here.ledger_dir(scenario), scenario)).champion()
-    return scenario if champion is None else load_release(here.releases_dir / champion).scenario
+    return champion, scenario if champion is None else load_release(here.releases_dir / champion).scenario
 
 
 def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progress: Progress) -> ParityProof:
-    """Fold the first `n_events` decided events of the ledger, and all between them, twice, and compare.
+    """Fold the oldest `n_events` decided events of the ledger, and all between them, twice, and compare.
+
+    Half way through these records the engine that observes one by one is written to a snapshot and restored.
 
     Parameters
     ----------
@@ -116,6 +121,7 @@ def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progres
     from ringfence.ledger.assembly import slice_batch
 
     bulk, single = Engine(catalogue), Engine(catalogue)
+    middle = max(sum(len(batch) for batch in _until_rows(ledger, catalogue, n_events)) // 2, 1)
     n_records = n_rows = n_different = restored_at = 0
     first: tuple[int, tuple[str, ...]] | None = None
     for batch in _until_rows(ledger, catalogue, n_events):
@@ -123,6 +129,13 @@ def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progres
         rows = []
         for i in range(len(batch)):
             rows.append(single.observe(slice_batch(batch, i, i + 1)))
+            if n_records + i + 1 == middle:
+                restored_at = single.seq
+                with tempfile.TemporaryDirectory(prefix="ringfence-parity-") as folder:
+                    write_snapshot(single, Path(folder))
+                    restored = restore_newest(catalogue, Path(folder))
+                    assert restored is not None
+                    single = restored
         observed = np.concatenate(rows)
         different = (replayed.view(np.uint64) != observed.view(np.uint64)).any(axis=1)
         if first is None and different.any():
@@ -134,13 +147,6 @@ def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progres
         n_rows += replayed.shape[0]
         n_different += int(different.sum())
         progress(min(n_rows, n_events), n_events)
-        if not restored_at and n_rows >= n_events // 2:
-            restored_at = single.seq
-            with tempfile.TemporaryDirectory(prefix="ringfence-parity-") as folder:
-                write_snapshot(single, Path(folder))
-                restored = restore_newest(catalogue, Path(folder))
-                assert restored is not None
-                single = restored
     return ParityProof(
         n_records=n_records,
         n_rows=n_rows,
@@ -184,11 +190,14 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     from ringfence.engine.ticks import wrong_ticks
     from ringfence.ledger.ledger import Ledger
 
-    live = live_scenario(here, scenario)
+    release, live = live_scenario(here, scenario)
     catalogue = Catalogue.build(live)
     ledger = Ledger.open(here.ledger_dir(live), live)
     until = ledger.last_seq
-    snapshot = restore_newest(catalogue, here.state_dir(live), last_seq=until)
+    refused: list[str] = []
+    snapshot = restore_newest(
+        catalogue, here.state_dir(live), last_seq=until, refused=lambda error: refused.append(str(error))
+    )
     snapshot_seq = None if snapshot is None else snapshot.seq
     recovered = snapshot or Engine(catalogue)
     fresh = Engine(catalogue)
@@ -197,7 +206,10 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     ticks = ledger.ticks(catalogue.spec_hash, until_seq=until)
     return StateProof(
         seq=until,
+        release=release,
+        n_features=len(catalogue.features),
         snapshot_seq=snapshot_seq,
+        refused=tuple(refused),
         recovered=recovered.state_hash(),
         replayed=fresh.state_hash(),
         n_ticks=len(ticks),

@@ -12,7 +12,7 @@ from ringfence.cli.terminal import table
 
 if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
-    from ringfence.rings import Ring, Survey
+    from ringfence.rings import Ring, RingSettings, Survey
     from ringfence.scenario.spec import Scenario
 
 _DAY_MS: Final = 86_400_000
@@ -21,8 +21,11 @@ _LABELS: Final = {1: "fraud", 0: "legit", -1: "unknown"}
 _PEOPLE: Final = ["entity", "roles", "events", "elsewhere", "fraud", "risk"]
 
 
-def list_report(spec: Scenario, found: Survey, rows: list[int], *, min_events: int) -> tuple[dict[str, Any], str]:
+def list_report(
+    spec: Scenario, found: Survey, rows: list[int], settings: RingSettings, *, min_events: int
+) -> tuple[dict[str, Any], str]:
     """The rings in `rows` of the survey's tick, for programs and for people."""
+    from ringfence.engine.windows import span_text
     from ringfence.rings import outline
 
     graph, listed = found.graph, [outline(found, row) for row in rows]
@@ -31,7 +34,7 @@ def list_report(spec: Scenario, found: Survey, rows: list[int], *, min_events: i
     head = (
         f"{spec.name} as of {iso_time(graph.as_of_ms)}: {graph.n_events:,} events since "
         f"{iso_time(graph.active_since_ms)}, {graph.n_entities:,} entities, {graph.n_links:,} links, {n_hubs:,} hubs "
-        f"left out; tied by {', '.join(strong)}"
+        f"left out; tied by {', '.join(strong)} within {span_text(settings.tie_ms)}"
     )
     lines = table(
         ["ring", "age", "quiet", "events", "new", "entities", "known fraud", "exposure", "unlabelled", "risk"],
@@ -58,6 +61,12 @@ def list_report(spec: Scenario, found: Survey, rows: list[int], *, min_events: i
             "as_of": iso_time(graph.as_of_ms),
             "active_since": iso_time(graph.active_since_ms),
             "strong": strong,
+            "settings": {
+                "every_ms": settings.tick_ms,
+                "active_ms": settings.active_ms,
+                "tie_ms": settings.tie_ms,
+                "hub_cap": settings.hub_cap,
+            },
             "n_events": graph.n_events,
             "n_entities": graph.n_entities,
             "n_links": graph.n_links,

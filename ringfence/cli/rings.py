@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ringfence.cli.exits import UsageError
-from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, time_option
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
 from ringfence.cli.ring_report import list_report, ring_report
-from ringfence.cli.terminal import Progress, progress, show
+from ringfence.cli.terminal import Progress, progress, remark, show
 
 if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
@@ -37,15 +37,37 @@ def rings(
     top: Annotated[int, typer.Option(min=1, help="List at most so many.")] = 20,
     sort: Annotated[Sort, typer.Option(help="What is listed first: the most of this.")] = Sort.RISK,
     ring: Annotated[str | None, typer.Option(metavar="ID", help="Show one ring: its id, or how its id begins.")] = None,
-    active: Annotated[str, typer.Option(metavar="DURATION", help="Links of events this recent take part.")] = "365d",
+    active: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Links of events this recent take part.",
+            show_default="`rings.active` of the scenario, 365d unless it says so",
+        ),
+    ] = None,
     tie: Annotated[
-        str, typer.Option(metavar="DURATION", help="An entity ties two of its events that lie no further apart.")
-    ] = "30d",
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="An entity ties two of its events that lie no further apart.",
+            show_default="`rings.tie` of the scenario, 30d unless it says so",
+        ),
+    ] = None,
     hub_cap: Annotated[
-        int, typer.Option(min=1, help="An entity with more active events in one role is a hub and ties nobody.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            min=1,
+            help="An entity with more active events in one role is a hub and ties nobody.",
+            show_default="`rings.hub_cap` of the scenario, 100 unless it says so",
+        ),
+    ] = None,
     ticks: Annotated[
-        int, typer.Option(min=0, help="Weeks to look back for ring ids and growth; 0: ids as of this moment alone.")
+        int,
+        typer.Option(
+            min=0,
+            help="Ticks (`rings.every` of the scenario, a week unless it says so) to look back for ring ids and "
+            "growth; 0: ids as of this moment alone.",
+        ),
     ] = 4,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
@@ -54,32 +76,61 @@ def rings(
     """List the rings of a scenario, or show one: who acts together, what is at stake, and how one knows.
 
     Components over the roles marked `strong`, tied within `--tie`, over-large ones split into communities; risk spread
-    from the fraud that was known at the time. Reads the ledger, writes nothing.
+    from the fraud that was known at the time. Settings are those of `rings` in ringfence.yaml, where no option says
+    otherwise. Reads the ledger, writes nothing.
     """
+    import msgspec
+
+    from ringfence.engine.ticks import settings_of
     from ringfence.ledger.ledger import Ledger
-    from ringfence.rings import RingOrder, RingSettings, find_ring, top_rings
-    from ringfence.scenario.duration import duration_ms
+    from ringfence.rings import RingOrder, find_ring, top_rings
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    spans_ms = []
+    asked: dict[str, int] = {} if hub_cap is None else {"hub_cap": hub_cap}
     for option, span in (("active", active), ("tie", tie)):
-        try:
-            spans_ms.append(duration_ms(span))
-        except ValueError as error:
-            raise UsageError(f"--{option} {span!r} is not a duration: {error}") from error
-    settings = RingSettings(active_ms=spans_ms[0], tie_ms=spans_ms[1], hub_cap=hub_cap)
+        if span is not None:
+            asked[f"{option}_ms"] = _span_ms(f"--{option}", span)
+    settings = msgspec.structs.replace(settings_of(spec), **asked)
     ledger = Ledger.open(here.ledger_dir(spec), spec)
     as_of_ms = ledger.watermark_ms if as_of is None else time_option(as_of, "--as-of", spec.time_zone)
+    outside = None if as_of is None else _outside(ledger, as_of_ms)
+    if outside is not None:
+        remark(f"warning: {outside}")
     with progress("finding rings", unit="ticks") as report_progress:
         found = survey_of(ledger, settings, as_of_ms, n_ticks=ticks, progress=report_progress)
     if ring is not None:
         result, text = ring_report(ledger, found, find_ring(found, ring))
     else:
         rows = top_rings(found, min_events=min_size, top=top, by=RingOrder(sort)).tolist()
-        result, text = list_report(spec, found, rows, min_events=min_size)
+        result, text = list_report(spec, found, rows, settings, min_events=min_size)
+    result["warnings"] = [outside] if outside is not None else []
     show(result, as_json=as_json, text=text)
+
+
+def _span_ms(option: str, span: str) -> int:
+    from ringfence.scenario.duration import duration_ms
+
+    try:
+        return duration_ms(span)
+    except ValueError as error:
+        raise UsageError(f"{option} {span!r} is not a duration: {error}") from error
+
+
+def _outside(ledger: Ledger, as_of_ms: int) -> str | None:
+    """Say so where a moment lies before the first record, or after the last; None within, and of an empty ledger."""
+    first = next((batch for batch in ledger.batches(size=1)), None)
+    if first is None:
+        return None
+    first_ms, last_ms = int(first.time_ms[0]), ledger.watermark_ms
+    if first_ms <= as_of_ms <= last_ms:
+        return None
+    where = "before the first record" if as_of_ms < first_ms else "after the last record"
+    return (
+        f"--as-of {iso_time(as_of_ms)} lies {where}: the ledger spans {iso_time(first_ms)} to {iso_time(last_ms)}; "
+        + ("nothing was known then" if as_of_ms < first_ms else "nothing more is known than at its end")
+    )
 
 
 def survey_of(ledger: Ledger, settings: RingSettings, as_of_ms: int, *, n_ticks: int, progress: Progress) -> Survey:

@@ -6,12 +6,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from threading import Timer
+from typing import Any, Final
 
 import msgspec
 import typer
 
 Progress = Callable[[int, int], None]  # (done, total); a total of 0 means unknown
+QUIET_S: Final = 8.0  # without anything moving, until a word is said about it
+_QUIET: Final = "still at work: the first run on a machine compiles its code, a minute or two, once"
 
 
 def show(result: Any, *, as_json: bool, text: str) -> None:
@@ -37,10 +40,28 @@ def table(headers: list[str], rows: list[list[str]]) -> str:
 
 
 @contextmanager
+def patience(say: Callable[[str], None] = remark, *, quiet_s: float = QUIET_S) -> Iterator[Progress]:
+    """Say once that the first run compiles, if nothing has moved for `quiet_s` seconds since the beginning."""
+    waiting = Timer(quiet_s, say, (_QUIET,))
+    waiting.daemon = True
+    waiting.start()
+
+    def report(done: int, total: int) -> None:
+        if done > 0:
+            waiting.cancel()
+
+    try:
+        yield report
+    finally:
+        waiting.cancel()
+
+
+@contextmanager
 def progress(task: str, *, unit: str = "") -> Iterator[Progress]:
-    """Show a progress bar on stderr while something long runs; nothing where stderr is not a terminal."""
+    """Show a progress bar on stderr while something long runs; where stderr is no terminal, a word if nothing moves."""
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        with patience() as moved:
+            yield moved
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -56,16 +77,22 @@ def progress(task: str, *, unit: str = "") -> Iterator[Progress]:
         console=Console(stderr=True),
         transient=True,
     )
-    with bars:
+    with bars, patience(bars.console.print) as moved:
         bar = bars.add_task(task, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total or None)
+
+        def report(done: int, total: int) -> None:
+            moved(done, total)
+            bars.update(bar, completed=done, total=total or None)
+
+        yield report
 
 
 @contextmanager
 def staged_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar per named stage, for work that has several; nothing where stderr is not a terminal."""
+    """Show one bar per named stage, for work that has several; where stderr is no terminal, a word if nothing moves."""
     if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
+        with patience() as moved:
+            yield lambda stage, done, total: moved(done, total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -73,9 +100,11 @@ def staged_progress() -> Iterator[Callable[[str, int, int], None]]:
 
     stages: dict[str, TaskID] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    with bars, patience(bars.console.print) as moved:
 
         def report(stage: str, done: int, total: int) -> None:
+            moved(done, total)
             if stage not in stages:
                 stages[stage] = bars.add_task(stage, total=None)
             bars.update(stages[stage], completed=done, total=total or None)

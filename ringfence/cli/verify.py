@@ -19,14 +19,14 @@ app = typer.Typer(
 
 @app.command()
 def parity(
-    events: Annotated[int, typer.Option(min=1, help="Decided events to compare.")] = 20_000,
+    events: Annotated[int, typer.Option(min=1, help="Decided events to compare, the oldest of the ledger.")] = 20_000,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare feature rows observed one by one with rows replayed in bulk, byte by byte.
 
-    In the middle the one-by-one engine is written to a snapshot and restored.
+    In the middle of the records compared the one-by-one engine is written to a snapshot and restored.
     """
     from ringfence.cli.proofs import parity_proof
     from ringfence.engine.catalogue import Catalogue
@@ -40,9 +40,9 @@ def parity(
         proof = parity_proof(ledger, Catalogue.build(spec), n_events=events, progress=report_progress)
     if proof.holds:
         text = (
-            f"parity holds: {proof.n_rows:,} rows of {proof.n_features} features over {proof.n_records:,} records are "
-            f"equal byte for byte, observed one by one and replayed in bulk, with a snapshot and restore at seq "
-            f"{proof.restored_at_seq:,}; both end in state {proof.state_replayed}"
+            f"parity holds: the oldest {proof.n_rows:,} rows of {proof.n_features} features over {proof.n_records:,} "
+            "records are equal byte for byte, observed one by one and replayed in bulk, with a snapshot and restore at "
+            f"seq {proof.restored_at_seq:,}; both end in state {proof.state_replayed}"
         )
     elif proof.n_rows == 0:
         text = "nothing to compare: the ledger holds no event of the decided type"
@@ -96,7 +96,8 @@ def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
     """Compare state recovered from the newest snapshot with a fresh replay of the whole ledger.
 
     Without a snapshot two replays are compared, one in large batches and one in small ones, and the result says so.
-    Ticks of rings that the service put on record must come out of the replay with the same digest.
+    Ticks of rings that the service put on record must come out of the replay with the same digest. A snapshot that
+    recovery refuses is named with the reason; it costs a longer replay, and no state.
     """
     from ringfence.cli.proofs import state_proof
     from ringfence.workspace import Workspace
@@ -114,6 +115,9 @@ def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
         text = f"{compared} give the same state at seq {proof.seq:,}: {proof.recovered}"
     else:
         text = f"{compared} give DIFFERENT states at seq {proof.seq:,}: {proof.recovered} and {proof.replayed}"
+    text += f"\nbuilt from {proof.release or 'ringfence.yaml, as no release is live'}: {proof.n_features} features"
+    if proof.refused:
+        text = "\n".join([text, *proof.refused])
     if proof.wrong_ticks:
         text = "\n".join([text, *proof.wrong_ticks])
     elif proof.n_ticks:

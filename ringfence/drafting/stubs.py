@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from ringfence.drafting.draft import Draft
+import numpy as np
+
+from ringfence.drafting.draft import DAY_MS, Draft
 from ringfence.drafting.writing import yaml_of
 from ringfence.scenario.document import document_from_text
 from ringfence.scenario.load import scenario_from_mapping
@@ -16,6 +19,10 @@ from ringfence.scenario.workspace import template_file
 _LICENCE: Final = "# SPDX-License-Identifier: Apache-2.0\n"
 _WITH_AMOUNT: Final = ("amount_share: 1.0, fixed: 0", "fixed: 20, amount_share: 0.05")
 _WITHOUT: Final = ("fixed: 100, amount_share: 0", "fixed: 20, amount_share: 0")
+
+_REVIEWS: Final = re.compile(r"^(?P<key> +reviews_per_day: )(?P<usual>[0-9]+) .*$", re.MULTILINE)
+_REVIEWED: Final = 0.02  # of the events: a placeholder, as the costs are
+_COMMENT: Final = 54  # column of the comments in policy files
 
 
 def workspace_files(draft: Draft, directory: Path) -> dict[str, str]:
@@ -41,6 +48,33 @@ def workspace_files(draft: Draft, directory: Path) -> dict[str, str]:
 
 
 def _policy(draft: Draft) -> str:
+    return _REVIEWS.sub(lambda found: _reviews(draft, found), _costs(draft), count=1)
+
+
+def _reviews(draft: Draft, found: re.Match[str]) -> str:
+    """The line on how many reviews people have time for, scaled to the table, with why; a guess in any case."""
+    daily = _daily(draft)
+    if daily is None:
+        why, usual = "CHECK how many your people have time for", found["usual"]
+    else:
+        usual = str(max(round(_REVIEWED * daily), 1))
+        rate = f"{daily:,.0f}" if daily >= 1.0 else f"{daily:.2g}"
+        why = f"CHECK: {100 * _REVIEWED:g} % of the {rate} rows a day, rounded, at least 1"
+    return f"{found['key']}{usual}".ljust(_COMMENT) + f"# {why}; 0: no reviews"
+
+
+def _daily(draft: Draft) -> float | None:
+    """Rows a day over the days that the main table spans; None where no column says when."""
+    if draft.clock is None:
+        return None
+    times_ms = draft.clock.column.values
+    given = times_ms[~np.isnan(times_ms)]
+    if not given.size:
+        return None
+    return draft.main.table.n_rows / max((float(given.max()) - float(given.min())) / DAY_MS, 1.0)
+
+
+def _costs(draft: Draft) -> str:
     currency = draft.currency or "EUR"
     said = f"currency: {currency}" + ("\n  digits: 0" if currency in ("JPY", "KRW") else "")
     if draft.business is not None and draft.amount is not None:

@@ -126,7 +126,10 @@ class SnapshotError(EngineError):
     def __init__(self, *, path: Path, reason: str) -> None:
         self.path = path
         self.reason = reason
-        super().__init__(f"snapshot {path.name} is refused: {reason}; an older one or a full replay takes its place")
+        super().__init__(
+            f"snapshot {path.name} is refused: {reason}; an older one or a full replay takes its place, and the file "
+            "may be deleted"
+        )
 
 
 class SpineOrderError(EngineError):

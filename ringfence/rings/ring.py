@@ -113,6 +113,10 @@ def find_ring(survey: Survey, wanted: str) -> int:
     UnknownRingError
         If none does, or several do.
     """
+    if wanted.upper() == PREFIX:
+        raise UnknownRingError(
+            wanted=wanted, found=tuple(ring_name(int(ring)) for ring in survey.tick.rings["ring_id"])
+        )
     digits = wanted.lower().removeprefix(PREFIX.lower())
     if digits and len(digits) <= 16 and all(digit in "0123456789abcdef" for digit in digits):
         spare = np.uint64(4 * (16 - len(digits)))

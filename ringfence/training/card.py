@@ -57,11 +57,24 @@ def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], aud
         *_suspicions(report),
         "## Limits",
         *[f"- {line}" for line in report.not_comparable],
+        *_shortfalls(report),
         "- Labels are what was confirmed; fraud that nobody found counts as legit here and in every figure above.",
         "- Intervals resample single events; they do not cover a change of regime.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _shortfalls(report: ReportInput) -> list[str]:
+    lines = []
+    if report.forgotten:
+        lines.append(
+            f"- For want of memory the replay forgot {report.forgotten.text}: whoever was idle longest, and was new "
+            "again when they came back. More `memory` in ringfence.yaml changes these features."
+        )
+    if missing := (*report.absent.roles, *report.absent.attributes):
+        lines.append(f"- Nothing was learned from {', '.join(missing)}: missing in every example.")
+    return lines
 
 
 def _suspicions(report: ReportInput) -> list[str]:

@@ -20,6 +20,18 @@ class NoExamplesError(RingfenceError):
         )
 
 
+class NoFeaturesError(RingfenceError):
+    """Every feature family is switched off."""
+
+    def __init__(self, scenario: str, families: tuple[str, ...]) -> None:
+        self.scenario = scenario
+        self.families = families
+        super().__init__(
+            f"{scenario} has no feature to learn from: `features` in ringfence.yaml switches every family off that "
+            f"would have one; set one of them to true: {', '.join(families)}"
+        )
+
+
 class OneClassError(RingfenceError):
     """All examples carry the same label."""
 

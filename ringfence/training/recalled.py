@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,13 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
-from ringfence.training.row_cache import Anchor, RowCache, Usage, column_keys
+from ringfence.training.memory_use import Forgotten, Usage
+from ringfence.training.row_cache import Anchor, RowCache, column_keys
+
+
+class Recalled(NamedTuple):
+    rows: NDArray[np.float64]  # (n, n features)
+    forgotten: Forgotten  # by the replay that the rows are from, up to the last wanted event
 
 
 def recalled_rows(
@@ -22,7 +29,7 @@ def recalled_rows(
     cache: RowCache | None = None,
     *,
     report: Callable[[str, int, int], None],
-) -> NDArray[np.float64]:
+) -> Recalled:
     """Return the rows of the wanted events, byte for byte as `engine.replay.feature_rows` does.
 
     Parameters
@@ -33,7 +40,7 @@ def recalled_rows(
 
     Returns
     -------
-    shape (n, n features).
+    The same whether rows were replayed or not.
 
     Raises
     ------
@@ -46,7 +53,9 @@ def recalled_rows(
 
     if cache is None:
         replaying(0, 0)
-        return feature_rows(ledger, catalogue, seqs, progress=replaying).rows
+        engine = Engine(catalogue)
+        found = feature_rows(ledger, catalogue, seqs, engine=engine, progress=replaying).rows
+        return Recalled(found, Usage.of(engine).forgotten)
     # Before the replay: records that come meanwhile do not matter, since none of the wanted ones is among them.
     last_seq = ledger.last_seq
     anchor = Anchor(last_seq, ledger.chain_at(last_seq) or b"")
@@ -57,24 +66,17 @@ def recalled_rows(
     report("recalling", len(keys) - len(missing), len(keys))
     cache.n_replayed, cache.n_reused = len(missing), len(keys) - len(missing)
     if not missing:
-        return rows
+        return Recalled(rows, cache.forgotten)
     names = [catalogue.names[column] for column in missing]
     some = catalogue if len(missing) == len(keys) else Catalogue.build(catalogue.scenario, only=names)
     replaying(0, 0)
     engine = Engine(some)
     found = feature_rows(ledger, some, seqs, engine=engine, progress=replaying).rows
+    usage = Usage.of(engine)
     report("keeping", 0, 1)
-    cache.keep(found, seqs, [keys[column] for column in missing], anchor, _usage(engine))
+    cache.keep(found, seqs, [keys[column] for column in missing], anchor, usage)
     report("keeping", 1, 1)
     if len(missing) == len(keys):
-        return found
+        return Recalled(found, usage.forgotten)
     rows[:, missing] = found
-    return rows
-
-
-def _usage(engine: Engine) -> Usage:
-    counters, room = engine.counters, engine.catalogue.plan.room
-    used = (counters["entities"], counters["pairs"], engine.n_stored, engine.n_texts)
-    n_forgotten = sum(counters[f"{what}_forgotten"] for what in ("entities", "pairs", "texts"))
-    forgot = n_forgotten > 0 or engine.n_stored > room.stored
-    return Usage(room=tuple(room), used=used, forgot=forgot)
+    return Recalled(rows, usage.forgotten)

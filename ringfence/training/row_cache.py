@@ -6,7 +6,8 @@ state/<scenario>/rows/<id>.json    its own digest and what they are of; written 
 
 A column is used again where the records are the same (the ledger's hash chain still holds at the last record there was
 then), the feature and all that decides its value are the same, the code and the libraries are the same, and nobody was
-forgotten for want of memory who would not be forgotten now. All of it can be deleted at any time.
+forgotten for want of memory who would not be forgotten now (and, where somebody was, only for the same last record:
+how many were forgotten is told). All of it can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.memory import Room
 from ringfence.engine.spec_hash import spec_hash
 from ringfence.engine.stats import RINGS
+from ringfence.training.memory_use import Forgotten, Usage
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 DEFAULT_BYTES: Final = 4 << 30
 _BLOCK: Final = 16_384  # rows written, and read, at once
 _ROOMS: Final = ("engine", "rings", "ledger", "scenario")  # whose code a row is made by
@@ -50,19 +52,6 @@ class Anchor(msgspec.Struct, frozen=True):
 
     seq: int
     chain: bytes
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """What a replay's state remembered; shapes are those of `engine.memory.Room`."""
-
-    room: tuple[int, ...]
-    used: tuple[int, ...]
-    forgot: bool
-
-    def holds_in(self, room: tuple[int, ...]) -> bool:
-        """Whether a replay with other room remembers the same."""
-        fits = all(used <= most for used, most in zip(self.used, room, strict=True))
-        return self.room == room or (not self.forgot and fits)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +114,7 @@ class RowCache:
         self.code = code_digest() if code is None else code
         self.n_reused = 0  # columns of the last `recalled_rows`
         self.n_replayed = 0
+        self.forgotten = Forgotten()  # in the replays that the columns of the last `fill` are from
 
     def fill(
         self, rows: NDArray[np.float64], seqs: NDArray[np.int64], keys: Sequence[str], room: Room, chain: Chain
@@ -142,14 +132,19 @@ class RowCache:
         Columns that are not kept, ascending.
         """
         left = dict(zip(keys, range(len(keys)), strict=True))
+        self.forgotten = Forgotten()
         for path, part in self._parts(chain):
             useful = {key: place for key, place in part.columns.items() if key in left}
             if not useful or not part.usage.holds_in(tuple(room)):
                 continue
             if seqs.shape[0] and not (part.first_seq <= seqs[0] and seqs[-1] <= part.last_seq):
                 continue
+            # Where somebody was forgotten, a replay that ends elsewhere has another number of them to tell.
+            if part.usage.forgotten and seqs.shape[0] and seqs[-1] != part.last_seq:
+                continue
             if self._read(path, part, useful, left, rows, seqs):
                 os.utime(path)
+                self.forgotten = part.usage.forgotten
                 for key in useful:
                     del left[key]
         return sorted(left.values())

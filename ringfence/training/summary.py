@@ -18,12 +18,14 @@ from ringfence.engine.windows import span_text
 from ringfence.policy.policy import Policy
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import UNNAMED
+from ringfence.training.absent import Absent
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
 from ringfence.training.findings import Findings
 from ringfence.training.fitting import Fitted
 from ringfence.training.label_delay import LabelDelay
+from ringfence.training.memory_use import Forgotten, room_told
 from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
 
 N_DRIFTED: Final = 30  # features in metrics.json, most drifted first
@@ -61,6 +63,8 @@ def summarise(
     evaluations: list[Evaluation],
     importance: list[FeatureImportance],
     found: Findings,
+    forgotten: Forgotten,
+    absent: Absent,
     cut_ms: int,
     seed: int,
 ) -> ReportInput:
@@ -82,6 +86,8 @@ def summarise(
             f"weight {fitted.calibration_weight:.2f} against the model's own",
         ),
         ("not learnt from, as it tells the time", _named(catalogue, fitted)),
+        ("forgotten for want of memory", forgotten.text or "nothing"),
+        ("missing in every example", ", ".join((*absent.roles, *absent.attributes)) or "nothing"),
         ("policy", f"{policy.version}, review price {policy.review_price:.2f}"),
         ("seed", str(seed)),
         ("versions", f"ringfence {__version__}, lightgbm {lightgbm.__version__}, numpy {np.__version__}"),
@@ -111,6 +117,8 @@ def summarise(
         cases=found.cases,
         cases_note=found.cases_note,
         leaks=found.leaks,
+        forgotten=forgotten,
+        absent=absent,
     )
 
 
@@ -167,7 +175,7 @@ def _named(catalogue: Catalogue, fitted: Fitted) -> str:
     return f"{len(names)} features: {', '.join(names)}" if names else "nothing"
 
 
-def metrics_of(summary: ReportInput, fitted: Fitted) -> dict[str, Any]:
+def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> dict[str, Any]:
     """Gather all figures of a training run for metrics.json; NaN is None."""
     return {
         "scenario": summary.scenario,
@@ -189,6 +197,12 @@ def metrics_of(summary: ReportInput, fitted: Fitted) -> dict[str, Any]:
         "money": plain(summary.money),
         "drift": plain([_without_bins(one) for one in summary.drift.features[:N_DRIFTED]] if summary.drift else []),
         "leaks": plain(summary.leaks),
+        "memory": {
+            "budget_bytes": catalogue.scenario.memory_bytes,
+            "room": room_told(catalogue.plan.room),
+            "forgotten": msgspec.to_builtins(summary.forgotten),
+        },
+        "missing_in_every_example": msgspec.to_builtins(summary.absent),
         "not_comparable": summary.not_comparable,
         "facts": dict(summary.facts),
     }

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.stats import FAMILIES
 from ringfence.ledger.ledger import Ledger
 from ringfence.policy.policy import Policy
 from ringfence.rollout.registry import Registry
@@ -19,7 +20,9 @@ from ringfence.scenario.batch import FRAUD
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import Contents, Made, Release, write_release
+from ringfence.training.absent import absent_from
 from ringfence.training.card import write_card
+from ringfence.training.errors import NoFeaturesError
 from ringfence.training.examples import collect_examples, require_both_classes
 from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
@@ -72,6 +75,8 @@ def train(
     ------
     NoExamplesError, OneClassError, NoFoldsError
         If there is too little to learn from.
+    NoFeaturesError
+        If all feature families are switched off.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
     DerivedChangedError
@@ -79,13 +84,15 @@ def train(
     """
     ledger.check_derived()
     report = progress or _silent
+    catalogue = Catalogue.build(scenario)
+    if not catalogue.features:
+        raise NoFeaturesError(scenario.name, FAMILIES)
     examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms)
     require_both_classes(examples)
     cut_ms = until_ms if until_ms is not None else ledger.watermark_ms
     later = _later_events(ledger, cut_ms) if until_ms is not None else None
-    catalogue = Catalogue.build(scenario)
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
-    rows = recalled_rows(ledger, catalogue, seqs, cache, report=report)
+    rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, report=report)
     report("fitting", 0, 0)
     fitted = fit(
         rows[: len(examples)],
@@ -114,7 +121,10 @@ def train(
     report("evaluating", 1, 3)
     found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
     report("evaluating", 2, 3)
-    summary = summarise(scenario, catalogue, policy, examples, fitted, evaluations, importance, found, cut_ms, seed)
+    absent = absent_from(rows[: len(examples)], catalogue)
+    summary = summarise(
+        scenario, catalogue, policy, examples, fitted, evaluations, importance, found, forgotten, absent, cut_ms, seed
+    )
     roles = tuple(role.role for role in scenario.decided.roles)
     audit_only = tuple(a.name for a in scenario.decided.attributes if a.use is AttributeUse.AUDIT_ONLY)
     release = write_release(
@@ -138,7 +148,7 @@ def train(
                 n_trees=fitted.gbdt.n_trees,
                 settings={**fitted.params, "trials": trials, "legit_share": fitted.legit_share},
             ),
-            metrics=metrics_of(summary, fitted),
+            metrics=metrics_of(summary, fitted, catalogue),
             headline=headline_of(summary),
             card=write_card(summary, decides=scenario.decide, roles=roles, audit_only=audit_only),
             report=render(summary),

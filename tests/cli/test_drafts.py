@@ -54,7 +54,11 @@ def test_init_from_a_file_drafts_a_workspace_that_imports(
     spec = here.scenario()
     assert spec.name == "my-table"
     assert spec.sources[0].files == ("../payments.csv",)
-    assert load_policy(here.policy_path(spec)).costs.currency == "EUR"
+    policy = load_policy(here.policy_path(spec))
+    assert policy.costs.currency == "EUR"
+    assert policy.capacity.reviews_per_day == 1.0  # of 600 payments in 200 days
+    assert "CHECK: 2 % of the 3 rows a day" in here.policy_path(spec).read_text()
+    assert "policies/my-table.yaml: CHECK what a mistake costs you" in said.out
     assert {"CARD.md", "RISKS.md", ".gitignore"} <= {path.name for path in folder.iterdir()}
     assert run(["check", "-w", str(folder)]) == Exit.OK
     capsys.readouterr()

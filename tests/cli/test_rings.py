@@ -187,3 +187,56 @@ def test_empty_ledger_has_no_rings(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "ringfence.yaml").write_text(SCENARIO)
     assert run(["rings", "-w", str(tmp_path)]) == Exit.OK
     assert "no ring of 3 events or more" in capsys.readouterr().out
+
+
+def test_rings_go_by_the_settings_of_the_scenario_and_options_override_them(
+    insurer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = "    rings: {every: 3d, active: 200d, tie: 15d, hub_cap: 50}\n"
+    (tmp_path / "ringfence.yaml").write_text(SCENARIO.rstrip("\n") + "\n" + settings)
+    (tmp_path / "claims.csv").write_text(CLAIMS)
+    assert run(["import", "-w", str(tmp_path)]) == Exit.OK
+
+    def found(folder: Path, *options: str) -> Any:
+        capsys.readouterr()
+        assert run(["rings", "-w", str(folder), "--as-of", "2024-02-29", *options, "--json"]) == Exit.OK
+        return json.loads(capsys.readouterr().out)
+
+    day_ms = 86_400_000
+    short = found(tmp_path)
+    assert short["settings"] == {
+        "every_ms": 3 * day_ms, "active_ms": 200 * day_ms, "tie_ms": 15 * day_ms, "hub_cap": 50,
+    }  # fmt: skip
+    sizes = [ring["n_events"] for ring in short["rings"]]
+    assert sizes == [ring["n_events"] for ring in found(insurer, "--tie", "15d")["rings"]]
+    longer = found(tmp_path, "--tie", "30d", "--hub-cap", "100")
+    assert (longer["settings"]["tie_ms"], longer["settings"]["hub_cap"]) == (30 * day_ms, 100)
+    assert longer["settings"]["active_ms"] == 200 * day_ms
+    assert [ring["n_events"] for ring in longer["rings"]] == [ring["n_events"] for ring in found(insurer)["rings"]]
+    assert sizes != [ring["n_events"] for ring in longer["rings"]]
+
+
+def test_id_that_several_rings_begin_with_names_them(
+    insurer: Path, rings: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = {ring["ring"] for ring in rings()["rings"]}
+    assert len(ids) == 2
+    assert run(["rings", "-w", str(insurer), "--ring", "r-"]) == Exit.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "2 rings begin so" in said
+    assert all(ring in said for ring in ids)
+
+
+@pytest.mark.parametrize(("moment", "where"), [("2020-01-01", "before the first"), ("2031-01-01", "after the last")])
+def test_moment_outside_the_ledger_is_told_with_its_span(
+    insurer: Path, moment: str, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["rings", "-w", str(insurer), "--as-of", moment, "--json"]) == Exit.OK
+    told = capsys.readouterr()
+    span = "the ledger spans 2024-01-01T00:00:00Z to 2024-03-01T00:00:00Z"
+    assert json.loads(told.out)["warnings"][0] in told.err
+    assert where in told.err
+    assert span in told.err
+    assert run(["rings", "-w", str(insurer), "--as-of", "2024-02-01", "--json"]) == Exit.OK
+    told = capsys.readouterr()
+    assert (json.loads(told.out)["warnings"], told.err) == ([], "")

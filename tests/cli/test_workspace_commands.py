@@ -16,6 +16,7 @@ from ringfence.cli.exits import Exit
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.snapshot import write_snapshot
+from ringfence.engine.stats import FAMILIES
 from ringfence.ledger.ledger import Ledger
 from ringfence.policy.load import default_policy_text
 from ringfence.workspace import UnknownScenarioError, Workspace
@@ -325,3 +326,101 @@ def test_taken_port_is_said_before_anything_is_recovered(payments: Path, capsys:
         port = str(taken.getsockname()[1])
         assert run(["serve", "-w", str(payments), "--port", port]) == Exit.BUSY
     assert "--port" in capsys.readouterr().err
+
+
+def test_token_is_all_that_keys_create_prints_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ringfence.yaml").write_text(SCENARIO)
+    assert run(["keys", "create", "shop", "-w", str(tmp_path)]) == Exit.OK
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1
+    assert len(told.out.split()) == 1
+    assert "shown this once" in told.err
+    assert f"Bearer {told.out[:6]}" in told.err
+
+
+def test_damaged_snapshot_is_named_though_state_is_recovered(
+    payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,10,a,0\n2,2024-01-02,10,a,1\n")
+    assert run(["import", "-w", str(payments)]) == Exit.OK
+    here = Workspace(payments)
+    scenario = here.scenario()
+    engine, snapshots = Engine(Catalogue.build(scenario)), []
+    for batch in Ledger.open(here.ledger_dir(scenario), scenario).batches(size=2):
+        engine.observe(batch)
+        snapshots.append(write_snapshot(engine, here.state_dir(scenario)))
+    newest = bytearray(snapshots[-1].read_bytes())
+    newest[-40] ^= 1
+    snapshots[-1].write_bytes(newest)
+    capsys.readouterr()
+    for n_refused in (1, 2):
+        assert run(["verify", "state", "-w", str(payments)]) == Exit.OK
+        said = capsys.readouterr().out
+        assert ("the snapshot at seq 2 and a fresh replay" in said) == (n_refused == 1)
+        assert f"snapshot {snapshots[-1].name} is refused: its checksum does not match" in said
+        assert "the file may be deleted" in said
+        n_features = len(Catalogue.build(scenario).features)
+        assert f"built from ringfence.yaml, as no release is live: {n_features} features" in said
+        assert run(["verify", "state", "-w", str(payments), "--json"]) == Exit.OK
+        proof = json.loads(capsys.readouterr().out)["proof"]
+        assert len(proof["refused"]) == n_refused
+        assert (proof["release"], proof["n_features"]) == (None, n_features)
+        snapshots[0].write_bytes(b"nothing")
+
+
+def test_parity_restores_in_the_middle_of_few_records(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = "".join(f"{i},2024-01-{i:02d},10,a,0\n" for i in range(1, 21))
+    (payments / "payments.csv").write_text(HEADER + days)
+    assert run(["import", "-w", str(payments)]) == Exit.OK
+    for events in ("300", "8"):
+        capsys.readouterr()
+        assert run(["verify", "parity", "--events", events, "-w", str(payments), "--json"]) == Exit.OK
+        proof = json.loads(capsys.readouterr().out)["proof"]
+        assert proof["n_rows"] == min(int(events), 20)
+        assert proof["restored_at_seq"] == proof["n_records"] // 2
+
+
+def checked(workspace: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    (workspace / "policies").mkdir(exist_ok=True)
+    Workspace(workspace).policy_path("payments").write_text(default_policy_text("card-payments"))
+    capsys.readouterr()
+    assert run(["check", "-w", str(workspace)]) == Exit.OK
+    told = capsys.readouterr()
+    return told.out, told.err
+
+
+def test_check_says_what_memory_has_room_for_and_warns_where_it_is_too_small(
+    payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n = 200_000
+    rows = {"id": range(n), "at": ["2024-01-02"] * n, "amount": [10] * n, "card": range(n), "fraud": [0, 1] * (n // 2)}
+    pl.DataFrame(rows).write_csv(payments / "payments.csv")
+    out, err = checked(payments, capsys)
+    room = Catalogue.build(Workspace(payments).scenario()).plan.room
+    assert f"4 GiB: room for {room.slots:,} entities, " in out
+    assert "has room for" not in err
+    (payments / "ringfence.yaml").write_text(f"{SCENARIO.rstrip()}\n    memory: 64 MiB\n")
+    room = Catalogue.build(Workspace(payments).scenario()).plan.room
+    assert (
+        f"memory of 64 MiB has room for {room.slots:,} entities, and the files name 200,000 or more"
+        in checked(payments, capsys)[1]
+    )
+
+
+def test_check_warns_of_settings_that_leave_nothing_to_learn_from(
+    payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (payments / "payments.csv").write_text(f"{HEADER}1,2024-01-01,10,a,0\n2,2024-01-02,10,a,1\n")
+    off = ", ".join(f"{family}: false" for family in FAMILIES)
+    (payments / "ringfence.yaml").write_text(f"{SCENARIO.rstrip()}\n    features: {{{off}}}\n")
+    out, err = checked(payments, capsys)
+    assert "nothing: every feature family is off" in out
+    assert "`train` will refuse" in err
+    (payments / "ringfence.yaml").write_text(f"{SCENARIO.rstrip()}\n    features: {{rings: true}}\n")
+    assert "no role is marked strong, so nothing ties events into rings" in checked(payments, capsys)[1]
+    (payments / "ringfence.yaml").write_text(f"{SCENARIO.rstrip()}\n    rings: {{tie: 5d}}\n")
+    assert "`ringfence rings` uses them, features do not" in checked(payments, capsys)[1]
+    (payments / "ringfence.yaml").write_text(SCENARIO)
+    quiet = checked(payments, capsys)[1]
+    assert "rings" not in quiet
+    assert "train" not in quiet

@@ -19,8 +19,9 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.policy.policy import Policy
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.spec import Scenario
+from ringfence.training.memory_use import Forgotten, Usage
 from ringfence.training.recalled import recalled_rows
-from ringfence.training.row_cache import Anchor, RowCache, Usage, code_digest
+from ringfence.training.row_cache import Anchor, RowCache, code_digest
 from ringfence.training.train import train
 
 from .conftest import NOW_MS, at_ms, ledger_of, payments, scenario_of
@@ -42,7 +43,7 @@ def recall(directory: Path, scenario: Scenario, cache: RowCache, seqs: np.ndarra
     """Recall rows, hold them against a fresh replay, and return how many columns were reused and replayed."""
     ledger, catalogue = Ledger.open(directory, scenario), Catalogue.build(scenario)
     wanted = decided(ledger) if seqs is None else seqs
-    rows = recalled_rows(ledger, catalogue, wanted, cache, report=lambda stage, done, total: None)
+    rows = recalled_rows(ledger, catalogue, wanted, cache, report=lambda stage, done, total: None).rows
     assert rows.tobytes() == feature_rows(ledger, catalogue, wanted).rows.tobytes()
     assert cache.n_reused + cache.n_replayed == len(catalogue.features)
     return cache.n_reused, cache.n_replayed
@@ -106,10 +107,10 @@ def test_other_costs_of_memory_do_not_matter_while_nobody_is_forgotten(directory
 
 def test_rows_from_a_memory_that_forgot_serve_the_same_memory_only() -> None:
     room, larger = (10, 20, 64), (20, 20, 64)
-    assert Usage(room=room, used=(10, 5, 9), forgot=True).holds_in(room)
-    assert not Usage(room=room, used=(10, 5, 9), forgot=True).holds_in(larger)
-    assert Usage(room=room, used=(10, 5, 9), forgot=False).holds_in(larger)
-    assert not Usage(room=larger, used=(11, 5, 9), forgot=False).holds_in(room)
+    assert Usage(room=room, used=(10, 5, 9), forgotten=Forgotten(entities=1)).holds_in(room)
+    assert not Usage(room=room, used=(10, 5, 9), forgotten=Forgotten(entities=1)).holds_in(larger)
+    assert Usage(room=room, used=(10, 5, 9)).holds_in(larger)
+    assert not Usage(room=larger, used=(11, 5, 9)).holds_in(room)
 
 
 def test_rows_imported_later_are_replayed_and_earlier_ones_stay(tmp_path: Path, cache: RowCache) -> None:
@@ -217,9 +218,7 @@ def test_missing_values_come_back_with_every_bit(tmp_path: Path) -> None:
 
     odd = np.array([0x7FF8000000000001, 0xFFF8000000000000, 0x8000000000000000, 1], np.uint64).view(np.float64)
     cache, seqs = RowCache(tmp_path / "rows"), np.arange(1, 5)
-    cache.keep(
-        odd.reshape(4, 1), seqs, ["k"], Anchor(9, b"c"), Usage(room=(1, 1, 1, 1), used=(0, 0, 0, 0), forgot=False)
-    )
+    cache.keep(odd.reshape(4, 1), seqs, ["k"], Anchor(9, b"c"), Usage(room=(1, 1, 1, 1), used=(0, 0, 0, 0)))
     rows = np.empty((4, 1))
     assert cache.fill(rows, seqs, ["k"], Room(1, 1, 1, 1), Always()) == []
     assert rows.tobytes() == odd.tobytes()
@@ -245,3 +244,21 @@ def test_release_does_not_depend_on_the_cache(tmp_path: Path, policy: Policy, cl
         names.add(release.id)
     assert cache.n_replayed == 0
     assert len(names) == 1
+
+
+def test_what_a_full_memory_forgot_is_told_alike_from_replay_and_cache(tmp_path: Path) -> None:
+    scenario = msgspec.structs.replace(spec(), memory_bytes=1 << 16)
+    ledger = ledger_of(tmp_path, HISTORY, scenario)
+    catalogue, seqs, cache = Catalogue.build(scenario), decided(ledger), RowCache(tmp_path / "rows")
+    told = [
+        recalled_rows(ledger, catalogue, some, kept, report=lambda *what: None).forgotten
+        for kept, some in ((None, seqs), (cache, seqs), (cache, seqs), (cache, seqs[:350]), (None, seqs[:350]))
+    ]
+    assert cache.n_replayed == len(catalogue.features)  # of the 350: more were forgotten until the last one
+    assert told[0] == told[1] == told[2]
+    assert told[0].entities > told[3].entities > 0
+    assert told[3] == told[4]
+    assert "entities" in told[0].text
+    ample = recalled_rows(ledger, Catalogue.build(spec()), seqs, cache, report=lambda *what: None)
+    assert not ample.forgotten
+    assert ample.forgotten.text == ""

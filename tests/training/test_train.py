@@ -4,11 +4,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from ringfence.cli.shortfalls import shortfalls
+from ringfence.engine.stats import FAMILIES
 from ringfence.ledger.ledger import Ledger
 from ringfence.policy.policy import Policy
 from ringfence.rollout.errors import NoChampionError
@@ -16,11 +19,11 @@ from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release, load_release
-from ringfence.training.errors import EmptyWindowError, NoExamplesError, OneClassError
+from ringfence.training.errors import EmptyWindowError, NoExamplesError, NoFeaturesError, OneClassError
 from ringfence.training.score import score, score_as_live
 from ringfence.training.train import train
 
-from .conftest import at_ms, ledger_of, payments
+from .conftest import at_ms, ledger_of, payments, scenario_of
 
 CUT_MS = at_ms(45)
 
@@ -154,3 +157,45 @@ def test_trials_never_end_with_a_worse_log_loss_than_the_default(
     assert len(tried) == 2
     best = np.argmin([setting["log_loss"] for setting in tried])
     assert made.manifest.made.settings["num_leaves"] == tried[best]["num_leaves"]
+
+
+def test_release_says_what_was_forgotten_and_what_no_example_has(
+    history: pl.DataFrame, policy: Policy, clock: FakeClock, tmp_path: Path
+) -> None:
+    ledger = ledger_of(tmp_path, history.head(1_500), scenario_of())
+    event = {
+        "event_id": "id",
+        "event_time": "at",
+        "amount": {"field": "amount", "currency": "EUR"},
+        "entities": {"card": "card", "shop": "shop", "till": "till"},
+        "attributes": {"channel": "category", "weight": "number"},
+        "label": {"field": "fraud", "values": {"fraud": [1], "legit": [0]}, "delay": "3d"},
+    }
+    later = msgspec.structs.replace(scenario_of(events={"payment": event}), memory_bytes=1 << 16)
+    release = train(
+        Ledger.open(ledger.directory, later), later, policy, releases_dir=tmp_path / "releases", clock=clock
+    )
+    missing, memory = release.metrics["missing_in_every_example"], release.metrics["memory"]
+    assert missing == {"roles": ["till"], "attributes": ["weight"]}
+    assert memory["budget_bytes"] == 1 << 16
+    assert memory["forgotten"]["entities"] > memory["room"]["entities"] > 0
+    card = (release.path / "card.md").read_text(encoding="utf-8")
+    assert f"the replay forgot {memory['forgotten']['entities']:,} entities" in card
+    assert "Nothing was learned from till, weight" in card
+    said = shortfalls(release)
+    assert len(said) == 2
+    assert f"{memory['forgotten']['entities']:,} entities (there is room for" in said[0]
+    assert "role till and attribute weight: missing in every example" in said[1]
+
+
+def test_release_that_lacks_nothing_warns_of_nothing(release: Release) -> None:
+    assert shortfalls(release) == []
+    assert "For want of memory" not in (release.path / "card.md").read_text(encoding="utf-8")
+
+
+def test_training_without_any_feature_is_refused(
+    ledger: Ledger, policy: Policy, clock: FakeClock, tmp_path: Path
+) -> None:
+    bare = scenario_of(features=dict.fromkeys(FAMILIES, False))
+    with pytest.raises(NoFeaturesError, match=r"`features` in ringfence\.yaml"):
+        train(ledger, bare, policy, releases_dir=tmp_path, clock=clock)

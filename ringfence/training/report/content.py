@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import msgspec
 
+from ringfence.training.absent import Absent
 from ringfence.training.cases import Case
 from ringfence.training.drift import Drift
 from ringfence.training.evaluation import Evaluation
 from ringfence.training.label_delay import Bucket, LabelDelay
 from ringfence.training.leaks import LeakHunt
+from ringfence.training.memory_use import Forgotten
 from ringfence.training.money import Money
 
 
@@ -60,4 +62,6 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     cases: list[Case] = []
     cases_note: str = ""
     leaks: LeakHunt | None = None
+    forgotten: Forgotten = Forgotten()  # by the replay, for want of memory
+    absent: Absent = Absent()  # what no example has
     has_times: bool = True  # False: file order stands in for the time of events
