@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FRONT = "docs/index"
 TREE = {
     "Begin": ["docs/tutorials/README", "docs/quickstart", "docs/notebooks/first-model"],
-    "Use": ["docs/python", "docs/derived-values", "docs/policy", "docs/api", "docs/rings"],
+    "Use": ["docs/python", "docs/neighbourhoods", "docs/derived-values", "docs/policy", "docs/api", "docs/rings"],
     "Understand": [
         "The front page </README>",
         "docs/architecture",
@@ -32,7 +32,9 @@ TREE = {
         "docs/worlds-difficulty",
         "examples/card-payments-handbook/README",
         "examples/motor-claims-network/README",
+        "examples/vehicle-claims/README",
         "examples/signups-ecommerce/README",
+        "examples/tabular/README",
     ],
     "Look up": ["docs/reference/*"],
     "Change": ["CONTRIBUTING", "docs/adr/README", "CHANGELOG"],

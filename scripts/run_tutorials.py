@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run docs/tutorials/*.md as a reader would, from top to bottom, and write what was shown into each page.
+"""Run docs/tutorials/*.md, and pages that stand `ALONE`, as a reader would, and write what was shown into each page.
 
-    .venv/bin/python scripts/run_tutorials.py
+    .venv/bin/python scripts/run_tutorials.py [PAGE]...    such as neighbourhoods; a chapter needs those before it
 
 A page is plain Markdown; its fences say what to do with them:
 
@@ -30,6 +30,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ CHAPTERS: dict[str, str | None] = {
     "notebook-to-service": "first-model",
     "credit-applications": None,
 }
+ALONE = (ROOT / "docs" / "neighbourhoods.md",)  # pages elsewhere that begin in an empty folder
 SHOWN_FOLDER = "~/ringfence/out"
 PORT = 8473
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$\n?", re.MULTILINE | re.DOTALL)
@@ -301,10 +303,13 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
     use_kernel_cache(os.environ)  # before anything imports numba
     with tempfile.TemporaryDirectory() as clones:
-        for name in CHAPTERS:
-            path = PAGES / f"{name}.md"
+        begins = {PAGES / f"{name}.md": partial(begun, name, Path(clones)) for name in CHAPTERS}
+        begins |= {path: partial(Path, clones, path.stem, "out") for path in ALONE}
+        for path, begin in begins.items():
+            if sys.argv[1:] and path.stem not in sys.argv[1:]:
+                continue
             page = path.read_text("utf-8")
-            outputs = Reader(begun(name, Path(clones)), free_port()).read(page)
+            outputs = Reader(begin(), free_port()).read(page)
             path.write_text(written_anew(page, outputs), "utf-8")
             print(f"wrote {path.relative_to(ROOT)}")
 

@@ -8,6 +8,7 @@ drift from the others.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from numbers import Integral
 from typing import Final
 
 import msgspec
@@ -122,7 +123,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         TooManyWindowsError
             If the scenario names more than eight windows.
         SampleSizeError
-            If `neighbourhoods` is not within 1 to 16.
+            If `neighbourhoods` is not a whole number from 1 to 16.
         TooManyRolesError
             If it names more than 32 roles and has a family that walks links switched on, or samples neighbourhoods.
         UnknownFeatureError
@@ -133,8 +134,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for family in scenario.features:
             if family not in FAMILIES:
                 raise UnknownFeatureError(what="feature family", found=family, known=FAMILIES)
-        if neighbourhoods is not None and not 1 <= neighbourhoods <= at.LAST:
-            raise SampleSizeError(found=neighbourhoods, most=at.LAST)
+        if neighbourhoods is not None:
+            neighbourhoods = _sample_size(neighbourhoods)
         links = any(_is_on(scenario, family) for family in (ONE_HOP, NEIGHBOUR_RISK, RINGS))
         if (links or neighbourhoods) and len(scenario.roles) > 1 << at.ROLE_BITS:
             raise TooManyRolesError(found=len(scenario.roles), most=1 << at.ROLE_BITS)
@@ -206,6 +207,13 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     def markdown(self) -> str:
         """Write the reference table of all features."""
         return features_markdown(self.features)
+
+
+def _sample_size(asked: object) -> int:
+    # NumPy's whole numbers are Integral as well; True is one too, and means nothing here.
+    if isinstance(asked, bool) or not isinstance(asked, Integral) or not 1 <= int(asked) <= at.LAST:
+        raise SampleSizeError(found=asked, most=at.LAST)
+    return int(asked)
 
 
 def _is_on(scenario: Scenario, family: str) -> bool:

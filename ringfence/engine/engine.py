@@ -18,7 +18,13 @@ from ringfence.engine._kernels_rings import tick_due
 from ringfence.engine._kernels_table import find, mix64
 from ringfence.engine.batch_arrays import BatchArrays, arrays_of
 from ringfence.engine.catalogue import Catalogue
-from ringfence.engine.errors import BatchShapeError, NoSamplingError, SequenceError, UnknownFeatureError
+from ringfence.engine.errors import (
+    AlreadyFoldedError,
+    BatchShapeError,
+    NoSamplingError,
+    SequenceError,
+    UnknownFeatureError,
+)
 from ringfence.engine.neighbourhoods import Neighbourhoods, SampleArrays, empty_samples
 from ringfence.engine.state import State, grown, new_state, state_digest, take_state_pages
 from ringfence.engine.tick_turns import Compute, TickTurns
@@ -203,17 +209,31 @@ class Engine:
     def neighbourhood(self, batch: Batch) -> Neighbourhoods:
         """Return the neighbourhoods that the decided events of `batch` would have if each were next; change nothing.
 
+        Each is held against what is folded already, and nothing else: no event of the batch sees another one of it. So
+        an engine that has folded nothing answers with masks that are false throughout, as does one that left out the
+        records before the batch, since ledgers have gaps and it cannot know of those. For the events of a history,
+        fold and sample in turn: `observe_sampled`, or `sampled_rows`.
+
+        Parameters
+        ----------
+        batch : its decided events have seqs above `self.seq`, in any order.
+
         Raises
         ------
         NoSamplingError
             If the catalogue was built without neighbourhoods.
+        AlreadyFoldedError
+            If a decided event has a seq at or below `self.seq`: it is folded, and would see itself and what came after.
         BatchShapeError
             If the batch belongs to another scenario.
         """
         self._check(batch)
         samples = self._samples(batch, None)
+        asked = batch.seq[samples[0]]
+        if asked.shape[0] and int(asked.min()) <= self.seq:
+            raise AlreadyFoldedError(engine_seq=self.seq, found_seq=int(asked.min()))
         self._fold(batch, np.zeros(len(batch), np.bool_), samples, apply=False)
-        return Neighbourhoods(seq=batch.seq[samples[0]], **samples[1]._asdict())
+        return Neighbourhoods(seq=asked, **samples[1]._asdict())
 
     def _check_order(self, batch: Batch) -> None:
         n, seq = len(batch), batch.seq

@@ -25,6 +25,20 @@ class SequenceError(EngineError):
         )
 
 
+class AlreadyFoldedError(SequenceError):
+    """A neighbourhood was asked for of an event that is folded: it would see itself and what came after."""
+
+    def __init__(self, *, engine_seq: int, found_seq: int) -> None:
+        self.engine_seq = engine_seq
+        self.found_seq = found_seq
+        EngineError.__init__(
+            self,
+            f"the neighbourhood of the event with seq {found_seq} was asked for, but the engine has folded the ledger "
+            f"up to seq {engine_seq}: the event would see itself and what came after it; ask before it is folded, or "
+            "let `observe_sampled` or `sampled_rows` do both in turn",
+        )
+
+
 class BatchShapeError(EngineError):
     """A batch does not fit the catalogue that the engine was built from."""
 
@@ -67,11 +81,13 @@ class TooManyRolesError(EngineError):
 
 
 class SampleSizeError(EngineError):
-    """More events per seat than an entity refers back to, or none."""
+    """More events per seat than an entity refers back to, or none, or no number."""
 
-    def __init__(self, *, found: int, most: int) -> None:
+    def __init__(self, *, found: object, most: int) -> None:
         self.found = found
-        super().__init__(f"neighbourhoods of {found} events per seat were asked for; write a number from 1 to {most}")
+        super().__init__(
+            f"neighbourhoods of {found!r} events per seat were asked for; write a whole number from 1 to {most}"
+        )
 
 
 class TickMismatchError(EngineError):

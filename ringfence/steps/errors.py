@@ -52,3 +52,15 @@ class SpineRowsError(RingfenceError):
         self.cells, self.n_bad, self.n_rows = tuple(cells), n_bad, n_rows
         listed = "".join(f"\n  {cell}" for cell in self.cells)
         super().__init__(f"{n_bad:,} of {n_rows:,} rows of the spine cannot be read (row 1 is the first one):{listed}")
+
+
+class SpineWarning(UserWarning):
+    """A spine that can be read, and probably does not ask what was meant."""
+
+
+class ChosenEventsError(RingfenceError):
+    """Events whose neighbourhoods cannot be sampled."""
+
+    def __init__(self, what: str, found: str, do: str) -> None:
+        self.what, self.found, self.do = what, found, do
+        super().__init__(f"neighbourhoods of {what}: found {found}; {do}")

@@ -26,6 +26,7 @@ def features_as_of(
     spine: pl.DataFrame,
     *,
     only: Collection[str] | None = None,
+    doubt: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pl.DataFrame:
     """Return what an event of the decided type would read that names these entities at this time.
@@ -38,6 +39,8 @@ def features_as_of(
     ----------
     spine : as in `steps.spine.spine_of`; n rows in any order. Other columns are carried along.
     only : names of the features wanted, which is faster; None: all.
+    doubt : told of each column that is probably not what was meant: nearly called as a role, or a role of whose ids
+        the ledger holds none.
 
     Returns
     -------
@@ -58,15 +61,19 @@ def features_as_of(
     from ringfence.engine.spine import spine_rows
     from ringfence.ledger.ledger import Ledger
     from ringfence.steps.spine import spine_of
+    from ringfence.steps.spine_doubts import nearly_read, never_seen
 
     catalogue = Catalogue.build(scenario, only=only)
     if both := sorted(set(spine.columns) & set(catalogue.names)):
         raise SpineColumnsError("names of its own for its columns", both, "rename those that are called as features")
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
-    asked = spine_of(spine, scenario, ledger.identity).batch
-    order = np.argsort(asked.time_ms, kind="stable")
-    asked = _taken(asked, order)
+    read = spine_of(spine, scenario, ledger.identity)
+    order = np.argsort(read.batch.time_ms, kind="stable")
+    asked = _taken(read.batch, order)
     rows = spine_rows(ledger, catalogue, asked, ledger.seen_at(asked.time_ms), progress=progress)
+    if doubt is not None:
+        for text in (*nearly_read(spine, scenario, read), *never_seen(ledger, asked)):
+            doubt(text)
     place = np.empty(order.shape[0], np.int64)
     place[order] = np.arange(order.shape[0])
     columns = []

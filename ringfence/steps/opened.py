@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ringfence.steps.errors import NoTimeError
+from ringfence.steps.errors import NoTimeError, SpineWarning
 from ringfence.steps.kernel_cache import use_kernel_cache
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ringfence.rollout.registry import Registry
     from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
+    from ringfence.steps.neighbourhoods import WrittenNeighbourhoods
     from ringfence.workspace import Workspace
 
 When = str | int | date | datetime  # ISO 8601, ms since 1970 (UTC), a date (its midnight); naive: the scenario's zone
@@ -133,32 +135,37 @@ class OpenWorkspace:
         In ledger order: seq, event_id, event_time (UTC, ms), amount (major units; null where there is none),
         is_fraud (null while unlabelled), known_at (UTC, ms), source.
         """
-        import polars as pl
+        from ringfence.steps.events import decided_events
 
-        from ringfence.scenario.batch import FRAUD
-
-        ledger = self._ledger()
-        amount = self._scenario.decided.amount
-        minor = 10.0 ** (0 if amount is None else amount.digits)
-        until = ledger.last_seq
-        first_ms = -(2**62) if from_ is None else self._ms("from_", from_)
-        found = ledger.events(first_ms, None if to is None else self._ms("to", to), until)
-        # Polars divides by a number as it multiplies by its inverse: 94.35 would come back as 94.35000000000001.
-        major = found["amount_minor"].cast(pl.Float64).fill_null(float("nan")).to_numpy() / minor
-        return (
-            found.with_columns(amount=pl.Series(major, nan_to_null=True))
-            .join(ledger.labels(until), left_on="seq", right_on="event_seq", how="left")
-            .sort("seq")
-            .select(
-                "seq",
-                "event_id",
-                pl.col("event_time_ms").cast(pl.Datetime("ms", "UTC")).alias("event_time"),
-                "amount",
-                is_fraud=pl.col("value") == FRAUD,
-                known_at=pl.col("known_at_ms").cast(pl.Datetime("ms", "UTC")),
-                source="source",
-            )
+        return decided_events(
+            self._ledger(),
+            None if from_ is None else self._ms("from_", from_),
+            None if to is None else self._ms("to", to),
         )
+
+    def catalogue(self, *, family: str | None = None, like: str | None = None) -> pl.DataFrame:
+        """List the features of this scenario by family: what they mean, and when they are missing. Reads no ledger.
+
+        Parameters
+        ----------
+        family : only this one; None: all.
+        like : only features with this text in their name or their sentence, upper or lower case; None: all.
+
+        Returns
+        -------
+        One row a feature: feature, family, is_on (a column of `features`; the others come with `features: {family:
+        true}` in `ringfence.yaml`), role (null where it is of no single one), sentence, unit, window_ms and granule_ms
+        (its span, and to what the lower bound is rounded down; null without a window), missing (when it is NaN),
+        version, cost_ns (its share of a row, an upper bound where that is too small to be told apart).
+
+        Raises
+        ------
+        UnknownFeatureError
+            If there is no such family.
+        """
+        from ringfence.steps.catalogue import catalogue_of
+
+        return catalogue_of(self._scenario, family=family, like=like)
 
     def features(
         self,
@@ -187,6 +194,12 @@ class OpenWorkspace:
         n rows in the order of the spine: its columns, then a Float64 column a feature (NaN where missing), in the
         units of the features page. About 16 bytes a value are held for a moment: 5 GB for a million rows of 285.
 
+        Warns
+        -----
+        SpineWarning
+            If a column that is carried along nearly has the name of a role, of the amount or of an attribute, or the
+            ledger holds none of the ids of a role.
+
         Raises
         ------
         SpineFileError, SpineColumnsError, SpineRowsError
@@ -200,7 +213,92 @@ class OpenWorkspace:
         from ringfence.steps.spine import read_spine
 
         frame = read_spine(Path(spine)) if isinstance(spine, str | Path) else pl.DataFrame(spine)
-        return features_as_of(self._here, self._scenario, frame, only=only, progress=_stage(progress, "replaying"))
+        doubts: list[str] = []
+        found = features_as_of(
+            self._here,
+            self._scenario,
+            frame,
+            only=only,
+            doubt=doubts.append,
+            progress=_stage(progress, "replaying"),
+        )
+        for text in doubts:
+            warnings.warn(text, SpineWarning, stacklevel=2)
+        return found
+
+    def neighbourhoods(
+        self,
+        directory: Path | str,
+        *,
+        events: Any = None,
+        negatives_per_fraud: float | None = None,
+        seed: int = 0,
+        last: int = 16,
+        only: Collection[str] | None = None,
+        with_references: bool = False,
+        most_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> WrittenNeighbourhoods:
+        """Write whom events had to do with before them, for networks of your own, in one replay. Reads the ledger only.
+
+        For each event at hand: its entities (seats), the last events of each as they stood just before it, and of
+        these the other entities, aggregated. What is sampled was reported before the event, and a label is shown where
+        it was known before the event. See docs/neighbourhoods.md.
+
+        Parameters
+        ----------
+        directory : of the arrays; does not exist yet. Whole or not there at all.
+        events : which, by id or by seq, such as `work.events("2024-03-01")["event_id"]`; None: all that have a label.
+        negatives_per_fraud : with `events` None, all frauds and so many others for each, drawn by `seed`; > 0. None:
+            all of them.
+        last : sampled events a seat, 1 to 16: axis K.
+        only : names of the features wanted in `rows` besides; `()`: none, which is fastest; None: all.
+        with_references : keep seq and event time of every sampled event, too: 16 bytes each.
+        most_bytes : what may be written in all, checked before the first byte; None: 10 GB.
+
+        Returns
+        -------
+        What was written: iterate over it for chunks of NumPy arrays; `events`, `columns()` and `flat(0)` are frames.
+
+        Raises
+        ------
+        ChosenEventsError
+            If an event is unknown or named twice, there is none, or the share is not above 0.
+        SampleFilesError
+            If the directory exists.
+        TooManySamplesError
+            If they need more than `most_bytes`, or than the disk has free; says how many would fit.
+        SampleSizeError, UnknownFeatureError
+            If `last` or `only` is wrong.
+        """
+        from ringfence.engine.sample_files import MOST_BYTES
+        from ringfence.steps.neighbourhoods import write_neighbourhoods
+
+        return write_neighbourhoods(
+            self._here,
+            self._scenario,
+            Path(directory),
+            events=events,
+            negatives_per_fraud=negatives_per_fraud,
+            seed=seed,
+            last=last,
+            only=only,
+            with_references=with_references,
+            most_bytes=MOST_BYTES if most_bytes is None else most_bytes,
+            progress=_stage(progress, "replaying"),
+        )
+
+    def read_neighbourhoods(self, directory: Path | str) -> WrittenNeighbourhoods:
+        """Open what `neighbourhoods` wrote, with the labels that stand now as `truth_now`.
+
+        Raises
+        ------
+        SampleFilesError
+            If it is not complete, was written for another scenario, or holds events that the ledger lacks.
+        """
+        from ringfence.steps.neighbourhoods import read_neighbourhoods
+
+        return read_neighbourhoods(self._here, self._scenario, Path(directory))
 
     def train(
         self,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringfence.engine import (
+    AlreadyFoldedError,
     BatchShapeError,
     Catalogue,
     Engine,
@@ -301,10 +303,28 @@ def test_spec_hash_follows_the_sampling() -> None:
     assert len(set(hashes)) == 4
 
 
-@pytest.mark.parametrize("n", [0, 17, -1])
-def test_sizes_beyond_what_an_entity_refers_to_are_refused(n: int) -> None:
-    with pytest.raises(SampleSizeError, match="from 1 to 16"):
+@pytest.mark.parametrize("n", [0, 17, -1, "a", "16", 4.0, True])
+def test_sizes_beyond_what_an_entity_refers_to_are_refused(n: Any) -> None:
+    with pytest.raises(SampleSizeError, match=f"of {n!r} events per seat.*from 1 to 16"):
         Catalogue.build(SCENARIO, neighbourhoods=n)
+
+
+def test_size_may_be_a_number_of_numpy() -> None:
+    found: Any = np.int64(4)
+    built = Catalogue.build(SCENARIO, neighbourhoods=found)
+    assert (built.spec_hash, built.neighbourhoods) == (Catalogue.build(SCENARIO, neighbourhoods=4).spec_hash, 4)
+
+
+def test_neighbourhood_of_what_is_folded_is_refused_and_changes_nothing() -> None:
+    engine = Engine(CATALOGUE)
+    engine.observe(cut(BATCH, 0, 100))
+    before = engine.state_hash()
+    with pytest.raises(AlreadyFoldedError, match=r"up to seq 100.*would see itself.*observe_sampled"):
+        engine.neighbourhood(cut(BATCH, 90, 120))
+    assert engine.state_hash() == before
+    assert issubclass(AlreadyFoldedError, SequenceError)
+    assert engine.neighbourhood(cut(BATCH, 100, 120)).mask.any()
+    assert not Engine(CATALOGUE).neighbourhood(BATCH).mask.any()  # no event of a batch sees another
 
 
 def test_engine_without_sampling_says_so() -> None:

@@ -63,6 +63,14 @@ def test_page_runs_and_shows_what_is_shown(name: str, shelf: Shelf) -> None:
     assert [tutorials.shape(one.shown) for one in outputs] == [tutorials.shape(one.kept) for one in outputs], again
 
 
+@pytest.mark.parametrize("path", tutorials.ALONE, ids=[path.stem for path in tutorials.ALONE])
+def test_page_elsewhere_runs_and_shows_what_is_shown(path: Path, tmp_path: Path) -> None:
+    outputs = tutorials.Reader(tmp_path / "out", free_port()).read(path.read_text("utf-8"))
+    assert sum(bool(output.found) for output in outputs) >= 5
+    again = f"{path.name} shows something else; run scripts/run_tutorials.py {path.stem}"
+    assert [tutorials.shape(one.shown) for one in outputs] == [tutorials.shape(one.kept) for one in outputs], again
+
+
 def test_every_page_is_a_chapter_and_listed() -> None:
     pages = {path.stem for path in PAGES.glob("*.md")} - {"README"}
     assert pages == set(CHAPTERS)
