@@ -41,8 +41,8 @@ def create(
     )
     if not as_json:
         remark(
-            f"the token is shown this once; send it as `Authorization: Bearer {token[:6]}…`; a running service reads new "
-            "keys when it restarts"
+            f"the token is shown this once; send it as `Authorization: Bearer {token[:6]}…`; a running service reads "
+            "new keys when it restarts"
         )
 
 
