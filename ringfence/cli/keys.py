@@ -39,10 +39,11 @@ def create(
         as_json=as_json,
         text=token,
     )
-    remark(
-        f"the token is shown this once; send it as `Authorization: Bearer {token[:6]}…`; a running service reads new "
-        "keys when it restarts"
-    )
+    if not as_json:
+        remark(
+            f"the token is shown this once; send it as `Authorization: Bearer {token[:6]}…`; a running service reads "
+            "new keys when it restarts"
+        )
 
 
 @app.command("list")
