@@ -13,6 +13,7 @@ import polars as pl
 
 from ringfence.ledger.importer import ImportReport, import_files
 from ringfence.ledger.ledger import IDENTITY_KEY, Ledger
+from ringfence.ledger.records import Kind
 from ringfence.ledger.writer import Writer
 from ringfence.scenario.batch import LABEL, Batch
 from ringfence.scenario.clock import FakeClock
@@ -125,6 +126,10 @@ class Bank:
         columns = ("kind", "label_event_seq", "label_value", "time_ms", "label_replaces")
         rows = zip(*(records[name].tolist() for name in columns), strict=True)
         return [Given(names[seq], *rest) for kind, seq, *rest in rows if kind == LABEL]
+
+    def n_live_labels(self) -> int:
+        """Label records that no import brought, those without effect among them."""
+        return sum(1 for _ in self.ledger.records(kinds=(Kind.LABEL,)))
 
     def names(self) -> dict[int, str]:
         return dict(self.ledger.events(0).select("seq", "event_id").iter_rows())

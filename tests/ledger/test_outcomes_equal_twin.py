@@ -35,7 +35,7 @@ def parts_of(events: list[Seen], draw: np.random.Generator, disorder_ms: int) ->
     lateness = draw.integers(0, disorder_ms + 1, len(events))
     order = np.argsort([event.time_ms + int(late) for event, late in zip(events, lateness, strict=True)], kind="stable")
     arriving = [events[i] for i in order]
-    cuts = sorted(int(cut) for cut in draw.choice(len(events), size=3, replace=False))
+    cuts = sorted(int(cut) for cut in draw.choice(len(events), size=2, replace=False))
     return [arriving[low:high] for low, high in zip([0, *cuts], [*cuts, len(events)], strict=True)]
 
 
@@ -48,7 +48,7 @@ def check_step(bank: Bank, after_seq: int, expected: set[object], so_far: dict[s
     assert all(source == ("default" if value == FRAUD else "matured") for value, _, source in standing.values())
 
 
-@pytest.mark.parametrize(("seed", "disorder_ms"), [(0, 0), (1, 4 * HOUR), (2, 40 * HOUR), (3, 12 * HOUR)])
+@pytest.mark.parametrize(("seed", "disorder_ms"), [(0, 0), (1, 4 * HOUR), (2, 40 * HOUR)])
 def test_one_history_in_several_imports(tmp_path: Path, seed: int, disorder_ms: int) -> None:
     bank, twin, seen = Bank(tmp_path / "bank"), OutcomeTwin(HORIZON), list[Seen]()
     draw = np.random.default_rng(seed + 100)
@@ -62,7 +62,7 @@ def test_one_history_in_several_imports(tmp_path: Path, seed: int, disorder_ms: 
     assert any(value == FRAUD for value in twin.standing.values())
 
 
-@pytest.mark.parametrize(("seed", "disorder_ms"), [(4, 0), (5, 4 * HOUR), (6, 40 * HOUR)])
+@pytest.mark.parametrize(("seed", "disorder_ms"), [(4, 4 * HOUR), (5, 40 * HOUR)])
 def test_one_history_event_by_event(tmp_path: Path, seed: int, disorder_ms: int) -> None:
     bank, twin = Bank(tmp_path / "bank"), OutcomeTwin(HORIZON)
     draw, expected = np.random.default_rng(seed + 100), set()
@@ -76,12 +76,13 @@ def test_one_history_event_by_event(tmp_path: Path, seed: int, disorder_ms: int)
                     writer.commit()
         writer.commit()
     check_step(bank, 0, set(expected), twin.standing)
+    assert bank.n_live_labels() == len(expected)  # none that merely repeats what stands
 
 
-@pytest.mark.parametrize(("seed", "disorder_ms"), [(7, 4 * HOUR), (8, 40 * HOUR), (9, 12 * HOUR)])
+@pytest.mark.parametrize(("seed", "disorder_ms"), [(7, 4 * HOUR), (8, 40 * HOUR)])
 def test_imports_and_live_events_in_turn(tmp_path: Path, seed: int, disorder_ms: int) -> None:
     bank, twin = Bank(tmp_path / "bank"), OutcomeTwin(HORIZON)
-    draw = np.random.default_rng(seed + 100)
+    draw, n_live = np.random.default_rng(seed + 100), 0
     for turn, part in enumerate(parts_of(drawn_history(seed), draw, disorder_ms)):
         after, expected = bank.ledger.last_seq, set()
         if turn % 2:
@@ -91,7 +92,9 @@ def test_imports_and_live_events_in_turn(tmp_path: Path, seed: int, disorder_ms:
                     writer.mature()
                     expected |= twin.live(event, bank.clock.now_ms())
                     writer.commit()
+            n_live += len(expected)
         else:
             bank.load(part)
             expected = twin.imports(part)
         check_step(bank, after, set(expected), twin.standing)
+    assert bank.n_live_labels() == n_live
