@@ -119,6 +119,7 @@ class OutcomeIndex:
         self._awaited: dict[bytes, list[tuple[int, int]]] = {}  # key -> (time_ms, seq)
         self._outcomes: dict[bytes, list[int]] = {}  # key -> time_ms
         self._answered: set[int] = set()
+        self._latest_ms: int = connection.execute("SELECT coalesce(max(time_ms), -1) FROM outcomes").fetchone()[0]
 
     def look(self, event: Event) -> Answers:
         """Find what an event answers, and whether it is answered itself. Changes nothing: it may have no place yet."""
@@ -149,6 +150,7 @@ class OutcomeIndex:
                 changes.append((INSERT_AWAITED, (key, time_ms, seq)))
                 self._awaited.setdefault(key, []).append((time_ms, seq))
         if event.event_type == self._outcome.event_type:
+            self._latest_ms = max(self._latest_ms, time_ms)
             for key in found.keys:
                 changes.append((INSERT_OUTCOME, (key, time_ms, known_at_ms)))
                 self._outcomes.setdefault(key, []).append(time_ms)
@@ -169,6 +171,8 @@ class OutcomeIndex:
         return [seq for seq in (*stored, *staged) if seq not in self._answered]
 
     def _was_followed(self, key: bytes, time_ms: int) -> bool:
+        if time_ms >= self._latest_ms:  # as it nearly always is: events come in the order of time
+            return False
         until_ms = time_ms + self._outcome.horizon_ms
         if any(time_ms < at_ms <= until_ms for at_ms in self._outcomes.get(key, ())):
             return True

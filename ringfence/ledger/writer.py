@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -334,8 +336,8 @@ class Writer:
                 connection.executemany("INSERT OR IGNORE INTO maturing VALUES (?, ?)", group.maturing)
             if group.matured:
                 connection.executemany("DELETE FROM maturing WHERE due_ms = ? AND event_seq = ?", group.matured)
-            for statement, values in group.outcomes:
-                connection.execute(statement, values)
+            for statement, changes in groupby(group.outcomes, key=itemgetter(0)):
+                connection.executemany(statement, [values for _, values in changes])
         connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
