@@ -176,7 +176,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ),
     ("….events.*.derive.*.use", "`feature` `audit_only`", "`feature`", "As of an attribute."),
     ("….events.*.label", "mapping", "none", "The truth about the decided event type."),
-    ("….events.*.label.field", "column", "required", "Holds the truth."),
+    ("….events.*.label.field", "column", "this or `event`", "Holds the truth."),
     ("….events.*.label.values", "mapping", "1/true, 0/false", "Which values mean what."),
     ("….events.*.label.values.fraud", "value or list", "required", "Values that mean fraud."),
     ("….events.*.label.values.legit", "value or list", "none", "Values that mean legit."),
@@ -186,6 +186,14 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….events.*.label.absent", "`unlabelled`, or mapping", "`unlabelled`", "What a missing label means."),
     ("….events.*.label.absent.legit_after", "duration", "none", "Legit once so old and unlabelled."),
     ("….events.*.label.source", "name", "`import`", "The source written on imported labels."),
+    (
+        "….events.*.label.event",
+        "event type",
+        "this or `field`",
+        "Fraud when such an event follows: [labels by a later event](../training.md#labels-by-a-later-event).",
+    ),
+    ("….events.*.label.horizon", "duration", "with `event`", "How long after the event it counts; legit afterwards."),
+    ("….events.*.label.by", "role", "the one in common", "Whom both events must name."),
 ]
 
 

@@ -150,6 +150,13 @@ def _label(spec: Scenario, outlook: Outlook | None) -> str:
     label = spec.decided.label
     if label is None:
         return "none: nothing can be trained"
+    if label.outcome is not None:
+        outcome = label.outcome
+        span = _span(outcome.horizon_ms)
+        return (
+            f"fraud when {outcome.event_type} of the same {outcome.role} follows within {span}, known from then on; "
+            f"legit when the {span} have passed without one"
+        )
     known = f"known at {label.known_at_column}"
     if label.delay_ms is not None:
         known = f"known {_span(label.delay_ms)} after the event" if label.delay_ms else "known at once"
@@ -173,15 +180,22 @@ def _warnings(spec: Scenario, outlook: Outlook | None, now_ms: int) -> list[str]
         told.append(f"{bad.n:,} of {outlook.n_tried:,} rows would be rejected, {what}")
     for name, n in outlook.underived.items():
         told.append(f"{n:,} of {outlook.n_tried:,} rows give what `{name}` is made of, and it yields none")
-    if spec.decided.label is not None and not outlook.n_fraud:
-        told.append(f"no row looked at has a value of {spec.decided.label.column} that means fraud")
-    if spec.decided.label is not None and not outlook.n_legit and spec.decided.label.legit_after_ms is None:
-        told.append(f"no row looked at has a value of {spec.decided.label.column} that means legit")
+    label = spec.decided.label
+    if label is not None and label.column is not None and not outlook.n_fraud:
+        told.append(f"no row looked at has a value of {label.column} that means fraud")
+    if label is not None and label.column is not None and not outlook.n_legit and label.legit_after_ms is None:
+        told.append(f"no row looked at has a value of {label.column} that means legit")
+    outcome = None if label is None else label.outcome
+    if outcome is not None and outcome.event_type not in [source.event_type for source in spec.sources]:
+        told.append(f"no source of {outcome.event_type}, which labels: every {spec.decide} of the files would be legit")
     if outlook.last_ms is not None and outlook.last_ms > now_ms:
         told.append(f"events up to {iso_time(outlook.last_ms)} lie in the future: the import rejects them")
-    label, first_ms, last_ms = spec.decided.label, outlook.first_ms, outlook.last_ms
+    first_ms, last_ms = outlook.first_ms, outlook.last_ms
+    span_ms = None if first_ms is None or last_ms is None else last_ms - first_ms
+    if outcome is not None and span_ms is not None and span_ms < 2 * outcome.horizon_ms:
+        told.append("the history is shorter than two horizons: hardly any event is settled before its end")
     delay_ms = 0 if label is None else label.delay_ms or 0
-    if first_ms is not None and last_ms is not None and last_ms - first_ms < 2 * delay_ms:
+    if span_ms is not None and span_ms < 2 * delay_ms:
         told.append("the history is shorter than two label delays: hardly any label is known before its end")
     return told
 
@@ -249,7 +263,7 @@ def _as_dict(
         "decide": spec.decide,
         "roles": [column.role for column in spec.decided.roles],
         "attributes": {attribute.name: attribute.type.value for attribute in spec.decided.attributes},
-        "label": None if label is None else label.column,
+        "label": None if label is None else label.column or msgspec.to_builtins(label.outcome),
         "features": dict(families),
         "memory": {"budget_bytes": spec.memory_bytes, "room": room_told(catalogue.plan.room)},
         "files": None if outlook is None else msgspec.to_builtins(outlook),

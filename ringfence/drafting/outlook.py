@@ -149,7 +149,7 @@ def _known_ms(
     label: Label | None, event_ms: Floats | None, file: SourceFile, profile: Profile, scenario: Scenario
 ) -> Floats | None:
     """(sample,) when the label became known."""
-    if label is None or event_ms is None:
+    if label is None or label.column is None or event_ms is None:
         return None
     if label.delay_ms is not None:
         return event_ms + label.delay_ms
@@ -157,7 +157,9 @@ def _known_ms(
 
 
 def _truth(label: Label | None, profile: Profile) -> Floats | None:
-    return None if label is None else truth_of(profile.column(label.column), label.fraud, label.legit)
+    if label is None or label.column is None:
+        return None
+    return truth_of(profile.column(label.column), label.fraud, label.legit)
 
 
 def _split(known_ms: Floats | None, truth: Floats | None, event_ms: Floats | None) -> tuple[int | None, int, int]:

@@ -65,4 +65,6 @@ def spec_hash(
     label = scenario.decided.label
     if label is not None:
         decides["legit_after_ms"] = label.legit_after_ms
+        if label.outcome is not None:
+            decides["outcome"] = msgspec.structs.astuple(label.outcome)
     return hashlib.blake2b(msgspec.json.encode(decides), digest_size=16).hexdigest()

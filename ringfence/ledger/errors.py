@@ -57,6 +57,20 @@ class DerivedChangedError(LedgerError):
         super().__init__(f"the ledger of {scenario!r} was filled with {found} {value!r} in ringfence.yaml; {do}")
 
 
+class LabelRuleChangedError(LedgerError):
+    """The records in the ledger were labelled by another outcome than the scenario's, or by none."""
+
+    def __init__(self, scenario: str, stored: str, found: str) -> None:
+        self.scenario = scenario
+        self.stored = stored
+        self.found = found
+        super().__init__(
+            f"the ledger of {scenario!r} was filled while {stored} labelled its events, and in ringfence.yaml {found} "
+            f"does; run `ringfence import --replace`, or, where there are live records, keep the label as it was or "
+            f"begin a new workspace"
+        )
+
+
 class CommitFailedError(LedgerError):
     """Nothing of the group is durable yet. It is kept, and the next commit retries it unchanged."""
 

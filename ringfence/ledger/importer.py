@@ -23,10 +23,12 @@ from ringfence.ledger.codec import SELECT_RECORD, encode_body
 from ringfence.ledger.derived import check_derived, note_imported
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import RejectedRowsError, ReplaceRefusedError
+from ringfence.ledger.followed import answered_on_record, find_followed
 from ringfence.ledger.labels import Precedence
 from ringfence.ledger.late_labels import find_extra_labels
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.lock import writer_lock
+from ringfence.ledger.outcomes import drop_index, open_index
 from ringfence.ledger.records import Kind
 from ringfence.ledger.recovery import SCRATCH, load_erasable, recover, sync_directory, sync_file
 from ringfence.ledger.runs import Progress, RejectsFile, Runs, write_runs
@@ -108,6 +110,8 @@ def import_files(
         If a table that derived values are looked up in cannot be used.
     DerivedChangedError
         If the ledger was filled with other derived values.
+    LabelRuleChangedError
+        If its events were labelled by another outcome, and `replace` is not given.
     """
     started = time.perf_counter()
     sources = resolve(scenario, workspace_dir, files)
@@ -162,6 +166,7 @@ def _run(
     check_numbering(connection, scenario, write=True)
     check_derived(connection, scenario)
     note_imported(connection, scenario)
+    open_index(connection, scenario)
     sifted = sift(database, runs, connection, rejects)
     if rejects.n_rows and on_bad_rows == "abort":
         raise RejectedRowsError(
@@ -169,11 +174,13 @@ def _run(
             f"{rejects.n_rows} rows are bad, most often: {rejects.reasons[0].column} {rejects.reasons[0].reason}",
             f"they are listed in {rejects.path}; mend them",
         )
+    find_followed(database, connection, scenario)
     last = connection.execute(f"{SELECT_RECORD} ORDER BY seq DESC LIMIT 1").fetchone()
     seq, watermark_ms, previous = (last[0], last[3], last[5]) if last else (0, 0, chain.GENESIS)
     latest_ms = max(watermark_ms, latest_time_ms(database) or 0)
     precedence = Precedence(scenario.label_precedence)
-    n_extra = find_extra_labels(database, connection, ledger.event_links, precedence, latest_ms)
+    answered = answered_on_record(database, scenario)
+    n_extra = find_extra_labels(database, connection, ledger.event_links, precedence, latest_ms, answered)
     report = ImportReport(
         n_events=0,
         n_labels=0,
@@ -201,7 +208,9 @@ def _run(
     folder.mkdir()
     at = Position(seq=seq, watermark_ms=watermark_ms)
     if n_new:
-        first_watermark_ms = write_segment(folder, database, connection, scenario, runs, at, latest_ms, progress)
+        first_watermark_ms = write_segment(
+            folder, database, connection, scenario, runs, at, latest_ms, progress, ledger.event_links
+        )
         segment = _publish(directory, folder, seq + 1, at, watermark_ms, first_watermark_ms)
         connection.execute(f"INSERT INTO segments VALUES ({','.join('?' * 9)})", msgspec.structs.astuple(segment))
         _append_import(connection, segment, at, previous, now_ms, runs)
@@ -281,6 +290,7 @@ def _n_live(connection: sqlite3.Connection) -> int:
 def _empty(connection: sqlite3.Connection) -> None:
     for table in ("records", "identity", "decisions", "standing", "maturing", "segments"):
         connection.execute(f"DELETE FROM {table}")
+    drop_index(connection)
     connection.execute("DELETE FROM meta WHERE name <> 'format'")
 
 

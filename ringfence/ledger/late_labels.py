@@ -9,9 +9,10 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
+from ringfence.ledger.followed import Answered
 from ringfence.ledger.labels import MATURED, Precedence, Standing
 from ringfence.ledger.writer import EventLookup
-from ringfence.scenario.batch import LEGIT
+from ringfence.scenario.batch import FRAUD, LEGIT
 from ringfence.scenario.event import Link
 
 _MARKS = 500
@@ -28,6 +29,7 @@ _SCHEMA = pa.schema(
         ("label_value", pa.int8()),
         ("label_replaces", pa.int8()),
         ("label_source", pa.string()),
+        ("place", pa.int64()),
     ]
 )
 
@@ -39,6 +41,7 @@ class _Candidate(NamedTuple):
     ord: int
     value: int
     source: str
+    place: int = -1  # `ord` of the outcome that gives it
 
 
 def find_extra_labels(
@@ -47,11 +50,12 @@ def find_extra_labels(
     lookup: EventLookup,
     precedence: Precedence,
     watermark_ms: int,
+    answered: list[Answered],
 ) -> int:
     """Fill the table `extra` and return its size.
 
     It holds the new word of rows that the ledger knows, where it changes what stands (so that the same import twice
-    adds nothing), and the events that mature up to `watermark_ms`.
+    adds nothing), the events that mature up to `watermark_ms`, and those that outcomes of this import have `answered`.
     """
     candidates = [
         _Candidate(seq, known_at_ms, 0, ord_, value, source)
@@ -59,6 +63,10 @@ def find_extra_labels(
             """SELECT known.seq, known_at_ms, ord, label_value, label_source
             FROM events JOIN known USING (ord) WHERE same AND label_value IS NOT NULL"""
         ).fetchall()
+    ]
+    candidates += [
+        _Candidate(seq, known_at_ms, 0, -1, FRAUD, source, -1 if place is None else place)
+        for seq, known_at_ms, place, source in answered
     ]
     maturing = ledger.execute("SELECT event_seq, due_ms FROM maturing WHERE due_ms <= ?", (watermark_ms,))
     candidates += [_Candidate(seq, due_ms, 1, -1, LEGIT, MATURED) for seq, due_ms in maturing]
@@ -71,8 +79,9 @@ def find_extra_labels(
         standing[label.event_seq] = Standing(label.value, label.source, label.at_ms, -1)
         event_type, event_time_ms, links = lookup(label.event_seq)
         replaces = None if before is None else before.value
+        place = None if label.place < 0 else label.place
         row = (label.at_ms, label.ord, event_type, *_lists(links), label.event_seq, event_time_ms)
-        for column, value in zip(columns, (*row, label.value, replaces, label.source), strict=True):
+        for column, value in zip(columns, (*row, label.value, replaces, label.source, place), strict=True):
             column.append(value)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
     database.register("extra_arrow", pa.Table.from_arrays(arrays, schema=_SCHEMA))

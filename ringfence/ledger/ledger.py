@@ -25,6 +25,7 @@ from ringfence.ledger.erasable import connect as connect_erasable
 from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.event_segments import EventSegments
 from ringfence.ledger.lock import writer_lock
+from ringfence.ledger.outcomes import check_outcome, open_index
 from ringfence.ledger.records import EventBody, Kind, LabelBody, Record, TickBody
 from ringfence.ledger.recovery import recover, sync_directory
 from ringfence.ledger.schema import check_numbering, connect
@@ -101,14 +102,17 @@ class Ledger:
         return int(row[0]) if row else 0
 
     def check_derived(self) -> None:
-        """Insist that the records hold the derived values of this scenario, as `train` must before it learns them.
+        """Insist that the records hold what this scenario makes at the door, as `train` must before it learns that.
 
         Raises
         ------
         DerivedChangedError
             If a definition changed; while there are no live records, also if a table changed or a value was added.
+        LabelRuleChangedError
+            If they were labelled by another outcome.
         """
         check_derived(self._connection, self._scenario)
+        check_outcome(self._connection, self._scenario)
 
     def chain_at(self, seq: int) -> bytes | None:
         """The hash of all records up to the live record at `seq`, which names them all; None where there is none."""
@@ -125,13 +129,17 @@ class Ledger:
             If another process writes.
         UnsupportedDurabilityError
             If the scenario asks for `best_effort`.
+        LabelRuleChangedError
+            If the records were labelled by another outcome.
         """
         if self._scenario.durability is not Durability.REQUIRED:
             raise UnsupportedDurabilityError(self._scenario.name)
         with writer_lock(self._directory):
+            check_outcome(self._connection, self._scenario)
             connection = connect(self._directory, busy_ms=1_000)
             check_numbering(connection, self._scenario, write=True)
             note_live(connection, self._scenario)
+            open_index(connection, self._scenario)
             recover(self._directory, connection)
             identity = self.identity
             # SQLite syncs its files, not the folder that names a new database and its key.

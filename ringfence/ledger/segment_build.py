@@ -15,9 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ringfence.ledger.followed import keep_index
 from ringfence.ledger.runs import Progress, Runs
 from ringfence.ledger.segments import NAMES, PERSONAL, RECORDS, ROW_GROUP, open_writer, segment_schema
 from ringfence.ledger.sorting import entity_directory, sorted_records, stream
+from ringfence.ledger.writer import EventLookup
 from ringfence.scenario.batch import EVENT
 from ringfence.scenario.spec import Scenario
 
@@ -44,6 +46,7 @@ def write_segment(
     at: Position,
     latest_ms: int,
     progress: Progress,
+    lookup: EventLookup,
 ) -> int:
     """Write a segment's files and what SQLite keeps about it. Returns the watermark of its first record."""
     schema = segment_schema(scenario)
@@ -84,6 +87,7 @@ def write_segment(
             n_records += table.num_rows
             progress(runs.n_read + min(n_records // 2, runs.n_read), 2 * runs.n_read)
     _keep_identity(connection, database, keys)
+    keep_index(database, connection, scenario, seq_of, lookup)
     _write_names(folder / NAMES, database, runs)
     _write_personal(folder / PERSONAL, runs, seq_of)
     return first_watermark_ms
@@ -148,7 +152,7 @@ def _keep_maturing(
         return
     due_ms = time_ms + decided.label.legit_after_ms
     waiting = is_event & (table.column("event_type").to_numpy() == decided.index) & (due_ms > latest_ms)
-    waiting &= pc.is_null(table.column("label_value")).to_numpy()
+    waiting &= pc.is_null(table.column("label_value")).to_numpy() & table.column("may_mature").to_numpy()
     rows = zip(due_ms[waiting].tolist(), seqs[waiting].tolist(), strict=True)
     connection.executemany("INSERT OR IGNORE INTO maturing VALUES (?, ?)", rows)
     connection.execute("DELETE FROM maturing WHERE due_ms <= ?", (latest_ms,))

@@ -67,7 +67,10 @@ def sift(database: duckdb.DuckDBPyConnection, runs: Runs, ledger: sqlite3.Connec
         FROM several JOIN firsts USING (key) WHERE several.ord <> firsts.first
         UNION ALL SELECT ord, same FROM known"""
     )
-    database.execute("CREATE VIEW kept AS SELECT * FROM events ANTI JOIN dropped USING (ord)")
+    database.execute(
+        """CREATE VIEW kept AS SELECT *, NULL::BIGINT AS label_place, true AS may_mature
+        FROM events ANTI JOIN dropped USING (ord)"""
+    )
     conflicts = database.execute(
         """SELECT source, line, event_id FROM events JOIN (SELECT ord FROM dropped WHERE NOT same) USING (ord)
         ORDER BY ord"""
@@ -118,35 +121,38 @@ def sorted_records(
 ) -> Iterator[pa.RecordBatch]:
     """Yield every record of the import in ledger order: (time, labels before events, file order).
 
-    A label known at the moment of its event comes right after that event. Where events without a label mature
-    (`absent: {legit_after: …}`), a `matured` label comes at its moment, up to `watermark_ms`. The table `extra` holds
-    labels for events that the ledger has already.
+    A label known at the moment of its event comes right after that event, and one that an outcome gives right after
+    the outcome (`label_place`). Where events without a label mature (`absent: {legit_after: …}`), a `matured` label
+    comes at its moment, up to `watermark_ms`. The table `extra` holds labels for events that the ledger has already.
     """
     decided = scenario.decided
     legit_after_ms = decided.label.legit_after_ms if decided.label else None
     attributes = [f'"{name}"' for event_type in scenario.event_types for name in attribute_fields(event_type)]
     event_columns = ["amount_minor", "event_id", "payload_digest", "key", *attributes]
-    events = f"""SELECT 0::UTINYINT AS kind, time_ms AS at_ms, 1 AS phase, ord, event_type, time_ms, role, lo, hi,
-      NULL::BIGINT AS label_event_seq, NULL::BIGINT AS label_event_time_ms, label_value,
-      NULL::TINYINT AS label_replaces, NULL::VARCHAR AS label_source, offset_ms, {", ".join(event_columns)} FROM kept"""
-    of_event = "0, " + ", ".join(["NULL"] * len(event_columns))
+    events = f"""SELECT 0::UTINYINT AS kind, time_ms AS at_ms, 1 AS phase, ord AS place, ord, event_type, time_ms, role,
+      lo, hi, NULL::BIGINT AS label_event_seq, NULL::BIGINT AS label_event_time_ms, label_value,
+      NULL::TINYINT AS label_replaces, NULL::VARCHAR AS label_source, may_mature, offset_ms, {", ".join(event_columns)}
+      FROM kept"""
+    of_event = "false, 0, " + ", ".join(["NULL"] * len(event_columns))
     due_ms = f"time_ms + {legit_after_ms or 0}"
-    matures = f"""(event_type = {decided.index} AND {due_ms} <= {watermark_ms}
+    matures = f"""(event_type = {decided.index} AND may_mature AND {due_ms} <= {watermark_ms}
       AND (known_at_ms IS NULL OR known_at_ms > {due_ms}))"""
     replaces = "NULL" if legit_after_ms is None else f"(CASE WHEN {matures} THEN {LEGIT} END)::TINYINT"
-    labels = f"""SELECT 1, known_at_ms, CASE WHEN known_at_ms > time_ms THEN 0 ELSE 1 END, ord, event_type,
-      known_at_ms, role, lo, hi, NULL, time_ms, label_value, {replaces}, label_source, {of_event}
-      FROM kept WHERE label_value IS NOT NULL"""
-    extra = f"""SELECT 1, at_ms, 0, ord, event_type, at_ms, role, lo, hi, label_event_seq, label_event_time_ms,
-      label_value, label_replaces, label_source, {of_event} FROM extra"""
+    labels = f"""SELECT 1, known_at_ms, CASE WHEN known_at_ms > time_ms AND label_place IS NULL THEN 0 ELSE 1 END,
+      coalesce(label_place, ord), ord, event_type, known_at_ms, role, lo, hi, NULL, time_ms, label_value, {replaces},
+      label_source, {of_event} FROM kept WHERE label_value IS NOT NULL"""
+    extra = f"""SELECT 1, at_ms, CASE WHEN place IS NULL THEN 0 ELSE 1 END, coalesce(place, ord), ord, event_type,
+      at_ms, role, lo, hi, label_event_seq, label_event_time_ms, label_value, label_replaces,
+      label_source, {of_event} FROM extra"""
     parts = [events, labels, extra]
     if legit_after_ms is not None:
         parts.append(
-            f"""SELECT 1, {due_ms}, CASE WHEN {legit_after_ms} > 0 THEN 0 ELSE 1 END, ord, event_type, {due_ms},
+            f"""SELECT 1, {due_ms}, CASE WHEN {legit_after_ms} > 0 THEN 0 ELSE 1 END, ord, ord, event_type, {due_ms},
             role, lo, hi, NULL, time_ms, {LEGIT}, NULL, '{MATURED}', {of_event} FROM kept WHERE {matures}"""
         )
     union = " UNION ALL ".join(parts)
-    query = f"SELECT * FROM ({union}) ORDER BY at_ms, phase, ord, kind, label_source"
+    query = f"""SELECT * EXCLUDE (place) FROM ({union})
+      ORDER BY at_ms, phase, place, kind, label_event_seq NULLS LAST, label_event_time_ms, ord, label_source"""
     yield from stream(database, query, batch_rows)
 
 

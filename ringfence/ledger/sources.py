@@ -127,7 +127,7 @@ def needed_columns(event_type: EventType) -> dict[str, str]:
     for derived in event_type.derived:
         columns = (item.name for item in derived.inputs if item.origin is Origin.COLUMN)
         needed.update({column: f"derive.{derived.name}" for column in columns if column not in needed})
-    if event_type.label is not None:
+    if event_type.label is not None and event_type.label.column is not None:
         needed[event_type.label.column] = "label.field"
         if event_type.label.known_at_column is not None:
             needed[event_type.label.known_at_column] = "label.known_at"

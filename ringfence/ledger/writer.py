@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +24,10 @@ from ringfence.ledger.errors import (
     UnknownEventError,
 )
 from ringfence.ledger.labels import MATURED, Precedence, Standing
+from ringfence.ledger.outcomes import Change, OutcomeIndex, outcome_of
 from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Record
 from ringfence.ledger.schema import DATABASE
-from ringfence.scenario.batch import LEGIT, Batch
+from ringfence.scenario.batch import FRAUD, LEGIT, Batch
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.event import Admission, LabelNotice, Link
 from ringfence.scenario.identity import IdentityKey
@@ -65,6 +68,7 @@ class _Group:
         self.standing: list[tuple[int, int, str, int, int]] = []
         self.maturing: list[tuple[int, int]] = []
         self.matured: list[tuple[int, int]] = []
+        self.outcomes: list[Change] = []
         self.names: list[Name] = []
         self.personal: list[PersonalValue] = []
 
@@ -100,6 +104,8 @@ class Writer:
         self._type_index = {event_type.name: event_type.index for event_type in scenario.event_types}
         label = scenario.decided.label
         self._legit_after_ms = label.legit_after_ms if label else None
+        outcome = outcome_of(scenario)
+        self._outcomes = None if outcome is None else OutcomeIndex(connection, scenario, outcome, self._about)
         self._assembler = BatchAssembler(scenario)
         self._open = _Group()
         self._sealed: list[_Group] = []
@@ -134,7 +140,7 @@ class Writer:
         return sum(len(group.records) for group in (*self._sealed, self._open))
 
     def stage_event(self, admission: Admission) -> Staged | Duplicate:
-        """Give an event its place.
+        """Give an event its place. Where labels come by outcome, those that it gives are staged right after it.
 
         Raises
         ------
@@ -149,6 +155,7 @@ class Writer:
             if digest != event.payload_digest:
                 raise PayloadConflictError(event.event_type, event.event_id, seq)
             return Duplicate(seq=seq, decision=self.decision_of(seq))
+        answers = None if self._outcomes is None else self._outcomes.look(event)
         late = event.event_time_ms < self._watermark_ms - self._scenario.max_lateness_ms
         staged = self._append(Kind.EVENT, EventBody(event=event, late=late), event.event_time_ms, late=late)
         seq = staged.seq
@@ -166,9 +173,14 @@ class Writer:
                 self._open.names.append((digest, entity_type, entity_id))
         for name, value in admission.personal.items():
             self._open.personal.append((seq, name, encode_body(value)))
-        if self._legit_after_ms is not None and event.event_type == self._scenario.decide:
+        can_mature = answers is None or bool(answers.keys)  # nothing could follow an event that names nobody
+        if self._legit_after_ms is not None and can_mature and event.event_type == self._scenario.decide:
             self._schedule(event.event_time_ms + self._legit_after_ms, seq)
         self._assembler.add_event(seq, event, admission.values)
+        if self._outcomes is not None and answers is not None:
+            known_at_ms = max(staged.recorded_at_ms, event.event_time_ms)
+            for answered in self._outcomes.note(seq, event, known_at_ms, answers, self._open.outcomes):
+                self._stage_label(answered, FRAUD, self._outcomes.source, known_at_ms)
         return staged
 
     def stage_label(self, notice: LabelNotice) -> Staged:
@@ -298,6 +310,8 @@ class Writer:
         self._new_values.clear()
         self._new_decisions.clear()
         self._new_standing.clear()
+        if self._outcomes is not None:
+            self._outcomes.settle()
 
     def close(self) -> None:
         """Release the files. What is staged and not committed is gone."""
@@ -322,6 +336,8 @@ class Writer:
                 connection.executemany("INSERT OR IGNORE INTO maturing VALUES (?, ?)", group.maturing)
             if group.matured:
                 connection.executemany("DELETE FROM maturing WHERE due_ms = ? AND event_seq = ?", group.matured)
+            for statement, changes in groupby(group.outcomes, key=itemgetter(0)):
+                connection.executemany(statement, [values for _, values in changes])
         connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
@@ -343,7 +359,7 @@ class Writer:
         return Staged(seq=seq, recorded_at_ms=recorded_at_ms, watermark_ms=self._watermark_ms, late=late)
 
     def _stage_label(self, event_seq: int, value: int, source: str, known_at_ms: int) -> Staged:
-        event_type, event_time_ms, links = self._new_events.get(event_seq) or self._lookup(event_seq)
+        event_type, event_time_ms, links = self._about(event_seq)
         stands, replaces = self._precedence.outcome(source, self._standing_of(event_seq))
         body = LabelBody(
             event_seq=event_seq,
@@ -366,6 +382,9 @@ class Writer:
             values = self._new_values.get(event_seq) or self._segment_of(event_seq)
         self._assembler.add_label(staged.seq, body, values)
         return staged
+
+    def _about(self, event_seq: int) -> tuple[int, int, tuple[Link, ...]]:
+        return self._new_events.get(event_seq) or self._lookup(event_seq)
 
     def _schedule(self, due_ms: int, event_seq: int) -> None:
         self._open.maturing.append((due_ms, event_seq))

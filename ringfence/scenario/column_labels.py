@@ -34,7 +34,7 @@ def read_labels(
     label = event_type.label
     value = np.full(frame.height, NO_LABEL, np.int8)
     known_at_ms = np.zeros(frame.height, np.int64)
-    if label is None:
+    if label is None or label.column is None:
         return value, known_at_ms
     value = _label_values(label, _column(frame, label.column, "label.field"), rejects)
     labelled = value != NO_LABEL

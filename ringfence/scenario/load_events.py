@@ -11,6 +11,7 @@ import msgspec
 
 from ringfence.scenario.errors import shown
 from ringfence.scenario.load_derived import derived_entries, derived_role, read_derived
+from ringfence.scenario.load_outcome import COLUMN_KEYS, is_by_outcome, read_outcome
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import (
     Amount,
@@ -43,6 +44,10 @@ def read_event_types(node: Node, *, decide: str) -> tuple[tuple[EventType, ...],
         entry.keys(("event_id", "event_time", "amount", "entities", "attributes", "derive", "label"))
     roles = _roles(node, entries)
     event_types = tuple(_event_type(entry, index, decide, roles) for index, entry in enumerate(entries))
+    label = entries[0].get("label")
+    if label is not None and is_by_outcome(label):  # read last: it is about two event types
+        decided = msgspec.structs.replace(event_types[0], label=read_outcome(label, event_types))
+        event_types = (decided, *event_types[1:])
     return event_types, roles
 
 
@@ -64,7 +69,7 @@ def _event_type(node: Node, index: int, decide: str, roles: tuple[Role, ...]) ->
         roles=columns + filled,
         attributes=attributes + made,
         amount=None if amount is None else _amount(amount),
-        label=None if label is None else _label(label),
+        label=None if label is None or is_by_outcome(label) else _label(label),
         derived=derived,
     )
 
@@ -214,8 +219,8 @@ def _amount(node: Node) -> Amount:
 
 
 def _label(node: Node) -> Label:
-    node.keys(("field", "values", "known_at", "delay", "absent", "source"), later=("event", "horizon"))
-    field = node.required("field", "name the column that holds the truth").text()
+    node.keys(COLUMN_KEYS)
+    field = node.required("field", "name the column that holds the truth, or `event` and `horizon`").text()
     known_at, delay = node.get("known_at"), node.get("delay")
     if (known_at is None) == (delay is None):
         raise node.error(

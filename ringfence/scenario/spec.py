@@ -87,21 +87,39 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Dialect = Dialect()  # of the files, and of what is joined to them
 
 
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A later event that makes a decided one fraud: it names the same entity in `role`, in (t, t + horizon_ms]."""
+
+    event_type: str
+    role: str
+    horizon_ms: int
+
+
 class Label(msgspec.Struct, frozen=True, kw_only=True):
     """The truth about the decided event type, and when it becomes known.
 
-    Exactly one of `known_at_column` and `delay_ms` is set. `legit_after_ms` is the age at which an event without a
-    label counts as legit (`absent: {legit_after: …}`); None means it stays unlabelled.
+    Exactly one of `column` and `outcome` is set; with `column`, exactly one of `known_at_column` and `delay_ms`, too.
+    `legit_after_ms` is the age at which an event without a label counts as legit (`absent: {legit_after: …}`, or the
+    first moment after the horizon of an outcome); None means it stays unlabelled.
     """
 
-    column: str
-    fraud: tuple[str, ...]  # source values, as text, that mean fraud
-    legit: tuple[str, ...]
+    column: str | None = None
+    outcome: Outcome | None = None
+    fraud: tuple[str, ...] = ()  # source values, as text, that mean fraud
+    legit: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()  # source values that say nothing yet, such as "pending"; null always does
     known_at_column: str | None = None
     delay_ms: int | None = None
     legit_after_ms: int | None = None
-    source: str = "import"  # the `source` written on imported labels
+    source: str = "import"  # the `source` written on imported labels, and on those that an outcome gives
+
+    @property
+    def settled_after_ms(self) -> int:
+        """The age from which on an event is as likely to have its label as any other, whatever the label says.
+
+        Until the horizon of an outcome has passed only frauds are known. 0 where labels come from a column.
+        """
+        return 0 if self.outcome is None else self.outcome.horizon_ms + 1
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True):

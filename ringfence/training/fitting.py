@@ -196,7 +196,7 @@ def _folds(examples: Examples, *, n_blocks: int) -> list[Fold]:
     for blocks, share, needed in ((n_blocks, 0.3, 10), (2, 0.5, 5)):
         folds = expanding_folds(
             examples.event_time_ms,
-            examples.known_at_ms,
+            examples.settled_at_ms,
             examples.fraud,
             n_blocks=blocks,
             first_share=share,

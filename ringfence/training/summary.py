@@ -126,6 +126,13 @@ def _label_rule(scenario: Scenario) -> str:
     label = scenario.decided.label
     if label is None:
         return "told through the API, known from the moment it was told"
+    if label.outcome is not None:
+        outcome, span = label.outcome, span_text(label.outcome.horizon_ms)
+        return (
+            f"fraud means that {outcome.event_type} of the same {outcome.role} followed within {span}, known from then "
+            f"on; an event that none followed counts as legit after {span}, and one whose {span} are not over is no "
+            "example"
+        )
     if label.known_at_column is not None:
         when = f"known from the time in {label.known_at_column}"
     elif label.delay_ms:

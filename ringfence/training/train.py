@@ -79,18 +79,20 @@ def train(
         If all feature families are switched off.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
-    DerivedChangedError
-        If the ledger was filled with other derived values than the scenario's.
+    DerivedChangedError, LabelRuleChangedError
+        If the ledger was filled with other derived values than the scenario's, or labelled by another outcome.
     """
     ledger.check_derived()
     report = progress or _silent
     catalogue = Catalogue.build(scenario)
     if not catalogue.features:
         raise NoFeaturesError(scenario.name, FAMILIES)
-    examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms)
+    label = scenario.decided.label
+    settled_after_ms = 0 if label is None else label.settled_after_ms
+    examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms, settled_after_ms=settled_after_ms)
     require_both_classes(examples)
     cut_ms = until_ms if until_ms is not None else ledger.watermark_ms
-    later = _later_events(ledger, cut_ms) if until_ms is not None else None
+    later = _later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
     rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, report=report)
     report("fitting", 0, 0)
@@ -163,9 +165,13 @@ def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
-def _later_events(ledger: Ledger, cut_ms: int) -> pl.DataFrame | None:
-    """Take the first events after the cut whose label is known by now; None where there are none of both kinds."""
-    events = ledger.events(cut_ms + 1, None, ledger.last_seq)
+def _later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.DataFrame | None:
+    """Take the first events after the cut whose label is known by now; None where there are none of both kinds.
+
+    Of events whose horizon has not passed, only the frauds are known: they are left out (`collect_examples`).
+    """
+    before_ms = ledger.watermark_ms - settled_after_ms + 1 if settled_after_ms else None
+    events = ledger.events(cut_ms + 1, before_ms, ledger.last_seq)
     if not events.height:
         return None
     known = (

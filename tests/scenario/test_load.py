@@ -402,11 +402,11 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a label known twice", f"{CLAIM}.label", LABEL | {"delay": "1d"}, f"{CLAIM}.label", "both"),
     ("a label without a field", f"{CLAIM}.label", {"delay": "1d"}, f"{CLAIM}.label.field", "found nothing"),
     (
-        "a label of a horizon",
+        "a label of an unknown event",
         f"{CLAIM}.label",
         {"event": "x", "horizon": "1d"},
         f"{CLAIM}.label.event",
-        "later release",
+        "policy_change",
     ),
     ("a context label", "events.policy_change.label", LABEL, "events.policy_change.label", "only the decided"),
     (

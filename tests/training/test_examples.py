@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 import pytest
 
@@ -17,6 +19,7 @@ class History:
     """
 
     last_seq = 6
+    watermark_ms = 50
 
     def seq_at(self, as_of_ms: int) -> int:
         return sum(as_of_ms >= watermark for watermark in (10, 20, 30, 35, 40, 50))
@@ -70,3 +73,14 @@ def test_no_example_at_all_says_what_to_change() -> None:
 def test_one_class_is_refused_with_its_counts() -> None:
     with pytest.raises(OneClassError, match="1 fraud and 1 legit"):
         require_both_classes(collect_examples(History(), from_ms=None, until_ms=None))
+
+
+#  events at 10 and 20, labels known at 35 and 50; the ledger ends at 50
+def test_an_event_whose_horizon_is_not_over_makes_no_example() -> None:
+    with_horizon = partial(collect_examples, History(), from_ms=None, settled_after_ms=20)
+    assert with_horizon(until_ms=None).event_id == ("a", "b")
+    assert with_horizon(until_ms=None).settled_at_ms.tolist() == [35, 50]
+    assert partial(with_horizon, settled_after_ms=31)(until_ms=None).event_id == ("a",)
+    assert partial(with_horizon, settled_after_ms=30)(until_ms=None).settled_at_ms.tolist() == [40, 50]
+    with pytest.raises(NoExamplesError):
+        partial(with_horizon, settled_after_ms=31)(until_ms=40)
