@@ -80,6 +80,7 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
 	$(BIN)/python -m benchmarks.rows
+	$(BIN)/python -m benchmarks.first_day
 	$(BIN)/python -m benchmarks.lookups
 	$(BIN)/python -m benchmarks.rings
 	$(BIN)/python -m benchmarks.rings_speed
@@ -87,10 +88,13 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	bash scripts/install_services.sh
 	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced
 
-evaluate: setup ## how hard the simulated worlds are, and the public protocols in examples/ (needs the data sets)
+evaluate: setup ## how hard the simulated worlds are, and the public protocols, whose tables it writes into examples/ (needs the data sets)
 	$(BIN)/python -m benchmarks.worlds --check
-	$(BIN)/python -m benchmarks.p1
-	$(BIN)/python -m benchmarks.p2
+	$(BIN)/python -m benchmarks.p1 --write
+	$(BIN)/python -m benchmarks.p2 --write
+	$(BIN)/python -m benchmarks.p3 --write
+	$(BIN)/python -m benchmarks.p4 --write
+	$(BIN)/python -m benchmarks.p5 --write
 	$(BIN)/python -m benchmarks.leakage
 
 clean: ## remove .venv and caches

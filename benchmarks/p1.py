@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Card payments, published protocol: import, train and score through the command line, metrics from the scores file.
 
-    python -m benchmarks.p1 [--folds test|validation] [--variants week,all] [--work DIR] [--json FILE]
+    python -m benchmarks.p1 [--folds test|validation] [--variants week,all] [--work DIR] [--write] [--json FILE]
 
 Protocol (Fraud Detection Handbook, chapters 3 and 5): examples of one week, labels 7 days late, the week after that is
 the test; four folds. Cards known to be compromised at test time are left out: those with a fraud in the training week
@@ -23,6 +23,7 @@ import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.commands import ROOT, data_folder, ringfence
+from benchmarks.written import write_table
 
 DATA = data_folder("card_payments_handbook")
 EXAMPLE = ROOT / "examples" / "card-payments-handbook"
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="keep the workspace there, and reuse it when it is filled already")
     parser.add_argument("--trials", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="put the table into the example's README")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
 
@@ -161,6 +163,7 @@ def main() -> None:
                 flush=True,
             )
     print(f"\n{'mean ± sd of ' + arguments.folds + ' folds':44} {'AUC':>14} {'AP':>14} {'CP@100':>14}")
+    table = ["| | ROC-AUC | average precision | card precision@100 |", "|---|---|---|---|"]
     for variant in arguments.variants.split(","):
         rows = [row for row in results if row["variant"] == variant]
         named = "ringfence, one week of labels" if variant == "week" else "ringfence, all labels known by then"
@@ -169,9 +172,15 @@ def main() -> None:
             values = [float(row[metric]) for row in rows]
             cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}")
         print(f"{named:44} " + " ".join(f"{cell:>14}" for cell in cells))
+        table.append(f"| {named} | {' | '.join(cells)} |")
     if arguments.folds == "test":
         for name, auc, precision, cards in PUBLISHED:
             print(f"{name:44} {auc:>14.3f} {precision:>14.3f} {cards:>14.3f}")
+            table.append(f"| {name} | {auc:.3f} | {precision:.3f} | {cards:.3f} |")
+    if arguments.write:
+        which = f"the fold {arguments.only}" if arguments.only else f"the four {arguments.folds} folds"
+        head = f"Mean ± standard deviation of {which}. Written by `python -m benchmarks.p1 --write`."
+        write_table(EXAMPLE / "README.md", "p1", "\n".join([head, "", *table]))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
     if arguments.work is None:

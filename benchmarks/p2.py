@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Motor claims network: import, train and score through the command line, metrics from the scores file.
 
-    python -m benchmarks.p2 [--seeds 5] [--trials N] [--json FILE]
+    python -m benchmarks.p2 [--seeds 5] [--trials N] [--variants full,...] [--write] [--json FILE]
 
 First 60 % of the claims by time train, labels known 90 days after the claim and by the cut; the rest is the test.
 """
@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.commands import ROOT, data_folder, ringfence
+from benchmarks.written import write_table
 from ringfence.models import bootstrap, paired_bootstrap
 from ringfence.models.metrics import average_precision, roc_auc
 
@@ -67,8 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=0)
+    parser.add_argument(
+        "--variants", default=",".join(VARIANTS), help="with commas between; the first is compared with"
+    )
+    parser.add_argument("--write", action="store_true", help="put the table into the example's README")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
+    variants = {name: VARIANTS[name] for name in arguments.variants.split(",")}
 
     claims = pl.read_parquet(DATA / "claims.parquet").sort("claim_time_derived")
     test = claims[int(0.6 * claims.height) :].select(event_id="ClaimID", fraud="Fraud", at="claim_time_derived")
@@ -80,7 +86,8 @@ def main() -> None:
     work = Path(temporary.name)
     mean_scores = {}
     report: dict[str, Any] = {"cut": cut}
-    for name, features in VARIANTS.items():
+    table = ["| | ROC-AUC | average precision |", "|---|---|---|"]
+    for name, features in variants.items():
         folder = workspace(work / name.replace(" ", "-").replace("'", ""), features)
         rows = []
         for seed in range(arguments.seeds):
@@ -94,21 +101,36 @@ def main() -> None:
         aucs, precisions = [row[1] for row in rows], [row[2] for row in rows]
         intervals = bootstrap(METRICS, y, rows[0][0], seed=0, n_resamples=RESAMPLES)
         report[name] = {"roc_auc": aucs, "average_precision": precisions, "seed_0": msgspec.to_builtins(intervals)}
+        roc, ap = intervals["roc_auc"], intervals["average_precision"]
+        table.append(
+            f"| ringfence, {name} | {np.mean(aucs):.3f} ± {np.std(aucs):.3f} ({roc.low:.3f} to {roc.high:.3f}) | "
+            f"{np.mean(precisions):.3f} ± {np.std(precisions):.3f} ({ap.low:.3f} to {ap.high:.3f}) |"
+        )
         print(
             f"{name:26} mean ± sd of seeds: ROC-AUC {np.mean(aucs):.3f} ± {np.std(aucs):.3f}, "
             f"AP {np.mean(precisions):.3f} ± {np.std(precisions):.3f}; seed 0, 95 %: "
             f"ROC-AUC {intervals['roc_auc'].low:.3f} to {intervals['roc_auc'].high:.3f}, "
             f"AP {intervals['average_precision'].low:.3f} to {intervals['average_precision'].high:.3f}\n"
         )
-    for name in list(VARIANTS)[1:]:
-        gain = paired_bootstrap(METRICS, y, mean_scores["full"], mean_scores[name], seed=0, n_resamples=RESAMPLES)
+    first = next(iter(variants))
+    for name in list(variants)[1:]:
+        gain = paired_bootstrap(METRICS, y, mean_scores[first], mean_scores[name], seed=0, n_resamples=RESAMPLES)
         report[f"gain over {name}"] = msgspec.to_builtins(gain)
         for metric, found in gain.items():
             bounds = f"paired 95 %: {found.low:+.3f} to {found.high:+.3f}"
             print(f"gain over {name:26} {metric:18} {found.value:+.3f}  ({bounds})")
+        cells = [f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})" for found in gain.values()]
+        table.append(f"| gain of {first} over {name}, paired | {' | '.join(cells)} |")
     print("\nquick baselines on the same split, ROC-AUC / AP, 90-day label delay")
     for name, figures in BASELINES:
         print(f"  {name:50} {figures}")
+    if arguments.write:
+        head = (
+            f"{y.shape[0]:,} test claims, {int(y.sum())} frauds, labels 90 days late; mean ± standard deviation of "
+            f"{arguments.seeds} seeds, 95 % intervals over claims. Written by `python -m benchmarks.p2 --write`."
+        )
+        rivals = [f"| quick baselines, {name} | {figures} | |" for name, figures in BASELINES]
+        write_table(EXAMPLE / "README.md", "p2", "\n".join([head, "", *table, *rivals]))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1))
 

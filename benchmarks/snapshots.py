@@ -74,6 +74,7 @@ class Watch:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.spans: list[tuple[int, int]] = []
+        self._before = set(directory.glob("*.unfinished"))  # what a killed process left
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -88,7 +89,7 @@ class Watch:
     def _look(self) -> None:
         since = None
         while not self._ended.wait(0.02):
-            writing = any(self.directory.glob("*.unfinished"))
+            writing = any(set(self.directory.glob("*.unfinished")) - self._before)
             now = time.perf_counter_ns()
             if writing and since is None:
                 since = now

@@ -65,7 +65,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "….sources.*.decimal",
         "`,` or `.`",
         "plain numbers",
-        "Decimal sign of numbers in text; the other sign, spaces and currency signs in them are then passed over.",
+        "Decimal sign of numbers in text; thousands, spaces and currency signs in them are then passed over.",
     ),
     ("….sources.*.missing", "list of texts", "the empty text", "Texts that stand for nothing, such as `NA` or `?`."),
     (

@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> int:
             raise
         typer.echo(f"ringfence: {error or 'interrupted'}", err=True)
         return exit_code(error)
-    except Exception as error:
+    except BaseException as error:  # a panic within a library of ours is no Exception
         if debug:
             raise
         typer.echo(

@@ -110,6 +110,7 @@ def _summary(draft: Draft, directory: Path, to_check: list[str]) -> list[str]:
     )
     roles = [guess.role for guess in draft.roles]
     roles += [party.role for party in draft.joined.parties if not party.same_as] if draft.joined is not None else []
+    roles += [guess.name for guess in draft.derived if guess.is_role]
     labelled = "none found" if label is None else f"{label.column.name}, {100 * label.rate:.2g} % fraud"
     rows = [
         ("event", f"{draft.event}, one per row of {', '.join(path.name for path in draft.files)}"),
@@ -139,6 +140,7 @@ def _as_dict(draft: Draft, directory: Path, written: list[Path], to_check: list[
         "event_id": None if draft.event_id is None else draft.event_id.name,
         "event_time": None if draft.clock is None else draft.clock.column.name,
         "entities": {guess.role: guess.column.name for guess in draft.roles},
+        "derived": {guess.name: list(guess.columns) for guess in draft.derived},
         "amount": None if draft.amount is None else draft.amount.name,
         "attributes": {attribute.column.name: attribute.type for attribute in draft.attributes},
         "label": None if draft.label is None else draft.label.column.name,

@@ -64,6 +64,17 @@ def warnings(report: ImportReport) -> list[str]:
             f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows give what `{odd.column}` is made of, and it yields "
             "none: malformed, or not in the lookup file; it is missing there"
         )
+    for odd in report.skipped:
+        told.append(
+            f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows have a `{odd.column}` that never was: the clocks of "
+            "`time_zone` went forward over it; it is read as that much after the change. Correct `time_zone`, or write "
+            "the offset"
+        )
+    for odd in report.doubled:
+        told.append(
+            f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows have a `{odd.column}` that was twice: the clocks of "
+            "`time_zone` went back over it; the earlier moment is taken. Write the offset where it matters"
+        )
     told += [f"{file} holds no row, at most a header" for file in report.empty_files]
     return told
 
@@ -82,6 +93,8 @@ def as_dict(report: ImportReport) -> dict[str, Any]:
         "without_amount": msgspec.to_builtins(report.without_amount),
         "after_event": msgspec.to_builtins(report.after_event),
         "underived": msgspec.to_builtins(report.underived),
+        "skipped_times": msgspec.to_builtins(report.skipped),
+        "doubled_times": msgspec.to_builtins(report.doubled),
         "warnings": warnings(report),
         "first_seq": report.first_seq,
         "last_seq": report.last_seq,

@@ -14,14 +14,15 @@ from ringfence.drafting.names import hints
 from ringfence.drafting.profile import Column, Profile, respelt
 from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, YEAR_FIRST, Steps
 
-SINCE: Final = "2000-01-01"  # where a file counts from a moment that it does not tell
-_SINCE_MS: Final = 946_684_800_000
+_SINCE_MS: Final = 946_684_800_000  # 2000-01-01, where a file counts from a moment that it does not tell
 _SORTED: Final = 0.999  # rank correlation with the order of the rows
 _LATER: Final = 0.75  # share of rows in which one moment follows another
 _UNITS: Final = (
     ("hour", 3_600_000), ("hours", 3_600_000), ("day", 86_400_000), ("days", 86_400_000), ("week", 604_800_000),
     ("month", 2_592_000_000), ("minute", 60_000), ("second", 1_000), ("seconds", 1_000), ("sec", 1_000), ("dt", 1_000),
 )  # fmt: skip
+_SERIAL_SINCE_MS: Final = -2_209_161_600_000  # 1899-12-30, the day 0 of spreadsheets
+_SERIAL_DAYS: Final = (36_526.0, 73_051.0)  # 2000 to 2099, as spreadsheets count days
 _MANY_STEPS: Final = 20_000.0  # beyond it a count without a unit is of seconds, below it of hours
 
 
@@ -70,6 +71,11 @@ def unit_text(steps: Steps) -> str:
     return f"{steps.unit_ms // 1_000}s"
 
 
+def since_text(steps: Steps) -> str:
+    """The day that a count begins with, as ringfence.yaml writes it."""
+    return str(np.datetime64(steps.since_ms, "ms").astype("datetime64[D]"))
+
+
 def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | None, bool] | None:
     if column.kind == "time":
         if column.spelling.is_ambiguous:  # unless the file is in the order of one of both
@@ -78,7 +84,12 @@ def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | Non
                 if spearman(read.values, profile.row) >= _SORTED:
                     return read, order, False
         return column, column.spelling.how, column.spelling.is_ambiguous
-    if column.kind != "number" or not column.is_whole or not hints(column.words, "time") or column.n_distinct < 10:
+    if column.kind != "number" or not hints(column.words, "time") or column.n_distinct < 10:
+        return None
+    if bool(((column.values >= _SERIAL_DAYS[0]) & (column.values < _SERIAL_DAYS[1]))[column.given].all()):
+        serial = Steps(unit_ms=86_400_000, since_ms=_SERIAL_SINCE_MS)
+        return respelt(column, serial), serial, True
+    if not column.is_whole:
         return None
     for how, low, high in _epochs():
         if bool(((column.values >= low) & (column.values <= high))[column.given].all()):

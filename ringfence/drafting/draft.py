@@ -10,25 +10,32 @@ import msgspec
 import numpy as np
 
 from ringfence.drafting.clock import ClockGuess, clock_of, moments_of, unit_text
+from ringfence.drafting.decimals import decimal_oddities, decimal_of
+from ringfence.drafting.derived import DerivedGuess, derived_of
+from ringfence.drafting.errors import DraftError
 from ringfence.drafting.evidence import Floats
 from ringfence.drafting.label import LabelGuess, known_at_of
 from ringfence.drafting.leaks import Suspicion, id_suspicion_of, order_auc, suspicion_of
-from ringfence.drafting.names import Business, business_of, plain_name
+from ringfence.drafting.names import Business, business_of, hints, plain_name
+from ringfence.drafting.oddities import currencies_of, odd_words, oddities_of
 from ringfence.drafting.partners import Context, Joined, context_of, joined_of, main_of
-from ringfence.drafting.profile import Column, Profile, profile_table
+from ringfence.drafting.profile import Column, Profile, profile_table, respelt_number
 from ringfence.drafting.roles import (
     AttributeGuess,
     RoleGuess,
     amount_of,
+    amount_range,
     attribute_of,
     currency_of,
     event_id_of,
     roles_of,
 )
+from ringfence.drafting.spelling import NOTHING, UNKNOWN
 from ringfence.drafting.table import open_table
 from ringfence.scenario.dialect import Dialect, Steps
 
 DAY_MS: Final = 86_400_000
+MOST_ATTRIBUTES: Final = 1_000
 _DELAYS_MS: Final = tuple(int(h * 3_600_000) for h in (1, 6, 24, 72, 168, 336, 720, 2160, 4320, 8760))
 _USUAL_DELAY_DAYS: Final = 30
 _OF_THE_SPAN: Final = 6  # a guessed delay is at most this part of the history, or nothing would be left to train on
@@ -62,6 +69,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     amount_why: str
     currency: str | None
     attributes: tuple[AttributeGuess, ...]
+    derived: tuple[DerivedGuess, ...]
     left_out: tuple[LeftOut, ...]
     told: dict[str, str]  # column -> what to look at, though it is used
     dialect: Dialect
@@ -90,6 +98,8 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         If a file cannot be read as a table.
     """
     profiles = [profile_table(open_table(path)) for path in paths]
+    for profile in profiles:
+        _require_names(profile)
     same: dict[tuple[str, ...], list[Profile]] = {}
     for profile in profiles:
         same.setdefault(tuple(profile.table.names), []).append(profile)
@@ -111,6 +121,11 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
 
     left_out: list[LeftOut] = []
     told: dict[str, str] = {}
+    nearly = {column.name for column in main.columns if column.spelling.nearly and hints(column.words, "money")}
+    left_out += [
+        LeftOut(column=column.name, why=column.spelling.nearly) for column in main.columns if column.name in nearly
+    ]
+    taken |= nearly
     roles, no_roles = roles_of(main, taken)
     for guess in list(roles):
         found = id_suspicion_of(guess.column, truth)
@@ -121,6 +136,12 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     taken |= {guess.column.name for guess in roles} | {out.column for out in left_out}
 
     amount, amount_why = amount_of(main, taken)
+    currencies = [] if amount is None else currencies_of(amount)
+    if amount is not None and len(currencies) > 1:
+        amount_why = f"{amount.name} names {', '.join(currencies)} in its cells: convert them into one"
+        left_out.append(LeftOut(column=amount.name, why=f"it names {', '.join(currencies)}: convert them into one"))
+        taken.add(amount.name)
+        amount = None
     as_moments = {
         column.name: (column, how)
         for column, how, is_guessed in moments
@@ -149,6 +170,9 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         if attribute is None:
             left_out.append(LeftOut(column=column.name, why=why))
             continue
+        if len(attributes) >= MOST_ATTRIBUTES:
+            left_out.append(LeftOut(column=column.name, why=f"beyond the first {MOST_ATTRIBUTES:,} attributes"))
+            continue
         names.add(attribute.name)
         attributes.append(attribute)
         if attribute.type == "time" and how is not None:
@@ -161,9 +185,13 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         times[known_at.name] = known_at.spelling.how
     used = [a.column for a in attributes] + [c for c in (amount, event_id, known_at) if c is not None]
     used += [guess.column for guess in roles] + ([clock.column] if clock is not None else [])
-    decimal, misfits = _decimal([c for c in used if c.kind == "number"])
+    numbers = [c for c in used if c.kind == "number"]
+    decimal, misfits = decimal_of(numbers)
     attributes = [a for a in attributes if a.column.name not in misfits]
     amount = None if amount is not None and amount.name in misfits else amount
+    if amount is not None and amount.spelling.either:
+        amount = respelt_number(amount, decimal)
+        amount_why = amount_range(amount)
     left_out += [
         LeftOut(column=c, why=f"its decimal sign is not {decimal!r}, as in the other columns") for c in misfits
     ]
@@ -177,6 +205,28 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     span_ms = _span_ms(clock)
     rest = [group[0] for group in same.values() if group[0] is not main]
     joined, contexts, unused = _partners(main, event_id, rest, roles, event)
+    known = {guess.column.name: guess.role for guess in roles if not guess.many}
+    known |= {attribute.column.name: attribute.name for attribute in attributes}
+    forbidden = {out.column for out in left_out if out.is_leak} | {
+        c.name for c in (event_id, known_at) if c is not None
+    }
+    forbidden |= {label.column.name} if label is not None else set()
+    derived = derived_of(main, known, forbidden | set(misfits), {guess.role for guess in roles} | names)
+    made_of = {column for guess in derived for column in guess.columns}
+    left_out = [out for out in left_out if out.column not in made_of]
+    ids = [guess.column for guess in roles] + ([event_id] if event_id is not None else [])
+    oddities = [text for profile in profiles for text in profile.table.oddities]
+    oddities += oddities_of(main, ids, None if clock is None else clock.column)
+    oddities += decimal_oddities(numbers, decimal)
+    if len(currencies) > 1:
+        oddities.append(amount_why)
+    if event_id is None and "twice" in event_id_why:
+        oddities.append(event_id_why)
+    if len(main.columns) > MOST_ATTRIBUTES:
+        oddities.append(
+            f"{len(main.columns):,} columns: every one is looked up in each event, and training slows down with each; "
+            f"at most {MOST_ATTRIBUTES:,} are drafted as attributes"
+        )
     return Draft(
         name=name,
         event=event,
@@ -194,6 +244,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         amount_why=amount_why,
         currency=None if amount is None else currency_of(main, amount),
         attributes=tuple(attributes),
+        derived=derived,
         left_out=tuple(left_out),
         told=told,
         dialect=dialect,
@@ -201,7 +252,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         joined=joined,
         contexts=contexts,
         unused_files=unused,
-        warnings=_warnings(main, label, clock, truth),
+        warnings=(*_warnings(main, label, clock, truth), *oddities),
     )
 
 
@@ -233,22 +284,32 @@ def _partners(
     return joined, tuple(contexts), tuple(unused)
 
 
-def _decimal(numbers: list[Column]) -> tuple[str | None, list[str]]:
-    """The decimal sign of the most columns, and those that have another one; None where plain numbers need no word."""
-    signs: dict[str, list[str]] = {}
-    for column in numbers:
-        if column.is_texts and (column.spelling.decimal is not None or not column.is_whole):
-            signs.setdefault(column.spelling.decimal or "plain", []).append(column.name)
-    if set(signs) <= {"plain"}:
-        return None, []
-    if "," not in signs:
-        return ".", []
-    dots = signs.get("plain", []) + signs.get(".", [])
-    return (",", dots) if len(signs[","]) >= len(dots) else ("." if "." in signs else None, signs[","])
+def _require_names(profile: Profile) -> None:
+    """Refuse a file whose first line is a row: it says what the columns below it say."""
+    found = [
+        column.name
+        for column in profile.columns
+        if column.is_texts and column.n_rows > 1 and bool((column.sample == column.name).any())
+    ]
+    if len(found) >= 2:
+        raise DraftError(
+            profile.table.path,
+            f"a first line that is a row, not names: {', '.join(map(repr, found[:4]))} are values further down",
+            "add a line that names the columns",
+        )
 
 
 def _missing(used: list[Column]) -> tuple[str, ...]:
-    words = [word for column in used for word in column.spelling.missing if column.kind != "text" or word.strip()]
+    """The words for nothing; one that no list knows only where no column of words has it as an answer."""
+    words = []
+    texts = [column for column in used if column.kind == "text"]
+    for column in used:
+        odd = odd_words(column)
+        for word in column.spelling.missing:
+            if column.kind == "text" and not word.strip():
+                continue
+            if word not in odd or not any(bool((other.sample == word).any()) for other in texts):
+                words.append(word)
     return tuple(dict.fromkeys(words))
 
 
@@ -288,13 +349,28 @@ def _warnings(
 ) -> tuple[str, ...]:
     told = []
     if label is None:
-        told.append("no column looks like a label: name it under `label`, or nothing can be trained")
+        silent = next((c for c in main.columns if hints(c.words, "label") and c.n_distinct <= 1), None)
+        if silent is None:
+            told.append("no column looks like a label: name it under `label`, or nothing can be trained")
+        else:
+            says = "says nothing" if not silent.n_distinct else f"says {_only_value(silent)!r}"
+            told.append(
+                f"{silent.name} {says} in every row: a model needs frauds and legitimate events, so nothing can be "
+                "trained from it"
+            )
     else:
         if min(label.n_fraud, label.n_legit) == 0 and label.legit:
             told.append(f"{label.column.name} says the same in every row: a model needs frauds and legitimate events")
         elif 0 < label.n_fraud < 30:
             n = f"{label.n_fraud} fraud{'s' if label.n_fraud > 1 else ''}"
             told.append(f"only {n}: every figure will have a wide interval")
+        strange = [word for word in label.unlabelled if word.strip().lower() not in NOTHING | UNKNOWN | {""}]
+        if strange:
+            n_strange = sum(rows for value, rows in label.column.counts if value in strange)
+            told.append(
+                f"{label.column.name}: {n_strange:,} rows say {', '.join(map(repr, strange[:4]))}, neither fraud nor "
+                "legit: they are not learned from; say under `label.values` what they mean"
+            )
         if label.rate > 0.5:
             told.append(
                 f"{100 * label.rate:.0f} % of the labelled rows count as fraud: are the values the right way round?"
@@ -313,6 +389,10 @@ def _warnings(
         )
         told.append(f"{clock.column.name} is read {how}, which is a guess: nothing in the file says so")
     return tuple(told)
+
+
+def _only_value(column: Column) -> str:
+    return column.counts[0][0] if column.counts else str(column.sample.drop_nulls()[0])
 
 
 __all__ = ["Draft", "LeftOut", "draft_scenario", "plain_name"]

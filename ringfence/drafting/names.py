@@ -70,7 +70,7 @@ def plain_name(name: str, taken: Iterable[str] = ()) -> str:
     """A name that may stand in a feature's name: letters, digits and _, letter first, and not taken yet."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:56] or "column"
     plain = plain if not plain[0].isdigit() else f"c_{plain}"
-    known, number, unique = set(taken), 2, plain
-    while unique in known:
+    known, number, unique = {name.lower() for name in taken}, 2, plain  # files of columns know no case
+    while unique.lower() in known:
         unique, number = f"{plain}_{number}", number + 1
     return unique

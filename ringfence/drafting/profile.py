@@ -136,6 +136,12 @@ def respelt(column: Column, how: str | Steps) -> Column:
     return msgspec.structs.replace(column, kind="time", values=_moments(plain), spelling=spelling)
 
 
+def respelt_number(column: Column, decimal: str | None) -> Column:
+    """The same column, its values read as numbers with another decimal sign."""
+    spelling = msgspec.structs.replace(column.spelling, decimal=decimal)
+    return msgspec.structs.replace(column, values=_values(column.sample, spelling), spelling=spelling)
+
+
 def _column(
     table: Table, sample: pl.Series, spelling: Spelling, tally: _Tally, counts: tuple[tuple[str, int], ...]
 ) -> Column:
@@ -235,4 +241,4 @@ def _mean(values: pl.Series) -> float:
     return float(mean) if isinstance(mean, int | float) else 0.0
 
 
-__all__ = ["SAMPLE_ROWS", "Column", "Profile", "profile_table", "respelt"]
+__all__ = ["SAMPLE_ROWS", "Column", "Profile", "profile_table", "respelt", "respelt_number"]

@@ -16,6 +16,7 @@ from ringfence.scenario.values import LONGEST_CATEGORY
 MOST_ROLES: Final = 8
 _FEWEST_ENTITIES: Final = 20
 _LEAST_REUSE: Final = 1.005  # rows per entity: below it hardly any two events share one
+_HARDLY_TWICE: Final = 1.05  # rows per event id below which those that come twice are a mistake
 _SAME_VALUES: Final = 0.2  # share of the one column's values that the other has too
 _PEOPLE: Final = (("first",), ("last",), ("name",), ("first", "name"), ("last", "name"), ("full", "name"))
 _MONEY: Final = 3.0  # score from which on a number is taken for the amount
@@ -55,7 +56,8 @@ def event_id_of(profile: Profile, business_event: str) -> tuple[Column | None, s
         if column.kind not in ("number", "text") or (column.kind == "number" and not column.is_whole):
             continue
         if not column.is_unique:
-            if column.n_missing == 0 and column.reuse < 1.01 and hints(column.words, "event"):
+            named = hints(column.words, "event") or column.name in (profile.columns[0].name, "id")
+            if column.n_missing == 0 and column.reuse < _HARDLY_TWICE and numbered and named:
                 doubles = column
             continue
         score = 1.0 + 1.0 * hints(column.words, "event") + 1.0 * (business_event in column.words)
@@ -70,7 +72,8 @@ def event_id_of(profile: Profile, business_event: str) -> tuple[Column | None, s
         return column, why + ordered
     if doubles is not None:
         n = doubles.n_rows - doubles.n_distinct
-        return None, f"{doubles.name} would fit, but names {n:,} rows twice: mend them and put it here"
+        rows = f"{n:,} row{'s' if n > 1 else ''}"
+        return None, f"{doubles.name} would fit, but names {rows} twice: mend them and put it here"
     return None, "no column names every row differently; the row number does"
 
 
@@ -136,9 +139,17 @@ def amount_of(profile: Profile, taken: set[str]) -> tuple[Column | None, str]:
     numbered = [rival for rival in rivals if _without_digits(words_of(rival)) == _without_digits(column.words)]
     if numbered or (rivals and score < 4.0):
         return None, f"{column.name}, {', '.join(rivals[:3])} could each be it"
+    return column, amount_range(column) + (f"; {', '.join(rivals[:3])} could be it as well" if rivals else "")
+
+
+def amount_range(column: Column) -> str:
+    """The span of an amount, in words."""
     given = column.values[column.given]
-    why = f"{given.min():,.2f} to {given.max():,.2f}, median {np.median(given):,.2f}" if len(given) else "empty"
-    return column, why + (f"; {', '.join(rivals[:3])} could be it as well" if rivals else "")
+    if not len(given):
+        return "empty"
+    span = (float(given.min()), float(given.max()), float(np.median(given)))
+    low, high, median = (f"{value:,.2f}" if abs(value) < 1e15 else f"{value:.3g}" for value in span)
+    return f"{low} to {high}, median {median}"
 
 
 def currency_of(profile: Profile, amount: Column) -> str | None:
@@ -160,8 +171,7 @@ def currency_of(profile: Profile, amount: Column) -> str | None:
 
 def attribute_of(column: Column, names: set[str]) -> tuple[AttributeGuess | None, str]:
     """What a column is as an attribute; None with why where it can be none."""
-    name = column.name if column.name == plain_name(column.name) and column.name not in names else ""
-    name = name or plain_name(column.name, names)
+    name = plain_name(column.name, names)
     if column.n_distinct == 0:
         return None, "it is empty"
     if column.n_distinct == 1 and column.n_missing == 0:

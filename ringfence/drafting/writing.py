@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
-from ringfence.drafting.clock import SINCE, unit_text
+from ringfence.drafting.clock import since_text, unit_text
 from ringfence.drafting.draft import DAY_MS, Draft
 from ringfence.drafting.names import plain_name
 from ringfence.drafting.partners import Context
@@ -51,6 +51,7 @@ def yaml_of(draft: Draft, *, directory: Path) -> str:
     _amount(lines, draft)
     _entities(lines, draft)
     _attributes(lines, draft)
+    _derived(lines, draft)
     _left_out(lines, draft)
     _label(lines, draft)
     for context in draft.contexts:
@@ -160,7 +161,7 @@ def _dialect(dialect: Dialect) -> list[tuple[str, str, str]]:
 
 def _how(how: str | Steps) -> str:
     if isinstance(how, Steps):
-        since = f", since: {SINCE}" if how.since_ms else ""
+        since = f", since: {since_text(how)}" if how.since_ms else ""
         return f"{{unit: {unit_text(how)}{since}}}"
     return how if "%" not in how else json.dumps(how)
 
@@ -179,6 +180,8 @@ def _amount(lines: _Lines, draft: Draft) -> None:
 def _entities(lines: _Lines, draft: Draft) -> None:
     parties = () if draft.joined is None else draft.joined.parties
     if not draft.roles and all(party.same_as for party in parties):
+        if any(guess.is_role for guess in draft.derived):
+            return
         lines.note("entities: no column names somebody or something that comes back", 8)
         return
     lines.add("        entities:")
@@ -214,6 +217,23 @@ def _attributes(lines: _Lines, draft: Draft) -> None:
             f"for fairness reports; take the use away to learn from it; {why}".rstrip("; ") if guess.audit_only else why
         )
         lines.add(f"          {guess.name}: {value}", why)
+
+
+def _derived(lines: _Lines, draft: Draft) -> None:
+    if not draft.derived:
+        return
+    lines.add("        derive:")
+    for guess in draft.derived:
+        names = [scalar(name) for name in guess.inputs]
+        match guess.how:
+            case "ip_prefix":
+                made = f"ip_prefix: {{field: {names[0]}, bits: 24}}"
+            case "distance":
+                made = f"distance: {{from: [{names[0]}, {names[1]}], to: [{names[2]}, {names[3]}]}}"
+            case _:
+                made = f"{guess.how}: {names[0]}"
+        role = ", role: true" if guess.is_role else ""
+        lines.add(f"          {guess.name}: {{{made}{role}}}", guess.why)
 
 
 def _left_out(lines: _Lines, draft: Draft) -> None:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.errors import SnapshotError, TickMismatchError
 from ringfence.engine.replay import replay
-from ringfence.engine.snapshot import restore_newest, write_snapshot
+from ringfence.engine.snapshot import clear_unfinished, restore_newest, write_snapshot
 from ringfence.engine.ticks import RecordedTick, wrong_ticks
 from ringfence.scenario.batch import Batch
+
+_REST: Final = 3.0  # a snapshot takes a quarter of what the disk and a processor can do
 
 
 class TailedLedger(Protocol):
@@ -58,6 +60,7 @@ def run_follower(
     refused : told about each snapshot that could not be used at the start.
     differs : told about each tick on record that differs. The follower does nothing from then on but wait for `stop()`.
     """
+    clear_unfinished(directory)
     engine = restore_newest(catalogue, directory, last_seq=ledger.last_seq, refused=refused) or Engine(catalogue)
     compared_seq = engine.seq
     written_seq = 0
@@ -84,7 +87,7 @@ def run_follower(
                         differs(error)
                 break
             compared_seq = engine.seq
-            write_snapshot(engine, directory)
+            write_snapshot(engine, directory, rest=_REST)
             written_seq, n_since, written_at = engine.seq, 0, time.monotonic()
         elif not n_new:
             time.sleep(poll_seconds)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,10 +25,12 @@ from ringfence.engine.errors import SnapshotError
 from ringfence.engine.state import State, used, with_tables, with_used
 
 SUFFIX: Final = ".snapshot"
+_UNFINISHED: Final = ".unfinished"
 KEEP: Final = 3
 _MAGIC: Final = b"RFSTATE\n"
 _DIGEST_SIZE: Final = 32
-_CHUNK: Final = 1 << 24
+_CHUNK: Final = 1 << 22
+_GIVEN_BACK: Final = 1 << 24
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -44,8 +47,13 @@ class _Header(msgspec.Struct, frozen=True):
     parts: tuple[_Part, ...]
 
 
-def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP) -> Path:
+def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP, rest: float = 0.0) -> Path:
     """Write the engine's state durably and atomically; keep the newest `keep` snapshots of the directory.
+
+    Parameters
+    ----------
+    rest : times as long as a portion of the file took to write, or to give back, nothing is done after it. Whoever
+        shares the disk, such as a ledger that syncs each commit, waits behind one portion at most.
 
     Returns
     -------
@@ -66,7 +74,7 @@ def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP) -> Path
         )
     )
     path = directory / f"{engine.seq:020d}{SUFFIX}"
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+    unfinished = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
     digest = hashlib.blake2b(digest_size=_DIGEST_SIZE)
     try:
         with unfinished.open("wb") as file:
@@ -76,12 +84,14 @@ def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP) -> Path
             for part in parts.values():
                 data = part.reshape(-1).view(np.uint8).data
                 for begin in range(0, len(data), _CHUNK):
+                    began = time.perf_counter()
                     chunk = data[begin : begin + _CHUNK]
                     digest.update(chunk)
                     file.write(chunk)
                     # In portions to the disk: a gigabyte at once would make the ledger's own syncs wait behind it.
                     file.flush()
                     os.fdatasync(file.fileno())
+                    time.sleep(rest * (time.perf_counter() - began))
             file.write(digest.digest())
             file.flush()
             os.fsync(file.fileno())
@@ -94,8 +104,39 @@ def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP) -> Path
     finally:
         os.close(folder)
     for old in list_snapshots(directory)[keep:]:
-        old.unlink(missing_ok=True)
+        _remove(old, rest)
     return path
+
+
+def _remove(path: Path, rest: float) -> None:
+    # To give back a gigabyte at once stops every sync of the file system for a tenth of a second.
+    left = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
+    path.replace(left)
+    size = left.stat().st_size
+    while size > 0:
+        began = time.perf_counter()
+        size = max(0, size - _GIVEN_BACK)
+        os.truncate(left, size)
+        time.sleep(rest * (time.perf_counter() - began))
+    left.unlink()
+
+
+def clear_unfinished(directory: Path) -> None:
+    """Remove what writers left that were killed while they wrote."""
+    for left in directory.glob(f"*{_UNFINISHED}"):
+        writer = left.name.removesuffix(_UNFINISHED).rpartition(".")[2]
+        if not writer.isdecimal() or not _runs(int(writer)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def list_snapshots(directory: Path) -> list[Path]:

@@ -171,7 +171,7 @@ def compute_tick(scenario: Scenario, frozen: Frozen, previous: Tick | None, as_o
     # Each of these takes hundreds of megabytes at millions of events, and nobody needs two of them at a time.
     links = links_of(frozen)
     del frozen
-    graph = freeze_for(scenario, links, settings, as_of_ms)
+    graph = freeze_for(scenario, links, settings, as_of_ms, consume=True)
     del links
     tick = survey(graph, settings, previous).tick
     _ = tick.digest

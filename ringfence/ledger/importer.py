@@ -68,6 +68,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     without_amount: tuple[Oddity, ...] = ()  # let in without an amount that their event type has
     after_event: tuple[Oddity, ...] = ()  # let in with a time attribute that lies after the event
     underived: tuple[Oddity, ...] = ()  # let in, and what is given yields no derived value (`column`)
+    skipped: tuple[Oddity, ...] = ()  # let in with a local time that the clocks skipped: read as after the change
+    doubled: tuple[Oddity, ...] = ()  # let in with a local time that the clocks showed twice: read as the first one
     empty_files: tuple[Path, ...] = ()  # files without a single row
 
     @property
@@ -194,6 +196,8 @@ def _run(
         without_amount=runs.tally.without_amount,
         after_event=runs.tally.after_event,
         underived=runs.tally.underived,
+        skipped=runs.tally.skipped,
+        doubled=runs.tally.doubled,
         empty_files=tuple(runs.tally.empty_files),
     )
     n_new = _count(database, "kept") + n_extra

@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ringfence.ledger.errors import SourceColumnsError, SourceUnreadableError
-from ringfence.ledger.sources import Frame, SourceFile, read_frames
+from ringfence.ledger.sources import SourceFile, read_frames
+from ringfence.ledger.text_files import Frame
 from ringfence.scenario.errors import did_you_mean
 
 LINE: Final = "__line"  # the column that carries a row's line through the join

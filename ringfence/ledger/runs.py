@@ -21,7 +21,6 @@ from ringfence.ledger.codec import encode_body
 from ringfence.ledger.joins import LINE, join_parties
 from ringfence.ledger.segments import attribute_fields
 from ringfence.ledger.sources import (
-    Frame,
     SourceFile,
     check_columns,
     column_names,
@@ -31,6 +30,7 @@ from ringfence.ledger.sources import (
     require_table,
 )
 from ringfence.ledger.tally import MOST_REASONS, RejectReason, Tally
+from ringfence.ledger.text_files import Frame
 from ringfence.ledger.writer import FUTURE_TOLERANCE_MS
 from ringfence.scenario.batch import MISSING_AMOUNT, NO_LABEL
 from ringfence.scenario.columns import ColumnarAdmission, Columns

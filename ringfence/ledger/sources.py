@@ -3,35 +3,45 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ringfence.ledger.errors import SourceColumnsError, SourceMissingError, SourceUnreadableError
+from ringfence.ledger.text_files import FRAME_ROWS, Frame, RejectLine, check_text, text_frames, text_names
 from ringfence.scenario.derived import Distance, Origin
 from ringfence.scenario.dialect import Dialect, plainly
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.spec import AttributeType, EventType, Join, Scenario
 
-FRAME_ROWS: Final = 131_072
-_CSV_BLOCK: Final = 8 << 20
 _MAGIC: Final = b"PAR1"
 _SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": ","}
 _SIGNS: Final = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-_NO_TABLES: Final = {
-    b"PK\x03\x04": "a spreadsheet (.xlsx, .ods) or a zip archive",
-    b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls)",
-    b"\x1f\x8b": "compressed with gzip",
+_AS_TABLE: Final = "save its table as CSV (UTF-8) or Parquet"
+_UNPACK: Final = "unpack it first, and give the file that comes out"
+_NO_TABLES: Final = {  # how a file begins: what it is, what to do
+    b"PK\x03\x04": ("a spreadsheet (.xlsx, .ods) or a zip archive", _AS_TABLE),
+    b"\xd0\xcf\x11\xe0": ("an old spreadsheet (.xls)", _AS_TABLE),
+    b"\x1f\x8b": ("compressed with gzip", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", _UNPACK),
+    b"\xfd7zXZ": ("compressed with xz", _UNPACK),
+    b"BZh": ("compressed with bzip2", _UNPACK),
+    b"ARROW1": ("an Arrow (Feather) file", _AS_TABLE),
+    b"SQLite format 3": ("an SQLite database", _AS_TABLE),
+    b"%PDF": ("a PDF", _AS_TABLE),
+    b"<!doctype": ("a web page", "look at it in a browser: it may ask to log in; then download the table itself"),
+    b"<html": ("a web page", "look at it in a browser: it may ask to log in; then download the table itself"),
+    b"<?xml": ("XML", _AS_TABLE),
+    b'{"': ("JSON", _AS_TABLE),
+    b"[{": ("JSON", _AS_TABLE),
+    b"[\n": ("JSON", _AS_TABLE),
 }
 
 
@@ -45,16 +55,7 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Dialect = Dialect()
 
 
-class Frame(NamedTuple):
-    """Some rows of a file, in file order."""
-
-    rows: pl.DataFrame
-    lines: NDArray[np.int64]  # 1-based: of the file for CSV (the header is line 1), of the data for Parquet
-
-
 _PLAIN: Final = Dialect()
-
-RejectLine = Callable[[int, str, str], None]  # line, what was found, reason
 
 
 def resolve(scenario: Scenario, workspace: Path, files: list[Path] | None = None) -> list[SourceFile]:
@@ -102,6 +103,8 @@ def _match(base: Path, workspace: Path, name: str) -> list[Path]:
             return [path]
         anchor = Path(path.anchor) if path.is_absolute() else folder
         pattern = str(path.relative_to(anchor)) if path.is_absolute() else name
+        if path.is_dir():
+            raise SourceMissingError(path, "is a folder", "name the files in it; patterns may use * and **")
         matches = (
             sorted(match for match in anchor.glob(pattern) if match.is_file()) if "*" in name or "?" in name else []
         )
@@ -183,7 +186,7 @@ def n_rows(path: Path, dialect: Dialect = _PLAIN) -> int:
         require_table(path)
         if is_parquet(path):
             return int(pq.read_metadata(path).num_rows)
-        return max(_check_text(path, dialect.encoding) - 1, 0)
+        return max(check_text(path, dialect.encoding) - 1, 0)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 
@@ -197,14 +200,17 @@ def require_table(path: Path) -> None:
         If it is empty, or something else than CSV and Parquet.
     """
     with path.open("rb") as file:
-        begins = file.read(8)
+        begins = file.read(16)
     if not begins:
         raise SourceUnreadableError(path, "is empty (0 bytes)", "export it again, or take it out of the sources")
-    for magic, what in _NO_TABLES.items():
-        if begins.startswith(magic):
-            raise SourceUnreadableError(
-                path, f"is {what}, neither CSV nor Parquet", "save its table as CSV (UTF-8) or Parquet"
-            )
+    for magic, (what, do) in _NO_TABLES.items():
+        if begins.startswith(magic) or begins.lower().startswith(magic):
+            raise SourceUnreadableError(path, f"is {what}, neither CSV nor Parquet", do)
+    if begins.startswith(_MAGIC) and not is_parquet(path):
+        raise SourceUnreadableError(path, "is Parquet under another name", "give it a name that ends in .parquet")
+    if is_parquet(path) and not begins.startswith(_MAGIC):
+        do = "export it again, or, where it is CSV, give it a name that ends in .csv"
+        raise SourceUnreadableError(path, "cannot be read as Parquet: it does not begin like it", do)
 
 
 def is_parquet(path: Path) -> bool:
@@ -222,19 +228,9 @@ def column_names(path: Path, dialect: Dialect = _PLAIN) -> list[str]:
     try:
         if is_parquet(path):
             return list(pq.read_schema(path).names)
-        with path.open(encoding=dialect.encoding, newline="") as file:
-            header = file.readline().removeprefix("\ufeff").rstrip("\r\n")
-    except UnicodeError:
-        raise _not_encoded(path, dialect.encoding, "the first line") from None
+        return text_names(path, separator_of(path, dialect), dialect.encoding)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
-    separator = separator_of(path, dialect)
-    table = pl.read_csv(header.encode() + b"\n", separator=separator, has_header=False, infer_schema=False)
-    names = [str(name) for name in table.row(0)]
-    doubles = {name for name in names if names.count(name) > 1}
-    if doubles:
-        raise SourceColumnsError(path, f"names a column twice: {sorted(doubles)}", "rename one of them")
-    return names
 
 
 def separator_of(path: Path, dialect: Dialect) -> str:
@@ -253,9 +249,10 @@ def number_columns(event_type: EventType) -> set[str]:
 
 def read_plain_frames(file: SourceFile, columns: list[str], reject: RejectLine) -> Iterator[Frame]:
     """Yield the frames of a source file, spelt as the door spells things."""
-    numbers = number_columns(file.event_type)
+    numbers, amount = number_columns(file.event_type), file.event_type.amount
+    currency = {} if amount is None else {amount.column: amount.currency}
     for frame in read_frames(file.path, columns, reject, file.dialect):
-        yield Frame(plainly(frame.rows, file.dialect, numbers), frame.lines)
+        yield Frame(plainly(frame.rows, file.dialect, numbers, currency), frame.lines)
 
 
 def read_frames(path: Path, columns: list[str], reject: RejectLine, dialect: Dialect = _PLAIN) -> Iterator[Frame]:
@@ -267,7 +264,11 @@ def read_frames(path: Path, columns: list[str], reject: RejectLine, dialect: Dia
         If the file turns out to be damaged on the way.
     """
     try:
-        yield from _parquet_frames(path, columns) if is_parquet(path) else _csv_frames(path, columns, reject, dialect)
+        if is_parquet(path):
+            yield from _parquet_frames(path, columns)
+        else:
+            separator, names = separator_of(path, dialect), column_names(path, dialect)
+            yield from text_frames(path, names, separator, dialect.encoding, columns, reject)
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _unreadable(path, error) from error
 
@@ -279,74 +280,6 @@ def _parquet_frames(path: Path, columns: list[str]) -> Iterator[Frame]:
             rows = pl.DataFrame(pl.from_arrow(batch))
             yield Frame(rows.select(columns), np.arange(at, at + len(rows), dtype=np.int64))
             at += len(rows)
-
-
-def _csv_frames(path: Path, columns: list[str], reject: RejectLine, dialect: Dialect) -> Iterator[Frame]:
-    skipped: list[int] = []
-    bad: list[tuple[int, str, str]] = []
-
-    def refuse(invalid: pa_csv.InvalidRow) -> str:
-        skipped.append(invalid.number)
-        reason = f"has {invalid.actual_columns} fields, the header has {invalid.expected_columns}"
-        bad.append((invalid.number, invalid.text[:200], reason))  # told later: here no exception would get through
-        return "skip"
-
-    def tell() -> None:
-        for line, found, reason in bad:
-            reject(line, found, reason)
-        bad.clear()
-
-    names = column_names(path, dialect)
-    reader = pa_csv.open_csv(
-        path,
-        # One thread: only then does an invalid row know its number.
-        read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=_CSV_BLOCK, column_names=names, skip_rows=1, encoding=dialect.encoding
-        ),
-        parse_options=pa_csv.ParseOptions(
-            delimiter=separator_of(path, dialect), newlines_in_values=True, invalid_row_handler=refuse
-        ),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), include_columns=columns, strings_can_be_null=True,
-            null_values=[""], quoted_strings_can_be_null=True,
-        ),
-    )  # fmt: skip
-    n_good = 0
-    for batch in reader:
-        tell()
-        good = np.arange(n_good, n_good + batch.num_rows, dtype=np.int64)
-        n_good += batch.num_rows
-        # Skipped line i has s_i - i - 2 good rows before it, and moves all later ones down by one.
-        before = np.array(skipped, np.int64) - np.arange(len(skipped)) - 2
-        lines = good + 2 + np.searchsorted(before, good, side="right")
-        rows = pl.DataFrame(pl.from_arrow(batch))
-        for start in range(0, len(rows), FRAME_ROWS):
-            yield Frame(rows.slice(start, FRAME_ROWS), lines[start : start + FRAME_ROWS])
-    tell()
-
-
-def _check_text(path: Path, encoding: str) -> int:
-    """Count lines; refuse a file that is not in its encoding."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    wide = encoding.startswith(("utf-16", "utf-32"))  # there a byte of the value 10 need not be the end of a line
-    n_lines, last = 0, b"\n"
-    with path.open("rb") as file:
-        while chunk := file.read(4 << 20):
-            try:
-                text = decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                line = n_lines + error.object[: error.start].count(b"\n") + 1
-                found = error.object[error.start : error.start + 1].hex()
-                raise _not_encoded(path, encoding, f"byte 0x{found} on line {line}") from None
-            n_lines += text.count("\n") if wide else chunk.count(b"\n")
-            last = text[-1:].encode() if wide else chunk[-1:]
-    return n_lines + (last != b"\n")
-
-
-def _not_encoded(path: Path, encoding: str, where: str) -> SourceUnreadableError:
-    name = "UTF-8" if encoding == "utf-8" else encoding
-    do = "save it as UTF-8, such as with iconv, or name its `encoding` beside `files` in ringfence.yaml"
-    return SourceUnreadableError(path, f"is not {name}: {where}", do)
 
 
 def _unreadable(path: Path, error: Exception) -> SourceUnreadableError:

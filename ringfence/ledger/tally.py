@@ -42,6 +42,8 @@ class Tally:
         self._without_amount: Counter[tuple[str, str]] = Counter()
         self._after_event: Counter[tuple[str, str]] = Counter()
         self._underived: Counter[tuple[str, str]] = Counter()
+        self._skipped: Counter[tuple[str, str]] = Counter()
+        self._doubled: Counter[tuple[str, str]] = Counter()
         self.empty_files: list[Path] = []
 
     def count(self, admission: ColumnarAdmission, kept: NDArray[np.bool_], features: tuple[Attribute, ...]) -> None:
@@ -56,6 +58,9 @@ class Tally:
         if event_type.amount is not None:
             missing = (admission.amount_minor == MISSING_AMOUNT) & kept
             self._without_amount[event_type.name, event_type.amount.column] += int(missing.sum())
+        if event_type.event_time_column is not None:
+            self._skipped[event_type.name, event_type.event_time_column] += int((admission.skipped & kept).sum())
+            self._doubled[event_type.name, event_type.event_time_column] += int((admission.doubled & kept).sum())
         for name, failed in admission.underived.items():
             self._underived[event_type.name, name] += int((failed & kept).sum())
         for at, attribute in enumerate(features):
@@ -77,6 +82,16 @@ class Tally:
     def underived(self) -> tuple[Oddity, ...]:
         """Rows that give what a derived value is made of, and it yields none; `column` is the derived value."""
         return self._oddities(self._underived)
+
+    @property
+    def skipped(self) -> tuple[Oddity, ...]:
+        """Rows whose local time never was: the clocks went forward over it."""
+        return self._oddities(self._skipped)
+
+    @property
+    def doubled(self) -> tuple[Oddity, ...]:
+        """Rows whose local time was twice: the clocks went back over it."""
+        return self._oddities(self._doubled)
 
     def _oddities(self, counts: Counter[tuple[str, str]]) -> tuple[Oddity, ...]:
         return tuple(

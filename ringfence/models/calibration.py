@@ -107,6 +107,29 @@ def shift(calibrator: Calibrator, by: float) -> Calibrator:
     return msgspec.structs.replace(calibrator, intercept=calibrator.intercept + by)
 
 
+def towards_raw(calibrator: Calibrator, weight: float, *, shift: float = 0.0) -> Calibrator:
+    """Average a map with the raw score itself on the scale of log-odds: `weight` g(r) + (1 - `weight`) (r + `shift`).
+
+    Parameters
+    ----------
+    weight : of the map, in [0, 1].
+    shift : what makes the raw score a forecast of its own, such as ln(share) where legit events were sampled.
+    """
+    if not 0.0 <= weight <= 1.0:
+        raise ValueError(f"the weight of a calibrator is in [0, 1], found {weight}")
+    rest = 1.0 - weight
+    return msgspec.structs.replace(
+        calibrator,
+        slope=weight * calibrator.slope + rest,
+        slope_above=weight * calibrator.slope_above + (rest if calibrator.method == "beta" else 0.0),
+        intercept=weight * calibrator.intercept + (0.0 if calibrator.method == "isotonic" else rest * shift),
+        knots_log_odds=tuple(
+            weight * knot + rest * (raw + shift)
+            for raw, knot in zip(calibrator.knots_raw, calibrator.knots_log_odds, strict=True)
+        ),
+    )
+
+
 def correct_prior(log_odds: FloatArray, *, negatives_kept: float) -> FloatArray:
     """Undo the sampling of negatives: log-odds of a model that saw only a share of the legit events.
 

@@ -99,7 +99,9 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     tick: Tick
 
 
-def freeze_for(scenario: Scenario, links: Links, settings: RingSettings, as_of_ms: int) -> Graph:
+def freeze_for(
+    scenario: Scenario, links: Links, settings: RingSettings, as_of_ms: int, *, consume: bool = False
+) -> Graph:
     """Freeze links as a scenario's roles and the settings say; see `freeze`."""
     return freeze(
         links,
@@ -107,6 +109,7 @@ def freeze_for(scenario: Scenario, links: Links, settings: RingSettings, as_of_m
         hub_cap=np.array([settings.hub_caps.get(role.name, settings.hub_cap) for role in scenario.roles], np.int64),
         as_of_ms=as_of_ms,
         active_since_ms=as_of_ms - settings.active_ms,
+        consume=consume,
     )
 
 

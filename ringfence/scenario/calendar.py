@@ -94,6 +94,29 @@ def _zone(time_zone: str) -> _Zone:
     )
 
 
+def at_changes(time_zone: str, local_ms: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which naive local times the clocks never showed, and which they showed twice; each of shape (n,)."""
+    zone = _zone(time_zone)
+    before, after = zone.offset_ms[:-1], zone.offset_ms[1:]
+    if not len(after):
+        nothing = np.zeros(local_ms.shape, np.bool_)
+        return nothing, nothing.copy()
+    low, high = zone.from_utc_ms[1:] + np.minimum(before, after), zone.from_utc_ms[1:] + np.maximum(before, after)
+    at = np.maximum(np.searchsorted(low, local_ms, side="right") - 1, 0)
+    inside = (local_ms >= low[at]) & (local_ms < high[at])
+    forward = (after > before)[at]
+    return inside & forward, inside & ~forward
+
+
+def near_changes(time_zone: str, time_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which UTC moments lie within a day of a change of the clocks; shape (n,)."""
+    changes = _zone(time_zone).from_utc_ms[1:]
+    if not len(changes):
+        return np.zeros(time_ms.shape, np.bool_)
+    at = np.searchsorted(changes, time_ms - _STEP_MS, side="right")
+    return (at < len(changes)) & (changes[np.minimum(at, len(changes) - 1)] <= time_ms + _STEP_MS)
+
+
 def _offset(info: ZoneInfo, time_ms: int) -> int:
     offset = (_EPOCH + timedelta(milliseconds=time_ms)).astimezone(info).utcoffset()
     assert offset is not None

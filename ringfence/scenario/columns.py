@@ -35,6 +35,7 @@ from ringfence.scenario.times import (
     EVENT_TIME_TO_MS,
     HOW_TO_WRITE,
     NOT_MILLISECONDS,
+    doubtful_moments,
     look_like_seconds,
     moments_ms,
 )
@@ -67,6 +68,8 @@ class ColumnarAdmission(msgspec.Struct, frozen=True, kw_only=True):
     directory: pl.DataFrame  # distinct entities: hi, lo (UInt64), entity_type, entity_id (String)
     rejects: pl.DataFrame  # what was not let in: row (Int64), column, found, reason (String)
     underived: dict[str, NDArray[np.bool_]]  # derived value -> (n,) where what is given did not yield it
+    skipped: NDArray[np.bool_]  # (n,) where the event's local time was skipped when the clocks went forward
+    doubled: NDArray[np.bool_]  # (n,) where the clocks showed it twice when they went back
 
     def __len__(self) -> int:
         return int(self.row.shape[0])
@@ -115,7 +118,10 @@ class Columns:
         event_id = self._event_id(event_type, frame, rows, rejects)
         time_ms = self._time_ms(event_type, frame, rows, rejects)
         digests = PayloadDigests(frame.height)
+        skipped = doubled = np.zeros(frame.height, np.bool_)
         if event_type.event_time_column is not None:
+            column = _column(frame, event_type.event_time_column, "event_time")
+            skipped, doubled = doubtful_moments(column, self._scenario.time_zone, time_ms)
             digests.add(tag_of("time"), time_ms.view(np.uint64), 0)
         amount_minor = np.full(frame.height, MISSING_AMOUNT, np.int64)
         if event_type.amount is not None and event_type.amount.column in frame.columns:
@@ -155,6 +161,8 @@ class Columns:
             directory=links.directory,
             rejects=rejects.frame(),
             underived=derived.failed,
+            skipped=skipped,
+            doubled=doubled,
         )
         return admission if rejects.is_empty() else _only(admission, rejects.good(), links)
 
@@ -308,4 +316,6 @@ def _only(admission: ColumnarAdmission, good: NDArray[np.bool_], links: Links) -
         directory=kept.directory,
         rejects=admission.rejects,
         underived={name: rows[good] for name, rows in admission.underived.items()},
+        skipped=admission.skipped[good],
+        doubled=admission.doubled[good],
     )

@@ -8,7 +8,7 @@ A cell that does not fit what the source says stays as it is, so that the reject
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -28,7 +28,19 @@ _DAY: Final = {
     MONTH_FIRST: r"^\s*(?P<month>[0-9]{1,2})[./-](?P<day>[0-9]{1,2})[./-](?P<year>[0-9]{4}|[0-9]{2})",
     YEAR_FIRST: r"^\s*(?P<year>[0-9]{4})[./-]?(?P<month>[0-9]{1,2})[./-]?(?P<day>[0-9]{1,2})",
 }
-_NOT_A_DIGIT: Final = r"^[A-Z]{3}\s*|\s*[A-Z]{3}$|[\s\u{a0}\u{202f}'’€$£¥%]"
+_NOT_A_DIGIT: Final = r"^[A-Z]{3}\s*|\s*[A-Z]{3}$|[€$£¥%]"
+_SPACES: Final = r"^[\s\u{a0}\u{202f}]+|[\s\u{a0}\u{202f}]+$"
+_BLANK: Final = r"([0-9])[\s\u{a0}\u{202f}'’]([0-9])"  # 1 234 567, 1'234'567
+# Digits in groups, of which the last has three: 1.234.567 and, in India, 12,34,567. Anything else is no thousands:
+# 12.50 under a decimal comma is a cell spelt otherwise, and read neither as 1250 nor as 12.5.
+_POWER: Final = r"(?:[eE][+-]?[0-9]{1,3})?"
+_GROUPED: Final = {
+    ",": rf"^[+-]?(?:(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[. ][0-9]{{3}})+)(?:,[0-9]*)?|,[0-9]+){_POWER}$",
+    ".": rf"^[+-]?(?:(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[, ][0-9]{{2,3}})*[, ][0-9]{{3}})(?:\.[0-9]*)?|\.[0-9]+){_POWER}$",
+}
+_CURRENCY: Final = r"(€|\$|£|¥|\b[A-Z]{3}\b)"
+_SIGN_OF: Final = {"EUR": ("€",), "GBP": ("£",), "JPY": ("¥",), "CNY": ("¥",)}
+_DOLLARS: Final = frozenset(["USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "TWD", "ARS", "CLP", "COP", "BRL"])
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,19 +55,22 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     separator: str | None = None  # of text files; None: comma, or tab under the name .tsv
     encoding: str = "utf-8"
-    decimal: str | None = None  # "," or "."; then the other sign, spaces and currency signs are passed over
+    decimal: str | None = None  # "," or "."; then thousands, spaces and currency signs are passed over
     missing: tuple[str, ...] = ()  # texts that mean that nothing is given, beside the empty one
     times: dict[str, str | Steps] = {}  # column -> one of ORDERS, a strptime pattern, or steps
     as_text: tuple[str, ...] = ()  # columns of numbers with fractions that are ids
 
 
-def plainly(frame: pl.DataFrame, dialect: Dialect, numbers: Collection[str]) -> pl.DataFrame:
+def plainly(
+    frame: pl.DataFrame, dialect: Dialect, numbers: Collection[str], currency: Mapping[str, str] | None = None
+) -> pl.DataFrame:
     """Spell the columns of a frame as the door does.
 
     Parameters
     ----------
     frame : source columns as they were read; text where the file is text.
     numbers : the columns that are read as numbers.
+    currency : of columns of money: a cell that names another one stays as it is.
     """
     if dialect == Dialect():
         return frame
@@ -70,19 +85,27 @@ def plainly(frame: pl.DataFrame, dialect: Dialect, numbers: Collection[str]) -> 
         if how is not None:
             plain = _stepped(plain, how) if isinstance(how, Steps) else _dated(plain, how)
         elif dialect.decimal is not None and column.name in numbers and plain.dtype == pl.String:
-            plain = _number(plain, dialect.decimal)
+            plain = _number(plain, dialect.decimal, (currency or {}).get(column.name))
         if plain is not column:
             changed.append(plain.alias(column.name))
     return frame.with_columns(changed)
 
 
-def _number(texts: pl.Series, decimal: str) -> pl.Series:
-    bare = texts.str.replace_all(_NOT_A_DIGIT, "")
-    bare = (
-        bare.str.replace_all(",", "", literal=True) if decimal == "." else bare.str.replace_all(".", "", literal=True)
-    )
+def _number(texts: pl.Series, decimal: str, currency: str | None) -> pl.Series:
+    bare = texts.str.replace_all(_SPACES, "").str.replace_all(_NOT_A_DIGIT, "").str.replace_all(_SPACES, "")
+    bare = bare.str.replace_all(_BLANK, "${1} ${2}").str.replace_all(_BLANK, "${1} ${2}")
+    fits = bare.str.contains(_GROUPED[decimal])
+    if currency is not None:
+        sign = "$" if currency in _DOLLARS else None
+        named = texts.str.extract(_CURRENCY)
+        own = [currency, *_SIGN_OF.get(currency, ()), *([sign] if sign else [])]
+        fits &= named.is_null() | named.is_in(own)
+    bare = bare.str.replace_all(" ", "", literal=True)
+    bare = bare.str.replace_all("," if decimal == "." else ".", "", literal=True)
     bare = bare.str.replace(",", ".", literal=True)
-    return _where(bare.cast(pl.Float64, strict=False).is_not_null(), bare, texts)
+    # A cell that does not fit and would be read as a number all the same is marked, so that it is refused as found.
+    read_anyway = texts.str.strip_chars().cast(pl.Float64, strict=False).is_finite()
+    return _where(fits, bare, _where(read_anyway & fits.not_(), "not with decimal " + decimal + ": " + texts, texts))
 
 
 def _stepped(values: pl.Series, steps: Steps) -> pl.Series:
@@ -131,4 +154,4 @@ def _iso(texts: pl.Series, order: str) -> pl.Series:
 
 
 def _where(good: pl.Series, then: pl.Series, otherwise: pl.Series) -> pl.Series:
-    return then.zip_with(good, otherwise)
+    return then.zip_with(good.fill_null(False), otherwise)

@@ -170,7 +170,15 @@ def _role_columns(node: Node | None, many: set[str]) -> tuple[RoleColumn, ...]:
 def _attributes(node: Node | None) -> tuple[Attribute, ...]:
     if node is None:
         return ()
-    return tuple(_attribute(item) for item in node.mapping("a type per attribute, such as `vehicle_make: category`"))
+    items = node.mapping("a type per attribute, such as `vehicle_make: category`")
+    known: dict[str, str] = {}
+    for item in items:
+        twin = known.setdefault(item.name.lower(), item.name)
+        if twin != item.name:  # the ledger's segments tell columns apart as SQL does
+            raise item.error(
+                f"{item.name!r} beside {twin!r}", "rename one: names that differ in case alone are one name"
+            )
+    return tuple(_attribute(item) for item in items)
 
 
 def _attribute(node: Node) -> Attribute:

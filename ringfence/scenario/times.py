@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ringfence.scenario.calendar import to_utc_ms, to_utc_ms_at
+from ringfence.scenario.calendar import at_changes, near_changes, to_utc_ms, to_utc_ms_at
 
 EVENT_TIME_FROM_MS: Final = 0  # 1970-01-01, inclusive
 EVENT_TIME_TO_MS: Final = 7_258_118_400_000  # 2200-01-01, exclusive
@@ -120,6 +120,31 @@ def moments_ms(values: pl.Series, time_zone: str) -> tuple[NDArray[np.int64], ND
         bad, time_ms = ~missing, np.zeros(len(values), np.int64)
     bad = bad | (~missing & ((time_ms < MOMENT_FROM_MS) | (time_ms >= MOMENT_TO_MS)))
     return np.where(missing | bad, np.int64(0), time_ms), missing, bad
+
+
+def doubtful_moments(
+    values: pl.Series, time_zone: str, time_ms: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find the moments that a change of the clocks makes doubtful, among those that carry no offset.
+
+    Parameters
+    ----------
+    time_ms : the column as `moments_ms` read it.
+
+    Returns
+    -------
+    where the clocks skipped the time, where they showed it twice; each of shape (n,). Midnights count as days.
+    """
+    skipped, doubled = np.zeros(len(values), np.bool_), np.zeros(len(values), np.bool_)
+    at = np.flatnonzero(near_changes(time_zone, time_ms))
+    if len(at):
+        near = values.gather(at)
+        local_ms, missing, bad = moments_ms(near, "UTC")
+        elsewhere_ms, _, _ = moments_ms(near, "Etc/GMT-1")  # what carries an offset reads the same there
+        asked = ~missing & ~bad & (local_ms != elsewhere_ms) & (local_ms % 86_400_000 != 0)
+        found = at_changes(time_zone, local_ms)
+        skipped[at], doubled[at] = found[0] & asked, found[1] & asked
+    return skipped, doubled
 
 
 def _texts_ms(texts: pl.Series, time_zone: str) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:

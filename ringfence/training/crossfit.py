@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ringfence.models.encoder import Encoder
 from ringfence.models.gbdt import grow_curve
+from ringfence.training.calibrating import prior_log_odds
 from ringfence.training.folds import Fold
 from ringfence.training.ranking import Ranking
 
@@ -26,7 +27,7 @@ HEADROOM = 1.5  # folds after the first grow to this multiple of its best count
 class OutOfFold(msgspec.Struct, frozen=True, kw_only=True):
     """Scores that no example's own label had a part in. n examples, k points of the curve."""
 
-    raw: FloatArray  # (n,) log-odds; NaN where no fold emits the example
+    raw: FloatArray  # (n,) log-odds at the base rate of all examples; NaN where no fold emits the example
     n_trees: int  # the count chosen, over all folds together
     counts: NDArray[np.int64]  # (k,)
     log_loss: FloatArray  # (k,) mean over the emitted examples
@@ -52,6 +53,7 @@ def cross_fit(
     params: Mapping[str, Any],
     seed: int,
     legit_share: float = 1.0,
+    unread: Sequence[int] | NDArray[np.int64] = (),
     max_trees: int = MAX_TREES,
     step: int = STEP,
     n_threads: int = 1,
@@ -68,6 +70,7 @@ def cross_fit(
     fraud : shape (n,).
     folds : at least one, earliest first.
     legit_share : share of the legit examples that are fitted, in (0, 1]; all are scored.
+    unread : columns that no model may learn from.
     max_trees, step : the curve runs from `step` to at most `max_trees` trees.
     report : called with (folds done, folds in all).
     """
@@ -78,7 +81,8 @@ def cross_fit(
     newest_first = list(reversed(folds))
     for done, fold in enumerate(newest_first):
         kept = fold.fit[keep_legit(fraud[fold.fit], legit_share, np.random.default_rng(seed))]
-        past = rows[kept]
+        past = rows[kept]  # a copy
+        past[:, unread] = np.nan
         encoder = Encoder.fit(past, is_category)
         counts, raw = grow_curve(
             encoder.apply(past),
@@ -104,7 +108,8 @@ def cross_fit(
     best = int(np.argmin(total))
     oof = np.full(fraud.shape[0], np.nan)
     for fold, raw in zip(newest_first, curves, strict=True):
-        oof[fold.emit] = raw[best]
+        # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, theorem 2).
+        oof[fold.emit] = raw[best] + prior_log_odds(fraud) - prior_log_odds(fraud[fold.fit])
     there = ~np.isnan(oof)
     return OutOfFold(
         raw=oof,

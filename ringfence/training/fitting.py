@@ -11,9 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.calibration import Calibrator, fit_calibrator
+from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.gbdt import Gbdt, average_boosters, train_gbdt
+from ringfence.training.calibrating import calibrate_in_time
+from ringfence.training.clocks import clocks
 from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit, search
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
@@ -57,6 +59,8 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     encoder: Encoder
     gbdt: Gbdt
     calibrator: Calibrator
+    calibration_weight: float  # of the fitted map; the rest is the model's own score
+    clocks: NDArray[np.int64]  # columns that tell the time, and that nothing was learnt from
     params: dict[str, Any]
     n_seeds: int
     legit_share: float  # of the legit examples that each booster saw
@@ -78,6 +82,7 @@ def fit(
     seed: int = 0,
     n_threads: int = 1,
     params: Mapping[str, Any] | None = None,
+    has_times: bool = True,
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -87,6 +92,7 @@ def fit(
     rows : shape (n, n_features), of the examples, as the engine gives them.
     trials : hyperparameter settings to try beside the default.
     seed : of boosting and search; the same call gives the same model.
+    has_times : False where the order of a file stands for the time; no feature is taken for a clock then.
     report : called with (steps done, steps in all).
 
     Raises
@@ -96,6 +102,7 @@ def fit(
     """
     many = len(examples) > MANY_EXAMPLES
     folds = _folds(examples, n_blocks=3 if many else 5)
+    unread = clocks(rows, folds, is_category) if has_times else np.empty(0, dtype=np.int64)
     n_seeds = 3
     n_legit = len(examples) - examples.n_fraud
     legit_share = min(1.0, max(LEGIT_PER_FRAUD * examples.n_fraud, MANY_LEGIT) / max(n_legit, 1))
@@ -118,19 +125,21 @@ def fit(
         n_threads=n_threads,
         step=step,
         legit_share=legit_share,
+        unread=unread,
     )
     chosen, found, settings = search(
         try_setting, {**default_params(examples.n_fraud), **(params or {})}, trials=trials, seed=seed
     )
-    there = found.emitted
-    calibrator = fit_calibrator(found.raw[there], examples.fraud[there])
+    calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=legit_share)
     encoder = Encoder.fit(rows, is_category)
     n_trees = _refit_trees(found.n_trees, folds, len(examples))
     texts = []
     for booster in range(n_seeds):
         kept = keep_legit(examples.fraud, legit_share, np.random.default_rng([seed, booster]))
+        read = rows[kept]  # a copy
+        read[:, unread] = np.nan
         one = train_gbdt(
-            encoder.apply(rows[kept]),
+            encoder.apply(read),
             examples.fraud[kept],
             n_trees=n_trees,
             seed=seed + booster,
@@ -145,6 +154,8 @@ def fit(
         encoder=encoder,
         gbdt=gbdt,
         calibrator=calibrator,
+        calibration_weight=weight,
+        clocks=unread,
         params=chosen,
         n_seeds=n_seeds,
         legit_share=legit_share,
@@ -165,6 +176,7 @@ def _try(
     n_threads: int,
     step: Report,
     legit_share: float,
+    unread: NDArray[np.int64],
 ) -> OutOfFold:
     return cross_fit(
         rows,
@@ -174,6 +186,7 @@ def _try(
         params=params,
         seed=seed,
         legit_share=legit_share,
+        unread=unread,
         n_threads=n_threads,
         report=step,
     )

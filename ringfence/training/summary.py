@@ -17,6 +17,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.windows import span_text
 from ringfence.policy.policy import Policy
 from ringfence.scenario.spec import AttributeUse, Scenario
+from ringfence.scoring.release import UNNAMED
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
@@ -67,6 +68,7 @@ def summarise(
     times = examples.event_time_ms
     shown = ", ".join(f"{name} {value:g}" for name, value in sorted(fitted.params.items()))
     facts = [
+        ("release", UNNAMED),
         ("examples from, to", f"{_iso(int(times.min()))} to {_iso(int(times.max()))}"),
         ("nothing known after", _iso(cut_ms)),
         ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
@@ -74,7 +76,12 @@ def summarise(
         ("model", f"LightGBM, {fitted.n_seeds} seeds averaged, {fitted.gbdt.n_trees} trees in all"),
         ("settings", shown),
         ("legit examples each booster saw", f"{fitted.legit_share:.1%}"),
-        ("calibration", f"{fitted.calibrator.method} on {int(fitted.out_of_fold.emitted.sum()):,} out-of-fold scores"),
+        (
+            "calibration",
+            f"{fitted.calibrator.method} on {int(fitted.out_of_fold.emitted.sum()):,} out-of-fold scores, "
+            f"weight {fitted.calibration_weight:.2f} against the model's own",
+        ),
+        ("not learnt from, as it tells the time", _named(catalogue, fitted)),
         ("policy", f"{policy.version}, review price {policy.review_price:.2f}"),
         ("seed", str(seed)),
         ("versions", f"ringfence {__version__}, lightgbm {lightgbm.__version__}, numpy {np.__version__}"),
@@ -160,6 +167,11 @@ def data_digest(examples: Examples, rows: NDArray[np.float64]) -> str:
     for values in (examples.seq, examples.event_time_ms, examples.known_at_ms, examples.fraud, rows):
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _named(catalogue: Catalogue, fitted: Fitted) -> str:
+    names = [catalogue.names[column] for column in fitted.clocks.tolist()]
+    return f"{len(names)} features: {', '.join(names)}" if names else "nothing"
 
 
 def metrics_of(summary: ReportInput, fitted: Fitted) -> dict[str, Any]:

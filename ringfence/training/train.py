@@ -96,6 +96,7 @@ def train(
         trials=trials,
         seed=seed,
         n_threads=n_threads,
+        has_times=scenario.decided.event_time_column is not None,
         report=lambda done, total: report("fitting", done, total),
     )
     windows = [out_of_fold(examples, rows, fitted, ledger, catalogue)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ringfence.models import Calibrator, TooFewLabelsError, correct_prior, fit_calibrator
-from ringfence.models.calibration import Method, sigmoid
+from ringfence.models.calibration import Method, sigmoid, towards_raw
 from ringfence.models.metrics import brier_skill, calibration_line, ece_equal_mass
 
 METHODS: tuple[Method, ...] = ("platt", "beta", "isotonic")
@@ -103,3 +103,18 @@ def test_prior_correction_undoes_the_sampling_of_negatives() -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(TooFewLabelsError, match="3 fraud and 0 legit"):
         fit_calibrator(np.zeros(3), np.ones(3, dtype=np.int64))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_a_map_averaged_with_the_raw_score_lies_between_both(method: Method, weight: float) -> None:
+    raw, labels = drawn(2_000, 8)
+    calibrator = fit_calibrator(raw, labels, method=method)
+    grid = np.linspace(-9.0, 9.0, 400)
+    expected = weight * calibrator.log_odds(grid) + (1.0 - weight) * (grid + 0.5)
+    inside = (grid > raw.min()) & (grid < raw.max()) if method == "isotonic" else np.ones(400, dtype=np.bool_)
+    found = towards_raw(calibrator, weight, shift=0.5).log_odds(grid)
+    assert np.all(np.diff(found) > 0.0)
+    assert found[inside] == pytest.approx(expected[inside])
+    with pytest.raises(ValueError, match="weight"):
+        towards_raw(calibrator, 1.1)

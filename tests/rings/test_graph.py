@@ -40,6 +40,32 @@ def test_order_of_rows_changes_no_byte(seed: int) -> None:
         assert a.tobytes() == b.tobytes() if isinstance(a, np.ndarray) else a == b, name
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_graph_whose_links_may_be_overwritten_is_the_same(seed: int) -> None:
+    drawn = drawn_links(seed)
+    # In the order of their keys and all active, as the engine hands them over: then nothing has to be gathered.
+    order = np.argsort(drawn.event_key)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    by_event = np.argsort(place[drawn.link_event], kind="stable")
+    links = msgspec.structs.replace(
+        drawn,
+        **{name: getattr(drawn, name)[order] for name in drawn.__struct_fields__ if not name.startswith("link_")},
+        **{name: getattr(drawn, name)[by_event] for name in drawn.__struct_fields__ if name.startswith("link_")},
+    )
+    links = msgspec.structs.replace(links, link_event=place[drawn.link_event][by_event])
+    wanted = {"strong": STRONG, "hub_cap": np.full(3, 7), "as_of_ms": 100 * DAY, "active_since_ms": -1}
+    before = links.link_key.copy()
+    kept, same = freeze(links, **wanted), frozen(drawn, cap=7)
+    assert (links.link_key == before).all()
+    consumed = freeze(links, **wanted, consume=True)
+    assert (links.link_key != before).any()
+    for name in kept.__struct_fields__:
+        a, b, c = (getattr(graph, name) for graph in (kept, consumed, same))
+        if isinstance(a, np.ndarray):
+            assert a.tobytes() == b.tobytes() == c.tobytes(), name
+
+
 def test_event_at_the_lower_bound_has_expired_and_the_next_has_not() -> None:
     #  day      10   11        20 = T
     #  active       (10 ......... 20]

@@ -42,11 +42,34 @@ def moments(values: list[Any], how: str | Steps) -> list[int]:
         ("12 %", ".", "12"),
         ("n/a", ",", "n/a"),
         ("12,3,4", ",", "12,3,4"),
+        ("12,34,567.50", ".", "1234567.50"),
+        ("1,5", ".", "1,5"),
+        ("0,123", ".", "0,123"),
+        ("1.5E+3", ",", "not with decimal ,: 1.5E+3"),
+        ("12.50", ",", "not with decimal ,: 12.50"),
+        ("1,5E+3", ",", "1.5E+3"),
+        ("nan", ",", "nan"),
     ],
 )
 def test_numbers_lose_what_is_no_digit_and_what_is_no_number_stays(written: str, decimal: str, plain: str) -> None:
     assert read([written], Dialect(decimal=decimal), number=True) == [plain]
     assert read([written], Dialect(decimal=decimal)) == [written]
+
+
+@pytest.mark.parametrize(
+    ("written", "currency", "plain"),
+    [
+        ("€ 5", "EUR", "5"),
+        ("5 EUR", "EUR", "5"),
+        ("$5", "EUR", "$5"),
+        ("$5", "CAD", "5"),
+        ("USD 5", "CAD", "USD 5"),
+        ("5", "USD", "5"),
+    ],
+)
+def test_money_of_another_currency_stays_as_it_is_written(written: str, currency: str, plain: str) -> None:
+    frame = pl.DataFrame({"c": [written]})
+    assert plainly(frame, Dialect(decimal="."), {"c"}, {"c": currency})["c"].to_list() == [plain]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,13 @@ def test_first_release_becomes_the_champion(ledger: Ledger, release: Release) ->
     assert [(entry.release, entry.digest) for entry in registry.entries()] == [(release.id, release.digest)]
 
 
+def test_report_card_and_metrics_name_their_release(release: Release) -> None:
+    for name in ("report.html", "card.md", "metrics.json"):
+        text = (release.path / name).read_text(encoding="utf-8")
+        assert release.id in text, name
+        assert "r-unnamed" not in text, name
+
+
 def test_examples_are_events_whose_label_was_known_by_the_cut(release: Release, history: pl.DataFrame) -> None:
     #  cut at day 45, labels 3 days late: events up to day 42
     known = history.filter(pl.col("at") <= "2024-02-12T00:00:00")

@@ -37,5 +37,5 @@ def render(report: ReportInput) -> str:
         opening=opening(report),
         sections=[section for section in sections if section is not None],
         footer=f"Made by ringfence {report.version}. This page is one file: no script, nothing fetched. The same "
-        "numbers are in metrics.json beside it; manifest.json names the release.",
+        "numbers are in metrics.json beside it.",
     ).html()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`init --from` proposes `derive:` where columns say more than themselves, and the draft loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ringfence.cli.application import run
+from ringfence.cli.exits import Exit
+from ringfence.workspace import Workspace
+from tests.drafting.tables import N, draft_of, imported, payments
+
+RNG = np.random.default_rng(11)
+NETWORKS = RNG.integers(0, 40, N)
+IPS = [f"10.1.{network}.{host}" for network, host in zip(NETWORKS, RNG.integers(1, 255, N), strict=True)]
+MAILS = [f"someone{row}@Mail{domain}.example" for row, domain in enumerate(RNG.integers(0, 30, N))]
+PLACES = {name: RNG.uniform(-60.0, 60.0, N).round(4) for name in ("lat", "long", "merch_lat", "merch_long")}
+
+
+def test_networks_domains_and_ways_are_proposed_with_why_and_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "payments.csv"
+    pl.DataFrame(payments(ip=IPS, email=MAILS, **PLACES)).write_csv(table)
+    folder = tmp_path / "w"
+    assert run(["init", str(folder), "--from", str(table), "--json"]) == Exit.OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["derived"] == {
+        "network": ["ip"], "mail_domain": ["email"], "km_between": ["lat", "long", "merch_lat", "merch_long"],
+    }  # fmt: skip
+    written = (folder / "ringfence.yaml").read_text()
+    assert "network: {ip_prefix: {field: ip, bits: 24}, role: true}" in written
+    assert "40 networks of " in written
+    assert "mail_domain: {email_domain: email, role: true}" in written
+    assert "30 domains of 600 emails looked at, 20.0 events each" in written
+    assert "km_between: {distance: {from: [lat, long], to: [merch_lat, merch_long]}}" in written
+    spec = Workspace(folder).scenario()
+    assert {role.name for role in spec.roles} >= {"network", "mail_domain"}
+    assert run(["check", "-w", str(folder)]) == Exit.OK
+    said = capsys.readouterr()
+    assert "yields none" not in said.err
+    assert run(["import", "-w", str(folder), "--json"]) == Exit.OK
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n_events"], report["n_rejected"], report["underived"]) == (N, 0, [])
+
+
+def test_what_hardly_two_events_share_is_not_proposed(tmp_path: Path) -> None:
+    ips = [f"10.{row // 250}.{row % 250}.7" for row in range(N)]
+    assert draft_of(tmp_path, payments(ip=ips)).derived == ()
+
+
+def test_few_domains_are_a_category(tmp_path: Path) -> None:
+    mails = [f"someone{row}@mail{row % 3}.example" for row in range(N)]
+    draft = draft_of(tmp_path, payments(contact=mails))
+    (guess,) = draft.derived
+    assert (guess.name, guess.is_role, guess.inputs) == ("mail_domain", False, ("contact",))
+    assert "contact" not in [out.column for out in draft.left_out]
+    assert imported(draft, tmp_path).n_rejected == 0
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"version": [f"1.{row % 7}.{row % 90}" for row in range(N)]},
+        {"note": [f"see me@ {row % 60}" for row in range(N)]},
+        {"lat": PLACES["lat"], "long": PLACES["long"]},
+        {"lat": PLACES["lat"], "long": PLACES["long"], "far_lat": 40.0 * PLACES["lat"], "far_long": PLACES["long"]},
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_it_is_left_alone(columns: dict[str, list[str]], tmp_path: Path) -> None:
+    assert draft_of(tmp_path, payments(**columns)).derived == ()
+
+
+def test_a_leak_is_not_brought_back_by_deriving_from_it(tmp_path: Path) -> None:
+    fraud = payments()["is_fraud"]
+    mails = [f"x{row}@{'bad' if value else 'good'}{row % 15}.example" for row, value in enumerate(fraud)]
+    draft = draft_of(
+        tmp_path, payments(review_email=mails, **{"closed_ip": ["" if not v else "10.0.0.1" for v in fraud]})
+    )
+    leaks = {leak.column for leak in draft.leaks}
+    assert "closed_ip" in leaks
+    assert not leaks & {column for guess in draft.derived for column in guess.columns}
