@@ -53,6 +53,7 @@ def test_trees_never_ask_a_clock_unless_the_file_has_no_times(has_times: bool) -
         event_id=tuple(map(str, range(N))),
         event_time_ms=TIME,
         known_at_ms=TIME,
+        settled_at_ms=TIME,
         amount_minor=np.zeros(N, dtype=np.int64),
         fraud=fraud,
         until_seq=N,
