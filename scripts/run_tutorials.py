@@ -45,6 +45,7 @@ CHAPTERS: dict[str, str | None] = {
 }
 ALONE = (ROOT / "docs" / "neighbourhoods.md",)  # pages elsewhere that begin in an empty folder
 SHOWN_FOLDER = "~/ringfence/out"
+_COMPILES = "the first run on a machine compiles"  # what a command says that waits for it
 PORT = 8473
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$\n?", re.MULTILINE | re.DOTALL)
 RUN = frozenset({"console", "python", "diff", "yaml", "sh", "text"})
@@ -236,7 +237,8 @@ class Reader:
 
     def _as_shown(self, text: str) -> str:
         text = text.replace(str(self.folder.resolve()), SHOWN_FOLDER).replace(f":{self._port}", f":{PORT}")
-        return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+        # Whether the machine compiles for long is no business of a page.
+        return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if _COMPILES not in line)
 
 
 def _change(diff: str) -> None:

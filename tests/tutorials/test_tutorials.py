@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -142,3 +143,16 @@ def test_shape_sees_words_and_not_numbers() -> None:
     assert tutorials.shape("gain +0.08, interval -0.02 .. +0.15") == tutorials.shape(
         "gain -0.08, interval +0.02 .. 0.15"
     )
+
+
+def test_word_that_a_command_compiles_is_not_shown(tmp_path: Path) -> None:
+    from ringfence.cli.terminal import patience
+
+    said: list[str] = []
+    with patience(said.append, quiet_s=0.0):
+        deadline = time.monotonic() + 10.0
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.01)
+    page = f"```console\n$ printf 'a\\n{said[0]}\\nb\\n'\na\nb\n```\n"
+    outputs = tutorials.Reader(tmp_path / "out", 1).read(page)
+    assert [one.found for one in outputs] == ["a\nb\n"]
