@@ -75,7 +75,8 @@ def _one_hot(train: pl.DataFrame, test: pl.DataFrame) -> tuple[FloatArray, Float
     parts: list[tuple[FloatArray, FloatArray]] = []
     for name in train.columns:
         if train[name].dtype.is_numeric():
-            middle = float(train[name].cast(pl.Float64).median() or 0.0)  # type: ignore[arg-type]
+            given = train[name].cast(pl.Float64).drop_nulls().to_numpy()
+            middle = float(np.median(given)) if len(given) else 0.0
             both = [frame[name].cast(pl.Float64).fill_null(middle).to_numpy()[:, None] for frame in (train, test)]
         else:
             values = train[name].cast(pl.String).fill_null("").unique().sort().to_list()

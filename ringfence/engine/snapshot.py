@@ -111,7 +111,10 @@ def write_snapshot(engine: Engine, directory: Path, *, keep: int = KEEP, rest: f
 def _remove(path: Path, rest: float) -> None:
     # To give back a gigabyte at once stops every sync of the file system for a tenth of a second.
     left = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
-    path.replace(left)
+    try:
+        path.replace(left)
+    except FileNotFoundError:
+        return  # another writer of this directory was first
     size = left.stat().st_size
     while size > 0:
         began = time.perf_counter()
@@ -122,10 +125,13 @@ def _remove(path: Path, rest: float) -> None:
 
 
 def clear_unfinished(directory: Path) -> None:
-    """Remove what writers left that were killed while they wrote."""
+    """Remove what writers left that were killed while they wrote; to be called before this process writes any.
+
+    A name with the id of this process is from an earlier life: in a container each has the same.
+    """
     for left in directory.glob(f"*{_UNFINISHED}"):
         writer = left.name.removesuffix(_UNFINISHED).rpartition(".")[2]
-        if not writer.isdecimal() or not _runs(int(writer)):
+        if not writer.isdecimal() or int(writer) == os.getpid() or not _runs(int(writer)):
             left.unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from ringfence.engine import Catalogue, Engine, SnapshotError, restore_newest, write_snapshot
 from ringfence.engine import layout as at
 from ringfence.engine.follower import run_follower
-from ringfence.engine.snapshot import list_snapshots, read_snapshot
+from ringfence.engine.snapshot import clear_unfinished, list_snapshots, read_snapshot
 from ringfence.engine.ticks import TickEffect
 from ringfence.scenario.batch import Batch
 from tests.oracles.streams import batch_of, cards_scenario, claims_scenario, cut, drawn_records
@@ -143,3 +144,36 @@ def test_follower_writes_what_a_replay_gives_and_starts_from_it(tmp_path: Path) 
     assert restored is not None
     assert restored.seq == len(BATCH)
     assert restored.state_hash() == engine_at(len(BATCH)).state_hash()
+
+
+def test_a_snapshot_damaged_anywhere_is_refused_for_its_checksum(tmp_path: Path) -> None:
+    # It is copied while it is verified, so what is copied may be anything.
+    engine = Engine(CATALOGUE)
+    engine.observe(BATCH)
+    path = write_snapshot(engine, tmp_path)
+    whole = path.read_bytes()
+    for place in [*range(9, 200, 7), *range(200, len(whole), len(whole) // 60)]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with pytest.raises(SnapshotError, match="checksum does not match"):
+            read_snapshot(CATALOGUE, path)
+
+
+def test_what_a_killed_writer_left_is_cleared_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    of_nobody, of_another, of_mine = 2**22 + 1, os.getppid(), os.getpid()  # the first is beyond the largest process id
+    names = {pid: tmp_path / f"{7:020d}.{pid}.unfinished" for pid in (of_nobody, of_another, of_mine)}
+    for file in names.values():
+        file.write_bytes(b"half")
+    engine = Engine(CATALOGUE)
+    engine.observe(cut(BATCH, 0, 10))
+    kept = write_snapshot(engine, tmp_path)
+    clear_unfinished(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([kept, names[of_another]])
+
+
+def test_older_snapshots_are_given_back_piece_by_piece_and_leave_nothing(tmp_path: Path) -> None:
+    engine = Engine(CATALOGUE)
+    for begin in range(0, 50, 10):
+        engine.observe(cut(BATCH, begin, begin + 10))
+        write_snapshot(engine, tmp_path, keep=2, rest=0.1)
+    assert sorted(tmp_path.iterdir(), reverse=True) == list_snapshots(tmp_path)
+    assert len(list_snapshots(tmp_path)) == 2
