@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from benchmarks.engine.stream import Transfers
 
 ROLES: Final = ("source", "destination")
-WINDOW_DAYS: Final = (1, 7, 30)
+WINDOWS_S: Final = {"1h": 3_600, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}  # those of account-transfers
 STATS: Final = ("count", "amount_sum", "amount_mean")
-ROLLING: Final = tuple(f"{role}.{stat}_{days}d" for role in ROLES for stat in STATS for days in WINDOW_DAYS)
-LONGEST_S: Final = WINDOW_DAYS[-1] * 86_400
+ROLLING: Final = tuple(f"{role}.{stat}_{window}" for role in ROLES for stat in STATS for window in WINDOWS_S)
+LONGEST_S: Final = max(WINDOWS_S.values())
 
 Rows = NDArray[np.float64]
 

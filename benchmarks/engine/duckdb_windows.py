@@ -9,8 +9,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.engine.contender import ROLES, ROLLING, WINDOW_DAYS, Rows
-from benchmarks.engine.stream import DAY_S, Transfers
+from benchmarks.engine.contender import ROLES, ROLLING, WINDOWS_S, Rows
+from benchmarks.engine.stream import Transfers
 from ringfence.engine.windows import granule_ms
 
 
@@ -23,8 +23,8 @@ def rolling_sql(*, floored: bool) -> str:
     columns: dict[str, str] = {}
     windows = []
     for role in ROLES:
-        for days in WINDOW_DAYS:
-            span_s, name = days * DAY_S, f"{role}_{days}"
+        for window, span_s in WINDOWS_S.items():
+            name = f"{role}_{window}"
             granule_s = granule_ms(span_s * 1_000) // 1_000
             reach = f"time_s - (time_s - {span_s}) // {granule_s} * {granule_s} - 1" if floored else f"{span_s - 1}"
             windows.append(
@@ -33,9 +33,9 @@ def rolling_sql(*, floored: bool) -> str:
             count, total = f"count(*) OVER {name}", f"sum(amount) OVER {name}"
             if floored:
                 count, total = f"({count} - 1)", f"({total} - amount)"
-            columns[f"{role}.count_{days}d"], columns[f"{role}.amount_sum_{days}d"] = count, f"{total} / 100.0"
+            columns[f"{role}.count_{window}"], columns[f"{role}.amount_sum_{window}"] = count, f"{total} / 100.0"
             mean = f"{total} / 100.0 / nullif({count}, 0)" if floored else f"avg(amount) OVER {name} / 100.0"
-            columns[f"{role}.amount_mean_{days}d"] = mean
+            columns[f"{role}.amount_mean_{window}"] = mean
     wanted = ", ".join(f'{columns[name]} AS "{name}"' for name in ROLLING)
     return f"SELECT row, {wanted} FROM transfers WINDOW {', '.join(windows)}"
 

@@ -9,11 +9,11 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.engine.contender import ROLLING, WINDOW_DAYS
+from benchmarks.engine.contender import LONGEST_S, ROLLING, WINDOWS_S
 from benchmarks.engine.machine import Machine
 from benchmarks.engine.plots import NAMES, PLOTS, svg_of
 from benchmarks.engine.programme import LONG_S, Found, Programme, Table, library_of
-from benchmarks.engine.stream import Graph, Stream
+from benchmarks.engine.stream import DAY_S, Graph, Stream
 from benchmarks.engine.targets import river_of, targets
 from benchmarks.engine.trial import BULK, Measured
 from benchmarks.worlds.plots import Panel
@@ -127,13 +127,17 @@ def _what(report: Report) -> str:
         "Hub-heavy: half of the destinations and a fifth of the sources are drawn with probability 1 / rank; the "
         f"busiest account takes part in {report.hub_share:.1%} of {stream.n_events:,} transfers.\n\n"
         f"- **The same {len(ROLLING)} columns** (count, sum and mean of amounts per source and per destination in "
-        f"{', '.join(map(str, WINDOW_DAYS))} days) come from DuckDB, pandas, River and, with only these switched on, "
-        "ringfence. The rivals include the event itself, as people write it; ringfence reads before it applies.\n"
+        f"{', '.join(WINDOWS_S)}, as in the template account-transfers) come from DuckDB, pandas, River and, with only "
+        "these switched on, ringfence. The rivals include the event itself, as people write it; ringfence reads before "
+        "it applies.\n"
         "- **ringfence, default families** has two directed roles of one entity type. The values that need labels are "
-        "computed and not counted, nor are those that repeat the event (amount, hour).\n"
-        f"- **snapml** has one window of {WINDOW_DAYS[-1]} days for everything, ringfence has three. Its default is 32 "
-        "vertex statistics and 58 columns of fan histograms; each histogram spreads one number, the fan, which the "
-        "statistics hold as well, over 29 columns. All 90 are counted. Variance, skew and kurtosis within a window and "
+        "computed and not counted, nor are those that repeat the event (amount, hour). **With labels** the truth about "
+        "every transfer comes a week after it, once an hour in one batch: they are counted then, and folding the "
+        "labels is timed as well.\n"
+        f"- **snapml** has one window of {LONGEST_S // DAY_S} days for everything, ringfence has {len(WINDOWS_S)}. Its "
+        "default is 32 vertex statistics and 58 columns of fan histograms; each histogram spreads one number, the fan, "
+        "which the statistics hold as well, over 29 columns. All 90 are counted. Variance, skew and kurtosis within a "
+        "window and "
         "both directions of both accounts are its own. Scatter-gather, temporal and simple cycles (all patterns: 1, 7 "
         "and 1 days) are patterns that ringfence does not compute; novelty, gaps, pair and reverse-pair history, "
         "neighbours of neighbours, known fraud and near amounts are what snapml does not compute. Values a second of "

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engine.contender import ROLES, ROLLING, STATS, WINDOW_DAYS, Rows, library
+from benchmarks.engine.contender import ROLES, ROLLING, STATS, WINDOWS_S, Rows, library
 from benchmarks.engine.stream import Transfers
 
 
@@ -36,11 +36,11 @@ class PandasRolling:
         for role in ROLES:
             ordered = piece.sort_values([role, "time"], kind="stable")
             grouped = ordered.groupby(role)
-            for days in WINDOW_DAYS:
-                rolled = grouped.rolling(f"{days}D", on="time")["amount"].agg(["count", "sum", "mean"])
+            for window, span_s in WINDOWS_S.items():
+                rolled = grouped.rolling(f"{span_s}s", on="time")["amount"].agg(["count", "sum", "mean"])
                 rolled.index = ordered.index
                 for name, stat in zip(STATS, ("count", "sum", "mean"), strict=True):
-                    features[f"{role}.{name}_{days}d"] = rolled[stat]
+                    features[f"{role}.{name}_{window}"] = rolled[stat]
         return features[list(ROLLING)]
 
     def as_rows(self, found: Any) -> Rows:

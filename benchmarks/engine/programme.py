@@ -33,7 +33,8 @@ _GROWTH: Final = (
     ("duckdb", BULK), ("duckdb-2", BULK), ("pandas", BULK), ("river", 1),
 )  # fmt: skip
 _LIVE: Final = (
-    "ringfence", "ringfence-rolling", "snapml", "snapml-2", "snapml-statistics", "snapml-degrees", "snapml-patterns",
+    "ringfence", "ringfence-labels", "ringfence-rolling",
+    "snapml", "snapml-2", "snapml-statistics", "snapml-degrees", "snapml-patterns",
 )  # fmt: skip
 _DENSITY: Final = ("ringfence", "snapml", "snapml-statistics")
 _TICKS: Final = ("ringfence-labels", "ringfence-rings")

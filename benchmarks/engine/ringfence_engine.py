@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.engine.contender import ROLES, ROLLING, WINDOW_DAYS, Rows
-from benchmarks.engine.stream import DAY_S, Transfers
+from benchmarks.engine.contender import ROLES, ROLLING, WINDOWS_S, Rows
+from benchmarks.engine.stream import CHUNK, DAY_S, Transfers
 from ringfence.engine import Catalogue, Engine
 from ringfence.engine.stats import EVENT, LABEL_RISK, NEIGHBOUR_RISK
 from ringfence.ledger.assembly import slice_batch
@@ -21,12 +22,13 @@ from ringfence.scenario.batch import NO_LABEL, Batch
 from ringfence.scenario.spec import Amount, EventType, Role, RoleColumn, Scenario
 
 LABEL_DELAY_S: Final = 7 * DAY_S
+LABELS_EVERY_S: Final = 3_600  # those of an hour come at its end, as one batch
 FRAUD_RATE: Final = 0.01
 _SPREAD, _OTHER_SPREAD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd: no two ids meet
 
 
 def scenario_of(*, rings: bool) -> Scenario:
-    """Describe the transfers: two roles of one entity type, an amount, windows of 1, 7 and 30 days."""
+    """Describe the transfers: two roles of one entity type, an amount, windows as in the template account-transfers."""
     transfer = EventType(
         name="transfer",
         index=0,
@@ -40,7 +42,7 @@ def scenario_of(*, rings: bool) -> Scenario:
         decide="transfer",
         event_types=(transfer,),
         roles=tuple(Role(name=role, entity_type="account", index=i, strong=rings) for i, role in enumerate(ROLES)),
-        windows_ms=tuple(days * DAY_S * 1_000 for days in WINDOW_DAYS),
+        windows_ms=tuple(span_s * 1_000 for span_s in WINDOWS_S.values()),
         features={"rings": True} if rings else {},
     )
 
@@ -51,8 +53,9 @@ class RingfenceEngine:
     Parameters
     ----------
     rolling : only the columns that DuckDB, River and pandas compute as well; else all families that are on by default.
-    labels : every transfer's truth arrives seven days later. Without labels the values of `label_risk` and
-        `neighbour_risk` say nothing: they are computed, and not counted. What merely repeats the event never counts.
+    labels : every transfer's truth arrives seven days later, once an hour, and is timed as well. Without labels the
+        values of `label_risk` and `neighbour_risk` say nothing: they are computed, and not counted. What merely repeats
+        the event never counts.
     rings : the family `rings` is on, and both roles tie accounts to each other.
     """
 
@@ -76,10 +79,10 @@ class RingfenceEngine:
 
     def prepare(self, transfers: Transfers, batch_size: int) -> Iterator[Batch]:
         records = self._records(transfers)
-        return (
-            slice_batch(records, begin, min(begin + batch_size, len(records)))
-            for begin in range(0, len(records), batch_size)
-        )
+        cuts: Iterable[int] = range(0, len(records), batch_size)
+        if self._labels and batch_size < CHUNK:
+            cuts = _cuts(records.kind == LABEL_RECORD, batch_size)
+        return (slice_batch(records, begin, end) for begin, end in pairwise((*cuts, len(records))))
 
     def learn(self, piece: Batch) -> None:
         self._engine.observe(piece, np.zeros(len(piece), np.bool_))
@@ -107,7 +110,7 @@ class RingfenceEngine:
         }
         k = len(columns["time_s"])
         is_label = np.arange(k) < k - n
-        at_s = columns["time_s"] + is_label * LABEL_DELAY_S
+        at_s = np.where(is_label, _label_s(columns["time_s"]), columns["time_s"])
         order = np.lexsort((~is_label, at_s))
         seq = self._seq + 1 + np.arange(k)
         self._seq += k
@@ -139,7 +142,7 @@ class RingfenceEngine:
         ready: list[tuple[Transfers, NDArray[np.int64]]] = []
         waiting: list[tuple[Transfers, NDArray[np.int64]]] = []
         for transfers, seq in self._waiting:
-            n = int(np.searchsorted(transfers.time_s, until_s - LABEL_DELAY_S, side="right"))
+            n = int(np.searchsorted(_label_s(transfers.time_s), until_s, side="right"))
             if n:
                 ready.append((transfers.part(0, n), seq[:n]))
             if n < len(transfers):
@@ -150,6 +153,20 @@ class RingfenceEngine:
         columns = ("time_s", "source", "destination", "amount_minor")
         joined = Transfers(0, *(np.concatenate([getattr(part, name) for part, _ in ready]) for name in columns))
         return joined, np.concatenate([seq for _, seq in ready])
+
+
+def _label_s(time_s: NDArray[np.int64]) -> NDArray[np.int64]:
+    due: NDArray[np.int64] = -(-(time_s + LABEL_DELAY_S) // LABELS_EVERY_S) * LABELS_EVERY_S
+    return due
+
+
+def _cuts(is_label: NDArray[np.bool_], batch_size: int) -> list[int]:
+    """Where batches begin: labels that come together are one, transfers come `batch_size` at a time."""
+    begins = np.flatnonzero(np.diff(is_label, prepend=not is_label[0])).tolist()
+    cuts: list[int] = []
+    for begin, end in pairwise((*begins, len(is_label))):
+        cuts += [begin] if is_label[begin] else range(begin, end, batch_size)
+    return cuts
 
 
 def _is_fraud(seq: NDArray[np.int64]) -> NDArray[np.bool_]:

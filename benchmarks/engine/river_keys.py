@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engine.contender import ROLES, ROLLING, WINDOW_DAYS, Rows, library
+from benchmarks.engine.contender import ROLES, ROLLING, WINDOWS_S, Rows, library
 from benchmarks.engine.stream import Transfers
 
 Piece = list[tuple[dict[str, Any], dt.datetime]]
@@ -26,10 +26,10 @@ class RiverKeys:
             library(f"river.{name}") for name in ("feature_extraction", "stats", "utils")
         )
         self._aggregates = [
-            feature_extraction.Agg(on=on, by=role, how=utils.TimeRolling(how, period=dt.timedelta(days=days)))
+            feature_extraction.Agg(on=on, by=role, how=utils.TimeRolling(how, period=dt.timedelta(seconds=span_s)))
             for role in ROLES
             for on, how in (("one", stats.Sum), ("amount", stats.Sum), ("amount", stats.Mean))
-            for days in WINDOW_DAYS
+            for span_s in WINDOWS_S.values()
         ]
 
     def prepare(self, transfers: Transfers, batch_size: int) -> Iterator[Piece]:

@@ -55,11 +55,13 @@ def targets(found: Sequence[Found]) -> list[Target]:
 def _of(found: Sequence[Found]) -> Iterator[Target]:
     graph = found[0].trial.stream.graph if found else Graph.UNIFORM
     for size in (1, 128):
-        ours = _one(found, Table.LIVE, "ringfence", size)
         for level, what in _LEVELS.items():
             theirs = _one(found, Table.LIVE, level, size)
-            if ours and theirs:
-                yield _more_values(f"{graph}: values/s against snapml ({what}), batches of {size}", ours, theirs, 3.0)
+            for name, labels in (("ringfence", "without"), ("ringfence-labels", "with")):
+                ours = _one(found, Table.LIVE, name, size)
+                if ours and theirs:
+                    said = f"{graph}: values/s {labels} labels against snapml ({what}), batches of {size}"
+                    yield _more_values(said, ours, theirs, 3.0)
     river = river_of(found)
     if river:
         live = _one(found, Table.LIVE, "ringfence", 1)

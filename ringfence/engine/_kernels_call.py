@@ -3,8 +3,8 @@
 """Call the fold without handing over what has not changed.
 
 Numba takes every array of every argument apart at each call: 100 ns for one, 13 µs for the hundred of plan, state and
-scratch, a third of a live event. So these three are taken apart once, as the structure that compiled code works with,
-and written to a buffer; a call then carries the buffer's address.
+scratch, a third of a live event. So these are taken apart once, as the structure that compiled code works with, and
+written to a buffer; a call then carries the buffer's address.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def _bind(value, buffer):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _fold_bound(batch, bound, begin, want, apply, rows, row_at, sampled, samples, sample_at):
+def _fold_bound(batch, bound, begin, want, apply, rows, row_at, bound_samples, sample_at):
     plan, state, scratch = _opened(bound)
+    sampled, samples = _opened(bound_samples)
     return fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled, samples, sample_at)
 
 
@@ -84,34 +85,76 @@ def _forms(part: Any) -> Any:
     return tuple(map(_forms, part)) if isinstance(part, tuple) else type(part)
 
 
+class BoundValue:
+    """A tuple of arrays, taken apart and kept alive.
+
+    `address` is what a compiled call takes: where the structure lies, or the tuple itself where nothing is compiled.
+    """
+
+    def __init__(self, value: tuple[Any, ...]) -> None:
+        self.value = value
+        self.address: Any = value
+        if not config.DISABLE_JIT:
+            self._buffer = np.empty(_BUFFER // 8, np.int64)  # of 8 bytes each: the structure has to be aligned
+            _bind(value, self._buffer)
+            self.address = int(self._buffer.ctypes.data)
+
+    @property
+    def kind(self) -> Bound:
+        return Bound(typeof(self.value))
+
+
 class FoldCall:
     """`fold` for one plan, state and scratch, which it keeps alive.
 
-    Call it with (batch, begin, want, apply, rows, row_at, sampled, samples, sample_at). It does not look at types: each
-    call hands over arrays of the same type, dimensions and layout as the first one.
+    It does not look at types: each call hands over arrays of the same type, dimensions and layout as the first one.
 
     Parameters
     ----------
+    nothing : `sampled` and `samples` of a call that samples nothing.
     before : the call that this one takes over from, with what was compiled for it; to look that up takes 2 ms.
     """
 
     _compiled: Fold | None
 
-    def __init__(self, plan: Plan, state: State, scratch: Any, before: FoldCall | None = None) -> None:
+    def __init__(
+        self, plan: Plan, state: State, scratch: Any, nothing: tuple[Any, Any], before: FoldCall | None = None
+    ) -> None:
         self.state, self.scratch = state, scratch
-        self._bound = plan, state, scratch
-        self._buffer = np.zeros(_BUFFER // 8, np.int64)  # of 8 bytes each: the structure has to be aligned
-        self._found = _forms(self._bound)
+        self._bound = BoundValue((plan, state, scratch))
+        self._nothing = BoundValue(nothing)
+        self._found = _forms(self._bound.value)
         self._compiled = before._compiled if before is not None and before._found == self._found else None
-        if not config.DISABLE_JIT:
-            _bind(self._bound, self._buffer)
-            self._address = int(self._buffer.ctypes.data)
 
-    def __call__(self, batch: Any, *others: Any) -> tuple[int, int, int, int]:
-        if config.DISABLE_JIT:
-            found: tuple[int, int, int, int] = fold(batch, *self._bound, *others)
-            return found
+    def __call__(
+        self,
+        batch: Any,
+        begin: int,
+        want: Any,
+        apply: bool,
+        rows: Any,
+        row_at: int,
+        samples: tuple[Any, Any] | None = None,
+        sample_at: int = 0,
+    ) -> tuple[int, int, int, int]:
+        held = self._nothing if samples is None else BoundValue(samples)
         if self._compiled is None:
-            kinds = (typeof(batch), Bound(typeof(self._bound)), *(typeof(other) for other in others))
-            self._compiled = _fold_bound.compile(kinds)
-        return self._compiled(batch, self._address, *others)
+            some = (typeof(value) for value in (begin, want, apply, rows, row_at))
+            kinds = (typeof(batch), self._bound.kind, *some, held.kind, typeof(sample_at))
+            self._compiled = _interpreted if config.DISABLE_JIT else _fold_bound.compile(kinds)
+        return self._compiled(batch, self._bound.address, begin, want, apply, rows, row_at, held.address, sample_at)
+
+
+def _interpreted(
+    batch: Any,
+    bound: Any,
+    begin: int,
+    want: Any,
+    apply: bool,
+    rows: Any,
+    row_at: int,
+    samples: Any,
+    sample_at: int,
+) -> tuple[int, int, int, int]:
+    found: tuple[int, int, int, int] = fold(batch, *bound, begin, want, apply, rows, row_at, *samples, sample_at)
+    return found

@@ -41,6 +41,17 @@ class LookupFileError(RingfenceError):
         super().__init__(f"{place}: looked up by derive.{where}: found {found}; {do}")
 
 
+class BatchFormError(RingfenceError):
+    """An array of a batch has another number of dimensions than its field."""
+
+    def __init__(self, what: str, found: tuple[int, ...], n_dimensions: int) -> None:
+        self.what, self.found = what, found
+        super().__init__(
+            f"batch field {what}: found an array of shape {found}, expected {n_dimensions} dimensions; "
+            "hand over what the fields of Batch say"
+        )
+
+
 class IdentityKeyError(RingfenceError):
     """The secret that turns entity ids into digests is missing, damaged or readable by others."""
 

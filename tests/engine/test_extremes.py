@@ -10,10 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from ringfence.engine import BatchShapeError, Catalogue, Engine
+from ringfence.engine import BatchShapeError, Catalogue, Engine, SequenceError
 from ringfence.engine import layout as at
 from ringfence.engine.stats import RINGS, TEXT
+from ringfence.ledger.assembly import slice_batch
 from ringfence.scenario.batch import EVENT, FRAUD, LEGIT, NO_LABEL, Batch
+from ringfence.scenario.errors import BatchFormError
 from tests.engine.test_any_stream import everything
 from tests.oracles.complete_twin import CompleteTwin
 from tests.oracles.every_twin import assert_equals_every_twin
@@ -209,12 +211,37 @@ def test_arrays_of_another_type_or_layout_give_the_same_rows() -> None:
     assert Engine(CATALOGUE).observe(Batch(**odd)).tobytes() == Engine(CATALOGUE).observe(batch).tobytes()
 
 
-def test_arrays_of_another_shape_are_refused_before_they_reach_compiled_code() -> None:
+def test_arrays_of_other_dimensions_are_refused_before_they_reach_compiled_code() -> None:
     batch = batch_of(drawn_records(48, 60), SCENARIO)
+    with pytest.raises(BatchFormError, match="time_ms: found an array of shape"):
+        msgspec.structs.replace(batch, time_ms=batch.time_ms.reshape(-1, 1))
+
+
+def test_a_lone_record_of_another_scenario_or_out_of_order_is_refused_as_a_batch_is() -> None:
+    batch = slice_batch(batch_of(drawn_records(48, 60), SCENARIO), 0, 1)
     engine = Engine(CATALOGUE)
-    with pytest.raises(BatchShapeError, match="time_ms"):
-        engine.observe(msgspec.structs.replace(batch, time_ms=batch.time_ms.reshape(-1, 1)))
+    for name, shape in (("values", (1, 99)), ("simhash", (1, 7)), ("link_start", (3,))):
+        with pytest.raises(BatchShapeError, match=name):
+            engine.observe(msgspec.structs.replace(batch, **{name: np.zeros(shape)}))
     assert engine.seq == 0
+    engine.observe(batch)
+    with pytest.raises(SequenceError):
+        engine.observe(batch)
+
+
+def test_more_links_in_a_lone_record_than_ever_before_are_read_as_in_a_batch() -> None:
+    batch = batch_of(drawn_records(48, 60), SCENARIO)
+    n, many = 40, np.arange(40, dtype=np.uint64) + np.uint64(7)
+    crowd = msgspec.structs.replace(
+        slice_batch(batch, 0, 1), link_start=np.array([0, n]), link_role=np.full(n, WITNESS), link_lo=many, link_hi=many
+    )
+    rest = slice_batch(batch, 1, 60)
+    joined = Engine(CATALOGUE)
+    first, rows = joined.observe(crowd, np.ones(1, np.bool_)), joined.observe(rest)
+    alone = Engine(CATALOGUE)
+    assert alone.observe(crowd).tobytes() == first.tobytes()
+    found = [alone.observe(slice_batch(rest, i, i + 1)) for i in range(len(rest))]
+    assert np.concatenate(found).tobytes() == rows.tobytes()
 
 
 # -- a million events of one entity -----------------------------------------------------------------------------------
