@@ -94,7 +94,7 @@ def train(
     cut_ms = until_ms if until_ms is not None else ledger.watermark_ms
     later = _later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
-    rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, report=report)
+    rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, n_threads=n_threads, report=report)
     report("fitting", 0, 0)
     fitted = fit(
         rows[: len(examples)],
@@ -146,9 +146,9 @@ def train(
                 n_examples=len(examples),
                 n_fraud=examples.n_fraud,
                 seed=seed,
-                n_seeds=fitted.n_seeds,
+                n_seeds=fitted.effort.n_seeds,
                 n_trees=fitted.gbdt.n_trees,
-                settings={**fitted.params, "trials": trials, "legit_share": fitted.legit_share},
+                settings={**fitted.params, "trials": trials, "legit_share": fitted.effort.legit_share},
             ),
             metrics=metrics_of(summary, fitted, catalogue),
             headline=headline_of(summary),
