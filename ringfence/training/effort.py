@@ -32,6 +32,18 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
         """Boosters that are averaged."""
         return self.n_samples * self.boosters_per_sample
 
+    @property
+    def text(self) -> str:
+        """What was spared because examples are very many, for card and report; empty where nothing was."""
+        if self.curve_rows is None:
+            return ""
+        return (
+            f"beyond {VERY_MANY_EXAMPLES:,} examples {self.n_seeds} boosters share one sample of the legit examples and "
+            f"take steps {self.faster:g} times as large, at most {self.max_trees} trees each; their number is read off "
+            f"up to {self.curve_rows:,} frauds and as many legit events of each block, bins of a feature off "
+            f"{self.bin_rows:,} rows; every event of a block is scored, calibrates and is measured"
+        )
+
 
 def effort_for(n_examples: int, n_fraud: int) -> Effort:
     """Say what a fit on so many examples is worth."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.ledger import Ledger
-from ringfence.training.memory_use import Forgotten
+from ringfence.training.memory_use import Forgotten, Usage
 from ringfence.training.replayed import replayed_rows
 from ringfence.training.row_cache import Anchor, RowCache, column_keys
 
@@ -57,16 +58,30 @@ def recalled_rows(
     anchor = Anchor(last_seq, ledger.chain_at(last_seq) or b"")
     keys, room = column_keys(catalogue), catalogue.plan.room
     rows = np.empty((seqs.shape[0], len(keys)), np.float64)
-    missing = list(range(len(keys)))
+
+    def replay(columns: list[int]) -> Usage:
+        replaying(0, 0)
+        return replayed_rows(ledger, catalogue, columns, seqs, rows, n_threads=n_threads, progress=replaying)
+
+    missing, usage = list(range(len(keys))), None
     if cache is not None:
         report("recalling", 0, len(keys))
-        missing = cache.fill(rows, seqs, keys, room, ledger)
-        report("recalling", len(keys) - len(missing), len(keys))
+        missing = cache.likely_missing(seqs, keys, room, ledger)
+        with ThreadPoolExecutor(1) as pool:
+            filling = pool.submit(cache.fill, rows, seqs, keys, room, ledger)
+            beside = missing if n_threads > 1 else []
+            if beside:  # a core each
+                report("recalling", len(keys) - len(missing), len(keys))
+                usage = replay(beside)
+            missing = sorted({*filling.result(), *beside})
         cache.n_replayed, cache.n_reused = len(missing), len(keys) - len(missing)
+        if not beside:
+            report("recalling", len(keys) - len(missing), len(keys))
         if not missing:
             return Recalled(rows, cache.forgotten)
-    replaying(0, 0)
-    usage = replayed_rows(ledger, catalogue, missing, seqs, rows, n_threads=n_threads, progress=replaying)
+        if usage is not None and (damaged := [column for column in missing if column not in beside]):
+            usage = usage.joined(replay(damaged))
+    usage = replay(missing) if usage is None else usage
     if cache is not None:
         report("keeping", 0, 1)
         kept = rows if len(missing) == len(keys) else rows[:, missing]

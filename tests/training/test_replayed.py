@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -60,9 +61,16 @@ def test_only_the_named_columns_are_written(ledger: Ledger) -> None:
 
 
 def test_whoever_is_forgotten_is_forgotten_in_both(tmp_path: Path) -> None:
-    small = ledger_of(tmp_path, payments(300), scenario_of(memory="64MiB"))
-    seqs, catalogue = seqs_of(small), Catalogue.build(small.scenario)
-    assert side_by_side(small, seqs)[0].tobytes() == feature_rows(small, catalogue, seqs).rows.tobytes()
+    scenario = msgspec.structs.replace(scenario_of(), memory_bytes=60_000)
+    small = ledger_of(tmp_path, payments(400), scenario)
+    seqs, catalogue = seqs_of(small), Catalogue.build(scenario)
+    engine = Engine(catalogue)
+    expected = feature_rows(small, catalogue, seqs, engine=engine).rows
+    rows, usage = side_by_side(small, seqs)
+    assert rows.tobytes() == expected.tobytes()
+    assert usage == Usage.of(engine)
+    assert usage.forgotten.entities > 20
+    assert usage.forgotten.pairs > 20
 
 
 def test_a_record_without_a_row_is_refused(ledger: Ledger) -> None:
