@@ -38,10 +38,10 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
         if self.curve_rows is None:
             return ""
         return (
-            f"beyond {VERY_MANY_EXAMPLES:,} examples {self.n_seeds} boosters share one sample of the legit examples and "
-            f"take steps {self.faster:g} times as large, at most {self.max_trees} trees each; their number is read off "
-            f"up to {self.curve_rows:,} frauds and as many legit events of each block, bins of a feature off "
-            f"{self.bin_rows:,} rows; every event of a block is scored, calibrates and is measured"
+            f"{self.n_seeds} boosters share one sample of the legit examples and take steps {self.faster:g} times as "
+            f"large, at most {self.max_trees} trees each; their number is read off up to {self.curve_rows:,} frauds and "
+            f"as many legit events of each block, bins of a feature off {self.bin_rows:,} rows; every event of a block "
+            "is scored, calibrates and is measured"
         )
 
 

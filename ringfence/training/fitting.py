@@ -79,6 +79,7 @@ def fit(
     n_threads: int = 1,
     params: Mapping[str, Any] | None = None,
     has_times: bool = True,
+    effort: Effort | None = None,
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -89,6 +90,7 @@ def fit(
     trials : hyperparameter settings to try beside the default.
     seed : of boosting and search; the same call gives the same model.
     has_times : False where the order of a file stands for the time; no feature is taken for a clock then.
+    effort : what may be spent; None: what `effort_for` says of so many examples.
     report : called with (steps done, steps in all).
 
     Raises
@@ -96,7 +98,7 @@ def fit(
     NoFoldsError
         If no time split has both labels on each side.
     """
-    effort = effort_for(len(examples), examples.n_fraud)
+    effort = effort_for(len(examples), examples.n_fraud) if effort is None else effort
     folds = _folds(examples, n_blocks=effort.n_blocks)
     unread = clocks(rows, folds, is_category) if has_times else np.empty(0, dtype=np.int64)
     total = (1 + trials) * len(folds) + effort.n_samples

@@ -13,6 +13,8 @@ from ringfence.models.calibration import sigmoid
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.crossfit import OutOfFold, cross_fit
 from ringfence.training.effort import VERY_MANY_EXAMPLES, Effort, effort_for
+from ringfence.training.examples import Examples
+from ringfence.training.fitting import fit
 from ringfence.training.folds import Fold, expanding_folds
 
 N = 24_000
@@ -102,6 +104,21 @@ def test_newest_fold_stops_growing_when_more_trees_do_not_help() -> None:
     found = cross_fit(rows, fraud, folds, is_category=[False] * 5, params=steep, seed=1, effort=effort)
     assert found.counts[-1] == 30  # the best is the first, and two steps without a better one follow
     assert found.n_trees == 10
+
+
+def test_release_fitted_on_sampled_legit_events_tells_the_true_rate_of_later_ones() -> None:
+    rows, truth, fraud, _ = world()
+    n, times = 18_000, np.arange(N, dtype=np.int64)
+    examples = Examples(
+        seq=times[:n], event_id=tuple(map(str, range(n))), event_time_ms=times[:n], known_at_ms=times[:n],
+        settled_at_ms=times[:n], amount_minor=times[:n], fraud=fraud[:n], until_seq=n, n_unlabelled=0,
+    )  # fmt: skip
+    fitted = fit(rows[:n], examples, is_category=[False] * 4 + [True], params=PARAMS, effort=SPARED)
+    assert fitted.gbdt.n_trees == 2 * (fitted.gbdt.n_trees // 2) > 0
+    score = fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows[n:])))
+    assert score.mean() == pytest.approx(sigmoid(truth[n:]).mean(), rel=0.1)
+    riskiest = np.argsort(-score)[:600]
+    assert score[riskiest].mean() == pytest.approx(sigmoid(truth[n:])[riskiest].mean(), rel=0.2)
 
 
 @pytest.mark.parametrize("n_examples", [10_000, 300_001, VERY_MANY_EXAMPLES])
