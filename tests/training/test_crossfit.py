@@ -106,19 +106,23 @@ def test_newest_fold_stops_growing_when_more_trees_do_not_help() -> None:
     assert found.n_trees == 10
 
 
-def test_release_fitted_on_sampled_legit_events_tells_the_true_rate_of_later_ones() -> None:
+def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_says() -> None:
     rows, truth, fraud, _ = world()
     n, times = 18_000, np.arange(N, dtype=np.int64)
     examples = Examples(
         seq=times[:n], event_id=tuple(map(str, range(n))), event_time_ms=times[:n], known_at_ms=times[:n],
         settled_at_ms=times[:n], amount_minor=times[:n], fraud=fraud[:n], until_seq=n, n_unlabelled=0,
     )  # fmt: skip
-    fitted = fit(rows[:n], examples, is_category=[False] * 4 + [True], params=PARAMS, effort=SPARED)
-    assert fitted.gbdt.n_trees == 2 * (fitted.gbdt.n_trees // 2) > 0
-    score = fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows[n:])))
-    assert score.mean() == pytest.approx(sigmoid(truth[n:]).mean(), rel=0.1)
-    riskiest = np.argsort(-score)[:600]
-    assert score[riskiest].mean() == pytest.approx(sigmoid(truth[n:])[riskiest].mean(), rel=0.2)
+    told = {}
+    for effort in (WHOLE, SPARED):
+        fitted = fit(rows[:n], examples, is_category=[False] * 4 + [True], params=PARAMS, effort=effort)
+        assert fitted.gbdt.n_trees == 2 * (fitted.gbdt.n_trees // 2) > 0
+        told[effort.legit_share] = fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows[n:])))
+    riskiest = np.argsort(-truth[n:])[:600]
+    for some in (slice(None), riskiest):
+        whole, spared = (told[effort.legit_share][some].mean() for effort in (WHOLE, SPARED))
+        assert spared == pytest.approx(whole, rel=0.08)
+        assert spared == pytest.approx(sigmoid(truth[n:])[some].mean(), rel=0.25)
 
 
 @pytest.mark.parametrize("n_examples", [10_000, 300_001, VERY_MANY_EXAMPLES])
