@@ -40,8 +40,8 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"{self.n_seeds} boosters share one sample of the legit examples and take steps {self.faster:g} times as "
             f"large, at most {self.max_trees} trees each; their number is read off up to {self.curve_rows:,} frauds "
-            f"and as many legit events of each block, bins of a feature off {self.bin_rows:,} rows; every event of a block "
-            "is scored, calibrates and is measured"
+            f"and as many legit events of each block, bins of a feature off {self.bin_rows:,} rows; every event of a "
+            "block is scored, calibrates and is measured"
         )
 
 

@@ -118,11 +118,10 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
         fitted = fit(rows[:n], examples, is_category=[False] * 4 + [True], params=PARAMS, effort=effort)
         assert fitted.gbdt.n_trees == 2 * (fitted.gbdt.n_trees // 2) > 0
         told[effort.legit_share] = fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows[n:])))
-    riskiest = np.argsort(-truth[n:])[:600]
-    for some in (slice(None), riskiest):
-        whole, spared = (told[effort.legit_share][some].mean() for effort in (WHOLE, SPARED))
-        assert spared == pytest.approx(whole, rel=0.08)
-        assert spared == pytest.approx(sigmoid(truth[n:])[some].mean(), rel=0.25)
+    whole, spared = told[WHOLE.legit_share], told[SPARED.legit_share]
+    assert spared.mean() == pytest.approx(sigmoid(truth[n:]).mean(), rel=0.15)
+    for some in np.array_split(np.argsort(whole), 6)[2:]:
+        assert spared[some].mean() == pytest.approx(whole[some].mean(), rel=0.15)
 
 
 @pytest.mark.parametrize("n_examples", [10_000, 300_001, VERY_MANY_EXAMPLES])
