@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -116,14 +117,16 @@ def train(
     if later is not None:
         windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue))
     report("evaluating", 0, 3)
-    evaluations = [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
-    importance = importance_of(
-        fitted.gbdt, fitted.encoder, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
-    )
-    report("evaluating", 1, 3)
-    found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
-    report("evaluating", 2, 3)
-    absent = absent_from(rows[: len(examples)], catalogue)
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(data_digest, examples, rows[: len(examples)])
+        evaluations = [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
+        importance = importance_of(
+            fitted.gbdt, fitted.encoder, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
+        )
+        report("evaluating", 1, 3)
+        found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
+        report("evaluating", 2, 3)
+        absent = absent_from(rows[: len(examples)], catalogue)
     summary = summarise(
         scenario, catalogue, policy, examples, fitted, evaluations, importance, found, forgotten, absent, cut_ms, seed
     )
@@ -139,7 +142,7 @@ def train(
             calibrator=fitted.calibrator,
             policy=policy,
             made=Made(
-                data_digest=data_digest(examples, rows[: len(examples)]),
+                data_digest=digest.result(),
                 examples_from_ms=examples_from_ms,
                 until_ms=cut_ms,
                 until_seq=examples.until_seq,
