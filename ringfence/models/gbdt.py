@@ -92,6 +92,7 @@ def train_gbdt(
     n_seeds: int = 1,
     num_threads: int = 1,
     weights: FloatArray | None = None,
+    bin_rows: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Gbdt:
     """Fit boosted trees with log-loss. The same arguments give the same model text.
@@ -104,9 +105,11 @@ def train_gbdt(
     seed : whole number; booster i of `n_seeds` uses `seed + i`.
     categories : columns that hold codes of the encoder.
     params : LightGBM parameters over `DEFAULTS`; what determinism needs is not overridden.
-    n_seeds : boosters whose raw scores are averaged; they become one model of `n_seeds * n_trees` trees.
+    n_seeds : boosters whose raw scores are averaged; they become one model of `n_seeds * n_trees` trees. Rows are cut
+        into bins once for all of them.
     num_threads : of LightGBM, >= 1; the model does not depend on it.
     weights : shape (n,), > 0, or None for 1.
+    bin_rows : rows from which the bins of a column are found, drawn at random; None: LightGBM's 200,000.
     progress : called with (trees grown, trees in all) after every tree.
 
     Raises
@@ -118,6 +121,7 @@ def train_gbdt(
     """
     _check(rows, labels, "train_gbdt")
     texts = []
+    dataset = _dataset(rows, labels, categories, weights, bin_rows)
     for index in range(n_seeds):
 
         def report(env: Any, before: int = index * n_trees) -> None:
@@ -125,10 +129,7 @@ def train_gbdt(
                 progress(before + env.iteration + 1, n_seeds * n_trees)
 
         booster = lgb.train(
-            _parameters(params, seed + index, num_threads),
-            _dataset(rows, labels, categories, weights),
-            num_boost_round=n_trees,
-            callbacks=[report],
+            _parameters(params, seed + index, num_threads), dataset, num_boost_round=n_trees, callbacks=[report]
         )
         # the number of threads is written into the text but changes nothing in the model: keep equal models equal
         texts.append(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string(num_iteration=-1)))
@@ -146,31 +147,66 @@ def grow_curve(
     categories: Sequence[int] = (),
     params: Mapping[str, Any] | None = None,
     num_threads: int = 1,
-) -> tuple[NDArray[np.int64], FloatArray]:
+    bin_rows: int | None = None,
+    enough: Callable[[FloatArray], bool] | None = None,
+) -> Growth:
     """Fit on one span and score a later one after every `step` trees: what out-of-fold tree counts are chosen from.
 
-    Returns
-    -------
-    counts : shape (k,), numbers of trees, ascending, the last being `max_trees`.
-    raw : shape (k, n_later), log-odds of `later_rows` after that many trees.
+    Parameters
+    ----------
+    rows, labels, seed, categories, params, num_threads, bin_rows : as in `train_gbdt`.
+    later_rows : shape (n_later, n_features), encoded.
+    max_trees, step : trees are grown up to the one, and counted in steps of the other; both >= 1.
+    enough : given the log-odds of `later_rows` after every step, shape (n_later,); True stops the growth there.
     """
     _check(rows, labels, "grow_curve")
-    parameters = _parameters(params, seed, num_threads)
-    booster = lgb.train(parameters, _dataset(rows, labels, categories, None), num_boost_round=max_trees)
-    counts = np.unique(np.append(np.arange(step, max_trees + 1, step), max_trees)).astype(np.int64)
-    raw = np.zeros((counts.shape[0], later_rows.shape[0]))
-    before, total = 0, np.zeros(later_rows.shape[0])
-    for at, count in enumerate(counts):
-        total = total + booster.predict(
+    counts: list[int] = []
+    raw: list[FloatArray] = []
+
+    def score(env: Any) -> None:
+        n_trees = env.iteration + 1
+        if n_trees % step and n_trees != max_trees:
+            return
+        before = counts[-1] if counts else 0
+        added = env.model.predict(
             later_rows,
             start_iteration=before,
-            num_iteration=int(count) - before,
+            num_iteration=n_trees - before,
             raw_score=True,
             num_threads=num_threads,
         )
-        raw[at] = total
-        before = int(count)
-    return counts, raw
+        counts.append(n_trees)
+        raw.append(added + (raw[-1] if raw else np.zeros(later_rows.shape[0])))
+        if enough is not None and enough(raw[-1]):
+            raise lgb.callback.EarlyStopException(env.iteration, [])
+
+    booster = lgb.train(
+        _parameters(params, seed, num_threads),
+        _dataset(rows, labels, categories, None, bin_rows),
+        num_boost_round=max_trees,
+        callbacks=[score],
+    )
+    return Growth(np.array(counts, dtype=np.int64), np.stack(raw), booster.model_to_string(num_iteration=-1))
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """A booster seen while it grew, k times."""
+
+    counts: NDArray[np.int64]  # (k,) numbers of trees, ascending
+    raw: FloatArray  # (k, n_later) log-odds of the later rows after that many trees
+    text: str  # the model with all its trees
+
+    def raw_after(self, n_trees: int, rows: FloatArray, *, num_threads: int = 1) -> FloatArray:
+        """Return log-odds of other rows after the first `n_trees` trees, shape (n,), for encoded (n, n_features)."""
+        return np.asarray(
+            self._booster.predict(rows, num_iteration=n_trees, raw_score=True, num_threads=num_threads),
+            dtype=np.float64,
+        )
+
+    @cached_property
+    def _booster(self) -> lgb.Booster:
+        return lgb.Booster(model_str=self.text)
 
 
 def average_boosters(texts: Sequence[str]) -> str:
@@ -200,14 +236,19 @@ def _parameters(params: Mapping[str, Any] | None, seed: int, num_threads: int) -
 
 
 def _dataset(
-    rows: FloatArray, labels: NDArray[np.integer[Any]], categories: Sequence[int], weights: FloatArray | None
+    rows: FloatArray,
+    labels: NDArray[np.integer[Any]],
+    categories: Sequence[int],
+    weights: FloatArray | None,
+    bin_rows: int | None,
 ) -> lgb.Dataset:
+    sample = {} if bin_rows is None else {"bin_construct_sample_cnt": bin_rows}
     return lgb.Dataset(
         rows,
         label=np.asarray(labels, dtype=np.float64),
         weight=weights,
         categorical_feature=list(categories),
-        params={"max_bin": DEFAULTS["max_bin"], "verbosity": -1},
+        params={"max_bin": DEFAULTS["max_bin"], "verbosity": -1, **sample},
         free_raw_data=True,
     )
 

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.models.encoder import Encoder
-from ringfence.models.gbdt import grow_curve
+from ringfence.models.gbdt import Growth, grow_curve
 from ringfence.training.calibrating import prior_log_odds
+from ringfence.training.effort import Effort
 from ringfence.training.folds import Fold
 from ringfence.training.ranking import Ranking
 
@@ -20,7 +21,7 @@ FloatArray = NDArray[np.float64]
 Report = Callable[[int, int], None]
 
 STEP = 10
-MAX_TREES = 400
+_CHUNK = 65_536  # rows encoded and scored at once
 HEADROOM = 1.5  # folds after the first grow to this multiple of its best count
 
 
@@ -52,9 +53,8 @@ def cross_fit(
     is_category: Sequence[bool],
     params: Mapping[str, Any],
     seed: int,
-    legit_share: float = 1.0,
+    effort: Effort,
     unread: Sequence[int] | NDArray[np.int64] = (),
-    max_trees: int = MAX_TREES,
     step: int = STEP,
     n_threads: int = 1,
     report: Report | None = None,
@@ -69,55 +69,114 @@ def cross_fit(
     rows : shape (n, n_features), as the engine gives them; each fold freezes its own vocabulary.
     fraud : shape (n,).
     folds : at least one, earliest first.
-    legit_share : share of the legit examples that are fitted, in (0, 1]; all are scored.
+    effort : how many trees at most, and from how many rows; all emitted examples are scored whatever it says.
     unread : columns that no model may learn from.
-    max_trees, step : the curve runs from `step` to at most `max_trees` trees.
+    step : the curve runs from `step` to at most `effort.max_trees` trees.
     report : called with (folds done, folds in all).
     """
-    curves: list[FloatArray] = []
-    losses: list[FloatArray] = []
-    counts = np.empty(0, dtype=np.int64)
+    grown: list[_Grown] = []
+    max_trees = effort.max_trees
     # The newest fold has the most to learn from, so it needs the most trees: the others stop a little beyond it.
     newest_first = list(reversed(folds))
     for done, fold in enumerate(newest_first):
-        kept = fold.fit[keep_legit(fraud[fold.fit], legit_share, np.random.default_rng(seed))]
+        kept = fold.fit[keep_legit(fraud[fold.fit], effort.legit_share, np.random.default_rng(seed))]
         past = rows[kept]  # a copy
         past[:, unread] = np.nan
         encoder = Encoder.fit(past, is_category)
-        counts, raw = grow_curve(
-            encoder.apply(past),
+        past = encoder.apply(past)
+        looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng([seed, done]))
+        losses = _Losses(fraud[looked_at], weights, None if grown else effort.patience)
+        growth = grow_curve(
+            past,
             fraud[kept],
-            encoder.apply(rows[fold.emit]),
+            encoder.apply(rows[looked_at]),
             max_trees=max_trees,
             step=step,
             seed=seed,
             categories=encoder.category_columns,
             params=params,
             num_threads=n_threads,
+            bin_rows=effort.bin_rows,
+            enough=losses,
         )
-        # Sampled negatives shift every score by about the same log-odds, which the calibrator undoes: compare counts
-        # by how they order and spread the block, not by that shift.
-        loss = np.array([_log_loss(fraud[fold.emit], at + _shift(fraud[fold.emit], at)) for at in raw])
-        curves.append(raw)
-        losses.append(loss)
-        max_trees = min(max_trees, max(10 * step, int(HEADROOM * counts[int(np.argmin(loss))]) // step * step))
+        grown.append(_Grown(fold, encoder, growth, np.array(losses.found), looked_at.shape[0] == fold.emit.shape[0]))
+        best_here = int(growth.counts[int(np.argmin(losses.found))])
+        max_trees = min(max_trees, max(10 * step, int(HEADROOM * best_here) // step * step))
         if report is not None:
             report(done + 1, len(folds))
-    n_counts = min(loss.shape[0] for loss in losses)
-    total = np.sum([loss[:n_counts] for loss in losses], axis=0) / sum(fold.emit.shape[0] for fold in folds)
+    n_counts = min(one.loss.shape[0] for one in grown)
+    total = np.sum([one.loss[:n_counts] for one in grown], axis=0) / sum(fold.emit.shape[0] for fold in folds)
+    counts = min((one.growth.counts for one in grown), key=len)
     best = int(np.argmin(total))
     oof = np.full(fraud.shape[0], np.nan)
-    for fold, raw in zip(newest_first, curves, strict=True):
+    for one in grown:
+        raw = one.scores(best, rows, n_threads)
         # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, theorem 2).
-        oof[fold.emit] = raw[best] + prior_log_odds(fraud) - prior_log_odds(fraud[fold.fit])
+        oof[one.fold.emit] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
     there = ~np.isnan(oof)
     return OutOfFold(
         raw=oof,
         n_trees=int(counts[best]),
-        counts=counts[:n_counts],
+        counts=counts,
         log_loss=total,
         average_precision=Ranking(fraud[there], oof[there]).average_precision(),
     )
+
+
+class _Grown(NamedTuple):
+    """A fold's model, and how it fared in the fold's block while it grew."""
+
+    fold: Fold
+    encoder: Encoder
+    growth: Growth
+    loss: FloatArray
+    is_whole: bool  # the curve was read from the whole block
+
+    def scores(self, at: int, rows: FloatArray, n_threads: int) -> FloatArray:
+        """Return the block's log-odds at one point of the curve."""
+        if self.is_whole:
+            whole: FloatArray = self.growth.raw[at]
+            return whole
+        n_trees, emit = int(self.growth.counts[at]), self.fold.emit
+        parts = [
+            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]]), num_threads=n_threads)
+            for low in range(0, emit.shape[0], _CHUNK)
+        ]
+        scores: FloatArray = np.concatenate(parts)
+        return scores
+
+
+class _Losses:
+    """The log-loss of a block after every step, and whether more trees still promise a better one.
+
+    Sampled negatives shift every score by about the same log-odds, which the calibrator undoes: counts are compared by
+    how they order and spread the block, not by that shift.
+    """
+
+    def __init__(self, fraud: NDArray[np.int8], weights: FloatArray, patience: int | None) -> None:
+        self.found: list[float] = []
+        self._fraud, self._weights, self._patience = fraud, weights, patience
+
+    def __call__(self, raw: FloatArray) -> bool:
+        moved = raw + _shift(self._fraud, raw, self._weights)
+        self.found.append(_log_loss(self._fraud, moved, self._weights))
+        return self._patience is not None and len(self.found) - 1 - int(np.argmin(self.found)) >= self._patience
+
+
+def _looked_at(
+    emit: NDArray[np.int64], fraud: NDArray[np.int8], most: int | None, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Draw up to `most` of each class of a block; how many each of them stands for makes their losses the block's."""
+    if most is None:
+        return emit, np.ones(emit.shape[0])
+    positions, weights = [], []
+    for value in (0, 1):
+        of_class = emit[fraud[emit] == value]
+        drawn = of_class if of_class.shape[0] <= most else rng.choice(of_class, size=most, replace=False)
+        positions.append(drawn)
+        weights.append(np.full(drawn.shape[0], of_class.shape[0] / max(drawn.shape[0], 1)))
+    order = np.argsort(np.concatenate(positions), kind="stable")
+    return np.concatenate(positions)[order], np.concatenate(weights)[order]
 
 
 def keep_legit(fraud: NDArray[np.int8], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -128,9 +187,19 @@ def keep_legit(fraud: NDArray[np.int8], share: float, rng: np.random.Generator) 
 
 
 def search(
-    try_setting: CrossFit, default: Mapping[str, Any], *, trials: int, seed: int, report: Report | None = None
+    try_setting: CrossFit,
+    default: Mapping[str, Any],
+    *,
+    trials: int,
+    seed: int,
+    faster: float = 1.0,
+    report: Report | None = None,
 ) -> tuple[dict[str, Any], OutOfFold, list[dict[str, Any]]]:
     """Try the default and then `trials` random settings; the lowest out-of-fold log-loss wins.
+
+    Parameters
+    ----------
+    faster : factor on the learning rates that are drawn, as in `Effort`.
 
     Returns
     -------
@@ -140,7 +209,7 @@ def search(
     best_params, best = dict(default), try_setting(default)
     lines = [_line(best_params, best)]
     for trial in range(trials):
-        params = {**default, **_draw(rng)}
+        params = {**default, **_draw(rng, faster)}
         found = try_setting(params)
         lines.append(_line(params, found))
         if found.log_loss.min() < best.log_loss.min():
@@ -150,11 +219,11 @@ def search(
     return best_params, best, lines
 
 
-def _draw(rng: np.random.Generator) -> dict[str, Any]:
+def _draw(rng: np.random.Generator, faster: float) -> dict[str, Any]:
     return {
         "num_leaves": int(rng.choice([7, 11, 15, 23, 31, 47])),
         "min_data_in_leaf": int(rng.choice([10, 20, 35, 50, 100, 200])),
-        "learning_rate": float(rng.choice([0.02, 0.03, 0.05])),
+        "learning_rate": faster * float(rng.choice([0.02, 0.03, 0.05])),
         "feature_fraction": float(rng.choice([0.2, 0.3, 0.4, 0.5, 0.7])),
         "bagging_fraction": float(rng.choice([0.5, 0.65, 0.8, 1.0])),
         "lambda_l2": float(10.0 ** rng.uniform(0.0, 2.0)),
@@ -171,19 +240,20 @@ def _line(params: Mapping[str, Any], found: OutOfFold) -> dict[str, Any]:
     }
 
 
-def _shift(fraud: NDArray[np.int8], raw: FloatArray, steps: int = 4) -> float:
+def _shift(fraud: NDArray[np.int8], raw: FloatArray, weights: FloatArray, steps: int = 4) -> float:
     """Find the constant that makes the mean predicted probability the observed rate, by Newton's method."""
-    rate = min(max(float(fraud.mean()), 1e-6), 1 - 1e-6)
+    n = float(weights.sum())
+    rate = min(max(float((weights * fraud).sum()) / n, 1e-6), 1 - 1e-6)
     shift = 0.0
     for _ in range(steps):
         p = 1.0 / (1.0 + np.exp(-(raw + shift)))
-        slope = float(np.mean(p * (1 - p)))
+        slope = float((weights * (p * (1 - p))).sum()) / n
         if slope < 1e-12:
             break
-        shift += float(np.clip((rate - float(p.mean())) / slope, -3.0, 3.0))
+        shift += float(np.clip((rate - float((weights * p).sum()) / n) / slope, -3.0, 3.0))
     return shift
 
 
-def _log_loss(fraud: NDArray[np.int8], raw: FloatArray) -> float:
+def _log_loss(fraud: NDArray[np.int8], raw: FloatArray, weights: FloatArray) -> float:
     """Sum of the negative log-likelihood of log-odds."""
-    return float(np.logaddexp(0.0, np.where(fraud == 1, -raw, raw)).sum())
+    return float((weights * np.logaddexp(0.0, np.where(fraud == 1, -raw, raw))).sum())

@@ -17,15 +17,12 @@ from ringfence.models.gbdt import Gbdt, average_boosters, train_gbdt
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.clocks import clocks
 from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit, search
+from ringfence.training.effort import Effort, effort_for
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 
 FloatArray = NDArray[np.float64]
-
-MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds, since noise is small and hours are long
-LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled, afresh for every booster
-MANY_LEGIT: Final = 100_000
 
 FEW_FRAUDS: Final = 300
 
@@ -62,8 +59,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     calibration_weight: float  # of the fitted map; the rest is the model's own score
     clocks: NDArray[np.int64]  # columns that tell the time, and that nothing was learnt from
     params: dict[str, Any]
-    n_seeds: int
-    legit_share: float  # of the legit examples that each booster saw
+    effort: Effort
     folds: list[Fold]
     out_of_fold: OutOfFold
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
@@ -83,6 +79,7 @@ def fit(
     n_threads: int = 1,
     params: Mapping[str, Any] | None = None,
     has_times: bool = True,
+    effort: Effort | None = None,
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -93,6 +90,7 @@ def fit(
     trials : hyperparameter settings to try beside the default.
     seed : of boosting and search; the same call gives the same model.
     has_times : False where the order of a file stands for the time; no feature is taken for a clock then.
+    effort : what may be spent; None: what `effort_for` says of so many examples.
     report : called with (steps done, steps in all).
 
     Raises
@@ -100,13 +98,10 @@ def fit(
     NoFoldsError
         If no time split has both labels on each side.
     """
-    many = len(examples) > MANY_EXAMPLES
-    folds = _folds(examples, n_blocks=3 if many else 5)
+    effort = effort_for(len(examples), examples.n_fraud) if effort is None else effort
+    folds = _folds(examples, n_blocks=effort.n_blocks)
     unread = clocks(rows, folds, is_category) if has_times else np.empty(0, dtype=np.int64)
-    n_seeds = 3
-    n_legit = len(examples) - examples.n_fraud
-    legit_share = min(1.0, max(LEGIT_PER_FRAUD * examples.n_fraud, MANY_LEGIT) / max(n_legit, 1))
-    total = (1 + trials) * len(folds) + n_seeds
+    total = (1 + trials) * len(folds) + effort.n_samples
     done = 0
 
     def step(_done: int, _total: int) -> None:
@@ -124,30 +119,35 @@ def fit(
         seed=seed,
         n_threads=n_threads,
         step=step,
-        legit_share=legit_share,
+        effort=effort,
         unread=unread,
     )
+    default = default_params(examples.n_fraud)
+    default["learning_rate"] *= effort.faster
     chosen, found, settings = search(
-        try_setting, {**default_params(examples.n_fraud), **(params or {})}, trials=trials, seed=seed
+        try_setting, {**default, **(params or {})}, trials=trials, seed=seed, faster=effort.faster
     )
-    calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=legit_share)
+    calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     encoder = Encoder.fit(rows, is_category)
     n_trees = _refit_trees(found.n_trees, folds, len(examples))
     texts = []
-    for booster in range(n_seeds):
-        kept = keep_legit(examples.fraud, legit_share, np.random.default_rng([seed, booster]))
+    for sample in range(effort.n_samples):
+        kept = keep_legit(examples.fraud, effort.legit_share, np.random.default_rng([seed, sample]))
         read = rows[kept]  # a copy
         read[:, unread] = np.nan
-        one = train_gbdt(
-            encoder.apply(read),
+        read = encoder.apply(read)
+        model = train_gbdt(
+            read,
             examples.fraud[kept],
             n_trees=n_trees,
-            seed=seed + booster,
+            seed=seed + sample,
             categories=encoder.category_columns,
             params=chosen,
+            n_seeds=effort.boosters_per_sample,
             num_threads=n_threads,
+            bin_rows=effort.bin_rows,
         )
-        texts.append(one.text)
+        texts.append(model.text)
         step(0, 0)
     gbdt = Gbdt(text=average_boosters(texts))
     return Fitted(
@@ -157,8 +157,7 @@ def fit(
         calibration_weight=weight,
         clocks=unread,
         params=chosen,
-        n_seeds=n_seeds,
-        legit_share=legit_share,
+        effort=effort,
         folds=folds,
         out_of_fold=found,
         settings=settings,
@@ -175,7 +174,7 @@ def _try(
     seed: int,
     n_threads: int,
     step: Report,
-    legit_share: float,
+    effort: Effort,
     unread: NDArray[np.int64],
 ) -> OutOfFold:
     return cross_fit(
@@ -185,7 +184,7 @@ def _try(
         is_category=is_category,
         params=params,
         seed=seed,
-        legit_share=legit_share,
+        effort=effort,
         unread=unread,
         n_threads=n_threads,
         report=step,

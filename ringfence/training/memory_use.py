@@ -49,6 +49,14 @@ class Usage(msgspec.Struct, frozen=True):
             ),
         )
 
+    def joined(self, other: Usage) -> Usage:
+        """Say what one replay of the features of two would remember: of each kind, what the one does that has it."""
+        return Usage(
+            room=tuple(map(max, self.room, other.room)),
+            used=tuple(map(max, self.used, other.used)),
+            forgotten=Forgotten(*map(max, *(msgspec.structs.astuple(one.forgotten) for one in (self, other)))),
+        )
+
     def holds_in(self, room: tuple[int, ...]) -> bool:
         """Whether a replay with other room remembers the same."""
         fits = all(used <= most for used, most in zip(self.used, room, strict=True))

@@ -40,17 +40,34 @@ class Ranking:
         order = np.argsort(-score, kind="stable")
         y, s = fraud[order].astype(np.int64), score[order]
         ends = np.flatnonzero(np.append(s[1:] != s[:-1], True)) if s.shape[0] else np.empty(0, np.int64)
-        cum_fraud = np.cumsum(y)[ends] if s.shape[0] else np.empty(0, np.int64)
-        tied_fraud = np.diff(cum_fraud, prepend=0)
-        tied_legit = np.diff(ends + 1, prepend=0) - tied_fraud
-        has_fraud = tied_fraud > 0
+        tied_fraud = np.diff(np.cumsum(y)[ends], prepend=0)
+        self._set(s[ends], tied_fraud, np.diff(ends + 1, prepend=0) - tied_fraud)
+
+    @classmethod
+    def of_counts(cls, score: FloatArray, fraud: NDArray[np.int64], legit: NDArray[np.int64]) -> Ranking:
+        """Rank groups of events that share a score: what the events themselves would give, for the price of the groups.
+
+        Parameters
+        ----------
+        score, fraud, legit : shape (n groups,), in any order; a score may come twice, and a group may be empty.
+        """
+        some = (fraud + legit) > 0
+        distinct, group = np.unique(-score[some], return_inverse=True)
+        ranking = cls.__new__(cls)
+        counts = [np.bincount(group, of_class[some], distinct.shape[0]).astype(np.int64) for of_class in (fraud, legit)]
+        ranking._set(-distinct, *counts)
+        return ranking
+
+    def _set(self, score: FloatArray, fraud: NDArray[np.int64], legit: NDArray[np.int64]) -> None:
+        """Make cells of groups of equal score, highest first."""
+        has_fraud = fraud > 0
         # A cell starts at every tie group with fraud, and at a group without that follows one with.
-        starts = has_fraud | np.append(True, has_fraud[:-1]) if s.shape[0] else has_fraud
+        starts = has_fraud | np.append(True, has_fraud[:-1]) if score.shape[0] else has_fraud
         cell = np.cumsum(starts) - 1
-        n_cells = int(cell[-1]) + 1 if s.shape[0] else 0
-        self.fraud = np.bincount(cell, tied_fraud, n_cells).astype(np.float64)
-        self.legit = np.bincount(cell, tied_legit, n_cells).astype(np.float64)
-        self.threshold = s[ends][np.flatnonzero(np.append(starts[1:], True))] if s.shape[0] else s  # lowest of a cell
+        n_cells = int(cell[-1]) + 1 if score.shape[0] else 0
+        self.fraud = np.bincount(cell, fraud, n_cells).astype(np.float64)
+        self.legit = np.bincount(cell, legit, n_cells).astype(np.float64)
+        self.threshold = score[np.flatnonzero(np.append(starts[1:], True))] if score.shape[0] else score  # lowest of it
 
     def average_precision(self) -> float:
         return _average_precision(self.fraud, self.legit)

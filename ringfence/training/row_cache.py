@@ -134,19 +134,20 @@ class RowCache:
         left = dict(zip(keys, range(len(keys)), strict=True))
         self.forgotten = Forgotten()
         for path, part in self._parts(chain):
-            useful = {key: place for key, place in part.columns.items() if key in left}
-            if not useful or not part.usage.holds_in(tuple(room)):
-                continue
-            if seqs.shape[0] and not (part.first_seq <= seqs[0] and seqs[-1] <= part.last_seq):
-                continue
-            # Where somebody was forgotten, a replay that ends elsewhere has another number of them to tell.
-            if part.usage.forgotten and seqs.shape[0] and seqs[-1] != part.last_seq:
-                continue
-            if self._read(path, part, useful, left, rows, seqs):
+            useful = _useful(part, left, seqs, room)
+            if useful and self._read(path, part, useful, left, rows, seqs):
                 os.utime(path)
                 self.forgotten = part.usage.forgotten
                 for key in useful:
                     del left[key]
+        return sorted(left.values())
+
+    def likely_missing(self, seqs: NDArray[np.int64], keys: Sequence[str], room: Room, chain: Chain) -> list[int]:
+        """Say what `fill` will return unless a file turns out to be damaged or to lack a row: no row is read."""
+        left = dict(zip(keys, range(len(keys)), strict=True))
+        for _, part in self._parts(chain):
+            for key in _useful(part, left, seqs, room):
+                del left[key]
         return sorted(left.values())
 
     def keep(
@@ -253,6 +254,18 @@ class RowCache:
                 break
             _discard(path)
             total -= sizes[path]
+
+
+def _useful(part: Part, left: dict[str, int], seqs: NDArray[np.int64], room: Room) -> dict[str, int]:
+    """The wanted columns of a file and their places in it; none where it cannot hold the wanted rows."""
+    if not part.usage.holds_in(tuple(room)):
+        return {}
+    if seqs.shape[0] and not (part.first_seq <= seqs[0] and seqs[-1] <= part.last_seq):
+        return {}
+    # Where somebody was forgotten, a replay that ends elsewhere has another number of them to tell.
+    if part.usage.forgotten and seqs.shape[0] and seqs[-1] != part.last_seq:
+        return {}
+    return {key: place for key, place in part.columns.items() if key in left}
 
 
 def _write(path: Path, rows: NDArray[np.float64], seqs: NDArray[np.int64]) -> None:

@@ -97,7 +97,8 @@ def _number_bins(values: FloatArray, y: IntArray) -> tuple[IntArray, int]:
     parts = [part for part in (values[known], values[known & (y == 1)]) if part.shape[0]]
     edges = np.unique(np.concatenate([np.quantile(part, shares, method="nearest") for part in parts] or [np.empty(0)]))
     # Values at an edge lie apart from those around it: 0 and 1, or one magic number, are values of their own.
-    place = np.searchsorted(edges, values, side="left") + np.searchsorted(edges, values, side="right")
+    before = np.searchsorted(edges, values, side="left")
+    place = 2 * before + (np.append(edges, np.nan)[before] == values)
     n_bins = 2 * edges.shape[0] + 2
     return np.where(known, place, n_bins - 1), n_bins
 
@@ -119,4 +120,5 @@ def _cells(bins: IntArray, n_bins: int, y: IntArray, half: IntArray) -> Ranking:
     frauds = np.bincount(key, weights=y, minlength=2 * n_bins).reshape(2, n_bins)
     rate = float(y.mean())
     other = (frauds[::-1] + STRENGTH * rate) / (events[::-1] + STRENGTH)
-    return Ranking(y.astype(np.int8), other[half, bins])
+    known = frauds.astype(np.int64)
+    return Ranking.of_counts(other.ravel(), known.ravel(), (events - known).ravel())

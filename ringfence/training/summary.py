@@ -77,9 +77,10 @@ def summarise(
         ("nothing known after", _iso(cut_ms)),
         ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
         ("feature spec", catalogue.spec_hash),
-        ("model", f"LightGBM, {fitted.n_seeds} seeds averaged, {fitted.gbdt.n_trees} trees in all"),
+        ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.gbdt.n_trees} trees in all"),
         ("settings", shown),
-        ("legit examples each booster saw", f"{fitted.legit_share:.1%}"),
+        ("legit examples each booster saw", f"{fitted.effort.legit_share:.1%}"),
+        *([("spared, as examples are many", fitted.effort.text)] if fitted.effort.text else []),
         (
             "calibration",
             f"{fitted.calibrator.method} on {int(fitted.out_of_fold.emitted.sum()):,} out-of-fold scores, "

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -94,7 +95,7 @@ def train(
     cut_ms = until_ms if until_ms is not None else ledger.watermark_ms
     later = _later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
-    rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, report=report)
+    rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, n_threads=n_threads, report=report)
     report("fitting", 0, 0)
     fitted = fit(
         rows[: len(examples)],
@@ -116,14 +117,16 @@ def train(
     if later is not None:
         windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue))
     report("evaluating", 0, 3)
-    evaluations = [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
-    importance = importance_of(
-        fitted.gbdt, fitted.encoder, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
-    )
-    report("evaluating", 1, 3)
-    found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
-    report("evaluating", 2, 3)
-    absent = absent_from(rows[: len(examples)], catalogue)
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(data_digest, examples, rows[: len(examples)])
+        evaluations = [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
+        importance = importance_of(
+            fitted.gbdt, fitted.encoder, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
+        )
+        report("evaluating", 1, 3)
+        found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
+        report("evaluating", 2, 3)
+        absent = absent_from(rows[: len(examples)], catalogue)
     summary = summarise(
         scenario, catalogue, policy, examples, fitted, evaluations, importance, found, forgotten, absent, cut_ms, seed
     )
@@ -139,16 +142,16 @@ def train(
             calibrator=fitted.calibrator,
             policy=policy,
             made=Made(
-                data_digest=data_digest(examples, rows[: len(examples)]),
+                data_digest=digest.result(),
                 examples_from_ms=examples_from_ms,
                 until_ms=cut_ms,
                 until_seq=examples.until_seq,
                 n_examples=len(examples),
                 n_fraud=examples.n_fraud,
                 seed=seed,
-                n_seeds=fitted.n_seeds,
+                n_seeds=fitted.effort.n_seeds,
                 n_trees=fitted.gbdt.n_trees,
-                settings={**fitted.params, "trials": trials, "legit_share": fitted.legit_share},
+                settings={**fitted.params, "trials": trials, "legit_share": fitted.effort.legit_share},
             ),
             metrics=metrics_of(summary, fitted, catalogue),
             headline=headline_of(summary),

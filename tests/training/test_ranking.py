@@ -82,3 +82,17 @@ def test_one_class_has_no_figure_and_raises_nothing() -> None:
     assert np.isnan(cells.roc_auc())
     assert cells.resampled(np.random.default_rng(0), 10) == []
     assert np.isnan(Ranking(np.zeros(0, dtype=np.int8), np.zeros(0)).roc_auc())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_rank_as_their_events_do(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    score = rng.integers(0, 6, 9) / 5.0  # some twice
+    fraud, legit = rng.integers(0, 4, 9), rng.integers(0, 4, 9)
+    events = Ranking(
+        np.repeat(np.tile([1, 0], 9), np.stack([fraud, legit], axis=1).ravel()).astype(np.int8),
+        np.repeat(score, fraud + legit),
+    )
+    groups = Ranking.of_counts(score, fraud, legit)
+    for name in ("fraud", "legit", "threshold"):
+        np.testing.assert_array_equal(getattr(groups, name), getattr(events, name))

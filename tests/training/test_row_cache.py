@@ -39,11 +39,13 @@ def decided(ledger: Ledger) -> np.ndarray:
     return ledger.events(0)["seq"].to_numpy()
 
 
-def recall(directory: Path, scenario: Scenario, cache: RowCache, seqs: np.ndarray | None = None) -> tuple[int, int]:
+def recall(
+    directory: Path, scenario: Scenario, cache: RowCache, seqs: np.ndarray | None = None, n_threads: int = 1
+) -> tuple[int, int]:
     """Recall rows, hold them against a fresh replay, and return how many columns were reused and replayed."""
     ledger, catalogue = Ledger.open(directory, scenario), Catalogue.build(scenario)
     wanted = decided(ledger) if seqs is None else seqs
-    rows = recalled_rows(ledger, catalogue, wanted, cache, report=lambda stage, done, total: None).rows
+    rows = recalled_rows(ledger, catalogue, wanted, cache, n_threads=n_threads, report=lambda *what: None).rows
     assert rows.tobytes() == feature_rows(ledger, catalogue, wanted).rows.tobytes()
     assert cache.n_reused + cache.n_replayed == len(catalogue.features)
     return cache.n_reused, cache.n_replayed
@@ -174,6 +176,20 @@ def test_damaged_files_are_replayed_and_deleted(directory: Path, cache: RowCache
     assert recall(directory, spec(), cache)[0] == 0
     assert recall(directory, spec(), cache)[1] == 0
     assert len(list(cache.directory.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_missing_is_replayed_beside_what_is_recalled(directory: Path, cache: RowCache, damaged: bool) -> None:
+    fewer, usual = spec({"velocity": False}), spec()
+    n_fewer, n = len(Catalogue.build(fewer).features), len(Catalogue.build(usual).features)
+    recall(directory, fewer, cache, n_threads=2)
+    if damaged:
+        (path,) = cache.directory.glob("*.arrow")
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0x55
+        path.write_bytes(bytes(data))
+    assert recall(directory, usual, cache, n_threads=2) == ((0, n) if damaged else (n_fewer, n - n_fewer))
+    assert recall(directory, usual, cache, n_threads=2) == (n, 0)
 
 
 def test_cache_stays_within_its_bound_and_drops_what_was_used_longest_ago(directory: Path, tmp_path: Path) -> None:

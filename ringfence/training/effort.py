@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much a fit may cost: decided by the numbers of examples and frauds, and by nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds, since noise is small and hours are long
+LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled
+MANY_LEGIT: Final = 100_000
+VERY_MANY_EXAMPLES: Final = 500_000  # beyond: larger steps of the boosting, and what they allow
+_PATIENCE: Final = 4  # steps of the curve
+
+
+class Effort(msgspec.Struct, frozen=True, kw_only=True):
+    """What is spent on one fit."""
+
+    n_blocks: int  # of time, each scored by a model of its own
+    legit_share: float  # of the legit examples that one model sees, in (0, 1]; all of them calibrate and are scored
+    n_samples: int  # of the legit examples, whose models are averaged
+    boosters_per_sample: int
+    max_trees: int
+    faster: float  # factor on the learning rate
+    patience: int | None  # steps of the newest fold's curve without a better loss, after which it stops; None: never
+    curve_rows: int | None  # of each class of a block, at most, that its curve is read from; None: all
+    bin_rows: int | None  # that a column's bins are found from; None: what LightGBM takes
+
+    @property
+    def n_seeds(self) -> int:
+        """Boosters that are averaged."""
+        return self.n_samples * self.boosters_per_sample
+
+    @property
+    def text(self) -> str:
+        """What was spared because examples are very many, for card and report; empty where nothing was."""
+        if self.curve_rows is None:
+            return ""
+        return (
+            f"{self.n_seeds} boosters share one sample of the legit examples and take steps {self.faster:g} times as "
+            f"large, at most {self.max_trees} trees each; their number is read off up to {self.curve_rows:,} frauds "
+            f"and as many legit events of each block, bins of a feature off {self.bin_rows:,} rows; every event of a "
+            "block is scored, calibrates and is measured"
+        )
+
+
+def effort_for(n_examples: int, n_fraud: int) -> Effort:
+    """Say what a fit on so many examples is worth."""
+    share = min(1.0, max(LEGIT_PER_FRAUD * n_fraud, MANY_LEGIT) / max(n_examples - n_fraud, 1))
+    if n_examples <= VERY_MANY_EXAMPLES:
+        return Effort(
+            n_blocks=3 if n_examples > MANY_EXAMPLES else 5,
+            legit_share=share,
+            n_samples=3,
+            boosters_per_sample=1,
+            max_trees=400,
+            faster=1.0,
+            patience=None,
+            curve_rows=None,
+            bin_rows=None,
+        )
+    return Effort(
+        n_blocks=3,
+        legit_share=share,
+        n_samples=1,
+        boosters_per_sample=2,
+        max_trees=200,
+        faster=2.0,
+        patience=_PATIENCE,
+        curve_rows=25_000,
+        bin_rows=20_000,
+    )
