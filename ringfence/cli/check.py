@@ -84,6 +84,9 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
         )
         by_type.setdefault(kind, []).append(attribute.name)
     rows += [(f"{kind}", f"{len(names)}: {_named(names)}") for kind, names in by_type.items()]
+    if spec.travel is not None:
+        place = f"{spec.travel.latitude} and {spec.travel.longitude}"
+        rows.append(("travel", f"of {_named(list(spec.travel.roles))}, by {place}"))
     rows.append(("label", _label(spec, outlook)))
     total = sum(families.values())
     spans = ", ".join(_span(window) for window in spec.windows_ms)

@@ -52,6 +52,7 @@ from ringfence.engine.stats import (
     Stat,
 )
 from ringfence.engine.stats_charts import chart_stats
+from ringfence.engine.stats_places import PLACE_STATS
 from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import granule_ms, span_text
@@ -307,6 +308,7 @@ class _Layout:
         self._add_links(role, detail)
         self._add_rings(role, detail)
         self._add_charts(reader, role, detail)
+        self._add_places(reader, role)
         if self._is_on(NOVELTY_GAPS) and detail >= PARTNERS.detail:
             for other, partner in partners:
                 stat = msgspec.structs.replace(
@@ -387,6 +389,15 @@ class _Layout:
             if self.has_amount or not stat.amount:
                 placed = msgspec.structs.replace(stat, source=behind + stat.source)
                 self._read(reader, role, role.name, role.name, placed, window_ms)
+
+    def _add_places(self, reader: int, role: Role) -> None:
+        if not self.scenario.travels(role) or not self._is_on(NOVELTY_GAPS):
+            return
+        behind = at.WINDOWED + at.N_WINDOWED * len(self.scenario.windows_ms) + at.N_CHART_STATS
+        for stat in PLACE_STATS:
+            self._read(
+                reader, role, role.name, role.name, msgspec.structs.replace(stat, source=behind + stat.source), None
+            )
 
     def _read(self, reader: int, role: Role, prefix: str, who: str, stat: Stat, window_ms: int | None) -> None:
         for how, column in self._columns(role, prefix, who, stat, window_ms):
@@ -493,4 +504,5 @@ def _kept(scenario: Scenario, n_partners: int) -> Kept:
         charts=_is_on(scenario, CONTROL_CHARTS),
         rings=_is_on(scenario, RINGS),
         texts=bool(scenario.text_attributes) and _is_on(scenario, TEXT),
+        places=scenario.travel is not None and _is_on(scenario, NOVELTY_GAPS),
     )

@@ -160,6 +160,14 @@ class RingTicks(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: int = 86_400_000  # between a tick and its effect on features: time to compute it beside the service
 
 
+class Travel(msgspec.Struct, frozen=True, kw_only=True):
+    """Where decided events happen, and whose last place is remembered to tell how far and how fast they came."""
+
+    latitude: str  # number attribute of the decided event type, degrees
+    longitude: str
+    roles: tuple[str, ...]
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of decision. Built by `scenario.load`; nothing else constructs it outside tests."""
 
@@ -178,6 +186,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
     segments: tuple[str, ...] = ()  # attributes of the decided type whose values together make an event's segment
+    travel: Travel | None = None
 
     def event_type(self, name: str) -> EventType:
         return next(event_type for event_type in self.event_types if event_type.name == name)
@@ -209,6 +218,18 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         """Where `Batch.values` has the attributes of `segments`, in their order."""
         names = [attribute.name for attribute in self.value_attributes]
         return tuple(names.index(name) for name in self.segments)
+
+    @property
+    def place_columns(self) -> tuple[int, ...]:
+        """Where `Batch.values` has latitude and longitude of `travel`; empty without it."""
+        if self.travel is None:
+            return ()
+        names = [attribute.name for attribute in self.value_attributes]
+        return names.index(self.travel.latitude), names.index(self.travel.longitude)
+
+    def travels(self, role: Role) -> bool:
+        """Whether the last place of a role's entities is remembered."""
+        return self.travel is not None and role.name in self.travel.roles
 
     @property
     def text_attributes(self) -> tuple[Attribute, ...]:
