@@ -45,13 +45,22 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….rings.lag", "duration", "`1d`", "From a tick to its effect on features; shorter than `every`."),
     ("….rings.hub_cap", "whole number", "`100`", "Active events in one role above which an entity ties nobody."),
     ("….features", "family: true or false", "see the features page", "Switches a feature family on or off."),
-    ("….segments", "mapping", "none", "What smoothed fraud rates fall back on before the rate of all events."),
+    ("….segments", "mapping", "none", "Parts of the events: named under `by`, found by `kmeans`, or both."),
     (
         "….segments.by",
         "list of attributes",
-        "required",
-        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment.",
+        "this or `kmeans`",
+        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment, and "
+        "smoothed fraud rates fall back on its rate before that of all events.",
     ),
+    (
+        "….segments.kmeans",
+        "mapping",
+        "none",
+        "[Kinds of events](../training.md#segments-by-k-means) found in training: in report, scores and decisions.",
+    ),
+    ("….segments.kmeans.on", "list of features", "required", "1 to 16 numbers of the feature catalogue."),
+    ("….segments.kmeans.k", "2 to 12", "`5`", "How many."),
     (
         "….travel",
         "mapping",

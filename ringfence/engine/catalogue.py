@@ -15,6 +15,7 @@ import msgspec
 
 from ringfence.engine import layout as at
 from ringfence.engine.errors import (
+    KMeansFeatureError,
     SampleSizeError,
     TooManyRolesError,
     TooManyWindowsError,
@@ -56,7 +57,8 @@ from ringfence.engine.stats_places import PLACE_STATS
 from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import granule_ms, span_text
-from ringfence.scenario.spec import AttributeType, Role, Scenario
+from ringfence.scenario.errors import did_you_mean
+from ringfence.scenario.spec import AttributeType, KMeans, Role, Scenario
 
 MOST_FEATURES: Final = 400  # beyond this, readers lose detail, from the richest down
 MOST_PAIRINGS: Final = 12
@@ -129,6 +131,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             If it names more than 32 roles and has a family that walks links switched on, or samples neighbourhoods.
         UnknownFeatureError
             If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
+        KMeansFeatureError
+            If `scenario.kmeans` names a category, or what is no feature.
         """
         if len(scenario.windows_ms) > at.MAX_WINDOWS:
             raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
@@ -148,6 +152,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for name in only or ():
             if name not in names:
                 raise UnknownFeatureError(what="feature", found=name, known=names)
+        if scenario.kmeans is not None and only is None:
+            _check_kmeans(scenario, scenario.kmeans, layout.features)
         room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,
@@ -215,6 +221,20 @@ def _sample_size(asked: object) -> int:
     if isinstance(asked, bool) or not isinstance(asked, Integral) or not 1 <= int(asked) <= at.LAST:
         raise SampleSizeError(found=asked, most=at.LAST)
     return int(asked)
+
+
+def _check_kmeans(scenario: Scenario, kmeans: KMeans, features: list[Feature]) -> None:
+    known = {feature.name: feature.is_category for feature in features}
+    for name in kmeans.features:
+        if name not in known:
+            numbers = [other for other, is_category in known.items() if not is_category]
+            do = f"{did_you_mean(name, numbers)}; `ringfence features --list` shows all"
+            raise KMeansFeatureError(scenario=scenario.name, found=f"{name!r}, no feature of this scenario", do=do)
+        if known[name]:
+            do = "name numbers there, and categories under segments.by"
+            raise KMeansFeatureError(
+                scenario=scenario.name, found=f"{name!r}, a category, whose codes have no mean", do=do
+            )
 
 
 def _is_on(scenario: Scenario, family: str) -> bool:

@@ -14,7 +14,7 @@ from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
-from ringfence.scenario.load_segments import read_segments
+from ringfence.scenario.load_segments import read_kmeans, read_segments
 from ringfence.scenario.load_travel import read_travel
 from ringfence.scenario.lookup_files import with_digests
 from ringfence.scenario.node import Node
@@ -100,6 +100,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         memory_bytes=_memory(node.get("memory")),
         features=_features(node),
         segments=read_segments(node.get("segments"), event_types[0]),
+        kmeans=read_kmeans(node.get("segments")),
         travel=read_travel(node.get("travel"), event_types[0]),
     )
 

@@ -168,6 +168,13 @@ class Travel(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
 
 
+class KMeans(msgspec.Struct, frozen=True, kw_only=True):
+    """Segments of like events, found among the training rows and frozen in the release."""
+
+    features: tuple[str, ...]  # names of the feature catalogue
+    k: int  # segments
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of decision. Built by `scenario.load`; nothing else constructs it outside tests."""
 
@@ -186,6 +193,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
     segments: tuple[str, ...] = ()  # attributes of the decided type whose values together make an event's segment
+    kmeans: KMeans | None = None
     travel: Travel | None = None
 
     def event_type(self, name: str) -> EventType:
