@@ -50,7 +50,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "….segments.by",
         "list of attributes",
         "this or `kmeans`",
-        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment, and "
+        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment: "
         "smoothed fraud rates fall back on its rate before that of all events.",
     ),
     (
