@@ -45,7 +45,9 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
         catalogue = Catalogue.build(spec)
         families = Counter(feature.family for feature in catalogue.features)
         outlook: Outlook | None = None
-        if spec.sources:
+        if spec.ticks is not None:
+            warnings.append(f"{spec.name}: ticks make its {spec.decide} events, so only ringfence.yaml was checked")
+        elif spec.sources:
             try:
                 outlook = outlook_of(spec, here.path)
             except SourceMissingError as missing:
@@ -123,6 +125,9 @@ def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
 
 def _events(spec: Scenario, outlook: Outlook | None) -> str:
     decided = spec.decided
+    if spec.ticks is not None:
+        every, active = _span(spec.ticks.every_ms), _span(spec.ticks.active_ms)
+        return f"one for each {spec.ticks.role} every {every}, while its newest event is at most {active} old"
     by = "in file order" if decided.event_time_column is None else f"at {decided.event_time_column}"
     named = "numbered by row" if decided.event_id_column is None else f"named by {decided.event_id_column}"
     if outlook is None:

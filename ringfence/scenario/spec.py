@@ -175,6 +175,23 @@ class KMeans(msgspec.Struct, frozen=True, kw_only=True):
     k: int  # segments
 
 
+class EntityTicks(msgspec.Struct, frozen=True, kw_only=True):
+    """Decided events that no source holds: one for each entity of a role at each multiple of `every_ms` since 1970.
+
+    An entity has ticks while its newest event of another type is at most `active_ms` old, in whole periods, and no
+    outcome that labels came since.
+    """
+
+    role: str  # the one role of the decided event type
+    every_ms: int
+    active_ms: int
+
+    @property
+    def n_active(self) -> int:
+        """Ticks that one event causes: those of the period in which it lies, and of as many as `active_ms` holds."""
+        return -(-self.active_ms // self.every_ms)
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of decision. Built by `scenario.load`; nothing else constructs it outside tests."""
 
@@ -193,6 +210,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
     segments: tuple[str, ...] = ()  # attributes of the decided type whose values together make an event's segment
+    ticks: EntityTicks | None = None
     kmeans: KMeans | None = None
     travel: Travel | None = None
 

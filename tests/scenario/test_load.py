@@ -213,7 +213,6 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a personal segment", "segments", {"by": ["phone"]}, "segments.by[0]", "a personal attribute"),
     ("a segment that is no text", "segments", {"by": [3]}, "segments.by[0]", "write a text"),
     ("segments of an event type", f"{CLAIM}.segments", {"by": ["x"]}, f"{CLAIM}.segments", "unknown key"),
-    ("ticks", "ticks", {"role": "x"}, "ticks", "later release"),
     ("derived from nothing", f"{CLAIM}.derive", {"x": {"role": True}}, f"{CLAIM}.derive.x", "write one of ip_prefix"),
     ("derived in a word", f"{CLAIM}.derive", {"x": "ip"}, f"{CLAIM}.derive.x", "say how it is made"),
     (
