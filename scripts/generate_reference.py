@@ -62,6 +62,15 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….segments.kmeans.on", "list of features", "required", "1 to 16 numbers of the feature catalogue."),
     ("….segments.kmeans.k", "2 to 12", "`5`", "How many."),
     (
+        "….ticks",
+        "mapping",
+        "none",
+        "Makes the decided events: one for each entity at [fixed times](../training.md#ticks-per-entity).",
+    ),
+    ("….ticks.role", "role", "required", "The one role of the decided event type; another type names it too."),
+    ("….ticks.every", "duration", "required", "At each multiple of it since 1970; at least 1h."),
+    ("….ticks.active", "duration", "`365d`", "How long after its newest event an entity still has ticks."),
+    (
         "….travel",
         "mapping",
         "none",

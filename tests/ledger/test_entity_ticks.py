@@ -18,8 +18,11 @@ from ringfence.engine.replay import feature_rows
 from ringfence.ledger.importer import ImportReport, import_files
 from ringfence.ledger.ledger import Ledger
 from ringfence.scenario.clock import FakeClock
+from ringfence.scenario.door import Door
 from ringfence.scenario.load import scenario_from_mapping
 from ringfence.scenario.spec import Scenario
+from ringfence.steps.entity_ticks import as_events, due_ticks
+from ringfence.workspace import Workspace
 from tests.scenario.test_load_ticks import CHURN
 
 DAY_MS = 86_400_000
@@ -188,3 +191,55 @@ def test_churn_by_ticks_goes_from_files_to_scores(tmp_path: Path, capsys: pytest
     scores = pl.read_parquet(output)
     assert scores.height > 500
     assert (scores["event_time"].dt.epoch("ms") % (EVERY * DAY_MS) == 0).all()
+
+
+def test_due_ticks_are_listed_until_they_are_on_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = drawn(10)
+    write(tmp_path, history)
+    (tmp_path / "ringfence.yaml").write_text(json.dumps({"scenarios": {"churn": CHURN}}), encoding="utf-8")
+    where, due = ["-w", str(tmp_path)], tmp_path / "due.ndjson"
+    assert run(["import", *where]) == Exit.OK
+    last_day = max(ms for _, ms, _ in history) // DAY_MS
+    following = (last_day // EVERY + 1) * EVERY
+    until = str(np.datetime64(following, "D"))
+    ask = ["ticks", *where, "--until", until, "--output"]
+    capsys.readouterr()
+    assert run([*ask, str(due), "--json"]) == Exit.OK
+    told = json.loads(capsys.readouterr().out)
+    events = [json.loads(line) for line in due.read_text().splitlines()]
+    later = [*history, ("nobody", following * DAY_MS, False)]
+    expected = {who for who, ms in due_by_hand(later) if ms == following * DAY_MS and who != "nobody"}
+    assert {event["entities"]["customer"] for event in events} == expected
+    assert told["n_ticks"] == len(expected) > 10
+    assert {(event["event_type"], event["event_time"]) for event in events} == {("look", following * DAY_MS)}
+    assert {event["event_id"].partition("@")[2] for event in events} == {until}
+    assert run([*ask, str(tmp_path / "due.csv")]) == Exit.OK
+    capsys.readouterr()
+    assert run(["import", str(tmp_path / "due.csv"), *where, "--json"]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["n_events"] == len(expected)
+    assert run([*ask, str(due)]) == Exit.OK
+    assert due.read_bytes() == b""
+    assert "0 ticks due" in capsys.readouterr().out
+
+
+def test_a_tick_sent_live_is_the_tick_that_an_import_makes(tmp_path: Path) -> None:
+    history = drawn(11)
+    write(tmp_path, history)
+    (tmp_path / "ringfence.yaml").write_text(json.dumps({"scenarios": {"churn": CHURN}}), encoding="utf-8")
+    here = Workspace(tmp_path)
+    spec = here.scenario()
+    import_files(here.ledger_dir(spec), spec, tmp_path, FakeClock(NOW_MS))
+    following = (max(ms for _, ms, _ in history) // DAY_MS // EVERY + 1) * EVERY * DAY_MS
+    due = due_ticks(here, spec, until_ms=following)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    door = Door(spec, ledger.identity)
+    with ledger.writer(FakeClock(following)) as writer:
+        for message in as_events(due, spec):
+            writer.stage_event(door.admit(message, now_ms=following))
+        writer.commit()
+    assert due_ticks(here, spec, until_ms=following).is_empty()
+    write(tmp_path, [("someone", following, False)], "-later")
+    later = scenario_of(purchase="purchases-later.csv", cancellation="cancellations-later.csv")
+    report = import_files(here.ledger_dir(spec), later, tmp_path, FakeClock(NOW_MS))
+    assert report.n_conflicts == 0
+    assert report.n_events == 2  # the purchase, and the tick of whoever made it
