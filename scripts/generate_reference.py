@@ -45,13 +45,39 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….rings.lag", "duration", "`1d`", "From a tick to its effect on features; shorter than `every`."),
     ("….rings.hub_cap", "whole number", "`100`", "Active events in one role above which an entity ties nobody."),
     ("….features", "family: true or false", "see the features page", "Switches a feature family on or off."),
-    ("….segments", "mapping", "none", "What smoothed fraud rates fall back on before the rate of all events."),
+    ("….segments", "mapping", "none", "Parts of the events: named under `by`, found by `kmeans`, or both."),
     (
         "….segments.by",
         "list of attributes",
-        "required",
-        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment.",
+        "this or `kmeans`",
+        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment: "
+        "smoothed fraud rates fall back on its rate before that of all events.",
     ),
+    (
+        "….segments.kmeans",
+        "mapping",
+        "none",
+        "[Kinds of events](../training.md#segments-by-k-means) found in training: in report, scores and decisions.",
+    ),
+    ("….segments.kmeans.on", "list of features", "required", "1 to 16 numbers of the feature catalogue."),
+    ("….segments.kmeans.k", "2 to 12", "`5`", "How many."),
+    (
+        "….ticks",
+        "mapping",
+        "none",
+        "Makes the decided events: one for each entity at [fixed times](../training.md#ticks-per-entity).",
+    ),
+    ("….ticks.role", "role", "required", "The one role of the decided event type; another type names it too."),
+    ("….ticks.every", "duration", "required", "At each multiple of it since 1970; at least 1h."),
+    ("….ticks.active", "duration", "`365d`", "How long after its newest event an entity still has ticks."),
+    (
+        "….travel",
+        "mapping",
+        "none",
+        "Measures [how far and how fast](../derived-values.md#how-far-and-how-fast-somebody-came) entities came.",
+    ),
+    ("….travel.place", "[latitude, longitude]", "required", "Numbers of the decided event type, in degrees."),
+    ("….travel.of", "list of roles", "required", "Whose last place is remembered."),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
     ("….sources.*.files", "name, pattern or list", "required", "CSV or Parquet."),
     (
@@ -333,6 +359,23 @@ def _of_segments(scenario: Scenario, attribute: str) -> list[str]:
     ]
 
 
+def _of_travel(scenario: Scenario, role: str) -> list[str]:
+    from msgspec import structs
+
+    from ringfence.engine.catalogue import Catalogue
+    from ringfence.scenario.spec import Attribute, AttributeType, Travel
+
+    degrees = tuple(Attribute(name=name, column=name, type=AttributeType.NUMBER) for name in ("lat", "lon"))
+    decided = structs.replace(scenario.decided, attributes=(*scenario.decided.attributes, *degrees))
+    types = tuple(decided if event_type.name == decided.name else event_type for event_type in scenario.event_types)
+    travel = Travel(latitude="lat", longitude="lon", roles=(role,))
+    return [
+        f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
+        for feature in Catalogue.build(structs.replace(scenario, event_types=types, travel=travel)).features
+        if ".travel_" in feature.name
+    ]
+
+
 def features_page() -> str:
     """The catalogue of each template's scenario."""
     import tempfile
@@ -386,6 +429,18 @@ def features_page() -> str:
         "| feature | meaning | unit | missing | version |",
         "|---|---|---|---|---|",
         *_of_segments(scenarios["motor-claims"], "vehicle_make"),
+        "",
+    ]
+    lines += [
+        "## With travel",
+        "",
+        "`travel: {place: [lat, lon], of: [card]}` adds to card-payments, where it has numbers of these names:",
+        "",
+        "| feature | meaning | unit | missing | version |",
+        "|---|---|---|---|---|",
+        *_of_travel(scenarios["card-payments"], "card"),
+        "",
+        "Their cost is counted to `history`; the claims that costs were measured on have no places.",
         "",
     ]
     lines += [

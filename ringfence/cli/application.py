@@ -10,7 +10,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from ringfence import __version__
-from ringfence.cli import check, data, demo, doctor, drafts, features, keys, models, releases, rings, service, verify
+from ringfence.cli import (
+    check,
+    data,
+    demo,
+    doctor,
+    drafts,
+    features,
+    keys,
+    models,
+    releases,
+    rings,
+    service,
+    ticks,
+    verify,
+)
 from ringfence.cli.exits import Exit, exit_code
 from ringfence.errors import RingfenceError
 from ringfence.steps.kernel_cache import use_kernel_cache
@@ -32,6 +46,7 @@ app.command("import")(data.import_history)
 app.command("train")(models.train)
 app.command("score")(models.score)
 app.command("features")(features.features)
+app.command("ticks")(ticks.ticks)
 app.command("evaluate")(models.evaluate)
 app.add_typer(releases.app, name="release")
 app.command("rings")(rings.rings)

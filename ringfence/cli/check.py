@@ -45,7 +45,9 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
         catalogue = Catalogue.build(spec)
         families = Counter(feature.family for feature in catalogue.features)
         outlook: Outlook | None = None
-        if spec.sources:
+        if spec.ticks is not None:
+            warnings.append(f"{spec.name}: ticks make its {spec.decide} events, so only ringfence.yaml was checked")
+        elif spec.sources:
             try:
                 outlook = outlook_of(spec, here.path)
             except SourceMissingError as missing:
@@ -84,6 +86,9 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
         )
         by_type.setdefault(kind, []).append(attribute.name)
     rows += [(f"{kind}", f"{len(names)}: {_named(names)}") for kind, names in by_type.items()]
+    if spec.travel is not None:
+        place = f"{spec.travel.latitude} and {spec.travel.longitude}"
+        rows.append(("travel", f"of {_named(list(spec.travel.roles))}, by {place}"))
     rows.append(("label", _label(spec, outlook)))
     total = sum(families.values())
     spans = ", ".join(_span(window) for window in spec.windows_ms)
@@ -120,6 +125,9 @@ def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
 
 def _events(spec: Scenario, outlook: Outlook | None) -> str:
     decided = spec.decided
+    if spec.ticks is not None:
+        every, active = _span(spec.ticks.every_ms), _span(spec.ticks.active_ms)
+        return f"one for each {spec.ticks.role} every {every}, while its newest event is at most {active} old"
     by = "in file order" if decided.event_time_column is None else f"at {decided.event_time_column}"
     named = "numbered by row" if decided.event_id_column is None else f"named by {decided.event_id_column}"
     if outlook is None:
@@ -153,20 +161,29 @@ def _label(spec: Scenario, outlook: Outlook | None) -> str:
     if label.outcome is not None:
         outcome = label.outcome
         span = _span(outcome.horizon_ms)
-        return (
+        rule = (
             f"fraud when {outcome.event_type} of the same {outcome.role} follows within {span}, known from then on; "
             f"legit when the {span} have passed without one"
+        )
+        if outlook is None or not outlook.n_fraud + outlook.n_legit:
+            return rule
+        return (
+            f"{rule}: {outlook.n_fraud:,} fraud ({_percent(outlook)}), {outlook.n_legit:,} legit, {outlook.n_silent:,} "
+            f"not settled by the end of the files, of {outlook.n_looked_at:,} rows looked at"
         )
     known = f"known at {label.known_at_column}"
     if label.delay_ms is not None:
         known = f"known {_span(label.delay_ms)} after the event" if label.delay_ms else "known at once"
     if outlook is None:
         return f"{label.column}, {known}"
-    share = 100.0 * outlook.n_fraud / max(outlook.n_fraud + outlook.n_legit, 1)
     return (
-        f"{label.column}, {known}: {outlook.n_fraud:,} fraud ({share:.2g} %), {outlook.n_legit:,} legit, "
+        f"{label.column}, {known}: {outlook.n_fraud:,} fraud ({_percent(outlook)}), {outlook.n_legit:,} legit, "
         f"{outlook.n_silent:,} silent of {outlook.n_looked_at:,} rows looked at"
     )
+
+
+def _percent(outlook: Outlook) -> str:
+    return f"{100.0 * outlook.n_fraud / max(outlook.n_fraud + outlook.n_legit, 1):.2g} %"
 
 
 def _warnings(spec: Scenario, outlook: Outlook | None, now_ms: int) -> list[str]:
@@ -188,6 +205,11 @@ def _warnings(spec: Scenario, outlook: Outlook | None, now_ms: int) -> list[str]
     outcome = None if label is None else label.outcome
     if outcome is not None and outcome.event_type not in [source.event_type for source in spec.sources]:
         told.append(f"no source of {outcome.event_type}, which labels: every {spec.decide} of the files would be legit")
+    if outcome is not None and outlook.n_legit and not outlook.n_fraud:
+        told.append(
+            f"no {outcome.event_type} of the same {outcome.role} follows any row looked at: do both columns hold the "
+            "same ids, and do both times tell the same clock?"
+        )
     if outlook.last_ms is not None and outlook.last_ms > now_ms:
         told.append(f"events up to {iso_time(outlook.last_ms)} lie in the future: the import rejects them")
     first_ms, last_ms = outlook.first_ms, outlook.last_ms

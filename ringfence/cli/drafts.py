@@ -100,6 +100,8 @@ def _from_files(directory: Path, files: list[Path], *, as_json: bool) -> None:
     )
     for warning in draft.warnings:
         remark(f"warning: {warning}")
+    for file, why in draft.unused_files:
+        remark(f"warning: {file.name} is not used: {why}")
     for leak in draft.leaks:
         remark(f"warning: left out as a likely leak: {leak.column}: {leak.why}")
 
@@ -125,6 +127,8 @@ def _summary(draft: Draft, directory: Path, to_check: list[str]) -> list[str]:
         ("label", labelled),
         ("left out", _named([out.column for out in draft.left_out]) or "nothing"),
     ]
+    if draft.contexts:
+        rows.append(("context", ", ".join(f"{one.name}: {one.why}" for one in draft.contexts)))
     folder = quote(str(directory))
     return [
         f"drafted {directory / 'ringfence.yaml'}; every line there says why:",
@@ -150,6 +154,7 @@ def _as_dict(draft: Draft, directory: Path, written: list[Path], to_check: list[
         "left_out": {out.column: out.why for out in draft.left_out},
         "leaks": [leak.column for leak in draft.leaks],
         "warnings": list(draft.warnings),
+        "unused_files": {path.name: why for path, why in draft.unused_files},
         "check": to_check,
     }
 

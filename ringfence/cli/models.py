@@ -212,8 +212,9 @@ def score(
 ) -> None:
     """Score past events as the service would have at that moment. Reads only; writes nothing but the output file.
 
-    One row per event: event_id, event_time, score, action, rung, and one column per member score. Actions assume an
-    empty review queue. Where the window reaches into the span that the release was trained on, a warning says so.
+    One row per event: event_id, event_time, score, action, rung, and one column per member score; segment where the
+    release has such by k-means. Actions assume an empty review queue. Where the window reaches into the span that the
+    release was trained on, a warning says so.
     """
     from ringfence.steps.scoring import score_history
     from ringfence.workspace import Workspace

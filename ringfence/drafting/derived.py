@@ -19,6 +19,9 @@ _MOST_TEXTS: Final = 5_000  # distinct ones looked at
 _FEWEST_ROLE: Final = 20  # values from which on they are a role, and else a category
 _LEAST_REUSE: Final = 1.05  # events per value: below it hardly any two share one
 _BITS, _BITS_V6 = 24, 48
+_BITS_OF_NUMBERS: Final = (24, 16)  # the wider network where hardly any two events share the narrower one
+_ADDRESS: Final = frozenset(["ip", "ipv4"])
+_FIRST_ADDRESS, _BEYOND_ADDRESSES = 1 << 24, 1 << 32  # 1.0.0.0: below it numbers count something
 _MAILBOX: Final = r"^\s*[^@\s]+@([^@\s]+\.[^@\s.]+)\.?\s*$"
 _LATITUDE: Final = frozenset(["lat", "latitude"])
 _LONGITUDE: Final = frozenset(["long", "lon", "lng", "longitude"])
@@ -33,6 +36,7 @@ class DerivedGuess(msgspec.Struct, frozen=True, kw_only=True):
     is_role: bool
     columns: tuple[str, ...]  # of the file
     why: str
+    bits: int = 24  # of a network
 
 
 def derived_of(
@@ -49,7 +53,13 @@ def derived_of(
     taken = set(taken) | set(profile.table.names)
     found = []
     for column in profile.columns:
-        if column.kind != "text" or not column.is_texts or column.name in forbidden:
+        if column.name in forbidden:
+            continue
+        numbered = _of_numbers(column, plain_name("network", taken), known)
+        if numbered is not None:
+            taken.add(numbered.name)
+            found.append(numbered)
+        if column.kind != "text" or not column.is_texts:
             continue
         for how, base, of, what in (
             ("ip_prefix", "network", _networks, "networks"),
@@ -86,6 +96,31 @@ def _of_texts(
         columns=(column.name,),
         why=why,
     )
+
+
+def _of_numbers(column: Column, name: str, known: Mapping[str, str]) -> DerivedGuess | None:
+    """Networks of addresses that are written as the number they stand for: only where the name says so."""
+    if column.kind != "number" or not _ADDRESS & set(column.words):
+        return None
+    given = column.values[column.given]
+    addresses = given[(given >= _FIRST_ADDRESS) & (given < _BEYOND_ADDRESSES)].astype(np.int64)
+    if not len(given) or len(addresses) < _FITS * len(given):
+        return None
+    for bits in _BITS_OF_NUMBERS:
+        n_values = len(np.unique(addresses >> (32 - bits)))
+        if n_values >= _FEWEST_ROLE and len(addresses) / n_values >= _LEAST_REUSE:
+            reuse = len(addresses) / n_values
+            why = f"{n_values:,} networks of {len(addresses):,} addresses looked at, {reuse:,.1f} events each"
+            return DerivedGuess(
+                name=name,
+                how="ip_prefix",
+                inputs=(known.get(column.name, column.name),),
+                is_role=True,
+                columns=(column.name,),
+                why=f"{why}; the numbers of {column.name} are taken for IPv4",
+                bits=bits,
+            )
+    return None
 
 
 def _networks(texts: pl.Series) -> pl.Series:

@@ -20,6 +20,7 @@ from ringfence.drafting.names import Business, business_of, hints, plain_name
 from ringfence.drafting.oddities import currencies_of, odd_words, oddities_of
 from ringfence.drafting.partners import Context, Joined, context_of, joined_of, main_of
 from ringfence.drafting.profile import Column, Profile, profile_table, respelt_number
+from ringfence.drafting.ranges import lookup_of
 from ringfence.drafting.roles import (
     AttributeGuess,
     RoleGuess,
@@ -273,6 +274,8 @@ def _partners(
         elif set(other.table.names) < set(main.table.names):
             lacks = sorted(set(main.table.names) - set(other.table.names))
             unused.append((other.table.path, f"the same columns without {', '.join(lacks[:3])}: rows to score, later"))
+        elif (ranges := lookup_of(main, other)) is not None:
+            unused.append((other.table.path, ranges))
         else:
             unused.append(
                 (

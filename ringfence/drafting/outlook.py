@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from ringfence.drafting.evidence import Floats
+from ringfence.drafting.followed import followed
 from ringfence.drafting.label import truth_of
 from ringfence.drafting.leaks import Suspicion, order_auc, suspicion_of
 from ringfence.drafting.profile import Column, Profile, profile_table
@@ -55,7 +56,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     first_ms: int | None
     last_ms: int | None
     roles: tuple[RoleOutlook, ...]
-    n_fraud: int  # in the rows looked at
+    n_fraud: int  # in the rows looked at; with labels by a later event, as far as the files tell
     n_legit: int
     n_silent: int
     split_ms: int | None  # a moment with 70 % of the events before it
@@ -89,10 +90,11 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
     profile = profile_table(open_table(first.path, known))
     rows = [(str(file.path), profile.table.n_rows if file is first else _n_rows(file)) for file in decided]
     event_ms = _moments(event_type.event_time_column, first, profile, scenario.time_zone)
-    truth = _truth(event_type.label, profile)
-    split_ms, n_known, n_after = _split(
-        _known_ms(event_type.label, event_ms, first, profile, scenario), truth, event_ms
-    )
+    outcome = None if event_type.label is None else event_type.label.outcome
+    told = None if outcome is None else followed(scenario, outcome, files, first, profile)
+    truth = _truth(event_type.label, profile) if told is None else told.truth
+    known_ms = _known_ms(event_type.label, event_ms, first, profile, scenario) if told is None else told.known_ms
+    split_ms, n_known, n_after = _split(known_ms, truth, event_ms)
     lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace))
     n_tried, n_rejected, rejected, underived = _try(scenario, first, lookups)
     given = event_ms[~np.isnan(event_ms)] if event_ms is not None else np.empty(0)

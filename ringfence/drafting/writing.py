@@ -227,7 +227,7 @@ def _derived(lines: _Lines, draft: Draft) -> None:
         names = [scalar(name) for name in guess.inputs]
         match guess.how:
             case "ip_prefix":
-                made = f"ip_prefix: {{field: {names[0]}, bits: 24}}"
+                made = f"ip_prefix: {{field: {names[0]}, bits: {guess.bits}}}"
             case "distance":
                 made = f"distance: {{from: [{names[0]}, {names[1]}], to: [{names[2]}, {names[3]}]}}"
             case _:

@@ -23,6 +23,7 @@ from ringfence.engine._kernels_pairs import (
     read_pairs,
     resolve_pairs,
 )
+from ringfence.engine._kernels_places import read_place, update_place
 from ringfence.engine._kernels_prefetch import fetch_ahead, fetch_first
 from ringfence.engine._kernels_read import (
     blank,
@@ -68,7 +69,7 @@ PARTNERS, WINDOWED, N_WINDOWED, N_PAIR_STATS = (
     layout.N_WINDOWED,
     layout.N_PAIR_STATS,
 )
-NEED_CHARTS = layout.NEED_CHARTS
+NEED_CHARTS, NEED_PLACES = layout.NEED_CHARTS, layout.NEED_PLACES
 ABSENT, SAME = -1, -2
 
 
@@ -190,6 +191,10 @@ def _read_row(batch, i, first, plan, state, slots, spans, pair_slots, scratch, k
                     read_chart(
                         state.charts[slot], state.keys[slot], time_ms, amount, floors, plan.quiet_ms, needs, stats
                     )
+                if needs & NEED_PLACES:
+                    latitude = batch.values[i, plan.place_columns[0]]
+                    longitude = batch.values[i, plan.place_columns[1]]
+                    read_place(state.places[slot], latitude, longitude, time_ms, floors.shape[0], stats)
             gather(plan.gathers, reader["first"], reader["last"], stats, row, scratch.n_seen)
         finish_averages(plan.gathers, reader["first"], reader["last"], row, scratch.n_seen)
     if plan.link_readers.shape[0] + plan.together_gathers.shape[0] > 0:
@@ -301,6 +306,10 @@ def _apply_event(batch, i, first, last, plan, state, slots, spans, pair_slots, p
             if plan.has_charts and which == 0 and kind == plan.decided:
                 slot = np.int64(slots[j, 0])
                 update_chart(state.charts[slot], state.keys[slot], time_ms, amount, plan.quiet_ms)
+            if plan.has_places and which == 0 and kind == plan.decided and plan.travels[role]:
+                latitude = batch.values[i, plan.place_columns[0]]
+                longitude = batch.values[i, plan.place_columns[1]]
+                update_place(state.places[np.int64(slots[j, 0])], latitude, longitude, time_ms)
             _apply_to_key(state, np.int64(slots[j, which]), check, time_ms, amount, n_new[j], plan.retention_ms)
     if plan.n_texts > 0 and kind == plan.decided:
         apply_texts(batch, i, plan, state, meta[NEWEST_MS] - plan.retention_ms)

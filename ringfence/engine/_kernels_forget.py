@@ -18,6 +18,7 @@ from numba import njit
 from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import clear_chart
+from ringfence.engine._kernels_places import clear_place
 from ringfence.engine._kernels_table import home_of, remove
 
 IDLE_GROUP, IDLE_GROUPS = layout.IDLE_GROUP, layout.IDLE_GROUPS
@@ -95,6 +96,8 @@ def _touch_key(plan, state, slot):
         touch(state.nodes, slot)
     if plan.has_charts:
         touch(state.charts, slot)
+    if plan.has_places:
+        touch(state.places, slot)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -129,4 +132,6 @@ def forget_key(plan, state, in_use, now_ms):
         node["lives"] += 1
     if plan.has_charts:
         clear_chart(state.charts[slot])
+    if plan.has_places:
+        clear_place(state.places[slot])
     return slot

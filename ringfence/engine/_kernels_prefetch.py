@@ -53,6 +53,8 @@ def _touch_rows(plan, state, slot, decided):
         touch(state.last, slot * LAST)
     if plan.has_charts and decided:
         touch(state.charts, slot)
+    if plan.has_places and decided:
+        touch(state.places, slot)
     if plan.tick_ms > 0 and decided:
         touch(state.node_rings, slot)
 

@@ -15,6 +15,7 @@ import msgspec
 
 from ringfence.engine import layout as at
 from ringfence.engine.errors import (
+    KMeansFeatureError,
     SampleSizeError,
     TooManyRolesError,
     TooManyWindowsError,
@@ -52,10 +53,12 @@ from ringfence.engine.stats import (
     Stat,
 )
 from ringfence.engine.stats_charts import chart_stats
+from ringfence.engine.stats_places import PLACE_STATS
 from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import granule_ms, span_text
-from ringfence.scenario.spec import AttributeType, Role, Scenario
+from ringfence.scenario.errors import did_you_mean
+from ringfence.scenario.spec import AttributeType, KMeans, Role, Scenario
 
 MOST_FEATURES: Final = 400  # beyond this, readers lose detail, from the richest down
 MOST_PAIRINGS: Final = 12
@@ -128,6 +131,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             If it names more than 32 roles and has a family that walks links switched on, or samples neighbourhoods.
         UnknownFeatureError
             If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
+        KMeansFeatureError
+            If `scenario.kmeans` names a category, or what is no feature.
         """
         if len(scenario.windows_ms) > at.MAX_WINDOWS:
             raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
@@ -147,6 +152,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for name in only or ():
             if name not in names:
                 raise UnknownFeatureError(what="feature", found=name, known=names)
+        if scenario.kmeans is not None and only is None:
+            _check_kmeans(scenario, scenario.kmeans, layout.features)
         room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,
@@ -214,6 +221,20 @@ def _sample_size(asked: object) -> int:
     if isinstance(asked, bool) or not isinstance(asked, Integral) or not 1 <= int(asked) <= at.LAST:
         raise SampleSizeError(found=asked, most=at.LAST)
     return int(asked)
+
+
+def _check_kmeans(scenario: Scenario, kmeans: KMeans, features: list[Feature]) -> None:
+    known = {feature.name: feature.is_category for feature in features}
+    for name in kmeans.features:
+        if name not in known:
+            numbers = [other for other, is_category in known.items() if not is_category]
+            do = f"{did_you_mean(name, numbers)}; `ringfence features --list` shows all"
+            raise KMeansFeatureError(scenario=scenario.name, found=f"{name!r}, no feature of this scenario", do=do)
+        if known[name]:
+            do = "name numbers there, and categories under segments.by"
+            raise KMeansFeatureError(
+                scenario=scenario.name, found=f"{name!r}, a category, whose codes have no mean", do=do
+            )
 
 
 def _is_on(scenario: Scenario, family: str) -> bool:
@@ -307,6 +328,7 @@ class _Layout:
         self._add_links(role, detail)
         self._add_rings(role, detail)
         self._add_charts(reader, role, detail)
+        self._add_places(reader, role)
         if self._is_on(NOVELTY_GAPS) and detail >= PARTNERS.detail:
             for other, partner in partners:
                 stat = msgspec.structs.replace(
@@ -387,6 +409,15 @@ class _Layout:
             if self.has_amount or not stat.amount:
                 placed = msgspec.structs.replace(stat, source=behind + stat.source)
                 self._read(reader, role, role.name, role.name, placed, window_ms)
+
+    def _add_places(self, reader: int, role: Role) -> None:
+        if not self.scenario.travels(role) or not self._is_on(NOVELTY_GAPS):
+            return
+        behind = at.WINDOWED + at.N_WINDOWED * len(self.scenario.windows_ms) + at.N_CHART_STATS
+        for stat in PLACE_STATS:
+            self._read(
+                reader, role, role.name, role.name, msgspec.structs.replace(stat, source=behind + stat.source), None
+            )
 
     def _read(self, reader: int, role: Role, prefix: str, who: str, stat: Stat, window_ms: int | None) -> None:
         for how, column in self._columns(role, prefix, who, stat, window_ms):
@@ -493,4 +524,5 @@ def _kept(scenario: Scenario, n_partners: int) -> Kept:
         charts=_is_on(scenario, CONTROL_CHARTS),
         rings=_is_on(scenario, RINGS),
         texts=bool(scenario.text_attributes) and _is_on(scenario, TEXT),
+        places=scenario.travel is not None and _is_on(scenario, NOVELTY_GAPS),
     )

@@ -105,7 +105,7 @@ class Engine:
             spans=np.zeros((len(self.catalogue.scenario.roles), 2), np.int64),
             pair_slots=np.zeros(min(n_pairs, fan), np.int64),
             pair_keys=np.zeros(min(n_pairs, fan), np.uint64),
-            stats=np.zeros(at.WINDOWED + at.N_WINDOWED * n_windows + at.N_CHART_STATS, np.float64),
+            stats=np.zeros(at.WINDOWED + at.N_WINDOWED * n_windows + at.N_CHART_STATS + at.N_PLACE_STATS, np.float64),
             pair_stats=np.zeros(at.N_PAIR_STATS, np.float64),
             event_stats=np.zeros(at.E_VALUES + len(self.catalogue.scenario.value_attributes), np.float64),
             floors=np.zeros(n_windows, np.int64),

@@ -80,6 +80,16 @@ class TooManyRolesError(EngineError):
         )
 
 
+class KMeansFeatureError(EngineError):
+    """A feature on which k-means can find no segments."""
+
+    def __init__(self, *, scenario: str, found: str, do: str) -> None:
+        super().__init__(f"scenario {scenario!r}: segments.kmeans.on names {found}; {do}")
+        self.scenario = scenario
+        self.found = found
+        self.do = do
+
+
 class SampleSizeError(EngineError):
     """More events per seat than an entity refers back to, or none, or no number."""
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-STATE_FORMAT: Final = 5  # raise on any change below: older snapshots are then refused and rebuilt by replay
+STATE_FORMAT: Final = 6  # raise on any change below: older snapshots are then refused and rebuilt by replay
 
 MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
 NEVER: Final = -(2**63)  # a time that has not come
@@ -360,6 +360,23 @@ C_RATE_CUSUM: Final = 3
 C_EXCESS_SHORT: Final = 4
 C_EXCESS_LONG: Final = 5
 N_CHART_STATS: Final = 6
+
+# Places: see _kernels_places.py. One row per slot, all zero until the entity's first event with a place.
+PLACE = np.dtype(  # half a cache line
+    [
+        ("latitude", "<f8"),  # degrees
+        ("longitude", "<f8"),
+        ("time_ms", "<i8"),  # of the event that happened there
+        ("n_events", "<i8"),  # that gave a place
+    ]
+)
+LEAST_TRAVEL_MS: Final = MINUTE_MS  # no time between two places counts as shorter
+NEED_PLACES: Final = 2048
+
+# Travel statistics, as positions behind those of the charts
+TRAVEL_KM: Final = 0
+TRAVEL_KMH: Final = 1
+N_PLACE_STATS: Final = 2
 
 # Texts: see _kernels_text.py
 TEXT_ENTRY = np.dtype(

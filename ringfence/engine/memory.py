@@ -39,6 +39,7 @@ class Kept(NamedTuple):
     charts: bool
     rings: bool
     texts: bool
+    places: bool = False
 
 
 def bytes_per_slot(kept: Kept) -> int:
@@ -48,6 +49,8 @@ def bytes_per_slot(kept: Kept) -> int:
         row += at.NODE.itemsize + 4 * at.LAST
     if kept.charts:
         row += at.CHART.itemsize
+    if kept.places:
+        row += at.PLACE.itemsize
     if kept.rings:
         row += 2 * at.NODE_RING.itemsize  # the tick in effect, and the next or the one before
     return row + LOG_ENTRIES * at.EVENT_ENTRY.itemsize

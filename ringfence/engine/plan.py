@@ -72,6 +72,9 @@ class Plan(NamedTuple):
     n_sampled: int  # events sampled per seat; 0 where nothing is
     segment_columns: NDArray[np.int64]  # columns of Batch.values that make an event's segment; none without segments
     segment_gathers: NDArray[Any]  # GATHER of the event's segment
+    has_places: bool  # someone reads how far an entity came
+    place_columns: NDArray[np.int64]  # (2,) columns of Batch.values: latitude, longitude; none without `travel`
+    travels: NDArray[np.bool_]  # (roles,) whose last place is remembered
 
 
 def gathers_of(rows: list[tuple[int, int, int]]) -> NDArray[Any]:

@@ -180,6 +180,7 @@ class PlanBuilder:
             charts=any(reader[3] & at.NEED_CHARTS for reader in readers),
             rings=self._reads_rings and scenario.rings.every_ms > 0,
             texts=bool(self._text_gathers),
+            places=any(reader[3] & at.NEED_PLACES for reader in readers),
         )
         amount = scenario.decided.amount
         windows_ms = np.array(scenario.windows_ms, np.int64)
@@ -219,6 +220,9 @@ class PlanBuilder:
             n_sampled=neighbourhoods or 0,
             segment_columns=np.array(scenario.segment_columns, np.int64),
             segment_gathers=gathers_of(self._segment_gathers),
+            has_places=kept.places,
+            place_columns=np.array(scenario.place_columns, np.int64),
+            travels=np.array([scenario.travels(role) for role in scenario.roles], np.bool_),
         )
 
     @property

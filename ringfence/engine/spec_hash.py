@@ -50,6 +50,8 @@ def spec_hash(
     }
     if scenario.segments:
         decides["segments"] = [*scenario.segments, at.SEGMENT_FRAUDS, at.MOST_SEGMENTS]
+    if scenario.travel is not None:
+        decides["travel"] = [*msgspec.structs.astuple(scenario.travel), at.LEAST_TRAVEL_MS]
     derived = [
         [event_type.name, one.name, one.definition, one.table_digest]
         for event_type in scenario.event_types

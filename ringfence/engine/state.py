@@ -66,6 +66,7 @@ class State(NamedTuple):
     text_span: NDArray[np.int64]  # (2,): the oldest id remembered, the next id
     segments: Rows  # SEGMENT, a table of twice the most segments; empty where the scenario names none
     segment_counts: NDArray[np.int64]  # (SEGMENT_COUNTS,)
+    places: Rows  # PLACE, by slot; empty where no one reads places
 
     @property
     def nbytes(self) -> int:
@@ -129,6 +130,7 @@ def new_state(
         text_span=np.zeros(2, np.int64),
         segments=np.zeros(2 * most_segments, at.SEGMENT),
         segment_counts=np.zeros(at.SEGMENT_COUNTS, np.int64),
+        places=reserved(n_slots if kept.places else 0, at.PLACE),
     )
 
 
@@ -184,6 +186,7 @@ def _used_straight(state: State) -> dict[str, NDArray[Any]]:
         "text_span": state.text_span,
         "segments": state.segments,
         "segment_counts": state.segment_counts,
+        "places": state.places[:n_keys],
     }
 
 

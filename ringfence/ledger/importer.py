@@ -21,6 +21,7 @@ import msgspec
 from ringfence.ledger import chain
 from ringfence.ledger.codec import SELECT_RECORD, encode_body
 from ringfence.ledger.derived import check_derived, note_imported
+from ringfence.ledger.entity_ticks import TickCollector
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import RejectedRowsError, ReplaceRefusedError
 from ringfence.ledger.followed import answered_on_record, find_followed
@@ -159,7 +160,10 @@ def _run(
     scenario, directory = ledger.scenario, ledger.directory
     scratch = directory / SCRATCH
     now_ms = clock.now_ms()
-    runs = write_runs(sources, scenario, ledger.identity, scratch, database, rejects, now_ms, progress, lookups)
+    ticks = None if scenario.ticks is None else TickCollector(scenario, scenario.ticks)
+    if ticks is not None and not replace:
+        ticks.add_record(ledger)
+    runs = write_runs(sources, ledger, scratch, database, rejects, now_ms, progress, lookups, ticks)
     connection.execute("BEGIN IMMEDIATE")
     if replace:
         _empty(connection)

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ringfence.ledger.codec import encode_body
+from ringfence.ledger.entity_ticks import TickCollector
 from ringfence.ledger.joins import LINE, join_parties
+from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.segments import attribute_fields
 from ringfence.ledger.sources import (
     SourceFile,
@@ -118,30 +120,32 @@ def run_schema(scenario: Scenario) -> pa.Schema:
 
 def write_runs(
     files: list[SourceFile],
-    scenario: Scenario,
-    identity: IdentityKey,
+    ledger: Ledger,
     scratch: Path,
     database: duckdb.DuckDBPyConnection,
     rejects: RejectsFile,
     now_ms: int,
     progress: Progress,
     lookups: Lookups,
+    ticks: TickCollector | None = None,
 ) -> Runs:
-    """Read, validate and encode all files.
+    """Read, validate and encode all files; then the ticks that they make due, where the scenario has such.
 
     Raises
     ------
     ImportFailedError
         If a file as a whole cannot be used. All files are looked at before the first is read.
     """
+    scenario = ledger.scenario
     sizes = [n_rows(file.path, file.dialect) for file in files]
     for file in files:
         if file.join_path is not None:
             n_rows(file.join_path, file.dialect)
         check_source(file)
     total, n_read, n_in = sum(sizes), 0, 0
-    columns, tally = Columns(scenario, identity, lookups), Tally()
+    columns, tally = Columns(scenario, ledger.identity, lookups), Tally()
     next_row: dict[str, int] = {}
+    made = SourceFile(event_type=scenario.decided, path=Path("ticks"))
     paths = {name: scratch / f"{name}.parquet" for name in ("events", "directory", "personal")}
     schema = run_schema(scenario)
     with (
@@ -149,36 +153,46 @@ def write_runs(
         pq.ParquetWriter(paths["directory"], _DIRECTORY, compression="lz4") as directory,
         pq.ParquetWriter(paths["personal"], _PERSONAL, compression="lz4") as personal,
     ):
+
+        def let_in(source: int, file: SourceFile, frame: Frame, first_row: int, first_ord: int) -> int:
+            admission = columns.admit(file.event_type, frame.rows, first_row)
+            lines = frame.lines
+            for row, column, found, reason in admission.rejects.iter_rows():
+                rejects.add(file.path, int(lines[row - first_row]), column, found, reason)
+            keep = _not_from_future(admission, now_ms, file, lines[admission.row - first_row], rejects)
+            table = _event_table(
+                admission, schema, ledger.identity, source, lines[admission.row - first_row], first_ord, now_ms
+            )
+            events.write_table(table if keep.all() else table.filter(pa.array(keep)))
+            directory.write_table(_directory_table(admission.directory))
+            if admission.personal.width:
+                personal.write_table(_personal_table(admission.personal, first_ord))
+            features = scenario.value_attributes if file.event_type.name == scenario.decide else ()
+            tally.count(admission, keep, features)
+            if ticks is not None:
+                ticks.add_rows(admission, keep)
+            return len(admission)
+
         for source, file in enumerate(files):
             first_row = next_row.get(file.event_type.name, 0)
             n_before = n_read + rejects.n_rows
             for frame in _frames(file, scratch, database, rejects):
-                admission = columns.admit(file.event_type, frame.rows, first_row)
-                lines = frame.lines
-                for row, column, found, reason in admission.rejects.iter_rows():
-                    rejects.add(file.path, int(lines[row - first_row]), column, found, reason)
-                keep = _not_from_future(admission, now_ms, file, lines[admission.row - first_row], rejects)
-                table = _event_table(
-                    admission, schema, identity, source, lines[admission.row - first_row], n_in, now_ms
-                )
-                events.write_table(table if keep.all() else table.filter(pa.array(keep)))
-                directory.write_table(_directory_table(admission.directory))
-                if admission.personal.width:
-                    personal.write_table(_personal_table(admission.personal, n_in))
-                features = scenario.value_attributes if file.event_type.name == scenario.decide else ()
-                tally.count(admission, keep, features)
-                n_in += len(admission)
+                n_in += let_in(source, file, frame, first_row, n_in)
                 first_row += frame.rows.height
                 n_read += frame.rows.height
                 progress(min(n_read, total), 2 * total)
             next_row[file.event_type.name] = first_row
             if n_read + rejects.n_rows == n_before:
                 tally.empty_files.append(file.path)
+        if ticks is not None:
+            for rows in ticks.frames(ledger, ticks.last_ms):
+                lines = np.arange(1, rows.height + 1, dtype=np.int64)
+                n_in += let_in(len(files), made, Frame(rows, lines), 0, n_in)
     return Runs(
         events=paths["events"],
         directory=paths["directory"],
         personal=paths["personal"],
-        files=[file.path for file in files],
+        files=[*(file.path for file in files), *([] if ticks is None else [made.path])],
         n_rows=n_in,
         n_read=n_read,
         tally=tally,

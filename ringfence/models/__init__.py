@@ -3,9 +3,16 @@
 
 from ringfence.models.calibration import Calibrator, correct_prior, fit_calibrator
 from ringfence.models.encoder import Encoder
-from ringfence.models.errors import ModelError, ModelShapeError, TooFewLabelsError, UnsupportedModelError
+from ringfence.models.errors import (
+    ModelError,
+    ModelShapeError,
+    TooFewDistinctError,
+    TooFewLabelsError,
+    UnsupportedModelError,
+)
 from ringfence.models.gbdt import DEFAULTS, Gbdt, average_boosters, grow_curve, train_gbdt
 from ringfence.models.resampling import Difference, Interval, bootstrap, paired_bootstrap
+from ringfence.models.segmentation import Segmentation
 from ringfence.models.walker import TreeWalker
 
 __all__ = [
@@ -17,6 +24,8 @@ __all__ = [
     "Interval",
     "ModelError",
     "ModelShapeError",
+    "Segmentation",
+    "TooFewDistinctError",
     "TooFewLabelsError",
     "TreeWalker",
     "UnsupportedModelError",

@@ -23,6 +23,19 @@ class UnsupportedModelError(ModelError):
         self.do = do
 
 
+class TooFewDistinctError(ModelError):
+    """Segments by k-means of rows that do not differ enough."""
+
+    def __init__(self, k: int, n_distinct: int, names: tuple[str, ...]) -> None:
+        super().__init__(
+            f"segments by k-means: found {n_distinct:,} different rows of {', '.join(names)}, fewer than the {k} "
+            "segments asked for; lower `k`, or name other features under segments.kmeans.on"
+        )
+        self.k = k
+        self.n_distinct = n_distinct
+        self.names = names
+
+
 class TooFewLabelsError(ModelError):
     """A fit that needs both frauds and legitimate events, and did not get them."""
 

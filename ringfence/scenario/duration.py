@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 SECOND_MS: Final = 1_000
+HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 _UNIT_MS: Final = {"s": SECOND_MS, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)

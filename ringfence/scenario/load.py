@@ -14,7 +14,9 @@ from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
-from ringfence.scenario.load_segments import read_segments
+from ringfence.scenario.load_segments import read_kmeans, read_segments
+from ringfence.scenario.load_ticks import read_ticks
+from ringfence.scenario.load_travel import read_travel
 from ringfence.scenario.lookup_files import with_digests
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import Durability, EventType, Join, RingTicks, Scenario, Source
@@ -40,8 +42,9 @@ _KNOWN: Final = (
     "memory",
     "features",
     "segments",
+    "ticks",
+    "travel",
 )
-_LATER: Final = ("ticks",)
 
 
 def load_scenarios(path: Path) -> dict[str, Scenario]:
@@ -74,20 +77,22 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
     node = Node(where, path if path is not None else name, data)
     if _SCENARIO_NAME.fullmatch(name) is None:
         raise node.error(repr(name), "a scenario's name is made of small letters, digits, - and _, letter first")
-    node.keys(_KNOWN, later=_LATER)
+    node.keys(_KNOWN)
     decide = node.required("decide", "name the event type that gets decisions, such as `decide: claim`")
     events = node.required("events", "describe at least the decided event type")
     decided = decide.text()
     names = [event.name for event in events.mapping("one entry per event type, such as `claim:`")]
     if decided not in names:
         raise decide.error(repr(decided), f"name one of the event types under `events`; {did_you_mean(decided, names)}")
-    event_types, roles = read_event_types(events, decide=decided)
+    ticks = node.get("ticks")
+    event_types, roles = read_event_types(events, decide=decided, is_ticked=ticks is not None)
+    sources = _sources(node.get("sources"), event_types, _time_zone(node))
     return Scenario(
         name=name,
         decide=decided,
         event_types=event_types,
         roles=roles,
-        sources=_sources(node.get("sources"), event_types, _time_zone(node)),
+        sources=sources,
         windows_ms=_windows(node),
         time_zone=_time_zone(node),
         durability=_durability(node),
@@ -98,6 +103,9 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         memory_bytes=_memory(node.get("memory")),
         features=_features(node),
         segments=read_segments(node.get("segments"), event_types[0]),
+        ticks=read_ticks(ticks, event_types, roles, [source.event_type for source in sources]),
+        kmeans=read_kmeans(node.get("segments")),
+        travel=read_travel(node.get("travel"), event_types[0]),
     )
 
 

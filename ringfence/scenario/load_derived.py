@@ -124,6 +124,12 @@ class _Known:
 def _derived(entry: Node, known: _Known) -> Derived:
     if not isinstance(entry.value, dict):
         raise entry.error(shown(entry.value), "say how it is made, such as `{email_domain: email}`")
+    if "speed" in entry.value:
+        raise entry.error(
+            "`speed`",
+            "it needs the last place of an entity, which the door does not know: remove it, and write under the "
+            "scenario `travel: {place: [latitude, longitude], of: [role]}`, which gives role.travel_kmh",
+        )
     entry.keys((*_KINDS, "field", "type", "role", "use"))
     kinds = [kind for kind in _KINDS if kind in entry.value]
     if len(kinds) != 1:

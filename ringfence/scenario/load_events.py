@@ -12,6 +12,7 @@ import msgspec
 from ringfence.scenario.errors import shown
 from ringfence.scenario.load_derived import derived_entries, derived_role, read_derived
 from ringfence.scenario.load_outcome import COLUMN_KEYS, is_by_outcome, read_outcome
+from ringfence.scenario.load_ticks import TICK_ID, TICK_TIME, check_ticked
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import (
     Amount,
@@ -33,8 +34,10 @@ _DEFAULT_HUB_CAP: Final = 1_000
 _MOST: Final = 255  # roles and event types are numbered in one byte
 
 
-def read_event_types(node: Node, *, decide: str) -> tuple[tuple[EventType, ...], tuple[Role, ...]]:
-    """Read all event types; the decided one gets index 0, its roles come first."""
+def read_event_types(
+    node: Node, *, decide: str, is_ticked: bool = False
+) -> tuple[tuple[EventType, ...], tuple[Role, ...]]:
+    """Read all event types; the decided one gets index 0, its roles come first. `is_ticked`: ticks make its events."""
     entries = node.mapping("one entry per event type, such as `claim:`")
     entries.sort(key=lambda entry: entry.name != decide)
     if len(entries) > _MOST:
@@ -43,7 +46,12 @@ def read_event_types(node: Node, *, decide: str) -> tuple[tuple[EventType, ...],
         _named(entry, "an event type")
         entry.keys(("event_id", "event_time", "amount", "entities", "attributes", "derive", "label"))
     roles = _roles(node, entries)
-    event_types = tuple(_event_type(entry, index, decide, roles) for index, entry in enumerate(entries))
+    if is_ticked:
+        check_ticked(entries[0])
+    event_types = tuple(
+        _event_type(entry, index, decide, roles, is_ticked=is_ticked and index == 0)
+        for index, entry in enumerate(entries)
+    )
     label = entries[0].get("label")
     if label is not None and is_by_outcome(label):  # read last: it is about two event types
         decided = msgspec.structs.replace(event_types[0], label=read_outcome(label, event_types))
@@ -51,9 +59,13 @@ def read_event_types(node: Node, *, decide: str) -> tuple[tuple[EventType, ...],
     return event_types, roles
 
 
-def _event_type(node: Node, index: int, decide: str, roles: tuple[Role, ...]) -> EventType:
-    event_id = node.required("event_id", "name the column that identifies the event, or `row`").text()
-    event_time = node.get("event_time")
+def _event_type(node: Node, index: int, decide: str, roles: tuple[Role, ...], *, is_ticked: bool) -> EventType:
+    event_id: str = TICK_ID
+    event_time: str | None = TICK_TIME
+    if not is_ticked:
+        event_id = node.required("event_id", "name the column that identifies the event, or `row`").text()
+        given = node.get("event_time")
+        event_time = None if given is None else given.text()
     label = node.get("label")
     if label is not None and node.name != decide:
         raise label.error("a label", f"only the decided event type ({decide}) has one; remove it here")
@@ -65,7 +77,7 @@ def _event_type(node: Node, index: int, decide: str, roles: tuple[Role, ...]) ->
         name=node.name,
         index=index,
         event_id_column=None if event_id == ROW_AS_ID else event_id,
-        event_time_column=None if event_time is None else event_time.text(),
+        event_time_column=event_time,
         roles=columns + filled,
         attributes=attributes + made,
         amount=None if amount is None else _amount(amount),

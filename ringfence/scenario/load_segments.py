@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segments:` of a scenario: which attributes of the decided event make its segment."""
+"""`segments:` of a scenario: which attributes of the decided event make its segment, or which features find it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Final
 
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.node import Node
-from ringfence.scenario.spec import Attribute, AttributeType, EventType
+from ringfence.scenario.spec import Attribute, AttributeType, EventType, KMeans
 
 _KINDS: Final = (AttributeType.CATEGORY, AttributeType.BOOLEAN)
+MOST_KMEANS: Final = 12  # segments: more than a report can show, or anybody keep apart
+MOST_KMEANS_FEATURES: Final = 16
+_USUAL_K: Final = 5
 _PREFIX: Final = "segment"  # of the features that describe an event's segment
 
 
@@ -26,12 +29,9 @@ def read_segments(node: Node | None, decided: EventType) -> tuple[str, ...]:
     """
     if node is None:
         return ()
-    if isinstance(node.value, dict):
-        for key in ("kmeans", "k_means", "clusters"):
-            if key in node.value:
-                found = f"`{key}`, segments found by k-means"
-                raise node.error(found, "they come with a later release; name attributes under `by` for now")
-    node.keys(("by",))
+    node.keys(("by", "kmeans"))
+    if node.get("kmeans") is not None and node.get("by") is None:
+        return ()
     by = node.required("by", "list attributes of the decided event type, such as `by: [region, product]`")
     names: list[str] = []
     for item in by.sequence("attributes of the decided event type, such as `by: [region, product]`"):
@@ -47,6 +47,31 @@ def read_segments(node: Node | None, decided: EventType) -> tuple[str, ...]:
             f"give the role another name: features of segments are called {_PREFIX}.…",
         )
     return tuple(names)
+
+
+def read_kmeans(node: Node | None) -> KMeans | None:
+    """Read the features on which k-means finds segments, and how many. Whether there are such features, the catalogue
+    of features knows.
+
+    Raises
+    ------
+    ScenarioFileError
+        If it is no list of different names, or `k` is no small number.
+    """
+    kmeans = None if node is None else node.get("kmeans")
+    if kmeans is None:
+        return None
+    kmeans.keys(("on", "k"))
+    on = kmeans.required("on", "list features, such as `on: [event.amount, card.count_7d]`; see `ringfence features`")
+    names: list[str] = []
+    for item in on.sequence("features, such as `on: [event.amount, card.count_7d]`; see `ringfence features --list`"):
+        if item.text() in names:
+            raise item.error(f"{item.value!r} again", "name each feature once")
+        names.append(item.text())
+    if not 1 <= len(names) <= MOST_KMEANS_FEATURES:
+        raise on.error(f"{len(names)} features", f"name 1 to {MOST_KMEANS_FEATURES}")
+    k = kmeans.get("k")
+    return KMeans(features=tuple(names), k=_USUAL_K if k is None else k.whole(2, MOST_KMEANS))
 
 
 def _check(item: Node, decided: EventType) -> None:

@@ -160,6 +160,38 @@ class RingTicks(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: int = 86_400_000  # between a tick and its effect on features: time to compute it beside the service
 
 
+class Travel(msgspec.Struct, frozen=True, kw_only=True):
+    """Where decided events happen, and whose last place is remembered to tell how far and how fast they came."""
+
+    latitude: str  # number attribute of the decided event type, degrees
+    longitude: str
+    roles: tuple[str, ...]
+
+
+class KMeans(msgspec.Struct, frozen=True, kw_only=True):
+    """Segments of like events, found among the training rows and frozen in the release."""
+
+    features: tuple[str, ...]  # names of the feature catalogue
+    k: int  # segments
+
+
+class EntityTicks(msgspec.Struct, frozen=True, kw_only=True):
+    """Decided events that no source holds: one for each entity of a role at each multiple of `every_ms` since 1970.
+
+    An entity has ticks while its newest event of another type is at most `active_ms` old, in whole periods, and no
+    outcome that labels came since.
+    """
+
+    role: str  # the one role of the decided event type
+    every_ms: int
+    active_ms: int
+
+    @property
+    def n_active(self) -> int:
+        """Ticks that one event causes: those of the period in which it lies, and of as many as `active_ms` holds."""
+        return -(-self.active_ms // self.every_ms)
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of decision. Built by `scenario.load`; nothing else constructs it outside tests."""
 
@@ -178,6 +210,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it
     segments: tuple[str, ...] = ()  # attributes of the decided type whose values together make an event's segment
+    ticks: EntityTicks | None = None
+    kmeans: KMeans | None = None
+    travel: Travel | None = None
 
     def event_type(self, name: str) -> EventType:
         return next(event_type for event_type in self.event_types if event_type.name == name)
@@ -209,6 +244,18 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         """Where `Batch.values` has the attributes of `segments`, in their order."""
         names = [attribute.name for attribute in self.value_attributes]
         return tuple(names.index(name) for name in self.segments)
+
+    @property
+    def place_columns(self) -> tuple[int, ...]:
+        """Where `Batch.values` has latitude and longitude of `travel`; empty without it."""
+        if self.travel is None:
+            return ()
+        names = [attribute.name for attribute in self.value_attributes]
+        return names.index(self.travel.latitude), names.index(self.travel.longitude)
+
+    def travels(self, role: Role) -> bool:
+        """Whether the last place of a role's entities is remembered."""
+        return self.travel is not None and role.name in self.travel.roles
 
     @property
     def text_attributes(self) -> tuple[Attribute, ...]:

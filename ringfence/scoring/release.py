@@ -5,6 +5,7 @@
       manifest.json   what it is made from, and the digest of every other file
       scenario.json   the spec its features are computed by
       lookup-….parquet  lookup-….csv   the tables that its derived values are looked up in, if any
+      segments.json   the centres of its segments by k-means, if it has any
       encoder.json  gbdt.txt  trees.npz  calibrator.json  policy.json  reasons.json   what answers
       metrics.json  card.md  report.html   what was measured
 
@@ -30,6 +31,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.gbdt import Gbdt
+from ringfence.models.segmentation import Segmentation
 from ringfence.models.walker import TreeWalker
 from ringfence.policy.policy import Policy
 from ringfence.scenario.derived import Lookup
@@ -52,6 +54,7 @@ ANSWERS: Final = (
 )
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
 LOOKUP: Final = "lookup-"
+SEGMENTS: Final = "segments.json"
 UNNAMED: Final = "r-unnamed"  # stands in metrics, card and report for the id, which is known when they are written
 _LIBRARIES: Final = ("lightgbm", "numba", "numpy")
 
@@ -97,6 +100,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     card: str = ""
     report: str = ""
     lookup_files: dict[str, bytes] = {}  # by the name that the scenario gives them
+    segmentation: Segmentation | None = None
 
 
 class Release:
@@ -112,6 +116,7 @@ class Release:
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.policy = Policy.from_json(answers["policy.json"])
         self.features = msgspec.json.decode(answers["reasons.json"], type=tuple[FeatureText, ...])
+        self.segmentation = Segmentation.from_json(answers[SEGMENTS]) if SEGMENTS in answers else None
 
     @property
     def id(self) -> str:
@@ -171,9 +176,11 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
         "card.md": contents.card.encode(),
         "report.html": contents.report.encode(),
     }
-    tables = _tables(contents)
-    files |= tables
-    answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(tables))}
+    optional = _tables(contents)
+    if contents.segmentation is not None:
+        optional[SEGMENTS] = contents.segmentation.to_json()
+    files |= optional
+    answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
     named = {
         "files": answering,
         "spec_hash": catalogue.spec_hash,
@@ -222,7 +229,8 @@ def load_release(path: Path) -> Release:
         raise ReleaseDamagedError(str(path), MANIFEST, f"format {manifest.format}, this ringfence reads {FORMAT}")
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
-    answers = {name: _read(path, name, manifest) for name in ANSWERS}
+    present = (*ANSWERS, SEGMENTS) if SEGMENTS in manifest.files else ANSWERS
+    answers = {name: _read(path, name, manifest) for name in present}
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
         _read(path, name, manifest)
     return Release(path, manifest, _digest(data), answers)
@@ -257,6 +265,8 @@ def _read(path: Path, name: str, manifest: Manifest) -> bytes:
 
 def _check(contents: Contents, n_features: int) -> None:
     widths = {"the encoder": contents.encoder.n_features, "the trees": contents.gbdt.walker.n_features}
+    if contents.segmentation is not None:
+        widths["the segments"] = contents.segmentation.n_features
     for what, width in widths.items():
         if width != n_features:
             raise ReleaseMismatchError(

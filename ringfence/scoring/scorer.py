@@ -110,6 +110,7 @@ class Scorer:
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
                 reasons[at] = self._book.reasons(rows[at], shares, amount=amount)
         circumstances = {"review_price": policy.review_price}
+        segments = None if self.release.segmentation is None else self.release.segmentation.of(rows).tolist()
         probability = scores.members["gbdt"].tolist()
         return [
             Answer(
@@ -119,7 +120,7 @@ class Scorer:
                 members={"gbdt": probability[at]},
                 reasons=reasons.get(at, ()),
                 rung=rung,
-                circumstances=dict(circumstances),
+                circumstances=circumstances | ({} if segments is None else {"segment": segments[at]}),
                 propensity=1.0,
                 expected_costs=tuple(costs),
             )

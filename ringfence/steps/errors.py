@@ -64,3 +64,14 @@ class ChosenEventsError(RingfenceError):
     def __init__(self, what: str, found: str, do: str) -> None:
         self.what, self.found, self.do = what, found, do
         super().__init__(f"neighbourhoods of {what}: found {found}; {do}")
+
+
+class NoTicksError(RingfenceError):
+    """Ticks of a scenario that has none."""
+
+    def __init__(self, scenario: str) -> None:
+        super().__init__(
+            f"scenario {scenario!r} has no `ticks`: its decided events come from files and messages; write "
+            "`ticks: {role: customer, every: 30d}` in ringfence.yaml to have them made"
+        )
+        self.scenario = scenario

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.event_columns import event_columns
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.segmentation import Segmentation
 from ringfence.scenario.batch import FRAUD, MISSING_AMOUNT
 from ringfence.scenario.spec import AttributeType, AttributeUse, Scenario
 from ringfence.training.evaluation import Evaluation, Scored, evaluate
@@ -43,7 +44,14 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def out_of_fold(examples: Examples, rows: FloatArray, fitted: Fitted, ledger: Ledger, catalogue: Catalogue) -> HeldOut:
+def out_of_fold(
+    examples: Examples,
+    rows: FloatArray,
+    fitted: Fitted,
+    ledger: Ledger,
+    catalogue: Catalogue,
+    segmentation: Segmentation | None = None,
+) -> HeldOut:
     """Take the examples that some fold scored; `rows` begins with those of the examples, in their order."""
     at = np.flatnonzero(fitted.out_of_fold.emitted)
     return HeldOut(
@@ -60,13 +68,20 @@ def out_of_fold(examples: Examples, rows: FloatArray, fitted: Fitted, ledger: Le
             score=fitted.out_of_fold_scores(),
             amount_minor=examples.amount_minor[at],
             novelty=_novelty(catalogue, rows, at),
-            segments=_segments(ledger, catalogue.scenario, examples.seq[at], examples.amount_minor[at]),
+            segments=_by_kmeans(segmentation, rows[at])
+            | _segments(ledger, catalogue.scenario, examples.seq[at], examples.amount_minor[at]),
         ),
     )
 
 
 def later_window(
-    later: pl.DataFrame, n_examples: int, rows: FloatArray, fitted: Fitted, ledger: Ledger, catalogue: Catalogue
+    later: pl.DataFrame,
+    n_examples: int,
+    rows: FloatArray,
+    fitted: Fitted,
+    ledger: Ledger,
+    catalogue: Catalogue,
+    segmentation: Segmentation | None = None,
 ) -> HeldOut:
     """Take labelled events after the cut, scored by the release itself; their rows follow those of the examples."""
     at = np.arange(n_examples, n_examples + later.height)
@@ -85,7 +100,8 @@ def later_window(
             score=fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows[at]))),
             amount_minor=amount_minor,
             novelty=_novelty(catalogue, rows, at),
-            segments=_segments(ledger, catalogue.scenario, later["seq"].to_numpy(), amount_minor),
+            segments=_by_kmeans(segmentation, rows[at])
+            | _segments(ledger, catalogue.scenario, later["seq"].to_numpy(), amount_minor),
         ),
     )
 
@@ -98,6 +114,29 @@ def _novelty(catalogue: Catalogue, rows: FloatArray, at: NDArray[np.int64]) -> d
         if stat in ("is_new", "is_new.max") and "~" not in role:
             columns[role] = rows[at, column]
     return columns
+
+
+def segments_of(rows: FloatArray, catalogue: Catalogue, seed: int) -> Segmentation | None:
+    """Find the segments that the scenario asks k-means for among training rows, labels unseen; None where it does not.
+
+    Raises
+    ------
+    TooFewDistinctError
+        If the rows hold fewer different points than segments.
+    """
+    asked = catalogue.scenario.kmeans
+    if asked is None:
+        return None
+    columns = [catalogue.index(name) for name in asked.features]
+    return Segmentation.fit(rows, asked.features, columns, k=asked.k, seed=seed)
+
+
+def _by_kmeans(segmentation: Segmentation | None, rows: FloatArray) -> dict[str, pl.Series]:
+    """Name the segment by k-means of each row; nothing without any."""
+    if segmentation is None:
+        return {}
+    names = pl.Series("segment", segmentation.names)
+    return {"segment (k-means)": names.gather(segmentation.of(rows) - 1).cast(pl.Enum(segmentation.names))}
 
 
 def _segments(

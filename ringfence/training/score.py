@@ -42,6 +42,7 @@ def score(
     -------
     Columns event_id, event_time (UTC, ms), score, action, rung, and one per member score, in ledger order. Actions
     assume an empty queue: no review is refused because the day's capacity is used up. A policy without any gives none.
+    Where the release has segments by k-means, one more column, segment, says which it is, 1 to k.
 
     Raises
     ------
@@ -143,5 +144,6 @@ def _scored(events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.Data
             "action": actions,
             "rung": [FULL] * events.height,
             **members,
+            **({} if release.segmentation is None else {"segment": release.segmentation.of(rows)}),
         }
     )

@@ -19,7 +19,7 @@ from ringfence.training.ranking import Interval, Ranking
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-N_VALUES: Final = 5  # the largest of an attribute; all others together make one part more
+N_VALUES: Final = 5  # the largest of an attribute, all of an Enum; all others together make one part more
 MIN_EVENTS: Final = 50  # smaller values go to the others
 N_ATTRIBUTES: Final = 12
 FEW_FRAUDS: Final = 10  # below, a part is shown with its interval and a warning
@@ -91,7 +91,8 @@ def value_slices(
     parts = []
     for attribute, values in list(columns.items())[:N_ATTRIBUTES]:
         counts = values.drop_nulls().value_counts().filter(pl.col("count") >= MIN_EVENTS)
-        counts = counts.sort("count", values.name, descending=[True, False]).head(N_VALUES)
+        most = len(values.dtype.categories) if isinstance(values.dtype, pl.Enum) else N_VALUES
+        counts = counts.sort("count", values.name, descending=[True, False]).head(most)
         if isinstance(values.dtype, pl.Enum):
             counts = counts.sort(values.name)  # bands in their own order
         largest = counts[values.name].to_list()

@@ -27,7 +27,7 @@ from ringfence.training.errors import NoFeaturesError
 from ringfence.training.examples import collect_examples, require_both_classes
 from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
-from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold
+from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold, segments_of
 from ringfence.training.importance import importance_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
@@ -107,7 +107,8 @@ def train(
         has_times=scenario.decided.event_time_column is not None,
         report=lambda done, total: report("fitting", done, total),
     )
-    windows = [out_of_fold(examples, rows, fitted, ledger, catalogue)]
+    segmentation = segments_of(rows[: len(examples)], catalogue, seed)
+    windows = [out_of_fold(examples, rows, fitted, ledger, catalogue, segmentation)]
     emitted = windows[0]
     policy = policy.fit_capacity(
         emitted.scored.score,
@@ -115,7 +116,7 @@ def train(
         n_days=days_spanned(emitted.scored.event_time_ms),
     )
     if later is not None:
-        windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue))
+        windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue, segmentation))
     report("evaluating", 0, 3)
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(data_digest, examples, rows[: len(examples)])
@@ -137,6 +138,7 @@ def train(
         Contents(
             scenario=scenario,
             lookup_files=lookup_files or {},
+            segmentation=segmentation,
             encoder=fitted.encoder,
             gbdt=fitted.gbdt,
             calibrator=fitted.calibrator,

@@ -29,22 +29,28 @@ from tests.oracles.streams import (
     claims_scenario,
     cut,
     drawn_records,
+    travelling,
+    travelling_scenario,
 )
 
 CLAIMS, CARDS = Catalogue.build(claims_scenario()), Catalogue.build(cards_scenario())
 SEGMENTED = Catalogue.build(msgspec.structs.replace(claims_scenario(segments=("make",)), name="segmented"))
-BY_NAME = {catalogue.scenario.name: catalogue for catalogue in (CLAIMS, CARDS, SEGMENTED)}
+TRAVELLING = Catalogue.build(msgspec.structs.replace(travelling_scenario(), name="travelling"))
+BY_NAME = {catalogue.scenario.name: catalogue for catalogue in (CLAIMS, CARDS, SEGMENTED, TRAVELLING)}
 EVERY = [(CLAIMS, name) for name in CLAIMS.names] + [(CARDS, name) for name in CARDS.names]
 EVERY += [
     (SEGMENTED, name) for name in SEGMENTED.names if "segment" in SEGMENTED.features[SEGMENTED.index(name)].sentence
 ]
 EVERY += [(SEGMENTED, name) for name in SEGMENTED.names if name.startswith("segment.")]
+EVERY += [(TRAVELLING, name) for name in TRAVELLING.names if ".travel_" in name]
 IDS = [f"{catalogue.scenario.name}-{name}" for catalogue, name in EVERY]
 N = 220
 
 
 def records_of(scenario: Scenario, seed: int = 5) -> list[Record]:
     records = drawn_records(seed, N)
+    if scenario.name == "travelling":
+        return travelling(records, seed)
     if scenario.name != "cards":
         return records
     kept: list[Record] = []

@@ -12,6 +12,7 @@ import pytest
 
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
+from ringfence.drafting import draft_scenario
 from ringfence.workspace import Workspace
 from tests.drafting.tables import N, draft_of, imported, payments
 
@@ -85,3 +86,73 @@ def test_a_leak_is_not_brought_back_by_deriving_from_it(tmp_path: Path) -> None:
     leaks = {leak.column for leak in draft.leaks}
     assert "closed_ip" in leaks
     assert not leaks & {column for guess in draft.derived for column in guess.columns}
+
+
+def test_networks_of_addresses_that_are_written_as_numbers_are_proposed(tmp_path: Path) -> None:
+    numbers = [float((10 << 24) + (network << 8) + row % 250) + 0.5 for row, network in enumerate(NETWORKS)]
+    draft = draft_of(tmp_path, payments(ip_address=numbers))
+    (guess,) = draft.derived
+    assert (guess.name, guess.how, guess.bits, guess.is_role) == ("network", "ip_prefix", 24, True)
+    report = imported(draft, tmp_path)
+    assert (report.n_events, report.n_rejected, report.underived) == (N, 0, ())
+    wider = [int((row % 40 + 1) << 24) + (row % 30 << 16) + row * 256 for row in range(N)]
+    (guess,) = draft_of(tmp_path / "wider", payments(ip=wider)).derived
+    assert guess.bits == 16
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"visits": [(10 << 24) + row % 40 * 256 for row in range(N)]},  # no address by its name
+        {"ip_count": [row % 40 for row in range(N)]},  # too small for addresses
+        {"ip": [(row + 1) << 32 for row in range(N)]},  # too large
+    ],
+)  # fmt: skip
+def test_numbers_that_are_no_addresses_are_left_alone(columns: dict[str, list[int]], tmp_path: Path) -> None:
+    assert draft_of(tmp_path, payments(**columns)).derived == ()
+
+
+def test_a_table_of_ranges_says_how_to_look_it_up_and_that_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = [int((10 << 24) + (network << 8) + row % 250) for row, network in enumerate(NETWORKS)]
+    pl.DataFrame(payments(ip_address=numbers)).write_csv(tmp_path / "payments.csv")
+    bounds = [(10 << 24) + (network << 8) for network in range(40)]
+    table = pl.DataFrame(
+        {
+            "lower_bound_ip_address": bounds,
+            "upper_bound_ip_address": [bound + 255 for bound in bounds],
+            "country": [["Peru", "Laos", "Mali"][network % 3] for network in range(40)],
+        }
+    )
+    table.write_csv(tmp_path / "countries.csv")
+    folder = tmp_path / "w"
+    files = [str(tmp_path / name) for name in ("payments.csv", "countries.csv")]
+    assert run(["init", str(folder), "--from", *files]) == Exit.OK
+    said = capsys.readouterr().err
+    assert "countries.csv is not used: it tells country for ranges of ip_address: copy it into the workspace" in said
+    table.write_csv(folder / "countries.csv")  # as it says
+    entry = said.partition("under `derive:` ")[2].splitlines()[0]
+    scenario = folder / "ringfence.yaml"
+    text = scenario.read_text()
+    edited = text.replace("        derive:\n", f"        derive:\n          {entry}\n")
+    assert edited != text
+    scenario.write_text(edited)
+    assert {"country", "network"} <= {one.name for one in Workspace(folder).scenario().decided.derived}
+    assert run(["import", "-w", str(folder), "--json"]) == Exit.OK
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n_events"], report["n_rejected"], report["underived"]) == (N, 0, [])
+
+
+def test_a_table_that_shares_no_name_or_no_number_is_no_table_of_ranges(tmp_path: Path) -> None:
+    payments_file = tmp_path / "payments.csv"
+    pl.DataFrame(payments(ip_address=[int((10 << 24) + row) for row in range(N)])).write_csv(payments_file)
+    for columns in (
+        {"lower_year": [1, 5], "upper_year": [4, 9], "name": ["a", "b"]},
+        {"lower_ip": [1, 5], "upper_ip": [4, 9], "country": ["a", "b"]},
+        {"lower_ip": [9 << 24, 20 << 24], "upper_ip": [1, 2], "country": ["a", "b"]},
+        {"lower_ip": [9 << 24, 20 << 24], "upper_ip": [19 << 24, 30 << 24], "country": ["a", "a"]},
+    ):
+        pl.DataFrame(columns).write_csv(tmp_path / "other.csv")
+        ((_, why),) = draft_scenario("drafted", [payments_file, tmp_path / "other.csv"]).unused_files
+        assert why.startswith("neither a long table")

@@ -25,7 +25,7 @@ from tests.oracles.streams import (
     with_room,
 )
 
-EVERYTHING = Kept(partner_columns=8, pairs=True, links=True, charts=True, rings=True, texts=True)
+EVERYTHING = Kept(partner_columns=8, pairs=True, links=True, charts=True, rings=True, texts=True, places=True)
 NOTHING = Kept(partner_columns=0, pairs=False, links=False, charts=False, rings=False, texts=False)
 
 

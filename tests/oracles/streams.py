@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.scenario.batch import EVENT, LABEL, MISSING_AMOUNT, NO_LABEL, Batch
-from ringfence.scenario.spec import Amount, Attribute, AttributeType, EventType, Role, RoleColumn, Scenario
+from ringfence.scenario.spec import Amount, Attribute, AttributeType, EventType, Role, RoleColumn, Scenario, Travel
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 1_700_000_000_000 // (7 * DAY) * (7 * DAY)
@@ -63,6 +63,17 @@ def claims_scenario(
         features={"control_charts": True, "text": True} | (features or {}),
         segments=segments,
     )
+
+
+def travelling_scenario(roles: tuple[str, ...] = ("claimant", "witness")) -> Scenario:
+    """The same where a claim has a place, and journeys of `roles` between claims are measured."""
+    scenario = claims_scenario()
+    claim, *others = scenario.event_types
+    degrees = tuple(Attribute(name=name, column=name, type=AttributeType.NUMBER) for name in ("lat", "lon"))
+    policy_age, make, story = claim.attributes
+    claim = msgspec.structs.replace(claim, attributes=(policy_age, make, *degrees, story))
+    travel = Travel(latitude="lat", longitude="lon", roles=roles)
+    return msgspec.structs.replace(scenario, event_types=(claim, *others), travel=travel)
 
 
 def cards_scenario() -> Scenario:
@@ -251,6 +262,21 @@ def drawn_records(seed: int, n: int, *, n_people: int = 6, n_shops: int = 3, lab
         offset_ms = int(rng.choice([0, HOUR, -5 * HOUR]))
         records.append(Happening(time_ms, tuple(links), amount, CLAIM, values, offset_ms, drawn_text(text_rng)))
     return records
+
+
+def travelling(records: list[Record], seed: int) -> list[Record]:
+    """Give each claim a place after its first two values: missing, half missing or off the globe now and then."""
+    rng = np.random.default_rng((seed, 3))
+    odd = [(float("nan"), float("nan")), (48.0, float("nan")), (91.0, 10.0), (0.0, -180.5)]
+    found: list[Record] = []
+    for record in records:
+        if isinstance(record, Happening) and record.kind == CLAIM:
+            place = (float(rng.uniform(-90, 90)), float(rng.uniform(-180, 180)))
+            place = (-90.0, 180.0) if rng.random() < 0.1 else place
+            place = odd[int(rng.integers(len(odd)))] if rng.random() < 0.2 else place
+            record = replace(record, values=(*record.values, *place))
+        found.append(record)
+    return found
 
 
 def with_room(catalogue: Catalogue, **room: int) -> Catalogue:
