@@ -47,3 +47,11 @@ class TooFewLabelsError(ModelError):
         self.what = what
         self.n_fraud = n_fraud
         self.n_legit = n_legit
+
+
+class TooFewEventsError(ModelError):
+    """A fit without labels that still needs more events, or events that differ."""
+
+    def __init__(self, what: str, found: int, least: int) -> None:
+        super().__init__(f"{what}: found {found}, expected at least {least}; widen the span of examples")
+        self.what, self.found, self.least = what, found, least
