@@ -68,10 +68,10 @@ def compare(scorer: Scorer, rows: np.ndarray, amounts: np.ndarray, most: int) ->
     found = scorer.score(rows)
     codes = scorer.release.policy.decide(found.score, amounts, reviews_left=None).codes
     told = np.flatnonzero(codes != APPROVE)[:most]
-    walker, book = scorer.release.gbdt.walker, scorer.release.reason_book
-    walker.contributions(found.encoded[:2])  # compiled before it is timed
+    ensemble, book = scorer.release.ensemble, scorer.release.reason_book
+    ensemble.contributions(found.encoded[:2])  # compiled before it is timed
     began = time.perf_counter()
-    fast = walker.contributions(found.encoded[told])
+    fast = ensemble.contributions(found.encoded[told])
     between = time.perf_counter()
     exact = scorer.explain(rows[told])
     ended = time.perf_counter()
@@ -85,7 +85,7 @@ def compare(scorer: Scorer, rows: np.ndarray, amounts: np.ndarray, most: int) ->
         "compared": told.shape[0],
         "actions": {name: int(np.count_nonzero(codes == code)) for code, name in enumerate(ACTIONS)},
         "features": rows.shape[1],
-        "trees": scorer.release.gbdt.n_trees,
+        "trees": scorer.release.ensemble.gbdt.n_trees,
         "same_first_family": round(float(same.mean()), 4),
         "top_three_overlap": round(float(np.mean(shared)), 4),
         "fast_us_per_row": round((between - began) / told.shape[0] * 1e6, 1),

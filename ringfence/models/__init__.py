@@ -1,31 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """How risky is it? Models of feature rows, their calibration and what they are worth. Arrays in, arrays out."""
 
+from ringfence.models.anomaly import AnomalyModel, train_anomaly
 from ringfence.models.calibration import Calibrator, correct_prior, fit_calibrator
 from ringfence.models.encoder import Encoder
+from ringfence.models.ensemble import Ensemble
 from ringfence.models.errors import (
     ModelError,
     ModelShapeError,
     TooFewDistinctError,
+    TooFewEventsError,
     TooFewLabelsError,
     UnsupportedModelError,
 )
 from ringfence.models.gbdt import DEFAULTS, Gbdt, average_boosters, grow_curve, train_gbdt
 from ringfence.models.resampling import Difference, Interval, bootstrap, paired_bootstrap
 from ringfence.models.segmentation import Segmentation
+from ringfence.models.stack import Stack, fit_stack
 from ringfence.models.walker import TreeWalker
 
 __all__ = [
     "DEFAULTS",
+    "AnomalyModel",
     "Calibrator",
     "Difference",
     "Encoder",
+    "Ensemble",
     "Gbdt",
     "Interval",
     "ModelError",
     "ModelShapeError",
     "Segmentation",
+    "Stack",
     "TooFewDistinctError",
+    "TooFewEventsError",
     "TooFewLabelsError",
     "TreeWalker",
     "UnsupportedModelError",
@@ -33,7 +41,9 @@ __all__ = [
     "bootstrap",
     "correct_prior",
     "fit_calibrator",
+    "fit_stack",
     "grow_curve",
     "paired_bootstrap",
+    "train_anomaly",
     "train_gbdt",
 ]

@@ -27,8 +27,9 @@ FloatArray = NDArray[np.float64]
 N_TREES: Final = 100
 SAMPLE: Final = 256  # events a tree; more of them hide what they should show (swamping and masking)
 LEAST_EVENTS: Final = 32
-RANKED: Final = 100_000  # events at most that say what is usual
+MOST_EVENTS: Final = 50_000  # drawn of more: no tree sees more than SAMPLE, and these say what is usual
 N_KNOTS: Final = 400
+_LEAST_SHORTENED: Final = 1e-6  # splits, summed over the trees
 _EULER_GAMMA: Final = 0.5772156649015329
 _LARGEST: Final = float(np.finfo(np.float32).max)
 _LEFT_IF_MISSING, _RIGHT_IF_MISSING = 10, 8  # decision types of LightGBM: NaN is told from numbers
@@ -80,6 +81,18 @@ class AnomalyModel:
         """
         return -self.walker.contributions(_as_grown(rows))
 
+    def surprise_shares(self, rows: FloatArray) -> FloatArray:
+        """Return each feature's part of a row's surprise above 1, the mean of all events; shape (n, n_features).
+
+        In proportion to `contributions`; nothing where these add up to nothing.
+        """
+        splits = self.contributions(rows)
+        shortened = splits.sum(axis=1)
+        scale = np.zeros(rows.shape[0])
+        np.divide(self.raw(rows) - 1.0, shortened, out=scale, where=np.abs(shortened) > _LEAST_SHORTENED)
+        # A way shorter than the mean with less than the mean surprise is rounding between two means: it tells nothing.
+        return np.asarray(np.maximum(scale, 0.0)[:, None] * splits)
+
     @property
     def _slope_beyond(self) -> float:
         tail = max(1, self.lengths.shape[0] // 10)
@@ -121,16 +134,16 @@ def train_anomaly(rows: FloatArray, *, seed: int, n_trees: int = N_TREES, sample
 
     if rows.ndim != 2:
         raise ModelShapeError(f"rows for an anomaly model: found shape {rows.shape}, expected (n, n_features)")
-    grown = _as_grown(rows)
     if rows.shape[0] < LEAST_EVENTS:
         raise TooFewEventsError("an anomaly model", rows.shape[0], LEAST_EVENTS)
+    if rows.shape[0] > MOST_EVENTS:
+        rows = rows[np.sort(np.random.default_rng(seed).choice(rows.shape[0], MOST_EVENTS, replace=False))]
+    grown = _as_grown(rows)
     forest = IsolationForest(n_estimators=n_trees, max_samples=min(sample, rows.shape[0]), random_state=seed)
     forest.fit(grown)
     columns = zip(forest.estimators_, forest.estimators_features_, strict=True)
     walker = TreeWalker.from_lightgbm(_text_of([(tree.tree_, kept) for tree, kept in columns], rows.shape[1]))
-    rng = np.random.default_rng(seed)
-    ranked = grown if rows.shape[0] <= RANKED else grown[np.sort(rng.choice(rows.shape[0], RANKED, replace=False))]
-    return _ranked(walker, walker.raw(ranked))
+    return _ranked(walker, walker.raw(grown))
 
 
 def _ranked(walker: TreeWalker, lengths: FloatArray) -> AnomalyModel:

@@ -6,7 +6,9 @@
       scenario.json   the spec its features are computed by
       lookup-….parquet  lookup-….csv   the tables that its derived values are looked up in, if any
       segments.json   the centres of its segments by k-means, if it has any
-      encoder.json  gbdt.txt  trees.npz  calibrator.json  policy.json  reasons.json   what answers
+      encoder.json  gbdt.txt  trees.npz  stack.json  calibrator.json  calibrator-gbdt.json
+      policy.json  reasons.json   what answers
+      anomaly.npz     how unusual an event is, where a forest could be grown
       metrics.json  card.md  report.html   what was measured
 
 The id is a hash of what answers, and of the data, seeds and versions it came from: training twice on the same ledger
@@ -28,10 +30,13 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
+from ringfence.models.anomaly import AnomalyModel
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
+from ringfence.models.ensemble import Ensemble
 from ringfence.models.gbdt import Gbdt
 from ringfence.models.segmentation import Segmentation
+from ringfence.models.stack import Stack
 from ringfence.models.walker import TreeWalker
 from ringfence.policy.policy import Policy
 from ringfence.scenario.derived import Lookup
@@ -41,17 +46,22 @@ from ringfence.scoring.errors import ReleaseDamagedError, ReleaseMismatchError, 
 from ringfence.scoring.reasons import ReasonBook, feature_texts
 from ringfence.scoring.sentences import FeatureText
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+READABLE: Final = (1, FORMAT)  # 1: trees alone, without stack.json and calibrator-gbdt.json
 MANIFEST: Final = "manifest.json"
 ANSWERS: Final = (
     "scenario.json",
     "encoder.json",
     "gbdt.txt",
     "trees.npz",
+    "stack.json",
     "calibrator.json",
+    "calibrator-gbdt.json",
     "policy.json",
     "reasons.json",
 )
+_SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
+ANOMALY: Final = "anomaly.npz"
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
 LOOKUP: Final = "lookup-"
 SEGMENTS: Final = "segments.json"
@@ -90,9 +100,9 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """What `write_release` puts into a bundle."""
 
     scenario: Scenario
-    encoder: Encoder
-    gbdt: Gbdt
+    ensemble: Ensemble
     calibrator: Calibrator
+    gbdt_calibrator: Calibrator  # of the trees alone
     policy: Policy
     made: Made
     metrics: dict[str, Any] = {}
@@ -111,9 +121,14 @@ class Release:
         self.manifest = manifest
         self.digest = digest  # of the manifest, hence of every file: what the ledger records
         self.scenario = msgspec.json.decode(answers["scenario.json"], type=Scenario)
-        self.encoder = Encoder.from_json(answers["encoder.json"])
-        self.gbdt = Gbdt.of(answers["gbdt.txt"].decode(), TreeWalker.from_bytes(answers["trees.npz"]))
+        self.ensemble = Ensemble(
+            encoder=Encoder.from_json(answers["encoder.json"]),
+            gbdt=Gbdt.of(answers["gbdt.txt"].decode(), TreeWalker.from_bytes(answers["trees.npz"])),
+            anomaly=AnomalyModel.from_bytes(answers[ANOMALY]) if ANOMALY in answers else None,
+            stack=Stack.from_json(answers["stack.json"]) if "stack.json" in answers else Stack(),
+        )
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
+        self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
         self.features = msgspec.json.decode(answers["reasons.json"], type=tuple[FeatureText, ...])
         self.segmentation = Segmentation.from_json(answers[SEGMENTS]) if SEGMENTS in answers else None
@@ -164,12 +179,15 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     """
     catalogue = Catalogue.build(contents.scenario)
     _check(contents, len(catalogue.features))
+    ensemble = contents.ensemble
     files = {
         "scenario.json": _json(contents.scenario),
-        "encoder.json": contents.encoder.to_json(),
-        "gbdt.txt": contents.gbdt.text.encode(),
-        "trees.npz": contents.gbdt.walker.to_bytes(),
+        "encoder.json": ensemble.encoder.to_json(),
+        "gbdt.txt": ensemble.gbdt.text.encode(),
+        "trees.npz": ensemble.gbdt.walker.to_bytes(),
+        "stack.json": ensemble.stack.to_json(),
         "calibrator.json": contents.calibrator.to_json(),
+        "calibrator-gbdt.json": contents.gbdt_calibrator.to_json(),
         "policy.json": contents.policy.to_json(),
         "reasons.json": _json(feature_texts(catalogue.features)),
         "metrics.json": _json(contents.metrics),
@@ -179,6 +197,8 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     optional = _tables(contents)
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
+    if ensemble.anomaly is not None:
+        optional[ANOMALY] = ensemble.anomaly.to_bytes()
     files |= optional
     answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
     named = {
@@ -225,12 +245,13 @@ def load_release(path: Path) -> Release:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise ReleaseDamagedError(str(path), MANIFEST, str(error)) from error
-    if manifest.format != FORMAT:
-        raise ReleaseDamagedError(str(path), MANIFEST, f"format {manifest.format}, this ringfence reads {FORMAT}")
+    if manifest.format not in READABLE:
+        raise ReleaseDamagedError(str(path), MANIFEST, f"format {manifest.format}, this ringfence reads {READABLE}")
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
-    present = (*ANSWERS, SEGMENTS) if SEGMENTS in manifest.files else ANSWERS
-    answers = {name: _read(path, name, manifest) for name in present}
+    needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
+    optional = tuple(name for name in (SEGMENTS, ANOMALY) if name in manifest.files)
+    answers = {name: _read(path, name, manifest) for name in (*needed, *optional)}
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
         _read(path, name, manifest)
     return Release(path, manifest, _digest(data), answers)
@@ -264,7 +285,10 @@ def _read(path: Path, name: str, manifest: Manifest) -> bytes:
 
 
 def _check(contents: Contents, n_features: int) -> None:
-    widths = {"the encoder": contents.encoder.n_features, "the trees": contents.gbdt.walker.n_features}
+    ensemble = contents.ensemble
+    widths = {"the encoder": ensemble.encoder.n_features, "the trees": ensemble.gbdt.walker.n_features}
+    if ensemble.anomaly is not None:
+        widths["the anomaly model"] = ensemble.anomaly.n_features
     if contents.segmentation is not None:
         widths["the segments"] = contents.segmentation.n_features
     for what, width in widths.items():

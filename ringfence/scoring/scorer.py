@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.ledger.records import Reason
-from ringfence.models.calibration import sigmoid
+from ringfence.models.ensemble import as_probability
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.scoring.reasons import AMOUNT_AT_STAKE, NO_MODEL
 from ringfence.scoring.release import Release
@@ -25,9 +25,10 @@ RULES: Final = "rules"
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
     """Scores of n events."""
 
-    raw: FloatArray  # (n,) log-odds before calibration
+    raw: FloatArray  # (n,) log-odds of the stack before calibration
     score: FloatArray  # (n,) calibrated probability of fraud
-    members: dict[str, FloatArray]  # per member (n,), its own probability, uncalibrated
+    members: dict[str, FloatArray]  # per member (n,), in [0, 1]: its own uncalibrated probability; of the anomaly
+    # model the share of events that are more ordinary
     encoded: FloatArray  # (n, n_features) what the models saw
 
 
@@ -50,14 +51,14 @@ class Scorer:
 
     def __init__(self, release: Release) -> None:
         self.release = release
-        self._walker = release.gbdt.walker
+        self._ensemble = release.ensemble
         self._book = release.reason_book
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that the first event does not wait for it."""
-        rows = np.full((2, self._walker.n_features), np.nan)
+        rows = np.full((2, self._ensemble.encoder.n_features), np.nan)
         scores = self.score(rows)
-        self._walker.contributions(scores.encoded)
+        self._ensemble.contributions(scores.encoded)
         self.answer(rows, [None, None], reviews_left=1)
 
     def score(self, rows: FloatArray) -> Scores:
@@ -71,10 +72,14 @@ class Scorer:
         -------
         Scores whose bits for a row do not depend on the rows beside it.
         """
-        encoded = self.release.encoder.apply(rows)
-        raw = self._walker.raw(encoded)
+        encoded = self._ensemble.encode(rows)
+        members = self._ensemble.members(encoded)
+        raw = self._ensemble.stack.raw(members)
         return Scores(
-            raw=raw, score=self.release.calibrator.apply(raw), members={"gbdt": sigmoid(raw)}, encoded=encoded
+            raw=raw,
+            score=self.release.calibrator.apply(raw),
+            members={name: as_probability(name, found) for name, found in members.items()},
+            encoded=encoded,
         )
 
     def answer(
@@ -104,20 +109,20 @@ class Scorer:
         told = np.flatnonzero(actions.codes != APPROVE)
         reasons: dict[int, tuple[Reason, ...]] = {}
         if told.shape[0]:
-            contributions = self._walker.contributions(scores.encoded[told])
+            contributions = self._ensemble.contributions(scores.encoded[told])
             for at, shares in zip(told.tolist(), contributions, strict=True):
                 minor = amounts_minor[at]
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
                 reasons[at] = self._book.reasons(rows[at], shares, amount=amount)
         circumstances = {"review_price": policy.review_price}
         segments = None if self.release.segmentation is None else self.release.segmentation.of(rows).tolist()
-        probability = scores.members["gbdt"].tolist()
+        members = {name: found.tolist() for name, found in scores.members.items()}
         return [
             Answer(
                 action=ACTIONS[code],
                 score=score,
                 raw=raw,
-                members={"gbdt": probability[at]},
+                members={name: found[at] for name, found in members.items()},
                 reasons=reasons.get(at, ()),
                 rung=rung,
                 circumstances=circumstances | ({} if segments is None else {"segment": segments[at]}),
@@ -182,7 +187,7 @@ class Scorer:
 
     def explain(self, rows: FloatArray) -> FloatArray:
         """Return exact TreeSHAP contributions, shape (n, n_features), in log-odds. For after the answer."""
-        return self.release.gbdt.contributions(self.release.encoder.apply(rows))
+        return self._ensemble.contributions(self._ensemble.encode(rows), exact=True)
 
     @property
     def base_rate(self) -> float:

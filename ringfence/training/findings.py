@@ -102,7 +102,7 @@ def _reasons(
     catalogue: Catalogue, policy: Policy, fitted: Fitted, rows: FloatArray, amount_minor: FloatArray
 ) -> list[Why]:
     book = ReasonBook(feature_texts(catalogue.features), currency=policy.costs.currency)
-    shares = fitted.gbdt.contributions(fitted.encoder.apply(rows))
+    shares = fitted.ensemble.contributions(fitted.ensemble.encode(rows), exact=True)
     amounts = amount_minor / 10.0**policy.costs.digits
     told = []
     for row, share, amount in zip(rows, shares, amounts, strict=True):

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
+from ringfence.models.ensemble import ANOMALY, Ensemble
 from ringfence.models.gbdt import Gbdt, average_boosters, train_gbdt
+from ringfence.models.stack import BACKBONE, Stack
+from ringfence.training.anomalies import anomaly_of, anomaly_out_of_fold
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.clocks import clocks
 from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit, search
@@ -21,6 +24,7 @@ from ringfence.training.effort import Effort, effort_for
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
+from ringfence.training.stacking import BranchWorth, stack_in_time
 
 FloatArray = NDArray[np.float64]
 
@@ -53,20 +57,26 @@ def default_params(n_fraud: int) -> dict[str, Any]:
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     """A model and the out-of-fold scores that chose its size and its calibration."""
 
-    encoder: Encoder
-    gbdt: Gbdt
+    ensemble: Ensemble
+    worth: list[BranchWorth]  # what each branch but the trees was found to add
     calibrator: Calibrator
+    gbdt_calibrator: Calibrator  # of the trees alone, for the rung `gbdt`
     calibration_weight: float  # of the fitted map; the rest is the model's own score
     clocks: NDArray[np.int64]  # columns that tell the time, and that nothing was learnt from
     params: dict[str, Any]
     effort: Effort
     folds: list[Fold]
-    out_of_fold: OutOfFold
+    out_of_fold: OutOfFold  # of the trees
+    stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
-        return self.calibrator.apply(self.out_of_fold.raw[self.out_of_fold.emitted])
+        return self.calibrator.apply(self.stacked[self.out_of_fold.emitted])
+
+    def scores(self, rows: FloatArray) -> FloatArray:
+        """Return calibrated scores, shape (n,), of rows as the engine gives them."""
+        return self.calibrator.apply(self.ensemble.raw(self.ensemble.encode(rows)))
 
 
 def fit(
@@ -82,7 +92,7 @@ def fit(
     effort: Effort | None = None,
     report: Report | None = None,
 ) -> Fitted:
-    """Choose the tree count out of fold, calibrate on the out-of-fold scores, refit on everything.
+    """Choose the tree count and the branches out of fold, calibrate on the out-of-fold scores, refit on everything.
 
     Parameters
     ----------
@@ -127,7 +137,16 @@ def fit(
     chosen, found, settings = search(
         try_setting, {**default, **(params or {})}, trials=trials, seed=seed, faster=effort.faster
     )
-    calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
+    members = {BACKBONE: found.raw}
+    surprise = anomaly_out_of_fold(rows, folds, is_category=is_category, unread=unread, seed=seed)
+    if surprise is not None:
+        members[ANOMALY] = surprise
+    stack, worth = stack_in_time(members, examples.fraud, folds)
+    stacked = stack.raw(members)
+    alone, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
+    calibrator = alone
+    if stack != Stack():  # it was fitted on all legit events, whatever share of them the trees saw
+        calibrator, weight = calibrate_in_time(stacked, examples.fraud, folds)
     encoder = Encoder.fit(rows, is_category)
     n_trees = _refit_trees(found.n_trees, folds, len(examples))
     texts = []
@@ -150,16 +169,19 @@ def fit(
         texts.append(model.text)
         step(0, 0)
     gbdt = Gbdt(text=average_boosters(texts))
+    anomaly = None if surprise is None else anomaly_of(rows, encoder, unread, seed)
     return Fitted(
-        encoder=encoder,
-        gbdt=gbdt,
+        ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=anomaly, stack=stack),
+        worth=worth,
         calibrator=calibrator,
+        gbdt_calibrator=alone,
         calibration_weight=weight,
         clocks=unread,
         params=chosen,
         effort=effort,
         folds=folds,
         out_of_fold=found,
+        stacked=stacked,
         settings=settings,
     )
 

@@ -97,7 +97,7 @@ def later_window(
         scored=Scored(
             event_time_ms=later["event_time_ms"].to_numpy(),
             fraud=(later["value"].to_numpy() == FRAUD).astype(np.int8),
-            score=fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows[at]))),
+            score=fitted.scores(rows[at]),
             amount_minor=amount_minor,
             novelty=_novelty(catalogue, rows, at),
             segments=_by_kmeans(segmentation, rows[at])

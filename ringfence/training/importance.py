@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Feature
-from ringfence.models.encoder import Encoder
-from ringfence.models.gbdt import Gbdt
+from ringfence.models.ensemble import Ensemble
 from ringfence.training.report import FeatureImportance
 
 FloatArray = NDArray[np.float64]
@@ -16,8 +15,7 @@ N_SAMPLED = 400
 
 
 def importance_of(
-    gbdt: Gbdt,
-    encoder: Encoder,
+    ensemble: Ensemble,
     rows: FloatArray,
     at: NDArray[np.int64],
     fraud: NDArray[np.int8],
@@ -40,7 +38,7 @@ def importance_of(
         for pool in (np.flatnonzero(fraud == 1), np.flatnonzero(fraud == 0))
     ]
     sample = np.sort(np.concatenate(chosen))
-    weight = np.abs(gbdt.contributions(encoder.apply(rows[at[sample]]))).mean(axis=0)
+    weight = np.abs(ensemble.contributions(ensemble.encode(rows[at[sample]]), exact=True)).mean(axis=0)
     total = float(weight.sum())
     shares = weight / total if total > 0 else weight
     return [

@@ -27,6 +27,7 @@ from ringfence.training.fitting import Fitted
 from ringfence.training.label_delay import LabelDelay
 from ringfence.training.memory_use import Forgotten, room_told
 from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
+from ringfence.training.stacking import BranchWorth
 
 N_DRIFTED: Final = 30  # features in metrics.json, most drifted first
 
@@ -77,7 +78,8 @@ def summarise(
         ("nothing known after", _iso(cut_ms)),
         ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
         ("feature spec", catalogue.spec_hash),
-        ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.gbdt.n_trees} trees in all"),
+        ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.gbdt.n_trees} trees in all"),
+        *((f"branch {one.name}", _worth_told(one)) for one in fitted.worth),
         ("settings", shown),
         ("legit examples each booster saw", f"{fitted.effort.legit_share:.1%}"),
         *([("spared, as examples are many", fitted.effort.text)] if fitted.effort.text else []),
@@ -121,6 +123,13 @@ def summarise(
         forgotten=forgotten,
         absent=absent,
     )
+
+
+def _worth_told(worth: BranchWorth) -> str:
+    if not worth.n:
+        return "told beside the score, without a part in it: no block of time to try it on"
+    gain = f"log-loss better by {worth.gain:.5f} an event ({worth.low:.5f} to {worth.high:.5f}) in later blocks"
+    return f"weight {worth.weight:.2f}: {gain}" if worth.stays else f"told beside the score, no part in it: {gain}"
 
 
 def _label_rule(scenario: Scenario) -> str:
@@ -198,6 +207,7 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
             "n_trees": fitted.out_of_fold.counts.tolist(),
             "log_loss": [round(float(value), 8) for value in fitted.out_of_fold.log_loss],
         },
+        "branches": plain(fitted.worth),
         "settings_tried": fitted.settings,
         "importance": msgspec.to_builtins(summary.importance),
         "label_delays": plain([_without_curve(one) for one in summary.label_delays]),

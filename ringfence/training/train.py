@@ -122,7 +122,7 @@ def train(
         digest = pool.submit(data_digest, examples, rows[: len(examples)])
         evaluations = [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
         importance = importance_of(
-            fitted.gbdt, fitted.encoder, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
+            fitted.ensemble, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
         )
         report("evaluating", 1, 3)
         found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
@@ -139,9 +139,9 @@ def train(
             scenario=scenario,
             lookup_files=lookup_files or {},
             segmentation=segmentation,
-            encoder=fitted.encoder,
-            gbdt=fitted.gbdt,
+            ensemble=fitted.ensemble,
             calibrator=fitted.calibrator,
+            gbdt_calibrator=fitted.gbdt_calibrator,
             policy=policy,
             made=Made(
                 data_digest=digest.result(),
@@ -152,7 +152,7 @@ def train(
                 n_fraud=examples.n_fraud,
                 seed=seed,
                 n_seeds=fitted.effort.n_seeds,
-                n_trees=fitted.gbdt.n_trees,
+                n_trees=fitted.ensemble.gbdt.n_trees,
                 settings={**fitted.params, "trials": trials, "legit_share": fitted.effort.legit_share},
             ),
             metrics=metrics_of(summary, fitted, catalogue),

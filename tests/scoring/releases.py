@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
-from ringfence.models import Encoder, fit_calibrator, train_gbdt
+from ringfence.models import Encoder, Ensemble, Stack, fit_calibrator, train_anomaly, train_gbdt
 from ringfence.policy import policy_from_text
 from ringfence.scenario.load import scenario_from_mapping
 from ringfence.scenario.spec import Scenario
@@ -84,11 +84,15 @@ def contents(*, seed: int = 1, card: str = "# card", policy: str = POLICY) -> Co
         categories=encoder.category_columns,
         params={"min_data_in_leaf": 10, "num_leaves": 15},
     )
+    encoded = encoder.apply(rows)
+    anomaly = train_anomaly(encoded, seed=seed)
+    members = {"gbdt": gbdt.raw(encoded), "anomaly": anomaly.raw(encoded)}
+    stack = Stack(members=("gbdt", "anomaly"), weights=(0.9, 0.2), intercept=-0.3)
     return Contents(
         scenario=scenario(),
-        encoder=encoder,
-        gbdt=gbdt,
-        calibrator=fit_calibrator(gbdt.raw(encoder.apply(rows)), labels),
+        ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=anomaly, stack=stack),
+        calibrator=fit_calibrator(stack.raw(members), labels),
+        gbdt_calibrator=fit_calibrator(members["gbdt"], labels),
         policy=policy_from_text(policy, where="policy.yaml"),
         made=Made(
             data_digest="0" * 32, examples_from_ms=None, until_ms=1, until_seq=9, n_examples=600, n_fraud=50, seed=seed

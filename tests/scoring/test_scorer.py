@@ -57,8 +57,8 @@ def test_reasons_never_name_audit_only_or_personal_attributes(release: Release) 
 def test_fast_reasons_agree_with_exact_ones_on_the_first_family(release: Release) -> None:
     rows = rows_and_labels()[0][:80]
     scorer = Scorer(release)
-    encoded = release.encoder.apply(rows)
-    fast = release.reason_book.by_family(release.gbdt.walker.contributions(encoded))
+    encoded = release.ensemble.encode(rows)
+    fast = release.reason_book.by_family(release.ensemble.contributions(encoded))
     exact = release.reason_book.by_family(scorer.explain(rows))
     assert np.mean(fast.argmax(axis=1) == exact.argmax(axis=1)) >= 0.9
 

@@ -20,7 +20,7 @@ import pytest
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.ledger.ledger import Ledger
-from ringfence.models import Encoder, fit_calibrator, train_gbdt
+from ringfence.models import Encoder, Ensemble, Stack, fit_calibrator, train_anomaly, train_gbdt
 from ringfence.policy import policy_from_text
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import FakeClock
@@ -135,14 +135,15 @@ def _release(
         categories=encoder.category_columns,
         params={"min_data_in_leaf": 5, "num_leaves": 7},
     )
+    calibrator = fit_calibrator(gbdt.raw(encoded), labels)
     return write_release(
         workspace.releases_dir,
         Contents(
             scenario=catalogue.scenario,
             lookup_files=lookup_files,
-            encoder=encoder,
-            gbdt=gbdt,
-            calibrator=fit_calibrator(gbdt.raw(encoded), labels),
+            ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=train_anomaly(encoded, seed=1), stack=Stack()),
+            calibrator=calibrator,
+            gbdt_calibrator=calibrator,
             policy=policy_from_text(POLICY, where="policy.yaml"),
             made=Made(
                 data_digest="0" * 32,

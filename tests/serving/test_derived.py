@@ -110,9 +110,9 @@ def test_a_release_is_not_written_without_its_tables(workspace: Workspace, tmp_p
     release = load_release(path)
     given = Contents(
         scenario=release.scenario,
-        encoder=release.encoder,
-        gbdt=release.gbdt,
+        ensemble=release.ensemble,
         calibrator=release.calibrator,
+        gbdt_calibrator=release.gbdt_calibrator,
         policy=release.policy,
         made=release.manifest.made,
     )

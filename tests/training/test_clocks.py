@@ -62,6 +62,6 @@ def test_trees_never_ask_a_clock_unless_the_file_has_no_times(has_times: bool) -
     before = rows.copy()
     fitted = fit(rows, examples, is_category=[False, True, False, False, False, False], has_times=has_times)
     assert np.array_equal(rows, before, equal_nan=True)
-    gain = fitted.gbdt.gain_importance()
+    gain = fitted.ensemble.gbdt.gain_importance()
     assert fitted.clocks.tolist() == ([0, 1] if has_times else [])
     assert (gain[:2].sum() > 0) is not has_times

@@ -116,8 +116,8 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
     told = {}
     for effort in (WHOLE, SPARED):
         fitted = fit(rows[:n], examples, is_category=[False] * 4 + [True], params=PARAMS, effort=effort)
-        assert fitted.gbdt.n_trees == 2 * (fitted.gbdt.n_trees // 2) > 0
-        told[effort.legit_share] = fitted.calibrator.apply(fitted.gbdt.raw(fitted.encoder.apply(rows[n:])))
+        assert fitted.ensemble.gbdt.n_trees == 2 * (fitted.ensemble.gbdt.n_trees // 2) > 0
+        told[effort.legit_share] = fitted.scores(rows[n:])
     whole, spared = told[WHOLE.legit_share], told[SPARED.legit_share]
     assert spared.mean() == pytest.approx(sigmoid(truth[n:]).mean(), rel=0.15)
     for some in np.array_split(np.argsort(whole), 6)[2:]:

@@ -128,7 +128,7 @@ def test_later_labels_change_the_report_but_not_the_model(
         clock=clock,
         until_ms=CUT_MS,
     )
-    assert other.gbdt.text == release.gbdt.text
+    assert other.ensemble.gbdt.text == release.ensemble.gbdt.text
     assert other.calibrator == release.calibrator
     assert other.policy == release.policy
 
