@@ -266,7 +266,7 @@ def _made_again(
     from ringfence.ledger.ledger import Ledger
     from ringfence.scenario.batch import MISSING_AMOUNT
     from ringfence.scoring.release import load_release
-    from ringfence.scoring.scorer import Scorer
+    from ringfence.scoring.scorer import FULL, Scorer
 
     release = load_release(here.releases_dir / release_id)
     ledger = Ledger.open(ledger.directory, release.scenario)  # ringfence.yaml may have been edited since
@@ -281,7 +281,8 @@ def _made_again(
             decision_id, body = decisions[int(seq)]
             left = body.circumstances.get("reviews_left")
             amount_minor = None if amount == MISSING_AMOUNT else int(amount)
-            again = scorer.answer(row[None, :], [amount_minor], reviews_left=left)[0]
+            rung = str(body.circumstances.get("rung", FULL))
+            again = scorer.answer(row[None, :], [amount_minor], reviews_left=left, rung=rung)[0]
             yield DecisionProof(
                 decision_id=decision_id,
                 event_id=body.event_id,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import version
@@ -60,6 +61,7 @@ ANSWERS: Final = (
     "policy.json",
     "reasons.json",
 )
+BRANCHES: Final = {"gbdt": ("gbdt.txt", "trees.npz"), "anomaly": ("anomaly.npz",)}  # what can be done without
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
 ANOMALY: Final = "anomaly.npz"
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
@@ -114,19 +116,35 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Release:
-    """A bundle that was read and verified."""
+    """A bundle that was read and verified.
 
-    def __init__(self, path: Path, manifest: Manifest, digest: str, answers: dict[str, bytes]) -> None:
+    Attributes
+    ----------
+    broken : branches whose files are absent or changed, and what is wrong; empty unless `load_release` was told to go
+        on without them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        digest: str,
+        answers: dict[str, bytes],
+        broken: dict[str, ReleaseDamagedError],
+    ) -> None:
         self.path = path
+        self.broken = broken
         self.manifest = manifest
         self.digest = digest  # of the manifest, hence of every file: what the ledger records
         self.scenario = msgspec.json.decode(answers["scenario.json"], type=Scenario)
-        self.ensemble = Ensemble(
-            encoder=Encoder.from_json(answers["encoder.json"]),
-            gbdt=Gbdt.of(answers["gbdt.txt"].decode(), TreeWalker.from_bytes(answers["trees.npz"])),
-            anomaly=AnomalyModel.from_bytes(answers[ANOMALY]) if ANOMALY in answers else None,
-            stack=Stack.from_json(answers["stack.json"]) if "stack.json" in answers else Stack(),
+        self.encoder = Encoder.from_json(answers["encoder.json"])
+        self.stack = Stack.from_json(answers["stack.json"]) if "stack.json" in answers else Stack()
+        self._gbdt = (
+            Gbdt.of(answers["gbdt.txt"].decode(), TreeWalker.from_bytes(answers["trees.npz"]))
+            if "gbdt" not in broken
+            else None
         )
+        self._anomaly = AnomalyModel.from_bytes(answers[ANOMALY]) if ANOMALY in answers else None
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -140,6 +158,19 @@ class Release:
     @property
     def spec_hash(self) -> str:
         return self.manifest.spec_hash
+
+    @cached_property
+    def ensemble(self) -> Ensemble:
+        """The branches that are there, with the stack that was fitted.
+
+        Raises
+        ------
+        ReleaseDamagedError
+            If the trees are broken, without which no branch answers.
+        """
+        if self._gbdt is None:
+            raise self.broken["gbdt"]
+        return Ensemble(encoder=self.encoder, gbdt=self._gbdt, anomaly=self._anomaly, stack=self.stack)
 
     @cached_property
     def reason_book(self) -> ReasonBook:
@@ -227,8 +258,13 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     return load_release(path)
 
 
-def load_release(path: Path) -> Release:
+def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] | None = None) -> Release:
     """Read a bundle and verify every digest in it.
+
+    Parameters
+    ----------
+    without : called for each branch whose files are absent or changed; the release is loaded without it, and a lower
+        rung answers. None: that is an error as well.
 
     Raises
     ------
@@ -251,10 +287,21 @@ def load_release(path: Path) -> Release:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
     optional = tuple(name for name in (SEGMENTS, ANOMALY) if name in manifest.files)
-    answers = {name: _read(path, name, manifest) for name in (*needed, *optional)}
+    branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
+    answers: dict[str, bytes] = {}
+    broken: dict[str, ReleaseDamagedError] = {}
+    for name in (*needed, *optional):
+        try:
+            answers[name] = _read(path, name, manifest)
+        except ReleaseDamagedError as error:
+            if without is None or name not in branch_of:
+                raise
+            if branch_of[name] not in broken:
+                without(error)
+            broken.setdefault(branch_of[name], error)
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
         _read(path, name, manifest)
-    return Release(path, manifest, _digest(data), answers)
+    return Release(path, manifest, _digest(data), answers, broken)
 
 
 def lookup_name(lookup: Lookup) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.ledger.records import Reason
-from ringfence.models.ensemble import as_probability
+from ringfence.models.calibration import Calibrator
+from ringfence.models.ensemble import Ensemble, as_probability
+from ringfence.models.stack import Stack
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.scoring.reasons import AMOUNT_AT_STAKE, NO_MODEL
 from ringfence.scoring.release import Release
@@ -19,6 +22,7 @@ from ringfence.scoring.release import Release
 FloatArray = NDArray[np.float64]
 
 FULL: Final = "full"
+GBDT: Final = "gbdt"
 RULES: Final = "rules"
 
 
@@ -47,37 +51,63 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scorer:
-    """Scores, decides and explains with one release. Holds no state that a call changes."""
+    """Scores, decides and explains with one release. Holds no state that a call changes.
+
+    Attributes
+    ----------
+    rung : the highest one that the release's files allow: `full`; `gbdt` where a branch that the stack counts on is
+        broken; `rules` where the trees are.
+    degraded : what keeps it from `full`; empty where nothing does.
+    """
 
     def __init__(self, release: Release) -> None:
         self.release = release
-        self._ensemble = release.ensemble
         self._book = release.reason_book
+        self._by_rung: dict[str, tuple[Ensemble, Calibrator]] = {}
+        if "gbdt" not in release.broken:
+            whole = release.ensemble
+            if not set(release.broken) & set(whole.stack.members):
+                self._by_rung[FULL] = whole, release.calibrator
+            self._by_rung[GBDT] = replace(whole, stack=Stack()), release.gbdt_calibrator
+        self.rung = next(iter(self._by_rung), RULES)
+        self.degraded = (
+            "" if self.rung == FULL else ", ".join(f"{error.file} is broken" for error in release.broken.values())
+        )
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that the first event does not wait for it."""
-        rows = np.full((2, self._ensemble.encoder.n_features), np.nan)
-        scores = self.score(rows)
-        self._ensemble.contributions(scores.encoded)
+        rows = np.full((2, self.release.encoder.n_features), np.nan)
+        for rung, (ensemble, _) in self._by_rung.items():
+            ensemble.contributions(self.score(rows, rung=rung).encoded)
         self.answer(rows, [None, None], reviews_left=1)
 
-    def score(self, rows: FloatArray) -> Scores:
+    def score(self, rows: FloatArray, *, rung: str | None = None) -> Scores:
         """Score feature rows.
 
         Parameters
         ----------
         rows : shape (n, n_features), as the engine gives them.
+        rung : `full` or `gbdt`; None: the scorer's own.
 
         Returns
         -------
         Scores whose bits for a row do not depend on the rows beside it.
+
+        Raises
+        ------
+        ReleaseDamagedError
+            If the files that this rung needs are broken.
         """
-        encoded = self._ensemble.encode(rows)
-        members = self._ensemble.members(encoded)
-        raw = self._ensemble.stack.raw(members)
+        asked = rung or self.rung
+        if asked not in self._by_rung:
+            raise next(iter(self.release.broken.values()))
+        ensemble, calibrator = self._by_rung[asked]
+        encoded = ensemble.encode(rows)
+        members = ensemble.members(encoded)
+        raw = ensemble.stack.raw(members)
         return Scores(
             raw=raw,
-            score=self.release.calibrator.apply(raw),
+            score=calibrator.apply(raw),
             members={name: as_probability(name, found) for name, found in members.items()},
             encoded=encoded,
         )
@@ -88,7 +118,7 @@ class Scorer:
         amounts_minor: Sequence[int | None],
         *,
         reviews_left: int | None,
-        rung: str = FULL,
+        rung: str | None = None,
     ) -> list[Answer]:
         """Score, decide and give reasons for events in the order given.
 
@@ -97,24 +127,30 @@ class Scorer:
         rows : shape (n, n_features), as the engine gives them.
         amounts_minor : length n; None where an event has no amount.
         reviews_left : reviews that may still be asked for, counted down event by event; None: no limit.
-        rung : recorded, and what decides which actions are permitted.
+        rung : recorded, and what decides which actions are permitted; None: the highest that the release allows. What
+            is wrong with the release is then told as the circumstance `degraded`.
 
         Returns
         -------
         n answers; every one that is not an approval has at least three reasons, largest contribution first.
         """
-        scores = self.score(rows)
+        degraded = {"degraded": self.degraded} if rung is None and self.degraded else {}
+        rung = rung or self.rung
+        if rung == RULES:
+            return self.answer_without_model(amounts_minor, why=self.degraded, reviews_left=reviews_left)
+        scores = self.score(rows, rung=rung)
+        ensemble, _ = self._by_rung[rung]
         policy = self.release.policy
         actions = policy.decide(scores.score, _amounts(amounts_minor), rung=rung, reviews_left=reviews_left)
         told = np.flatnonzero(actions.codes != APPROVE)
         reasons: dict[int, tuple[Reason, ...]] = {}
         if told.shape[0]:
-            contributions = self._ensemble.contributions(scores.encoded[told])
+            contributions = ensemble.contributions(scores.encoded[told])
             for at, shares in zip(told.tolist(), contributions, strict=True):
                 minor = amounts_minor[at]
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
                 reasons[at] = self._book.reasons(rows[at], shares, amount=amount)
-        circumstances = {"review_price": policy.review_price}
+        circumstances = {"review_price": policy.review_price, **degraded}
         segments = None if self.release.segmentation is None else self.release.segmentation.of(rows).tolist()
         members = {name: found.tolist() for name, found in scores.members.items()}
         return [
@@ -186,8 +222,17 @@ class Scorer:
         return answers
 
     def explain(self, rows: FloatArray) -> FloatArray:
-        """Return exact TreeSHAP contributions, shape (n, n_features), in log-odds. For after the answer."""
-        return self._ensemble.contributions(self._ensemble.encode(rows), exact=True)
+        """Return exact contributions by TreeSHAP, shape (n, n_features), in log-odds. For after the answer.
+
+        Raises
+        ------
+        ReleaseDamagedError
+            If no model is left that could be asked.
+        """
+        if self.rung == RULES:
+            raise next(iter(self.release.broken.values()))
+        ensemble, _ = self._by_rung[self.rung]
+        return ensemble.contributions(ensemble.encode(rows), exact=True)
 
     @property
     def base_rate(self) -> float:

@@ -257,7 +257,10 @@ class Cycle:
 
     def _score(self, rows: Rows, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
         try:
-            return self._live.scorer.answer(rows, amounts, reviews_left=reviews_left)
+            answers = self._live.scorer.answer(rows, amounts, reviews_left=reviews_left)
+            if self._live.scorer.degraded:
+                self._telemetry.degraded.labels(self._name, "broken release").inc(len(rows))
+            return answers
         except Exception as error:
             # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
             why = type(error).__name__

@@ -23,8 +23,9 @@ from ringfence.engine.errors import TickMismatchError
 from ringfence.engine.follower import run_follower
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, Record
+from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.release import Release, load_release
-from ringfence.scoring.scorer import Scorer
+from ringfence.scoring.scorer import RULES, Scorer
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.recovery import champion_of
@@ -99,10 +100,15 @@ def explain_next(ledger: Ledger, releases_dir: Path, explanations: Explanations,
     found: list[tuple[int, list[ExactReason]]] = []
     for name, decisions in by_release.items():
         if name not in releases:
-            releases[name] = load_release(releases_dir / name)
-        found += _explain(releases[name], decisions)
+            releases[name] = load_release(releases_dir / name, without=_ignored)
+        if Scorer(releases[name]).rung != RULES:
+            found += _explain(releases[name], decisions)
     explanations.put(found, records[-1].seq)
     return len(records)
+
+
+def _ignored(error: ReleaseDamagedError) -> None:
+    """The service has said so: what is left explains what it decided."""
 
 
 def _explain(release: Release, decisions: list[tuple[Record, DecisionBody]]) -> list[tuple[int, list[ExactReason]]]:

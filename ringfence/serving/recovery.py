@@ -21,6 +21,7 @@ from ringfence.engine.ticks import wrong_ticks
 from ringfence.ledger.ledger import Ledger
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.calendar import local_offset_ms_at
+from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.cycle import Live
@@ -31,7 +32,7 @@ _WARM_RECORDS: Final = 256
 
 
 def champion_of(ledger: Ledger, releases_dir: Path) -> Release:
-    """Load the release that is live.
+    """Load the release that is live, without branches whose files are broken: a lower rung answers then.
 
     Raises
     ------
@@ -41,7 +42,13 @@ def champion_of(ledger: Ledger, releases_dir: Path) -> Release:
     name = Registry.read(ledger).champion()
     if name is None:
         raise NoChampionError(ledger.scenario.name)
-    return load_release(releases_dir / name)
+
+    def broken(error: ReleaseDamagedError) -> None:
+        _log.error(
+            "a branch of the release is broken, a lower rung answers", scenario=ledger.scenario.name, cause=str(error)
+        )
+
+    return load_release(releases_dir / name, without=broken)
 
 
 def recover(

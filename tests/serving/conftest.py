@@ -30,6 +30,7 @@ from ringfence.scoring import Contents, Made, Release, write_release
 from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.keys import Scope, create_key, load_keys
+from ringfence.serving.recovery import champion_of
 from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import Telemetry
 from ringfence.workspace import Workspace
@@ -135,15 +136,17 @@ def _release(
         categories=encoder.category_columns,
         params={"min_data_in_leaf": 5, "num_leaves": 7},
     )
-    calibrator = fit_calibrator(gbdt.raw(encoded), labels)
+    anomaly = train_anomaly(encoded, seed=1)
+    members = {"gbdt": gbdt.raw(encoded), "anomaly": anomaly.raw(encoded)}
+    stack = Stack(members=("gbdt", "anomaly"), weights=(1.0, 0.1), intercept=-0.1)
     return write_release(
         workspace.releases_dir,
         Contents(
             scenario=catalogue.scenario,
             lookup_files=lookup_files,
-            ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=train_anomaly(encoded, seed=1), stack=Stack()),
-            calibrator=calibrator,
-            gbdt_calibrator=calibrator,
+            ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=anomaly, stack=stack),
+            calibrator=fit_calibrator(stack.raw(members), labels),
+            gbdt_calibrator=fit_calibrator(members["gbdt"], labels),
             policy=policy_from_text(POLICY, where="policy.yaml"),
             made=Made(
                 data_digest="0" * 32,
@@ -170,11 +173,7 @@ class RunningService:
         scenario = workspace.scenario()
         self.workspace, self.scenario, self.clock = workspace, scenario, clock
         self.ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
-        champion = Registry.read(self.ledger).champion()
-        assert champion is not None
-        from ringfence.scoring import load_release
-
-        self.release = load_release(workspace.releases_dir / champion)
+        self.release = champion_of(self.ledger, workspace.releases_dir)
         self.telemetry = Telemetry()
         self.service = ScenarioService(
             self.ledger, self.release, workspace.state_dir(scenario), clock, config, self.telemetry

@@ -19,6 +19,7 @@ from ringfence.ledger.records import DecisionBody, EventBody, Kind
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.server import address
+from ringfence.workspace import Workspace
 
 from .conftest import DAY_MS, NOW_MS, RunningService, claim
 
@@ -315,14 +316,35 @@ def test_an_event_that_cannot_be_scored_still_gets_a_decision_that_says_so(start
     service = start()
     live = service.service._live
     assert live is not None
-    live.scorer._walker = None  # a model file that turned out broken after start-up
+    live.scorer._by_rung = None  # models that turned out broken after start-up
     answer = decide(service, claim("unscored", amount=9_000))
     assert answer["rung"] == "rules"
     assert answer["degraded"]
-    assert answer["circumstances"]["degraded"] == "AttributeError"
+    assert answer["circumstances"]["degraded"] == "TypeError"
     assert answer["action"] != "decline"
     page = service.ask("GET", "/metrics", key="read").text
-    assert 'ringfence_degraded_total{scenario="motor-claims",why="AttributeError"} 1.0' in page
+    assert 'ringfence_degraded_total{scenario="motor-claims",why="TypeError"} 1.0' in page
+
+
+@pytest.mark.parametrize(("file", "rung"), [("anomaly.npz", "gbdt"), ("trees.npz", "rules"), ("gbdt.txt", "rules")])
+def test_a_release_that_lost_a_branch_answers_on_the_next_rung_and_says_so(
+    workspace: Workspace, start: Start, file: str, rung: str
+) -> None:
+    first = start()
+    whole = decide(first, claim("whole", amount=9_000))
+    assert whole["rung"] == "full"
+    first.service.stop()
+    (release,) = workspace.releases_dir.iterdir()
+    (release / file).unlink()
+    service = start()
+    answer = decide(service, claim("left", amount=9_000))
+    assert (answer["rung"], answer["degraded"]) == (rung, True)
+    assert answer["circumstances"]["degraded"] == f"{file} is broken"
+    assert answer["action"] == "approve" or len(answer["reasons"]) >= 3
+    assert list(answer["members"]) == (["gbdt"] if rung == "gbdt" else [])
+    page = service.ask("GET", "/metrics", key="read").text
+    assert 'ringfence_degraded_total{scenario="motor-claims",why="broken release"} 1.0' in page
+    assert decide(service, claim("whole", amount=9_000)) == whole
 
 
 def test_a_full_queue_refuses_with_retry_after(start: Start) -> None:
