@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -72,20 +73,16 @@ def cross_fit(
     effort : how many trees at most, and from how many rows; all emitted examples are scored whatever it says.
     unread : columns that no model may learn from.
     step : the curve runs from `step` to at most `effort.max_trees` trees.
-    report : called with (folds done, folds in all).
+    report : called once a fold.
     """
-    grown: list[_Grown] = []
-    max_trees = effort.max_trees
-    # The newest fold has the most to learn from, so it needs the most trees: the others stop a little beyond it.
-    newest_first = list(reversed(folds))
-    for done, fold in enumerate(newest_first):
+
+    def grow(fold: Fold, max_trees: int, n_threads: int) -> _Grown:
         kept = fold.fit[keep_legit(fraud[fold.fit], effort.legit_share, np.random.default_rng(seed))]
         past = rows[kept]  # a copy
         past[:, unread] = np.nan
         encoder = Encoder.fit(past, is_category)
         past = encoder.apply(past)
-        looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng([seed, done]))
-        losses = _Losses(fraud[looked_at], weights, None if grown else effort.patience)
+        looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))
         growth = grow_curve(
             past,
             fraud[kept],
@@ -97,13 +94,24 @@ def cross_fit(
             params=params,
             num_threads=n_threads,
             bin_rows=effort.bin_rows,
-            enough=losses,
         )
-        grown.append(_Grown(fold, encoder, growth, np.array(losses.found), looked_at.shape[0] == fold.emit.shape[0]))
-        best_here = int(growth.counts[int(np.argmin(losses.found))])
-        max_trees = min(max_trees, max(10 * step, int(HEADROOM * best_here) // step * step))
+        loss = [_block_loss(fraud[looked_at], raw, weights) for raw in growth.raw]
         if report is not None:
-            report(done + 1, len(folds))
+            report(0, len(folds))
+        return _Grown(fold, encoder, growth, np.array(loss), looked_at.shape[0] == fold.emit.shape[0])
+
+    newest_first = list(reversed(folds))
+    if effort.side_by_side:
+        # One core a fold: boosters that share cores wait for each other at every split.
+        with ThreadPoolExecutor(n_threads) as pool:
+            grown = list(pool.map(lambda fold: grow(fold, effort.max_trees, 1), newest_first))
+    else:
+        # The newest fold has the most to learn from, so it needs the most trees: the others stop a little beyond it.
+        max_trees, grown = effort.max_trees, []
+        for fold in newest_first:
+            grown.append(grow(fold, max_trees, n_threads))
+            best_here = int(grown[-1].growth.counts[int(np.argmin(grown[-1].loss))])
+            max_trees = min(max_trees, max(10 * step, int(HEADROOM * best_here) // step * step))
     n_counts = min(one.loss.shape[0] for one in grown)
     total = np.sum([one.loss[:n_counts] for one in grown], axis=0) / sum(fold.emit.shape[0] for fold in folds)
     counts = min((one.growth.counts for one in grown), key=len)
@@ -146,21 +154,10 @@ class _Grown(NamedTuple):
         return scores
 
 
-class _Losses:
-    """The log-loss of a block after every step, and whether more trees still promise a better one.
-
-    Sampled negatives shift every score by about the same log-odds, which the calibrator undoes: counts are compared by
-    how they order and spread the block, not by that shift.
-    """
-
-    def __init__(self, fraud: NDArray[np.int8], weights: FloatArray, patience: int | None) -> None:
-        self.found: list[float] = []
-        self._fraud, self._weights, self._patience = fraud, weights, patience
-
-    def __call__(self, raw: FloatArray) -> bool:
-        moved = raw + _shift(self._fraud, raw, self._weights)
-        self.found.append(_log_loss(self._fraud, moved, self._weights))
-        return self._patience is not None and len(self.found) - 1 - int(np.argmin(self.found)) >= self._patience
+def _block_loss(fraud: NDArray[np.int8], raw: FloatArray, weights: FloatArray) -> float:
+    # Sampled negatives shift every score by about the same log-odds, which the calibrator undoes: compare counts
+    # by how they order and spread the block, not by that shift.
+    return _log_loss(fraud, raw + _shift(fraud, raw, weights), weights)
 
 
 def _looked_at(
