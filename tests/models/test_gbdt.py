@@ -56,7 +56,7 @@ def test_boosters_that_share_bins_are_those_that_do_not() -> None:
 def test_bins_found_from_fewer_rows_still_order_the_labels() -> None:
     rows, labels = table(4_000)
     raw = train_gbdt(rows, labels, n_trees=20, seed=2, categories=(2,), bin_rows=300).raw(rows)
-    assert raw[labels == 1].mean() > raw[labels == 0].mean() + 1.0
+    assert raw[labels == 1].mean() > raw[labels == 0].mean() + 0.5
 
 
 def test_progress_counts_every_tree_of_every_seed() -> None:
