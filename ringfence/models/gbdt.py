@@ -148,6 +148,7 @@ def grow_curve(
     params: Mapping[str, Any] | None = None,
     num_threads: int = 1,
     bin_rows: int | None = None,
+    enough: Callable[[FloatArray], bool] | None = None,
 ) -> Growth:
     """Fit on one span and score a later one after every `step` trees: what out-of-fold tree counts are chosen from.
 
@@ -156,6 +157,7 @@ def grow_curve(
     rows, labels, seed, categories, params, num_threads, bin_rows : as in `train_gbdt`.
     later_rows : shape (n_later, n_features), encoded.
     max_trees, step : trees are grown up to the one, and counted in steps of the other; both >= 1.
+    enough : given the log-odds of `later_rows` after every step, shape (n_later,); True stops the growth there.
     """
     _check(rows, labels, "grow_curve")
     counts: list[int] = []
@@ -175,6 +177,8 @@ def grow_curve(
         )
         counts.append(n_trees)
         raw.append(added + (raw[-1] if raw else np.zeros(later_rows.shape[0])))
+        if enough is not None and enough(raw[-1]):
+            raise lgb.callback.EarlyStopException(env.iteration, [])
 
     booster = lgb.train(
         _parameters(params, seed, num_threads),

@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 Report = Callable[[int, int], None]
 
 STEP = 10
-_CHUNK = 65_536  # rows encoded and scored at once
+_CHUNK = 16_384  # rows encoded and scored at once
 HEADROOM = 1.5  # folds after the first grow to this multiple of its best count
 
 
@@ -83,6 +83,7 @@ def cross_fit(
         encoder = Encoder.fit(past, is_category)
         past = encoder.apply(past)
         looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))
+        losses = _Losses(fraud[looked_at], weights, effort.patience)
         growth = grow_curve(
             past,
             fraud[kept],
@@ -94,11 +95,11 @@ def cross_fit(
             params=params,
             num_threads=n_threads,
             bin_rows=effort.bin_rows,
+            enough=losses,
         )
-        loss = [_block_loss(fraud[looked_at], raw, weights) for raw in growth.raw]
         if report is not None:
             report(0, len(folds))
-        return _Grown(fold, encoder, growth, np.array(loss), looked_at.shape[0] == fold.emit.shape[0])
+        return _Grown(fold, encoder, growth, np.array(losses.found), looked_at.shape[0] == fold.emit.shape[0])
 
     newest_first = list(reversed(folds))
     if effort.side_by_side:
@@ -117,10 +118,10 @@ def cross_fit(
     counts = min((one.growth.counts for one in grown), key=len)
     best = int(np.argmin(total))
     oof = np.full(fraud.shape[0], np.nan)
-    for one in grown:
-        raw = one.scores(best, rows, n_threads)
-        # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, theorem 2).
-        oof[one.fold.emit] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
+    with ThreadPoolExecutor(n_threads) as pool:
+        for one, raw in zip(grown, pool.map(lambda one: one.scores(best, rows), grown), strict=True):
+            # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, thm 2).
+            oof[one.fold.emit] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
     there = ~np.isnan(oof)
     return OutOfFold(
         raw=oof,
@@ -140,24 +141,35 @@ class _Grown(NamedTuple):
     loss: FloatArray
     is_whole: bool  # the curve was read from the whole block
 
-    def scores(self, at: int, rows: FloatArray, n_threads: int) -> FloatArray:
+    def scores(self, at: int, rows: FloatArray) -> FloatArray:
         """Return the block's log-odds at one point of the curve."""
         if self.is_whole:
             whole: FloatArray = self.growth.raw[at]
             return whole
         n_trees, emit = int(self.growth.counts[at]), self.fold.emit
         parts = [
-            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]]), num_threads=n_threads)
+            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]]))
             for low in range(0, emit.shape[0], _CHUNK)
         ]
         scores: FloatArray = np.concatenate(parts)
         return scores
 
 
-def _block_loss(fraud: NDArray[np.int8], raw: FloatArray, weights: FloatArray) -> float:
-    # Sampled negatives shift every score by about the same log-odds, which the calibrator undoes: compare counts
-    # by how they order and spread the block, not by that shift.
-    return _log_loss(fraud, raw + _shift(fraud, raw, weights), weights)
+class _Losses:
+    """The log-loss of a block after every step, and whether more trees still promise a better one.
+
+    Sampled negatives shift every score by about the same log-odds, which the calibrator undoes: counts are compared by
+    how they order and spread the block, not by that shift.
+    """
+
+    def __init__(self, fraud: NDArray[np.int8], weights: FloatArray, patience: int | None) -> None:
+        self.found: list[float] = []
+        self._fraud, self._weights, self._patience = fraud, weights, patience
+
+    def __call__(self, raw: FloatArray) -> bool:
+        moved = raw + _shift(self._fraud, raw, self._weights)
+        self.found.append(_log_loss(self._fraud, moved, self._weights))
+        return self._patience is not None and len(self.found) - 1 - int(np.argmin(self.found)) >= self._patience
 
 
 def _looked_at(

@@ -11,7 +11,7 @@ MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds, since noise is small and 
 LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled, afresh for every booster
 MANY_LEGIT: Final = 100_000
 VERY_MANY_EXAMPLES: Final = 500_000  # beyond: larger steps of the boosting, and what they allow
-FEWER_LEGIT_PER_FRAUD: Final = 8  # there
+_PATIENCE: Final = 5  # steps of the curve
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     max_trees: int
     faster: float  # factor on the learning rate
     side_by_side: bool  # folds and boosters grow beside each other, one core each, none waiting for what another found
+    patience: int | None  # steps of a fold's curve without a better loss, after which it stops; None: never
     curve_rows: int | None  # of each class of a block, at most, that its curve is read from; None: all
     bin_rows: int | None  # that a column's bins are found from; None: what LightGBM takes
 
@@ -41,25 +42,27 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
 
 def effort_for(n_examples: int, n_fraud: int) -> Effort:
     """Say what a fit on so many examples is worth."""
-    n_legit = max(n_examples - n_fraud, 1)
+    share = min(1.0, max(LEGIT_PER_FRAUD * n_fraud, MANY_LEGIT) / max(n_examples - n_fraud, 1))
     if n_examples <= VERY_MANY_EXAMPLES:
         return Effort(
             n_blocks=3 if n_examples > MANY_EXAMPLES else 5,
-            legit_share=min(1.0, max(LEGIT_PER_FRAUD * n_fraud, MANY_LEGIT) / n_legit),
+            legit_share=share,
             n_seeds=3,
             max_trees=400,
             faster=1.0,
             side_by_side=False,
+            patience=None,
             curve_rows=None,
             bin_rows=None,
         )
     return Effort(
         n_blocks=3,
-        legit_share=min(1.0, max(FEWER_LEGIT_PER_FRAUD * n_fraud, MANY_LEGIT) / n_legit),
+        legit_share=share,
         n_seeds=2,
         max_trees=200,
         faster=2.0,
         side_by_side=True,
+        patience=_PATIENCE,
         curve_rows=25_000,
         bin_rows=20_000,
     )

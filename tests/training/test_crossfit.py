@@ -25,10 +25,11 @@ SPARED = Effort(
     max_trees=60,
     faster=2.0,
     side_by_side=True,
+    patience=2,
     curve_rows=400,
     bin_rows=2_000,
 )
-WHOLE = msgspec.structs.replace(SPARED, legit_share=1.0, curve_rows=None, bin_rows=None)
+WHOLE = msgspec.structs.replace(SPARED, legit_share=1.0, curve_rows=None, bin_rows=None, patience=None)
 PARAMS = {"num_leaves": 7, "min_data_in_leaf": 20, "learning_rate": 0.1}
 
 
@@ -104,6 +105,15 @@ def test_scores_do_not_depend_on_how_many_folds_grow_at_once() -> None:
     assert len({(one.n_trees, one.raw.tobytes(), one.log_loss.tobytes()) for one in found}) == 1
 
 
+def test_a_fold_stops_growing_when_more_trees_do_not_help() -> None:
+    rows, _, fraud, folds = world()
+    steep = {**PARAMS, "learning_rate": 0.6, "num_leaves": 31}
+    effort = msgspec.structs.replace(SPARED, max_trees=200)
+    found = cross_fit(rows, fraud, folds, is_category=[False] * 5, params=steep, seed=1, effort=effort)
+    assert found.counts[-1] == 30  # the best is the first, and two steps without a better one follow
+    assert found.n_trees == 10
+
+
 def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_says() -> None:
     rows, truth, fraud, _ = world()
     n, times = 18_000, np.arange(N, dtype=np.int64)
@@ -126,7 +136,7 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
 def test_nothing_is_spared_up_to_half_a_million_examples_but_legit_events_and_blocks(n_examples: int) -> None:
     effort = effort_for(n_examples, 3_000)
     assert (effort.n_seeds, effort.max_trees, effort.faster, effort.side_by_side) == (3, 400, 1.0, False)
-    assert effort.curve_rows is effort.bin_rows is None
+    assert effort.patience is effort.curve_rows is effort.bin_rows is None
     assert effort.n_blocks == (5 if n_examples <= 300_000 else 3)
     assert effort.legit_share == min(1.0, 100_000 / (n_examples - 3_000))
     assert not effort.text
@@ -137,4 +147,4 @@ def test_beyond_it_fewer_trees_take_larger_steps_and_the_card_says_so() -> None:
     assert many.faster * many.max_trees == few.faster * few.max_trees
     assert many.n_seeds < few.n_seeds
     assert "2 boosters take steps 2 times as large, at most 200 trees each" in many.text
-    assert effort_for(1_000_000, 20_000).legit_share == pytest.approx(8 * 20_000 / 980_000)
+    assert effort_for(1_000_000, 20_000).legit_share == pytest.approx(12 * 20_000 / 980_000)
