@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -21,7 +22,7 @@ FloatArray = NDArray[np.float64]
 Report = Callable[[int, int], None]
 
 STEP = 10
-_CHUNK = 65_536  # rows encoded and scored at once
+_CHUNK = 16_384  # rows encoded and scored at once
 HEADROOM = 1.5  # folds after the first grow to this multiple of its best count
 
 
@@ -72,20 +73,17 @@ def cross_fit(
     effort : how many trees at most, and from how many rows; all emitted examples are scored whatever it says.
     unread : columns that no model may learn from.
     step : the curve runs from `step` to at most `effort.max_trees` trees.
-    report : called with (folds done, folds in all).
+    report : called once a fold.
     """
-    grown: list[_Grown] = []
-    max_trees = effort.max_trees
-    # The newest fold has the most to learn from, so it needs the most trees: the others stop a little beyond it.
-    newest_first = list(reversed(folds))
-    for done, fold in enumerate(newest_first):
+
+    def grow(fold: Fold, max_trees: int, n_threads: int) -> _Grown:
         kept = fold.fit[keep_legit(fraud[fold.fit], effort.legit_share, np.random.default_rng(seed))]
         past = rows[kept]  # a copy
         past[:, unread] = np.nan
         encoder = Encoder.fit(past, is_category)
         past = encoder.apply(past)
-        looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng([seed, done]))
-        losses = _Losses(fraud[looked_at], weights, None if grown else effort.patience)
+        looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))
+        losses = _Losses(fraud[looked_at], weights, effort.patience)
         growth = grow_curve(
             past,
             fraud[kept],
@@ -99,20 +97,31 @@ def cross_fit(
             bin_rows=effort.bin_rows,
             enough=losses,
         )
-        grown.append(_Grown(fold, encoder, growth, np.array(losses.found), looked_at.shape[0] == fold.emit.shape[0]))
-        best_here = int(growth.counts[int(np.argmin(losses.found))])
-        max_trees = min(max_trees, max(10 * step, int(HEADROOM * best_here) // step * step))
         if report is not None:
-            report(done + 1, len(folds))
+            report(0, len(folds))
+        return _Grown(fold, encoder, growth, np.array(losses.found), looked_at.shape[0] == fold.emit.shape[0])
+
+    newest_first = list(reversed(folds))
+    if effort.side_by_side:
+        # One core a fold: boosters that share cores wait for each other at every split.
+        with ThreadPoolExecutor(n_threads) as pool:
+            grown = list(pool.map(lambda fold: grow(fold, effort.max_trees, 1), newest_first))
+    else:
+        # The newest fold has the most to learn from, so it needs the most trees: the others stop a little beyond it.
+        max_trees, grown = effort.max_trees, []
+        for fold in newest_first:
+            grown.append(grow(fold, max_trees, n_threads))
+            best_here = int(grown[-1].growth.counts[int(np.argmin(grown[-1].loss))])
+            max_trees = min(max_trees, max(10 * step, int(HEADROOM * best_here) // step * step))
     n_counts = min(one.loss.shape[0] for one in grown)
     total = np.sum([one.loss[:n_counts] for one in grown], axis=0) / sum(fold.emit.shape[0] for fold in folds)
     counts = min((one.growth.counts for one in grown), key=len)
     best = int(np.argmin(total))
     oof = np.full(fraud.shape[0], np.nan)
-    for one in grown:
-        raw = one.scores(best, rows, n_threads)
-        # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, theorem 2).
-        oof[one.fold.emit] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
+    with ThreadPoolExecutor(n_threads) as pool:
+        for one, raw in zip(grown, pool.map(lambda one: one.scores(best, rows), grown), strict=True):
+            # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, thm 2).
+            oof[one.fold.emit] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
     there = ~np.isnan(oof)
     return OutOfFold(
         raw=oof,
@@ -132,14 +141,14 @@ class _Grown(NamedTuple):
     loss: FloatArray
     is_whole: bool  # the curve was read from the whole block
 
-    def scores(self, at: int, rows: FloatArray, n_threads: int) -> FloatArray:
+    def scores(self, at: int, rows: FloatArray) -> FloatArray:
         """Return the block's log-odds at one point of the curve."""
         if self.is_whole:
             whole: FloatArray = self.growth.raw[at]
             return whole
         n_trees, emit = int(self.growth.counts[at]), self.fold.emit
         parts = [
-            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]]), num_threads=n_threads)
+            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]]))
             for low in range(0, emit.shape[0], _CHUNK)
         ]
         scores: FloatArray = np.concatenate(parts)

@@ -72,7 +72,9 @@ def drift_between(
     """
     rng = np.random.default_rng(seed)
     old, new = _sample(before, rng), _sample(after, rng)
-    found = [_feature(feature, rows[old, column], rows[new, column]) for column, feature in enumerate(features)]
+    # Rows first, then columns: a column of many rows lies all over the memory.
+    earlier, later = (np.asfortranarray(rows[some]) for some in (old, new))
+    found = [_feature(feature, earlier[:, column], later[:, column]) for column, feature in enumerate(features)]
     found.sort(key=lambda drift: -drift.psi)
     return Drift(n_before=int(before.shape[0]), n_after=int(after.shape[0]), what=what, features=found)
 

@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 
 MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds, since noise is small and hours are long
-LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled
+LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled, afresh for every booster
 MANY_LEGIT: Final = 100_000
 VERY_MANY_EXAMPLES: Final = 500_000  # beyond: larger steps of the boosting, and what they allow
-_PATIENCE: Final = 4  # steps of the curve
+_PATIENCE: Final = 5  # steps of the curve
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,18 +19,13 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
 
     n_blocks: int  # of time, each scored by a model of its own
     legit_share: float  # of the legit examples that one model sees, in (0, 1]; all of them calibrate and are scored
-    n_samples: int  # of the legit examples, whose models are averaged
-    boosters_per_sample: int
+    n_seeds: int  # boosters that are averaged, each with a sample of its own
     max_trees: int
     faster: float  # factor on the learning rate
-    patience: int | None  # steps of the newest fold's curve without a better loss, after which it stops; None: never
+    side_by_side: bool  # folds and boosters grow beside each other, one core each, none waiting for what another found
+    patience: int | None  # steps of a fold's curve without a better loss, after which it stops; None: never
     curve_rows: int | None  # of each class of a block, at most, that its curve is read from; None: all
     bin_rows: int | None  # that a column's bins are found from; None: what LightGBM takes
-
-    @property
-    def n_seeds(self) -> int:
-        """Boosters that are averaged."""
-        return self.n_samples * self.boosters_per_sample
 
     @property
     def text(self) -> str:
@@ -38,8 +33,8 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
         if self.curve_rows is None:
             return ""
         return (
-            f"{self.n_seeds} boosters share one sample of the legit examples and take steps {self.faster:g} times as "
-            f"large, at most {self.max_trees} trees each; their number is read off up to {self.curve_rows:,} frauds "
+            f"{self.n_seeds} boosters take steps {self.faster:g} times as large, at most {self.max_trees} trees each; "
+            f"their number is read off up to {self.curve_rows:,} frauds "
             f"and as many legit events of each block, bins of a feature off {self.bin_rows:,} rows; every event of a "
             "block is scored, calibrates and is measured"
         )
@@ -52,10 +47,10 @@ def effort_for(n_examples: int, n_fraud: int) -> Effort:
         return Effort(
             n_blocks=3 if n_examples > MANY_EXAMPLES else 5,
             legit_share=share,
-            n_samples=3,
-            boosters_per_sample=1,
+            n_seeds=3,
             max_trees=400,
             faster=1.0,
+            side_by_side=False,
             patience=None,
             curve_rows=None,
             bin_rows=None,
@@ -63,10 +58,10 @@ def effort_for(n_examples: int, n_fraud: int) -> Effort:
     return Effort(
         n_blocks=3,
         legit_share=share,
-        n_samples=1,
-        boosters_per_sample=2,
+        n_seeds=2,
         max_trees=200,
         faster=2.0,
+        side_by_side=True,
         patience=_PATIENCE,
         curve_rows=25_000,
         bin_rows=20_000,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -53,7 +53,7 @@ def findings_of(
     rows: FloatArray,
     fitted: Fitted,
     windows: Sequence[HeldOut],
-    evaluations: Sequence[Evaluation],
+    evaluated: Callable[[], Sequence[Evaluation]],
     *,
     seed: int,
 ) -> Findings:
@@ -63,14 +63,18 @@ def findings_of(
     ----------
     policy : with its fitted review price.
     rows : shape (n_rows, n_features): those of the examples, then those of a later window.
-    windows, evaluations : the same held-out windows, most telling first, out-of-fold last.
+    windows : held-out windows, most telling first, out-of-fold last.
+    evaluated : returns the evaluations of these; asked once all that needs none of them is found.
     """
     main, scored = windows[0], windows[0].scored
+    drift = _drift(catalogue, examples, rows, fitted, main, seed)
+    look = leaks_in(ledger, catalogue, examples, rows, seed=seed)
+    evaluations = evaluated()
     amount_minor = amounts_of(scored.amount_minor)
     decided = policy.decide(scored.score, amount_minor)
     return Findings(
         label_delays=label_delays(examples.event_time_ms, examples.known_at_ms, examples.fraud),
-        leaks=leaks_in(ledger, catalogue, examples, rows, evaluations[-1], seed=seed),
+        leaks=look(evaluations[-1]),
         buckets=through_time(scored.event_time_ms, scored.fraud, scored.score),
         money=money_of(
             scored.fraud,
@@ -82,7 +86,7 @@ def findings_of(
             alerts_per_day=[row.alerts_per_day for row in evaluations[0].capacity],
             seed=seed,
         ),
-        drift=_drift(catalogue, examples, rows, fitted, main, seed),
+        drift=drift,
         cases=choose_cases(
             main.event_id,
             scored.event_time_ms,
@@ -132,14 +136,17 @@ def _drift(
 
 
 def leaks_in(
-    ledger: Ledger, catalogue: Catalogue, examples: Examples, rows: FloatArray, out_of_fold: Evaluation, *, seed: int
-) -> LeakHunt:
-    """Hunt for leaks in what was fitted.
+    ledger: Ledger, catalogue: Catalogue, examples: Examples, rows: FloatArray, *, seed: int
+) -> Callable[[Evaluation], LeakHunt]:
+    """Read what a hunt for leaks in what was fitted needs.
 
     Parameters
     ----------
     rows : shape (n_rows, n_features); those of the examples come first.
-    out_of_fold : figures of all columns together, from scores that no own label had a part in.
+
+    Returns
+    -------
+    The hunt itself: it takes the figures of all columns together, from scores that no own label had a part in.
     """
     decided = catalogue.scenario.decided
     attributes = [attribute for attribute in decided.attributes if attribute.is_feature]
@@ -164,7 +171,7 @@ def leaks_in(
         [feature.is_category for feature in features],
         seed=seed,
     )
-    return hunt(
+    return lambda out_of_fold: hunt(
         given,
         attributes,
         features,

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Lock
 from typing import Any, Final
 
 import msgspec
@@ -111,14 +113,15 @@ def fit(
     effort = effort_for(len(examples), examples.n_fraud) if effort is None else effort
     folds = _folds(examples, n_blocks=effort.n_blocks)
     unread = clocks(rows, folds, is_category) if has_times else np.empty(0, dtype=np.int64)
-    total = (1 + trials) * len(folds) + effort.n_samples
-    done = 0
+    total = (1 + trials) * len(folds) + effort.n_seeds
+    done, one_at_a_time = 0, Lock()
 
     def step(_done: int, _total: int) -> None:
         nonlocal done
-        done += 1
-        if report is not None:
-            report(done, total)
+        with one_at_a_time:
+            done += 1
+            if report is not None:
+                report(done, total)
 
     try_setting = partial(
         _try,
@@ -149,25 +152,30 @@ def fit(
         calibrator, weight = calibrate_in_time(stacked, examples.fraud, folds)
     encoder = Encoder.fit(rows, is_category)
     n_trees = _refit_trees(found.n_trees, folds, len(examples))
-    texts = []
-    for sample in range(effort.n_samples):
-        kept = keep_legit(examples.fraud, effort.legit_share, np.random.default_rng([seed, sample]))
+
+    def booster(place: int, n_threads: int) -> str:
+        kept = keep_legit(examples.fraud, effort.legit_share, np.random.default_rng([seed, place]))
         read = rows[kept]  # a copy
         read[:, unread] = np.nan
         read = encoder.apply(read)
-        model = train_gbdt(
+        one = train_gbdt(
             read,
             examples.fraud[kept],
             n_trees=n_trees,
-            seed=seed + sample,
+            seed=seed + place,
             categories=encoder.category_columns,
             params=chosen,
-            n_seeds=effort.boosters_per_sample,
             num_threads=n_threads,
             bin_rows=effort.bin_rows,
         )
-        texts.append(model.text)
         step(0, 0)
+        return one.text
+
+    if effort.side_by_side:
+        with ThreadPoolExecutor(n_threads) as pool:
+            texts = list(pool.map(lambda place: booster(place, 1), range(effort.n_seeds)))
+    else:
+        texts = [booster(place, n_threads) for place in range(effort.n_seeds)]
     gbdt = Gbdt(text=average_boosters(texts))
     anomaly = None if surprise is None else anomaly_of(rows, encoder, unread, seed)
     return Fitted(

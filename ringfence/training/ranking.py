@@ -37,7 +37,8 @@ class Ranking:
     """
 
     def __init__(self, fraud: NDArray[np.int8], score: FloatArray) -> None:
-        order = np.argsort(-score, kind="stable")
+        is_falling = bool((score[1:] <= score[:-1]).all())
+        order = slice(None) if is_falling else np.argsort(-score, kind="stable")
         y, s = fraud[order].astype(np.int64), score[order]
         ends = np.flatnonzero(np.append(s[1:] != s[:-1], True)) if s.shape[0] else np.empty(0, np.int64)
         tied_fraud = np.diff(np.cumsum(y)[ends], prepend=0)

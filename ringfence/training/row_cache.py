@@ -36,6 +36,7 @@ from ringfence.training.memory_use import Forgotten, Usage
 FORMAT: Final = 2
 DEFAULT_BYTES: Final = 4 << 30
 _BLOCK: Final = 16_384  # rows written, and read, at once
+_TURNED: Final = 256  # rows turned into columns at once: what fits the processor's own memory
 _ROOMS: Final = ("engine", "rings", "ledger", "scenario")  # whose code a row is made by
 _LIBRARIES: Final = ("numpy", "numba", "llvmlite", "scipy", "polars", "pyarrow")
 _SEQ: Final = "seq"
@@ -230,12 +231,14 @@ class RowCache:
             places = np.searchsorted(given, seqs)
             if (places == given.shape[0]).any() or (given[places] != seqs).any():
                 return False
-            to = np.array([left[key] for key in useful])
+            to = [left[key] for key in useful]
             begin = 0
             for mine, columns in _blocks(data, list(useful.values())):
                 low, high = (int(np.searchsorted(places, edge)) for edge in (begin, begin + mine.shape[0]))
-                if high > low:
-                    rows[low:high, to] = np.stack(columns, axis=1)[places[low:high] - begin]
+                is_all = high - low == mine.shape[0]
+                own = slice(None) if is_all else places[low:high] - begin
+                for place, column in zip(to, columns, strict=True):
+                    rows[low:high, place] = column[own]
                 begin += mine.shape[0]
         except (OSError, pa.ArrowInvalid):
             _discard(path)
@@ -272,9 +275,13 @@ def _write(path: Path, rows: NDArray[np.float64], seqs: NDArray[np.int64]) -> No
     schema = pa.schema([(_SEQ, pa.int64()), *((str(place), pa.float64()) for place in range(rows.shape[1]))])
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema, options=options) as writer:
+        columns = np.empty((rows.shape[1], min(_BLOCK, rows.shape[0])), np.float64)
         for low in range(0, rows.shape[0], _BLOCK):
-            some = np.ascontiguousarray(rows[low : low + _BLOCK].T)
-            arrays = [pa.array(seqs[low : low + _BLOCK]), *(pa.array(column) for column in some)]
+            n = min(_BLOCK, rows.shape[0] - low)
+            for begin in range(0, n, _TURNED):
+                end = min(begin + _TURNED, n)
+                columns[:, begin:end] = rows[low + begin : low + end].T
+            arrays = [pa.array(seqs[low : low + n]), *(pa.array(column[:n]) for column in columns)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 

@@ -63,9 +63,9 @@ def single_columns(
     for value in (0, 1):  # stratified: with ten frauds, chance alone may put nine into one half
         shuffled = rng.permutation(np.flatnonzero(y == value))
         half[shuffled] = np.arange(shuffled.shape[0]) % 2
-    found = []
+    found, looked_at = [], np.asfortranarray(rows[kept])  # a column of many rows lies all over the memory
     for column, name in enumerate(names):
-        values = rows[kept, column]
+        values = looked_at[:, column]
         bins, n_bins = _category_bins(values) if is_category[column] else _number_bins(values, y)
         cells = _cells(bins, n_bins, y, half)
         point = Interval(cells.average_precision(), float("nan"), float("nan"))

@@ -44,13 +44,33 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
         return self.n_fraud < FEW_FRAUDS
 
 
+class Falling:
+    """Events by falling score, put in order once for all slices; n events."""
+
+    def __init__(self, fraud: NDArray[np.int8], score: FloatArray) -> None:
+        self._order = np.argsort(-score, kind="stable")
+        self._fraud, self._score = fraud[self._order], score[self._order]
+
+    def of(self, mask: Mask) -> tuple[NDArray[np.int8], FloatArray]:
+        """Return label and score of the events of a mask, highest score first."""
+        among = mask[self._order]
+        return self._fraud[among], self._score[among]
+
+
 def slice_of(
-    name: str, fraud: NDArray[np.int8], score: FloatArray, mask: Mask, rng: np.random.Generator, *, group: str
+    name: str,
+    fraud: NDArray[np.int8],
+    score: FloatArray,
+    mask: Mask,
+    rng: np.random.Generator,
+    *,
+    group: str,
+    falling: Falling | None = None,
 ) -> Slice:
-    """Measure the events of a non-empty `mask`; every argument array has shape (n,)."""
+    """Measure the events of a non-empty `mask`; every argument array has shape (n,). `falling`: the same, in order."""
     y, p = fraud[mask], score[mask]
     n, n_fraud = int(y.shape[0]), int(y.sum())
-    cells = Ranking(y, p)
+    cells = Ranking(y, p) if falling is None else Ranking(*falling.of(mask))
     draws = cells.resampled(rng, N_REPLICATES)
     low, high = wilson(n_fraud / n, n)
     return Slice(
@@ -70,11 +90,11 @@ def novelty_slices(
     fraud: NDArray[np.int8], score: FloatArray, novelty: Mapping[str, FloatArray], rng: np.random.Generator
 ) -> list[Slice]:
     """Part the events by whether a role's entity came before; events without one are in neither part."""
-    parts = []
+    parts, falling = [], Falling(fraud, score)
     for role, values in novelty.items():
         for name, mask in ((f"{role} seen before", values == 0), (f"{role} never seen", values > 0)):
             if mask.any():
-                parts.append(slice_of(name, fraud, score, mask, rng, group=role))
+                parts.append(slice_of(name, fraud, score, mask, rng, group=role, falling=falling))
     return parts
 
 
@@ -88,7 +108,7 @@ def value_slices(
     columns : name -> n values as text, null where missing. Columns with one value only are left out, and so is all
         beyond the first `N_ATTRIBUTES`.
     """
-    parts = []
+    parts, falling = [], Falling(fraud, score)
     for attribute, values in list(columns.items())[:N_ATTRIBUTES]:
         counts = values.drop_nulls().value_counts().filter(pl.col("count") >= MIN_EVENTS)
         most = len(values.dtype.categories) if isinstance(values.dtype, pl.Enum) else N_VALUES
@@ -103,7 +123,9 @@ def value_slices(
         named = [*masks.items(), (f"{n_others:,} other values" if n_others != 1 else "the other value", others)]
         named = [(name, mask) for name, mask in [*named, ("missing", missing)] if mask.any()]
         if largest and len(named) > 1:
-            parts += [slice_of(str(name), fraud, score, mask, rng, group=attribute) for name, mask in named]
+            parts += [
+                slice_of(str(name), fraud, score, mask, rng, group=attribute, falling=falling) for name, mask in named
+            ]
     return parts
 
 

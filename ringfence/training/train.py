@@ -118,14 +118,17 @@ def train(
     if later is not None:
         windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue, segmentation))
     report("evaluating", 0, 3)
-    with ThreadPoolExecutor(1) as pool:
-        digest = pool.submit(data_digest, examples, rows[: len(examples)])
-        evaluations = [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
+    with ThreadPoolExecutor(2) as pool:  # figures beside findings, and what was fitted digested as there is time
+        evaluating = pool.submit(
+            lambda: [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
+        )
+        digesting = pool.submit(data_digest, examples, rows[: len(examples)])
         importance = importance_of(
             fitted.ensemble, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
         )
         report("evaluating", 1, 3)
-        found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluations, seed=seed)
+        found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluating.result, seed=seed)
+        evaluations, digest = evaluating.result(), digesting.result()
         report("evaluating", 2, 3)
         absent = absent_from(rows[: len(examples)], catalogue)
     summary = summarise(
@@ -144,7 +147,7 @@ def train(
             gbdt_calibrator=fitted.gbdt_calibrator,
             policy=policy,
             made=Made(
-                data_digest=digest.result(),
+                data_digest=digest,
                 examples_from_ms=examples_from_ms,
                 until_ms=cut_ms,
                 until_seq=examples.until_seq,

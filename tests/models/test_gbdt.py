@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ringfence.models import Gbdt, ModelShapeError, TooFewLabelsError, grow_curve, train_gbdt
+from ringfence.models import Gbdt, ModelShapeError, TooFewLabelsError, average_boosters, grow_curve, train_gbdt
 from tests.models.test_walker import table
 
 
@@ -30,10 +30,33 @@ def test_importance_sums_to_one_and_finds_the_signal() -> None:
 
 def test_growth_curve_ends_at_the_model_of_that_size() -> None:
     rows, labels = table()
-    counts, raw = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
-    assert counts.tolist() == [5, 10, 12]
+    growth = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
+    assert growth.counts.tolist() == [5, 10, 12]
     fitted = train_gbdt(rows, labels, n_trees=12, seed=2, categories=(2,))
-    np.testing.assert_allclose(raw[-1], fitted.raw(rows[:50]), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(growth.raw[-1], fitted.raw(rows[:50]), rtol=0, atol=1e-12)
+    assert growth.text == fitted.text
+
+
+def test_growth_tells_other_rows_after_any_number_of_trees() -> None:
+    rows, labels = table()
+    growth = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
+    for n_trees, raw in zip(growth.counts.tolist(), growth.raw, strict=True):
+        np.testing.assert_allclose(growth.raw_after(n_trees, rows[:50]), raw, rtol=0, atol=1e-12)
+    fitted = train_gbdt(rows, labels, n_trees=7, seed=2, categories=(2,))
+    np.testing.assert_allclose(growth.raw_after(7, rows[50:90]), fitted.raw(rows[50:90]), rtol=0, atol=1e-12)
+
+
+def test_boosters_that_share_bins_are_those_that_do_not() -> None:
+    rows, labels = table()
+    alone = [train_gbdt(rows, labels, n_trees=4, seed=seed, categories=(2,)).text for seed in (5, 6, 7)]
+    together = train_gbdt(rows, labels, n_trees=4, seed=5, categories=(2,), n_seeds=3)
+    assert together.text == average_boosters(alone)
+
+
+def test_bins_found_from_fewer_rows_still_order_the_labels() -> None:
+    rows, labels = table(4_000)
+    raw = train_gbdt(rows, labels, n_trees=20, seed=2, categories=(2,), bin_rows=300).raw(rows)
+    assert raw[labels == 1].mean() > raw[labels == 0].mean() + 0.5
 
 
 def test_progress_counts_every_tree_of_every_seed() -> None:

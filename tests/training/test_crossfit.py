@@ -21,10 +21,10 @@ N = 24_000
 SPARED = Effort(
     n_blocks=3,
     legit_share=0.15,
-    n_samples=1,
-    boosters_per_sample=2,
+    n_seeds=2,
     max_trees=60,
     faster=2.0,
+    side_by_side=True,
     patience=2,
     curve_rows=400,
     bin_rows=2_000,
@@ -96,10 +96,18 @@ def test_same_seed_same_scores_and_another_seed_others() -> None:
     assert first.tobytes() != other.tobytes()
 
 
-def test_newest_fold_stops_growing_when_more_trees_do_not_help() -> None:
-    rows = world()[0]
+def test_scores_do_not_depend_on_how_many_folds_grow_at_once() -> None:
+    rows, _, fraud, folds = world()
+    found = [
+        cross_fit(rows, fraud, folds, is_category=[False] * 5, params=PARAMS, seed=1, effort=SPARED, n_threads=n)
+        for n in (1, 2, 3)
+    ]
+    assert len({(one.n_trees, one.raw.tobytes(), one.log_loss.tobytes()) for one in found}) == 1
+
+
+def test_a_fold_stops_growing_when_more_trees_do_not_help() -> None:
+    rows, _, fraud, folds = world()
     steep = {**PARAMS, "learning_rate": 0.6, "num_leaves": 31}
-    _, _, fraud, folds = world()
     effort = msgspec.structs.replace(SPARED, max_trees=200)
     found = cross_fit(rows, fraud, folds, is_category=[False] * 5, params=steep, seed=1, effort=effort)
     assert found.counts[-1] == 30  # the best is the first, and two steps without a better one follow
@@ -116,7 +124,7 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
     told = {}
     for effort in (WHOLE, SPARED):
         fitted = fit(rows[:n], examples, is_category=[False] * 4 + [True], params=PARAMS, effort=effort)
-        assert fitted.ensemble.gbdt.n_trees == 2 * (fitted.ensemble.gbdt.n_trees // 2) > 0
+        assert fitted.ensemble.gbdt.n_trees == 2 * (fitted.ensemble.gbdt.n_trees // 2) > 0  # two boosters
         told[effort.legit_share] = fitted.scores(rows[n:])
     whole, spared = told[WHOLE.legit_share], told[SPARED.legit_share]
     assert spared.mean() == pytest.approx(sigmoid(truth[n:]).mean(), rel=0.15)
@@ -127,14 +135,16 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
 @pytest.mark.parametrize("n_examples", [10_000, 300_001, VERY_MANY_EXAMPLES])
 def test_nothing_is_spared_up_to_half_a_million_examples_but_legit_events_and_blocks(n_examples: int) -> None:
     effort = effort_for(n_examples, 3_000)
-    assert (effort.n_samples, effort.boosters_per_sample, effort.max_trees, effort.faster) == (3, 1, 400, 1.0)
+    assert (effort.n_seeds, effort.max_trees, effort.faster, effort.side_by_side) == (3, 400, 1.0, False)
     assert effort.patience is effort.curve_rows is effort.bin_rows is None
     assert effort.n_blocks == (5 if n_examples <= 300_000 else 3)
     assert effort.legit_share == min(1.0, 100_000 / (n_examples - 3_000))
+    assert not effort.text
 
 
-def test_beyond_it_fewer_trees_take_larger_steps() -> None:
+def test_beyond_it_fewer_trees_take_larger_steps_and_the_card_says_so() -> None:
     few, many = effort_for(VERY_MANY_EXAMPLES, 3_000), effort_for(VERY_MANY_EXAMPLES + 1, 3_000)
     assert many.faster * many.max_trees == few.faster * few.max_trees
-    assert many.legit_share == pytest.approx(few.legit_share, rel=1e-5)
     assert many.n_seeds < few.n_seeds
+    assert "2 boosters take steps 2 times as large, at most 200 trees each" in many.text
+    assert effort_for(1_000_000, 20_000).legit_share == pytest.approx(12 * 20_000 / 980_000)

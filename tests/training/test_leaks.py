@@ -76,7 +76,7 @@ def _hunt(folder: Path, frame: pl.DataFrame, scenario: Scenario) -> LeakHunt:
         amount_minor=examples.amount_minor,
     )
     figures = evaluate(scored, name="x", title="x", explanation="", seed=0, n_replicates=20)
-    return leaks_in(ledger, catalogue, examples, rows, figures, seed=0)
+    return leaks_in(ledger, catalogue, examples, rows, seed=0)(figures)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -139,5 +139,5 @@ def test_a_model_without_any_doubt_is_doubted(tmp_path: Path) -> None:
         amount_minor=examples.amount_minor,
     )
     figures = evaluate(perfect, name="x", title="x", explanation="", seed=0, n_replicates=20)
-    found = leaks_in(ledger, catalogue, examples, rows, figures, seed=0)
+    found = leaks_in(ledger, catalogue, examples, rows, seed=0)(figures)
     assert [(one.kind, one.column) for one in found.suspicions] == [("too_good", "all columns together")]

@@ -42,7 +42,7 @@ def named(folder: Path, frame: pl.DataFrame, time: str, label: str, attributes: 
         amount_minor=examples.amount_minor,
     )
     figures = evaluate(blind, name="x", title="x", explanation="", seed=0, n_replicates=20)
-    return {one.column: one.kind for one in leaks_in(ledger, catalogue, examples, rows, figures, seed=0).suspicions}
+    return {one.column: one.kind for one in leaks_in(ledger, catalogue, examples, rows, seed=0)(figures).suspicions}
 
 
 def test_the_policy_number_that_orders_the_claims_is_named(data_sets: Path, tmp_path: Path) -> None:
