@@ -144,6 +144,16 @@ def test_a_table_of_ranges_says_how_to_look_it_up_and_that_works(
     assert (report["n_events"], report["n_rejected"], report["underived"]) == (N, 0, [])
 
 
+def test_ranges_that_cannot_be_looked_up_in_are_told_before_the_import_refuses_them(tmp_path: Path) -> None:
+    files = [tmp_path / "payments.csv", tmp_path / "countries.csv"]
+    pl.DataFrame(payments(ip=[int((10 << 24) + row) for row in range(N)])).write_csv(files[0])
+    bounds = [(10 << 24) + row * 10 for row in range(2_000)]
+    turned = {"from_ip": bounds, "to_ip": [b + {7: -1, 90: 10}.get(i, 9) for i, b in enumerate(bounds)]}
+    pl.DataFrame({**turned, "country": [["Peru", "Laos", "Mali"][row % 3] for row in range(2_000)]}).write_csv(files[1])
+    ((_, why),) = draft_scenario("drafted", files).unused_files
+    assert "mend or drop 2 of the rows looked at first: upside down, or over the range before" in why
+
+
 def test_a_table_that_shares_no_name_or_no_number_is_no_table_of_ranges(tmp_path: Path) -> None:
     payments_file = tmp_path / "payments.csv"
     pl.DataFrame(payments(ip_address=[int((10 << 24) + row) for row in range(N)])).write_csv(payments_file)
