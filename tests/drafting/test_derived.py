@@ -77,6 +77,20 @@ def test_what_only_looks_like_it_is_left_alone(columns: dict[str, list[str]], tm
     assert draft_of(tmp_path, payments(**columns)).derived == ()
 
 
+def test_one_place_and_somebody_who_comes_back_make_journeys(tmp_path: Path) -> None:
+    here = {"lat": PLACES["lat"], "long": PLACES["long"]}
+    draft = draft_of(tmp_path, payments(**here))
+    assert draft.travel == ("lat", "long")
+    assert imported(draft, tmp_path).n_rejected == 0
+    assert "travel: {place: [lat, long], of: [card]}" in (tmp_path / "ringfence.yaml").read_text()
+    travel = Workspace(tmp_path).scenario().travel
+    assert travel is not None
+    assert travel.roles == ("card",)
+    assert draft_of(tmp_path / "two", payments(**PLACES)).travel is None
+    without = {name: values for name, values in payments(**here).items() if name != "card_no"}
+    assert draft_of(tmp_path / "nobody", without).travel is None
+
+
 def test_a_leak_is_not_brought_back_by_deriving_from_it(tmp_path: Path) -> None:
     fraud = payments()["is_fraud"]
     mails = [f"x{row}@{'bad' if value else 'good'}{row % 15}.example" for row, value in enumerate(fraud)]
