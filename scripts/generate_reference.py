@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 if TYPE_CHECKING:
     from ringfence.engine.catalogue import Feature
     from ringfence.scenario.spec import Scenario
@@ -287,8 +289,6 @@ def settings_page() -> str:
 def _memory_section() -> list[str]:
     import tempfile
 
-    from msgspec import structs
-
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.memory import BYTES_PER_EVENT, BYTES_PER_PAIR, BYTES_PER_TEXT
     from ringfence.scenario.load import load_scenarios
@@ -322,8 +322,6 @@ def _memory_section() -> list[str]:
 
 
 def _of_family(scenario: Scenario, family: str) -> list[Feature]:
-    from msgspec import structs
-
     from ringfence.engine.catalogue import Catalogue
 
     catalogue = Catalogue.build(structs.replace(scenario, features={family: True}))
@@ -334,22 +332,14 @@ def _added(before: Scenario, after: Scenario) -> list[str]:
     from ringfence.engine.catalogue import Catalogue
 
     without = Catalogue.build(before).names
-    return [
+    return ["| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"] + [
         f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
         for feature in Catalogue.build(after).features
         if feature.name not in without
     ]
 
 
-def _of_segments(scenario: Scenario, attribute: str) -> list[str]:
-    from msgspec import structs
-
-    return _added(scenario, structs.replace(scenario, segments=(attribute,)))
-
-
 def _of_travel(scenario: Scenario, role: str) -> list[str]:
-    from msgspec import structs
-
     from ringfence.scenario.spec import Attribute, AttributeType, Travel
 
     degrees = tuple(Attribute(name=name, column=name, type=AttributeType.NUMBER) for name in ("lat", "lon"))
@@ -402,15 +392,14 @@ def features_page() -> str:
         lines += [f"## Off unless asked for: {family}", ""]
         lines += [f"`features: {{{family}: true}}` adds to {template}:", ""]
         lines.append(features_markdown(asked[template]))
+    motor = scenarios["motor-claims"]
     lines += [
         "## With segments",
         "",
         "`segments: {by: [vehicle_make]}` adds to motor-claims the features below. Shares shrunk towards that of",
         "all entities or events are then shrunk towards that of the event's segment; their version is 100 more.",
         "",
-        "| feature | meaning | unit | missing | version |",
-        "|---|---|---|---|---|",
-        *_of_segments(scenarios["motor-claims"], "vehicle_make"),
+        *_added(motor, structs.replace(motor, segments=("vehicle_make",))),
         "",
     ]
     lines += [
@@ -418,8 +407,6 @@ def features_page() -> str:
         "",
         "`travel: {place: [lat, lon], of: [card]}` adds to card-payments, where it has numbers of these names:",
         "",
-        "| feature | meaning | unit | missing | version |",
-        "|---|---|---|---|---|",
         *_of_travel(scenarios["card-payments"], "card"),
         "",
         "Their cost is counted to `history`; the claims that costs were measured on have no places.",
