@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 if TYPE_CHECKING:
     from ringfence.engine.catalogue import Feature
     from ringfence.scenario.spec import Scenario
@@ -29,12 +31,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….durability", "`required`", "`required`", "What happens when the ledger cannot be written. `required`: refuse."),
     ("….time_zone", "IANA zone", "`UTC`", "Zone of times written without an offset, and of calendar features."),
     ("….windows", "list of durations", "`[1d, 7d, 30d, 90d]`", "Spans of the windowed features; 1 to 8, distinct."),
-    (
-        "….memory",
-        "number and `MiB` or `GiB`",
-        "`4 GiB`",
-        "Budget of the state: see below.",
-    ),
+    ("….memory", "number and `MiB` or `GiB`", "`4 GiB`", "Budget of the state: see below."),
     ("….max_lateness", "duration", "`1d`", "An event older than the watermark by more is accepted, flagged, counted."),
     ("….label_precedence", "list of sources", "`[]`", "Whose label stands, strongest first; unlisted rank below."),
     ("….label_maturity", "source: duration", "`{}`", "The age at which a source's labels count as settled."),
@@ -50,32 +47,21 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "….segments.by",
         "list of attributes",
         "this or `kmeans`",
-        "Categories (or true-or-false attributes) of the decided event type; their values together are its segment: "
-        "smoothed fraud rates fall back on its rate before that of all events.",
+        "Categories (or true-or-false attributes) of the decided event type. Smoothed fraud rates fall back on theirs.",
     ),
     (
         "….segments.kmeans",
         "mapping",
         "none",
-        "[Kinds of events](../training.md#segments-by-k-means) found in training: in report, scores and decisions.",
+        "[Kinds of events](../training.md#segments-by-k-means) found.",
     ),
     ("….segments.kmeans.on", "list of features", "required", "1 to 16 numbers of the feature catalogue."),
     ("….segments.kmeans.k", "2 to 12", "`5`", "How many."),
-    (
-        "….ticks",
-        "mapping",
-        "none",
-        "Makes the decided events: one for each entity at [fixed times](../training.md#ticks-per-entity).",
-    ),
+    ("….ticks", "mapping", "none", "Makes the decided events: [one for each entity](../training.md#ticks-per-entity)."),
     ("….ticks.role", "role", "required", "The one role of the decided event type; another type names it too."),
     ("….ticks.every", "duration", "required", "At each multiple of it since 1970; at least 1h."),
     ("….ticks.active", "duration", "`365d`", "How long after its newest event an entity still has ticks."),
-    (
-        "….travel",
-        "mapping",
-        "none",
-        "Measures [how far and how fast](../derived-values.md#how-far-and-how-fast-somebody-came) entities came.",
-    ),
+    ("….travel", "mapping", "none", "[How far, how fast](../derived-values.md#how-far-and-how-fast-somebody-came)."),
     ("….travel.place", "[latitude, longitude]", "required", "Numbers of the decided event type, in degrees."),
     ("….travel.of", "list of roles", "required", "Whose last place is remembered."),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
@@ -303,8 +289,6 @@ def settings_page() -> str:
 def _memory_section() -> list[str]:
     import tempfile
 
-    from msgspec import structs
-
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.memory import BYTES_PER_EVENT, BYTES_PER_PAIR, BYTES_PER_TEXT
     from ringfence.scenario.load import load_scenarios
@@ -338,42 +322,30 @@ def _memory_section() -> list[str]:
 
 
 def _of_family(scenario: Scenario, family: str) -> list[Feature]:
-    from msgspec import structs
-
     from ringfence.engine.catalogue import Catalogue
 
     catalogue = Catalogue.build(structs.replace(scenario, features={family: True}))
     return [feature for feature in catalogue.features if feature.family == family]
 
 
-def _of_segments(scenario: Scenario, attribute: str) -> list[str]:
-    from msgspec import structs
-
+def _added(before: Scenario, after: Scenario) -> list[str]:
     from ringfence.engine.catalogue import Catalogue
 
-    without = Catalogue.build(scenario).names
-    return [
+    without = Catalogue.build(before).names
+    return ["| feature | meaning | unit | missing | version |", "|---|---|---|---|---|"] + [
         f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
-        for feature in Catalogue.build(structs.replace(scenario, segments=(attribute,))).features
+        for feature in Catalogue.build(after).features
         if feature.name not in without
     ]
 
 
 def _of_travel(scenario: Scenario, role: str) -> list[str]:
-    from msgspec import structs
-
-    from ringfence.engine.catalogue import Catalogue
     from ringfence.scenario.spec import Attribute, AttributeType, Travel
 
     degrees = tuple(Attribute(name=name, column=name, type=AttributeType.NUMBER) for name in ("lat", "lon"))
     decided = structs.replace(scenario.decided, attributes=(*scenario.decided.attributes, *degrees))
-    types = tuple(decided if event_type.name == decided.name else event_type for event_type in scenario.event_types)
-    travel = Travel(latitude="lat", longitude="lon", roles=(role,))
-    return [
-        f"| `{feature.name}` | {feature.sentence} | {feature.unit} | {feature.missing} | {feature.version} |"
-        for feature in Catalogue.build(structs.replace(scenario, event_types=types, travel=travel)).features
-        if ".travel_" in feature.name
-    ]
+    placed = structs.replace(scenario, event_types=(decided, *scenario.event_types[1:]))
+    return _added(placed, structs.replace(placed, travel=Travel(latitude="lat", longitude="lon", roles=(role,))))
 
 
 def features_page() -> str:
@@ -420,15 +392,14 @@ def features_page() -> str:
         lines += [f"## Off unless asked for: {family}", ""]
         lines += [f"`features: {{{family}: true}}` adds to {template}:", ""]
         lines.append(features_markdown(asked[template]))
+    motor = scenarios["motor-claims"]
     lines += [
         "## With segments",
         "",
         "`segments: {by: [vehicle_make]}` adds to motor-claims the features below. Shares shrunk towards that of",
         "all entities or events are then shrunk towards that of the event's segment; their version is 100 more.",
         "",
-        "| feature | meaning | unit | missing | version |",
-        "|---|---|---|---|---|",
-        *_of_segments(scenarios["motor-claims"], "vehicle_make"),
+        *_added(motor, structs.replace(motor, segments=("vehicle_make",))),
         "",
     ]
     lines += [
@@ -436,8 +407,6 @@ def features_page() -> str:
         "",
         "`travel: {place: [lat, lon], of: [card]}` adds to card-payments, where it has numbers of these names:",
         "",
-        "| feature | meaning | unit | missing | version |",
-        "|---|---|---|---|---|",
         *_of_travel(scenarios["card-payments"], "card"),
         "",
         "Their cost is counted to `history`; the claims that costs were measured on have no places.",

@@ -141,8 +141,8 @@ def _domains(texts: pl.Series) -> pl.Series:
     return texts.str.extract(_MAILBOX).str.to_lowercase()
 
 
-def _distance(profile: Profile, known: Mapping[str, str], forbidden: set[str], taken: set[str]) -> DerivedGuess | None:
-    """The way between the first two places that have a latitude and a longitude each."""
+def places_of(profile: Profile, forbidden: set[str]) -> list[tuple[Column, Column]]:
+    """Pairs of columns that are latitude and longitude of one place, by their names and numbers."""
     places: dict[tuple[str, ...], dict[str, Column]] = {}
     for column in profile.columns:
         if column.kind != "number" or column.name in forbidden:
@@ -152,7 +152,12 @@ def _distance(profile: Profile, known: Mapping[str, str], forbidden: set[str], t
             given = column.values[column.given]
             if len(rest) < len(column.words) and len(given) and float(np.abs(given).max()) <= most:
                 places.setdefault(rest, {})[sign] = column
-    whole = [(place["lat"], place["long"]) for place in places.values() if len(place) == 2]
+    return [(place["lat"], place["long"]) for place in places.values() if len(place) == 2]
+
+
+def _distance(profile: Profile, known: Mapping[str, str], forbidden: set[str], taken: set[str]) -> DerivedGuess | None:
+    """The way between the first two places that have a latitude and a longitude each."""
+    whole = places_of(profile, forbidden)
     if len(whole) < 2:
         return None
     columns = tuple(column.name for place in whole[:2] for column in place)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ringfence.drafting.clock import ClockGuess, clock_of, moments_of, unit_text
 from ringfence.drafting.decimals import decimal_oddities, decimal_of
-from ringfence.drafting.derived import DerivedGuess, derived_of
+from ringfence.drafting.derived import DerivedGuess, derived_of, places_of
 from ringfence.drafting.errors import DraftError
 from ringfence.drafting.evidence import Floats
 from ringfence.drafting.label import LabelGuess, known_at_of
@@ -71,6 +71,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None
     attributes: tuple[AttributeGuess, ...]
     derived: tuple[DerivedGuess, ...]
+    travel: tuple[str, str] | None  # attributes: latitude and longitude of the one place that an event has
     left_out: tuple[LeftOut, ...]
     told: dict[str, str]  # column -> what to look at, though it is used
     dialect: Dialect
@@ -246,6 +247,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         currency=None if amount is None else currency_of(main, amount),
         attributes=tuple(attributes),
         derived=derived,
+        travel=_travel(main, forbidden | set(misfits), attributes, roles) if clock is not None else None,
         left_out=tuple(left_out),
         told=told,
         dialect=dialect,
@@ -255,6 +257,18 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         unused_files=unused,
         warnings=(*_warnings(main, label, clock, truth), *oddities),
     )
+
+
+def _travel(
+    main: Profile, forbidden: set[str], attributes: list[AttributeGuess], roles: list[RoleGuess]
+) -> tuple[str, str] | None:
+    """The attributes that are the place of an event: where there is one place only, and somebody who comes back."""
+    known = {attribute.column.name: attribute.name for attribute in attributes if not attribute.personal}
+    places = places_of(main, forbidden)
+    if len(places) != 1 or not any(guess.strong and not guess.many for guess in roles):
+        return None
+    latitude, longitude = (known.get(column.name) for column in places[0])
+    return None if latitude is None or longitude is None else (latitude, longitude)
 
 
 def _partners(

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from ringfence.drafting.evidence import Floats
 from ringfence.drafting.names import plain_name
 from ringfence.drafting.profile import Column, Profile
 
@@ -41,7 +42,17 @@ def lookup_of(main: Profile, other: Profile) -> str | None:
         f"field: {asked.name}}}"
     )
     what = f"it tells {value.name} for ranges of {asked.name}"
+    n_bad = _n_bad(low.values[given], high.values[given])
+    if n_bad:
+        what += f" (mend or drop {n_bad:,} of the rows looked at first: upside down, or over the range before)"
     return f"{what}: copy it into the workspace, and write under `derive:` {made}"
+
+
+def _n_bad(low: Floats, high: Floats) -> int:
+    """Count ranges that an import refuses: bounds the wrong way round, or over the range before, by lower bounds."""
+    order = np.argsort(low, kind="stable")
+    over = np.concatenate(([False], low[order][1:] <= high[order][:-1]))
+    return int((over | (low[order] > high[order])).sum())
 
 
 def _asked(main: Profile, low: Column, high: Column) -> Column | None:

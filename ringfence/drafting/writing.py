@@ -56,6 +56,10 @@ def yaml_of(draft: Draft, *, directory: Path) -> str:
     _label(lines, draft)
     for context in draft.contexts:
         _context(lines, context, draft)
+    if draft.travel is not None:
+        who = ", ".join(guess.role for guess in draft.roles if guess.strong and not guess.many)
+        place = ", ".join(scalar(name) for name in draft.travel)
+        lines.add(f"    travel: {{place: [{place}], of: [{who}]}}", "how far, and how fast, since it was seen last")
     rows = "" if with_time else ": rows, where a row is a second"
     lines.add(f"    windows: [{', '.join(draft.windows)}]", f"spans that counts, sums and rates look back over{rows}")
     return lines.text()

@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from ringfence.engine import layout as at
+from ringfence.engine.attribute_words import ATTRIBUTE_TEXT, ATTRIBUTE_UNIT
 from ringfence.engine.errors import (
-    KMeansFeatureError,
     SampleSizeError,
     TooManyRolesError,
     TooManyWindowsError,
@@ -23,6 +23,7 @@ from ringfence.engine.errors import (
 )
 from ringfence.engine.feature_costs import feature_costs, work_of
 from ringfence.engine.feature_table import features_markdown
+from ringfence.engine.kmeans_features import check_kmeans
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
 from ringfence.engine.memory import Kept, bytes_per_slot, room_for
 from ringfence.engine.plan import Plan
@@ -53,12 +54,11 @@ from ringfence.engine.stats import (
     Stat,
 )
 from ringfence.engine.stats_charts import chart_stats
-from ringfence.engine.stats_places import PLACE_STATS
+from ringfence.engine.stats_places import place_stats
 from ringfence.engine.stats_segments import SEGMENT_STATS, segment_text, towards_segment
 from ringfence.engine.stats_text import TEXT_GAP, TEXT_STATS
 from ringfence.engine.windows import granule_ms, span_text
-from ringfence.scenario.errors import did_you_mean
-from ringfence.scenario.spec import AttributeType, KMeans, Role, Scenario
+from ringfence.scenario.spec import AttributeType, Role, Scenario
 
 MOST_FEATURES: Final = 400  # beyond this, readers lose detail, from the richest down
 MOST_PAIRINGS: Final = 12
@@ -153,7 +153,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             if name not in names:
                 raise UnknownFeatureError(what="feature", found=name, known=names)
         if scenario.kmeans is not None and only is None:
-            _check_kmeans(scenario, scenario.kmeans, layout.features)
+            check_kmeans(scenario.name, scenario.kmeans, {one.name: one.is_category for one in layout.features})
         room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,
@@ -223,20 +223,6 @@ def _sample_size(asked: object) -> int:
     return int(asked)
 
 
-def _check_kmeans(scenario: Scenario, kmeans: KMeans, features: list[Feature]) -> None:
-    known = {feature.name: feature.is_category for feature in features}
-    for name in kmeans.features:
-        if name not in known:
-            numbers = [other for other, is_category in known.items() if not is_category]
-            do = f"{did_you_mean(name, numbers)}; `ringfence features --list` shows all"
-            raise KMeansFeatureError(scenario=scenario.name, found=f"{name!r}, no feature of this scenario", do=do)
-        if known[name]:
-            do = "name numbers there, and categories under segments.by"
-            raise KMeansFeatureError(
-                scenario=scenario.name, found=f"{name!r}, a category, whose codes have no mean", do=do
-            )
-
-
 def _is_on(scenario: Scenario, family: str) -> bool:
     return scenario.features.get(family, family not in OFF_UNLESS_ASKED)
 
@@ -286,8 +272,8 @@ class _Layout:
                 Feature(
                     name=f"attribute.{attribute.name}",
                     family=EVENT,
-                    sentence=_ATTRIBUTE_TEXT[attribute.type].format(name=attribute.name),
-                    unit=_ATTRIBUTE_UNIT[attribute.type],
+                    sentence=ATTRIBUTE_TEXT[attribute.type].format(name=attribute.name),
+                    unit=ATTRIBUTE_UNIT[attribute.type],
                     missing="the event does not give it",
                     work=EVENT,
                     is_category=attribute.type is AttributeType.CATEGORY,
@@ -413,11 +399,8 @@ class _Layout:
     def _add_places(self, reader: int, role: Role) -> None:
         if not self.scenario.travels(role) or not self._is_on(NOVELTY_GAPS):
             return
-        behind = at.WINDOWED + at.N_WINDOWED * len(self.scenario.windows_ms) + at.N_CHART_STATS
-        for stat in PLACE_STATS:
-            self._read(
-                reader, role, role.name, role.name, msgspec.structs.replace(stat, source=behind + stat.source), None
-            )
+        for stat in place_stats(len(self.scenario.windows_ms)):
+            self._read(reader, role, role.name, role.name, stat, None)
 
     def _read(self, reader: int, role: Role, prefix: str, who: str, stat: Stat, window_ms: int | None) -> None:
         for how, column in self._columns(role, prefix, who, stat, window_ms):
@@ -474,22 +457,6 @@ def _filled(text: str, words: dict[str, str]) -> str:
     for placeholder, word in words.items():
         text = text.replace(placeholder, word)
     return text
-
-
-_ATTRIBUTE_TEXT: Final = {
-    AttributeType.NUMBER: "{name} as given",
-    AttributeType.BOOLEAN: "{name} as given",
-    AttributeType.CATEGORY: "{name} as given",
-    AttributeType.TEXT: "length of {name}",
-    AttributeType.TIME: "days from {name} to the event",
-}
-_ATTRIBUTE_UNIT: Final = {
-    AttributeType.NUMBER: "as given",
-    AttributeType.BOOLEAN: "0/1",
-    AttributeType.CATEGORY: "category",
-    AttributeType.TEXT: "characters",
-    AttributeType.TIME: "days",
-}
 
 
 def _feature(

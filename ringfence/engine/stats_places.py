@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import structs
+
 from ringfence.engine import layout as at
 from ringfence.engine.stats import BRIEF, NO_ENTITY, NOVELTY_GAPS, Stat
 
@@ -32,3 +34,9 @@ PLACE_STATS: Final[tuple[Stat, ...]] = (
         sentence="speed at which {role} came from where it was last to this event (less than a minute counts as one)",
     ),
 )
+
+
+def place_stats(n_windows: int) -> list[Stat]:
+    """Return the statistics with their place behind the windowed ones and the charts."""
+    behind = at.WINDOWED + at.N_WINDOWED * n_windows + at.N_CHART_STATS
+    return [structs.replace(stat, source=behind + stat.source) for stat in PLACE_STATS]

@@ -77,6 +77,20 @@ def test_what_only_looks_like_it_is_left_alone(columns: dict[str, list[str]], tm
     assert draft_of(tmp_path, payments(**columns)).derived == ()
 
 
+def test_one_place_and_somebody_who_comes_back_make_journeys(tmp_path: Path) -> None:
+    here = {"lat": PLACES["lat"], "long": PLACES["long"]}
+    draft = draft_of(tmp_path, payments(**here))
+    assert draft.travel == ("lat", "long")
+    assert imported(draft, tmp_path).n_rejected == 0
+    assert "travel: {place: [lat, long], of: [card]}" in (tmp_path / "ringfence.yaml").read_text()
+    travel = Workspace(tmp_path).scenario().travel
+    assert travel is not None
+    assert travel.roles == ("card",)
+    assert draft_of(tmp_path / "two", payments(**PLACES)).travel is None
+    without = {name: values for name, values in payments(**here).items() if name != "card_no"}
+    assert draft_of(tmp_path / "nobody", without).travel is None
+
+
 def test_a_leak_is_not_brought_back_by_deriving_from_it(tmp_path: Path) -> None:
     fraud = payments()["is_fraud"]
     mails = [f"x{row}@{'bad' if value else 'good'}{row % 15}.example" for row, value in enumerate(fraud)]
@@ -142,6 +156,16 @@ def test_a_table_of_ranges_says_how_to_look_it_up_and_that_works(
     assert run(["import", "-w", str(folder), "--json"]) == Exit.OK
     report = json.loads(capsys.readouterr().out)
     assert (report["n_events"], report["n_rejected"], report["underived"]) == (N, 0, [])
+
+
+def test_ranges_that_cannot_be_looked_up_in_are_told_before_the_import_refuses_them(tmp_path: Path) -> None:
+    files = [tmp_path / "payments.csv", tmp_path / "countries.csv"]
+    pl.DataFrame(payments(ip=[int((10 << 24) + row) for row in range(N)])).write_csv(files[0])
+    bounds = [(10 << 24) + row * 10 for row in range(2_000)]
+    turned = {"from_ip": bounds, "to_ip": [b + {7: -1, 90: 10}.get(i, 9) for i, b in enumerate(bounds)]}
+    pl.DataFrame({**turned, "country": [["Peru", "Laos", "Mali"][row % 3] for row in range(2_000)]}).write_csv(files[1])
+    ((_, why),) = draft_scenario("drafted", files).unused_files
+    assert "mend or drop 2 of the rows looked at first: upside down, or over the range before" in why
 
 
 def test_a_table_that_shares_no_name_or_no_number_is_no_table_of_ranges(tmp_path: Path) -> None:

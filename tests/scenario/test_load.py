@@ -12,7 +12,7 @@ import pytest
 
 from ringfence.scenario.errors import ScenarioFileError
 from ringfence.scenario.load import load_scenarios, scenario_from_mapping
-from ringfence.scenario.spec import AttributeUse, Durability, Join, KMeans, RingTicks
+from ringfence.scenario.spec import AttributeUse, Durability, Join, RingTicks
 from tests.scenario.claims import claim_scenario
 
 DAY_MS = 86_400_000
@@ -195,14 +195,6 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("segments of nothing", "segments", {"by": []}, "segments.by", "at least one"),
     ("segments without attributes", "segments", {}, "segments.by", "found nothing"),
     ("one name for a list", "segments", {"by": "vehicle_make"}, "segments.by", "write a list"),
-    ("k-means in a number", "segments", {"kmeans": 8}, "segments.kmeans", "write names and values"),
-    ("k-means on nothing", "segments", {"kmeans": {"k": 3}}, "segments.kmeans.on", "found nothing"),
-    ("k-means on no feature", "segments", {"kmeans": {"on": []}}, "segments.kmeans.on", "name 1 to 16"),
-    ("k-means on one word", "segments", {"kmeans": {"on": "event.amount"}}, "segments.kmeans.on", "write a list"),
-    ("k-means on a feature twice", "segments", {"kmeans": {"on": ["a"] * 2}}, "segments.kmeans.on[1]", "feature once"),
-    ("k-means on a number", "segments", {"kmeans": {"on": [3]}}, "segments.kmeans.on[0]", "write a text"),
-    ("one segment", "segments", {"kmeans": {"on": ["a"], "k": 1}}, "segments.kmeans.k", "from 2 to 12"),
-    ("an unknown key of k-means", "segments", {"kmeans": {"of": ["a"]}}, "segments.kmeans.of", "unknown key"),
     ("an unknown key of segments", "segments", {"bye": ["vehicle_make"]}, "segments.bye", "did you mean 'by'"),
     ("an unknown segment", "segments", {"by": ["vehicle_make", "regin"]}, "segments.by[1]", "declare it"),
     ("a mistyped segment", "segments", {"by": ["vehicle_mak"]}, "segments.by[0]", "did you mean 'vehicle_make'"),
@@ -446,16 +438,6 @@ def test_segments_keep_their_order_and_know_their_columns() -> None:
     assert scenario.segments == ("night", "vehicle_make")
     names = [attribute.name for attribute in scenario.value_attributes]
     assert [names[column] for column in scenario.segment_columns] == ["night", "vehicle_make"]
-
-
-def test_segments_are_found_by_k_means_beside_named_ones_or_alone() -> None:
-    described = claim_scenario()
-    described["segments"] = {"kmeans": {"on": ["event.amount", "claimant.n_events"]}}
-    scenario = scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
-    assert (scenario.segments, scenario.kmeans) == ((), KMeans(features=("event.amount", "claimant.n_events"), k=5))
-    described["segments"] = {"by": ["vehicle_make"], "kmeans": {"on": ["event.amount"], "k": 3}}
-    scenario = scenario_from_mapping("motor-claims", described, where="ringfence.yaml")
-    assert (scenario.segments, scenario.kmeans) == (("vehicle_make",), KMeans(features=("event.amount",), k=3))
 
 
 def test_a_role_named_segment_is_refused_beside_segments() -> None:
