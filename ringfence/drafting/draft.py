@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from ringfence.drafting.clock import ClockGuess, clock_of, moments_of, unit_text
+from ringfence.drafting.clock import ClockGuess, clock_of, counted_text, moments_of, unit_text
 from ringfence.drafting.decimals import decimal_oddities, decimal_of
 from ringfence.drafting.derived import DerivedGuess, derived_of
 from ringfence.drafting.errors import DraftError
@@ -383,7 +383,7 @@ def _warnings(
                 f"the file is ordered by its label (the row number alone has ROC-AUC {auc:.3f}): shuffle its rows, or "
                 "every split by time compares frauds with legitimate events"
             )
-    elif clock.is_guessed:
+    elif clock.is_guessed and not counted_text(clock):  # a count is argued for where it is read
         how = (
             f"in steps of {unit_text(clock.how)}" if isinstance(clock.how, Steps) else f"{clock.how}".replace("_", " ")
         )

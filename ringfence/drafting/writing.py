@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
-from ringfence.drafting.clock import since_text, unit_text
+from ringfence.drafting.clock import counted_text, since_text, unit_text
 from ringfence.drafting.draft import DAY_MS, Draft
 from ringfence.drafting.names import plain_name
 from ringfence.drafting.partners import Context
@@ -112,6 +112,8 @@ def _source(lines: _Lines, draft: Draft, directory: Path) -> None:
         lines.add(f"      {draft.event}:")
         lines.add(f"        files: {files}")
         for key, value, why in said:
+            if key == "times" and draft.clock is not None and counted_text(draft.clock):
+                lines.note(f"CHECK how long a step is: {counted_text(draft.clock)}", 8)
             lines.add(f"        {key}: {value}", why)
         if joined is not None:
             join = joined.join

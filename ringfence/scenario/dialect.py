@@ -38,6 +38,8 @@ _GROUPED: Final = {
     ",": rf"^[+-]?(?:(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[. ][0-9]{{3}})+)(?:,[0-9]*)?|,[0-9]+){_POWER}$",
     ".": rf"^[+-]?(?:(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[, ][0-9]{{2,3}})*[, ][0-9]{{3}})(?:\.[0-9]*)?|\.[0-9]+){_POWER}$",
 }
+_DAYS: Final = ("%d", "%e", "%j", "%x", "%D", "%F", "%c", "%v", "%s", "%+", "%a", "%A", "%u", "%w")
+_ONE, _ONE_DAY = "01 ", "%d "
 _CURRENCY: Final = r"(€|\$|£|¥|\b[A-Z]{3}\b)"
 _SIGN_OF: Final = {"EUR": ("€",), "GBP": ("£",), "JPY": ("¥",), "CNY": ("¥",)}
 _DOLLARS: Final = frozenset(["USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "TWD", "ARS", "CLP", "COP", "BRL"])
@@ -91,6 +93,11 @@ def plainly(
     return frame.with_columns(changed)
 
 
+def names_a_day(pattern: str) -> bool:
+    """Whether a pattern says which day it is; one that only names a month stands for its first day."""
+    return any(sign in pattern for sign in _DAYS)
+
+
 def _number(texts: pl.Series, decimal: str, currency: str | None) -> pl.Series:
     bare = texts.str.replace_all(_SPACES, "").str.replace_all(_NOT_A_DIGIT, "").str.replace_all(_SPACES, "")
     bare = bare.str.replace_all(_BLANK, "${1} ${2}").str.replace_all(_BLANK, "${1} ${2}")
@@ -127,7 +134,8 @@ def _dated(values: pl.Series, how: str) -> pl.Series:
     if values.dtype != pl.String:
         return values
     if how not in ORDERS:
-        read = values.str.strptime(pl.Datetime("ms"), how, strict=False)
+        texts, pattern = (values, how) if names_a_day(how) else (_ONE + values, f"{_ONE_DAY}{how}")
+        read = texts.str.strptime(pl.Datetime("ms"), pattern, strict=False)
         return _where(read.is_not_null(), read.dt.to_string("%Y-%m-%dT%H:%M:%S%.3f"), values)
     distinct = values.unique()
     return values.replace(distinct, _iso(distinct, how)) if len(distinct) < len(values) // 4 else _iso(values, how)
