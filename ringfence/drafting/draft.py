@@ -14,11 +14,11 @@ from ringfence.drafting.decimals import decimal_oddities, decimal_of
 from ringfence.drafting.derived import DerivedGuess, derived_of
 from ringfence.drafting.errors import DraftError
 from ringfence.drafting.evidence import Floats
-from ringfence.drafting.label import LabelGuess, known_at_of
+from ringfence.drafting.label import LabelGuess, known_at_of, label_of
 from ringfence.drafting.leaks import Suspicion, id_suspicion_of, order_auc, suspicion_of
 from ringfence.drafting.names import Business, business_of, hints, plain_name
 from ringfence.drafting.oddities import currencies_of, odd_words, oddities_of
-from ringfence.drafting.partners import Context, Joined, context_of, joined_of, main_of
+from ringfence.drafting.partners import Context, Joined, context_of, joined_of, main_of, wide_of
 from ringfence.drafting.profile import Column, Profile, profile_table, respelt_number
 from ringfence.drafting.roles import (
     AttributeGuess,
@@ -31,7 +31,7 @@ from ringfence.drafting.roles import (
     roles_of,
 )
 from ringfence.drafting.spelling import NOTHING, UNKNOWN
-from ringfence.drafting.table import open_table
+from ringfence.drafting.table import open_table, with_columns_of
 from ringfence.scenario.dialect import Dialect, Steps
 
 DAY_MS: Final = 86_400_000
@@ -105,6 +105,14 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         same.setdefault(tuple(profile.table.names), []).append(profile)
     main, label = main_of([group[0] for group in same.values()])
     files = tuple(profile.table.path for profile in same[tuple(main.table.names)])
+    rest = [group[0] for group in same.values() if group[0] is not main]
+    wide = wide_of(main, rest) if len(files) == 1 else None
+    if wide is not None:
+        other = next(profile for profile in rest if profile.table.path == wide.path)
+        rest.remove(other)
+        main = profile_table(with_columns_of(main.table, other.table, wide.join.on))
+        profiles = [main, *rest]
+        label = label_of(main)
     business = business_of(main.table.names)
     moments = moments_of(main)
     clock = clock_of(main, moments)
@@ -203,8 +211,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         as_text=tuple(guess.column.name for guess in roles if guess.as_text),
     )
     span_ms = _span_ms(clock)
-    rest = [group[0] for group in same.values() if group[0] is not main]
-    joined, contexts, unused = _partners(main, event_id, rest, roles, event)
+    joined, contexts, unused = _partners(main, event_id, rest, roles, event, wide)
     known = {guess.column.name: guess.role for guess in roles if not guess.many}
     known |= {attribute.column.name: attribute.name for attribute in attributes}
     forbidden = {out.column for out in left_out if out.is_leak} | {
@@ -257,9 +264,13 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
 
 
 def _partners(
-    main: Profile, event_id: Column | None, rest: list[Profile], roles: list[RoleGuess], event: str
+    main: Profile,
+    event_id: Column | None,
+    rest: list[Profile],
+    roles: list[RoleGuess],
+    event: str,
+    joined: Joined | None,
 ) -> tuple[Joined | None, tuple[Context, ...], tuple[tuple[Path, str], ...]]:
-    joined: Joined | None = None
     contexts: list[Context] = []
     unused: list[tuple[Path, str]] = []
     for other in rest:

@@ -9,12 +9,13 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from ringfence.drafting.evidence import Floats
 from ringfence.drafting.label import truth_of
 from ringfence.drafting.leaks import Suspicion, order_auc, suspicion_of
 from ringfence.drafting.profile import Column, Profile, profile_table
-from ringfence.drafting.table import open_table
+from ringfence.drafting.table import open_table, with_columns_of
 from ringfence.ledger.runs import check_source
 from ringfence.ledger.sources import SourceFile, column_names, needed_columns, read_plain_frames, resolve
 from ringfence.scenario.columns import Columns
@@ -86,7 +87,11 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
     decided = [file for file in files if file.event_type.name == scenario.decide]
     event_type, first = scenario.decided, decided[0]
     known = Dialect(separator=first.dialect.separator, encoding=first.dialect.encoding)
-    profile = profile_table(open_table(first.path, known))
+    table = open_table(first.path, known)
+    is_wide = first.join is not None and first.join.role is None and first.join_path is not None
+    if first.join is not None and first.join_path is not None and is_wide:
+        table = with_columns_of(table, open_table(first.join_path, known), first.join.on)
+    profile = profile_table(table)
     rows = [(str(file.path), profile.table.n_rows if file is first else _n_rows(file)) for file in decided]
     event_ms = _moments(event_type.event_time_column, first, profile, scenario.time_zone)
     truth = _truth(event_type.label, profile)
@@ -187,8 +192,13 @@ def _try(
     needed = needed_columns(file.event_type)
     columns = [name for name in column_names(file.path, file.dialect) if name in needed]
     broken: list[tuple[str, str]] = []
+    more = _joined(file, set(needed) - set(columns))
+    if file.join is not None and more is not None and file.join.on not in columns:
+        columns.append(file.join.on)
     for frame in read_plain_frames(file, columns, lambda line, found, reason: broken.append((found, reason))):
-        admission = Columns(scenario, _ANY_KEY, lookups).admit(file.event_type, frame.rows.head(_TRIED_ROWS), 0)
+        admission = Columns(scenario, _ANY_KEY, lookups).admit(
+            file.event_type, _with(frame.rows.head(_TRIED_ROWS), more, file), 0
+        )
         reasons: Counter[tuple[str, str]] = Counter()
         examples: dict[tuple[str, str], str] = {}
         for _, column, found, reason in admission.rejects.iter_rows():
@@ -205,6 +215,24 @@ def _try(
         underived = {name: int(failed.sum()) for name, failed in admission.underived.items() if failed.any()}
         return n_tried, n_tried - len(admission), told, underived
     return 0, 0, (), {}
+
+
+def _joined(file: SourceFile, lacking: set[str]) -> pl.DataFrame | None:
+    """The columns that a wide table adds to a source, with their key as text; None without one."""
+    if file.join is None or file.join.role is not None or file.join_path is None:
+        return None
+    there = msgspec.structs.replace(file, path=file.join_path)
+    columns = [name for name in column_names(file.join_path, file.dialect) if name in lacking]
+    parts = [frame.rows for frame in read_plain_frames(there, [file.join.on, *columns], lambda *_: None)]
+    return pl.concat(parts).with_columns(pl.col(file.join.on).cast(pl.String)).unique(file.join.on, keep="first")
+
+
+def _with(rows: pl.DataFrame, more: pl.DataFrame | None, file: SourceFile) -> pl.DataFrame:
+    if more is None or file.join is None:
+        return rows
+    on = file.join.on
+    key = rows.select(pl.col(on).cast(pl.String)).join(more, on=on, how="left", maintain_order="left")
+    return rows.hstack(key.drop(on))
 
 
 def _n_rows(file: SourceFile) -> int:

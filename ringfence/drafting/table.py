@@ -89,6 +89,18 @@ def open_table(path: Path, dialect: Dialect | None = None) -> Table:
         raise DraftError(path, f"cannot be read ({str(error).splitlines()[0][:120]})", "export it again") from error
 
 
+def with_columns_of(main: Table, other: Table, on: str) -> Table:
+    """The rows of a table with the further columns of another one, which has at most one row for each `on`."""
+    key = "__key"
+    wanted = [name for name in other.names if name not in main.names]
+    right = other.rows.select(pl.col(on).cast(pl.String).alias(key), *wanted)
+    rows = main.rows.with_columns(pl.col(on).cast(pl.String).alias(key))
+    rows = rows.join(right, on=key, how="left", maintain_order="left").drop(key)
+    return msgspec.structs.replace(
+        main, names=[*main.names, *wanted], rows=rows, oddities=(*main.oddities, *other.oddities)
+    )
+
+
 def _parquet(path: Path) -> Table:
     names, n = column_names(path), n_rows(path)
     doubles = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []

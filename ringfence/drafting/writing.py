@@ -118,11 +118,14 @@ def _source(lines: _Lines, draft: Draft, directory: Path) -> None:
         if joined is not None:
             join = joined.join
             file = scalar(path_text(joined.path, directory))
-            on, role, value = (scalar(name) for name in (join.on, join.role, join.value))
-            lines.add(
-                f"        join: {{file: {file}, on: {on}, role: {role}, value: {value}}}",
-                "a long table of who takes part in which event",
-            )
+            if join.role is None or join.value is None:
+                lines.add(f"        join: {{file: {file}, on: {scalar(join.on)}}}", "more columns of the same events")
+            else:
+                on, role, value = (scalar(name) for name in (join.on, join.role, join.value))
+                lines.add(
+                    f"        join: {{file: {file}, on: {on}, role: {role}, value: {value}}}",
+                    "a long table of who takes part in which event",
+                )
     for context in draft.contexts:
         path = scalar(path_text(context.profile.table.path, directory))
         times = context.profile.table.dialect
