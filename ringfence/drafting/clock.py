@@ -8,11 +8,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from ringfence.drafting.evidence import Floats, spearman
 from ringfence.drafting.names import hints
-from ringfence.drafting.profile import Column, Profile, respelt
-from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, YEAR_FIRST, Steps
+from ringfence.drafting.profile import Column, Profile, is_clock_time, moments, respelt
+from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, YEAR_FIRST, Dialect, Steps, plainly
 
 _SINCE_MS: Final = 946_684_800_000  # 2000-01-01, where a file counts from a moment that it does not tell
 _SORTED: Final = 0.999  # rank correlation with the order of the rows
@@ -69,6 +70,20 @@ def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, b
         scored.append((score, column, how, is_guessed, "; ".join(why)))
     _, column, how, is_guessed, why_text = max(scored, key=lambda guess: guess[0])
     return ClockGuess(column=column, how=how, why=why_text, is_guessed=is_guessed)
+
+
+def with_clock(profile: Profile, guess: ClockGuess) -> tuple[ClockGuess, Column | None]:
+    """The time of the event with its time of day, where days stand in one column and times such as 14:05 in another."""
+    days = guess.column
+    given = days.values[days.given]
+    clocks = [column for column in profile.columns if column is not days and is_clock_time(column)]
+    if len(clocks) != 1 or isinstance(guess.how, Steps) or not len(given) or bool((given % 86_400_000 != 0.0).any()):
+        return guess, None
+    dialect = Dialect(times={} if guess.how is None else {days.name: guess.how}, clocks={days.name: clocks[0].name})
+    plain = plainly(pl.DataFrame([days.sample, clocks[0].sample]), dialect, ())[days.name]
+    column = msgspec.structs.replace(days, values=moments(plain))
+    why = f"{guess.why}; {clocks[0].name} is its time of day"
+    return msgspec.structs.replace(guess, column=column, why=why), clocks[0]
 
 
 def unit_text(steps: Steps) -> str:

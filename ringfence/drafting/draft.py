@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from ringfence.drafting.clock import ClockGuess, clock_of, counted_text, moments_of, unit_text
+from ringfence.drafting.clock import ClockGuess, clock_of, counted_text, moments_of, unit_text, with_clock
 from ringfence.drafting.decimals import decimal_oddities, decimal_of
 from ringfence.drafting.derived import DerivedGuess, derived_of
 from ringfence.drafting.errors import DraftError
@@ -116,6 +116,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     business = business_of(main.table.names)
     moments = moments_of(main)
     clock = clock_of(main, moments)
+    clock, time_of_day = (None, None) if clock is None else with_clock(main, clock)
     event_ms = None if clock is None else clock.column.values
     truth = None if label is None else label.truth
     known_at = None if label is None else known_at_of(main, label, event_ms)
@@ -126,6 +127,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     taken = {column.name for column in (event_id, known_at) if column is not None}
     taken |= {label.column.name} if label is not None else set()
     taken |= {clock.column.name} if clock is not None else set()
+    taken |= {time_of_day.name} if time_of_day is not None else set()
 
     left_out: list[LeftOut] = []
     told: dict[str, str] = {}
@@ -208,6 +210,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         decimal=decimal,
         missing=_missing(used),
         times=times,
+        clocks={} if clock is None or time_of_day is None else {clock.column.name: time_of_day.name},
         as_text=tuple(guess.column.name for guess in roles if guess.as_text),
     )
     span_ms = _span_ms(clock)

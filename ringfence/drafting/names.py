@@ -19,6 +19,7 @@ _ID_AT_AN_END: Final = re.compile(r"^I[Dd](?=[A-Z_ .-])|^id(?=[_ .-])|(?<=[a-z0-
 _LETTERS: Final = str.maketrans({
     "ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ø": "o", "Ø": "O", "ł": "l",
 })  # fmt: skip
+_GLUED: Final = re.compile(r"([a-z]{3,})(nr|nummer|datum|betrag|summe)")  # Kundennr, Rechnungsdatum: two words in one
 _FILE: Final = "words.yaml"
 
 
@@ -73,9 +74,9 @@ def words_of(name: str) -> tuple[str, ...]:
     name = _plain_letters(name)
     at = _ID_AT_AN_END.search(name)
     if at is None:
-        return tuple(word.lower() for word in _WORD.findall(name))
+        return tuple(_taken_apart(name))
     rest = name[: at.start()] + " " + name[at.end() :]
-    words = [word.lower() for word in _WORD.findall(rest)]
+    words = _taken_apart(rest)
     return ("id", *words) if at.start() == 0 and words else (*words, "id")
 
 
@@ -97,6 +98,15 @@ def plain_name(name: str, taken: Iterable[str] = ()) -> str:
     while unique.lower() in known:
         unique, number = f"{plain}_{number}", number + 1
     return unique
+
+
+def _taken_apart(name: str) -> list[str]:
+    words: list[str] = []
+    for found in _WORD.findall(name):
+        word = found.lower()
+        glued = None if word in _SETS["money"] or word in _SETS["time"] else _GLUED.fullmatch(word)
+        words += [word] if glued is None else list(glued.groups())
+    return words
 
 
 def _plain_letters(name: str) -> str:

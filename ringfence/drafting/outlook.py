@@ -86,7 +86,7 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         check_source(file)
     decided = [file for file in files if file.event_type.name == scenario.decide]
     event_type, first = scenario.decided, decided[0]
-    known = Dialect(separator=first.dialect.separator, encoding=first.dialect.encoding)
+    known = _shape(first.dialect)
     table = open_table(first.path, known)
     is_wide = first.join is not None and first.join.role is None and first.join_path is not None
     if first.join is not None and first.join_path is not None and is_wide:
@@ -119,7 +119,9 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         rejected=rejected,
         underived=underived,
         suspicions=_suspicions(event_type, profile, truth, event_ms),
-        unused=tuple(name for name in profile.table.names if name not in needed),
+        unused=tuple(
+            name for name in profile.table.names if name not in needed and name not in first.dialect.clocks.values()
+        ),
     )
 
 
@@ -145,7 +147,8 @@ def _moments(name: str | None, file: SourceFile, profile: Profile, time_zone: st
     """(sample,) a column as the import reads it, in ms; NaN where there is none. None without a column."""
     if name is None:
         return None
-    sample = profile.column(name).sample.to_frame()
+    clock = file.dialect.clocks.get(name)
+    sample = pl.DataFrame([profile.column(column).sample for column in (name, clock) if column is not None])
     time_ms, missing, bad = moments_ms(plainly(sample, file.dialect, ())[name], time_zone)
     return np.where(missing | bad, np.nan, time_ms.astype(np.float64))
 
@@ -190,7 +193,8 @@ def _try(
 ) -> tuple[int, int, tuple[Rejected, ...], dict[str, int]]:
     """Let the first rows in, as an import would, and keep nothing."""
     needed = needed_columns(file.event_type)
-    columns = [name for name in column_names(file.path, file.dialect) if name in needed]
+    clocks = set(file.dialect.clocks.values())
+    columns = [name for name in column_names(file.path, file.dialect) if name in needed or name in clocks]
     broken: list[tuple[str, str]] = []
     more = _joined(file, set(needed) - set(columns))
     if file.join is not None and more is not None and file.join.on not in columns:
@@ -236,4 +240,9 @@ def _with(rows: pl.DataFrame, more: pl.DataFrame | None, file: SourceFile) -> pl
 
 
 def _n_rows(file: SourceFile) -> int:
-    return open_table(file.path, Dialect(separator=file.dialect.separator, encoding=file.dialect.encoding)).n_rows
+    return open_table(file.path, _shape(file.dialect)).n_rows
+
+
+def _shape(dialect: Dialect) -> Dialect:
+    """What a dialect says of a file before any of its cells is read."""
+    return Dialect(separator=dialect.separator, encoding=dialect.encoding, header=dialect.header)

@@ -11,7 +11,8 @@ import polars as pl
 
 from ringfence.drafting.evidence import spearman
 from ringfence.drafting.names import are_two_sides, hints, plain_name, words_of
-from ringfence.drafting.profile import Column, Profile
+from ringfence.drafting.oddities import currencies_of
+from ringfence.drafting.profile import SHAPED, Column, Profile, is_clock_time, share_of
 from ringfence.scenario.values import LONGEST_CATEGORY
 
 MOST_ROLES: Final = 8
@@ -19,11 +20,10 @@ _FEWEST_ENTITIES: Final = 20
 _LEAST_REUSE: Final = 1.005  # rows per entity: below it hardly any two events share one
 _HARDLY_TWICE: Final = 1.05  # rows per event id below which those that come twice are a mistake
 _SAME_VALUES: Final = 0.2  # share of the one column's values that the other has too
-_SHAPED: Final = 5_000  # texts whose shape is looked at
 _FEW_KINDS: Final = 200  # different values without a digit below which words are rather kinds than names
 _SPOKEN: Final = r"[a-z\u{e0}-\u{ff}]{3,}.*\s.*[0-9A-Za-z]|\s.*[a-z\u{e0}-\u{ff}]{3,}"  # a cell with words in it
-_CLOCK_TIME: Final = r"^(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?$"
 _PEOPLE: Final = (("first",), ("last",), ("name",), ("first", "name"), ("last", "name"), ("full", "name"))
+_CODES: Final = {"€": "EUR", "£": "GBP", "$": "USD"}
 _MONEY: Final = 3.0  # score from which on a number is taken for the amount
 
 
@@ -109,7 +109,7 @@ def roles_of(profile: Profile, taken: set[str]) -> tuple[list[RoleGuess], list[t
         most = column.n_most / max(int(column.given.sum()), 1)
         why = f"{column.n_distinct:,} of them, {column.reuse:,.1f} events each"
         why += f", the busiest has {100 * most:.0f} % of all" if most >= 0.1 else ""
-        why += f"; {column.n_missing:,} events name none" if column.n_missing else ""
+        why += f"; {column.n_missing:,} event{'s' if column.n_missing > 1 else ''} without" if column.n_missing else ""
         roles.append(
             RoleGuess(
                 role=role,
@@ -170,9 +170,9 @@ def currency_of(profile: Profile, amount: Column) -> str | None:
             named = [code for code in known if code in told]
             if named:
                 return named[0]
-    if amount.is_texts:
-        texts = "".join(str(text) for text in amount.sample.drop_nulls().head(100).to_list())
-        return next((code for sign, code in (("€", "EUR"), ("£", "GBP"), ("$", "USD")) if sign in texts), None)
+    named = sorted({_CODES.get(sign, sign) for sign in currencies_of(amount)})
+    if len(named) == 1 and named[0] in known:
+        return named[0]
     return None
 
 
@@ -232,6 +232,8 @@ def _who_score(column: Column) -> float | None:
         return 1.0
     numbered = _is_numbered(column)
     named = hints(words, "who", "strong")
+    if words[-1:] == ("code",) and hints(words[:-1], "places"):
+        numbered = False  # of a place: strangers share it
     if not words or (hints(words, "kinds", "places", "free") and not numbered):
         return None
     if column.kind == "number":
@@ -245,7 +247,7 @@ def _who_score(column: Column) -> float | None:
             and column.digits >= 0.8
             and column.n_distinct >= 50
             and column.n_words < 4.0
-            and _share_of(column, _SPOKEN) < 0.5
+            and share_of(column, _SPOKEN) < 0.5
         )
         # Somebody's hobby is a kind: the word that says who stands first, and the few values are words.
         is_kind = named and not _names_who(words) and column.digits < 0.2 and column.n_distinct < _FEW_KINDS
@@ -278,24 +280,13 @@ def _look_alike(one: Column, other: Column) -> bool:
 
 def _shapes(column: Column) -> pl.Series:
     """The letters that a name begins with, and whether digits follow: C12 and C987 are of one shape, M7 of another."""
-    texts = column.sample.drop_nulls().head(_SHAPED).cast(pl.String)
+    texts = column.sample.drop_nulls().head(SHAPED).cast(pl.String)
     return texts.str.replace_all("[0-9]+", "0").str.slice(0, 4)
-
-
-def is_clock_time(column: Column) -> bool:
-    """Whether a column holds times of a day, such as 14:05, without the day."""
-    return column.kind == "text" and _share_of(column, _CLOCK_TIME) >= 0.99
 
 
 def _names_who(words: tuple[str, ...]) -> bool:
     """Whether a name ends in somebody, or in what numbers or tells sides apart: merchant, merchant_name, nameOrig."""
     return hints(words[-1:], "who", "strong", "numbered")
-
-
-def _share_of(column: Column, pattern: str) -> float:
-    """Share of the first texts that a pattern fits."""
-    texts = column.sample.drop_nulls().head(_SHAPED).cast(pl.String)
-    return float(texts.str.contains(pattern).cast(pl.Float64).sum()) / len(texts) if len(texts) else 0.0
 
 
 def _without_digits(words: tuple[str, ...]) -> tuple[str, ...]:

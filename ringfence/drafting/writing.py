@@ -151,6 +151,10 @@ def _dialect(dialect: Dialect) -> list[tuple[str, str, str]]:
         said.append(("separator", json.dumps(dialect.separator), "between the fields"))
     if dialect.encoding != "utf-8":
         said.append(("encoding", dialect.encoding, "the file is not UTF-8"))
+    if dialect.header > 1:
+        said.append(
+            ("header", str(dialect.header), "the line that names the columns; what stands above is passed over")
+        )
     if dialect.decimal is not None:
         said.append(("decimal", json.dumps(dialect.decimal), "of its numbers; other signs in them are passed over"))
     if dialect.missing:
@@ -161,6 +165,9 @@ def _dialect(dialect: Dialect) -> list[tuple[str, str, str]]:
     if dialect.times:
         told = ", ".join(f"{scalar(name)}: {_how(how)}" for name, how in dialect.times.items())
         said.append(("times", f"{{{told}}}", "how moments are written"))
+    if dialect.clocks:
+        told = ", ".join(f"{scalar(day)}: {scalar(clock)}" for day, clock in dialect.clocks.items())
+        said.append(("clocks", f"{{{told}}}", "days whose time of day has a column of its own"))
     return said
 
 

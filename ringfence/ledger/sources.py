@@ -146,6 +146,8 @@ def check_columns(file: SourceFile, found: list[str], joined: frozenset[str] = f
     missing = {column: where for column, where in needed.items() if column not in found and column not in joined}
     if file.join is not None and file.join.on not in found:
         missing[file.join.on] = "sources.join.on"
+    clocks = {clock for day, clock in file.dialect.clocks.items() if day in needed}
+    missing.update(dict.fromkeys(sorted(clocks - set(found)), "sources.clocks"))
     if missing:
         column, where = next(iter(missing.items()))
         sign = _other_separator(file.path, found)
@@ -164,7 +166,7 @@ def check_columns(file: SourceFile, found: list[str], joined: frozenset[str] = f
             f"{did_you_mean(column, found)}",
         )
     on = {file.join.on} if file.join is not None else set()
-    return [column for column in found if column in needed or column in on]
+    return [column for column in found if column in needed or column in on | clocks]
 
 
 def _other_separator(path: Path, found: list[str]) -> str | None:
@@ -186,7 +188,7 @@ def n_rows(path: Path, dialect: Dialect = _PLAIN) -> int:
         require_table(path)
         if is_parquet(path):
             return int(pq.read_metadata(path).num_rows)
-        return max(check_text(path, dialect.encoding) - 1, 0)
+        return max(check_text(path, dialect.encoding) - dialect.header, 0)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 
@@ -228,7 +230,7 @@ def column_names(path: Path, dialect: Dialect = _PLAIN) -> list[str]:
     try:
         if is_parquet(path):
             return list(pq.read_schema(path).names)
-        return text_names(path, separator_of(path, dialect), dialect.encoding)
+        return text_names(path, separator_of(path, dialect), dialect.encoding, dialect.header)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 
@@ -268,7 +270,7 @@ def read_frames(path: Path, columns: list[str], reject: RejectLine, dialect: Dia
             yield from _parquet_frames(path, columns)
         else:
             separator, names = separator_of(path, dialect), column_names(path, dialect)
-            yield from text_frames(path, names, separator, dialect.encoding, columns, reject)
+            yield from text_frames(path, names, separator, dialect.encoding, columns, reject, dialect.header)
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _unreadable(path, error) from error
 
