@@ -62,9 +62,9 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
         text().split("\n", 1)[1],
         ("a first line that is a row", "add a line that names the columns"),
     ),
-    "a title above the header": (
+    "a title above rows without names": (
         "t.csv",
-        "Export of payments\n\n" + text(),
+        "Export of payments\n\n" + "\n".join([*text().splitlines()[1:], text().splitlines()[1]]) + "\n",
         ("121 of 121, such as line 3, which has 8 fields, the header has 1", "delete what stands above it"),
     ),
     "a field more in every row": (
