@@ -53,7 +53,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "Categories (or true-or-false attributes) of the decided event type; their values together are its segment.",
     ),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
-    ("….sources.*.files", "name, pattern or list", "required", "CSV or Parquet."),
+    ("….sources.*.files", "name, pattern or list", "required", "CSV, JSON lines or Parquet."),
     (
         "….sources.*.separator",
         "`,` `;` `\\|` tab",

@@ -90,7 +90,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     Parameters
     ----------
     name : of the scenario.
-    paths : CSV or Parquet files; the one with the likeliest label holds the decided events.
+    paths : CSV, JSON lines or Parquet files; the one with the likeliest label holds the decided events.
 
     Raises
     ------

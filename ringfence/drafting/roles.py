@@ -202,6 +202,7 @@ def attribute_of(column: Column, names: set[str]) -> tuple[AttributeGuess | None
     if (
         hints(column.words, "personal")
         or column.words in _PEOPLE
+        or _is_persons_name(column)
         or (hints(column.words, "birth") and column.reuse < 50)
     ):
         return AttributeGuess(name=name, column=column, type="text", personal=True, why="it names a person"), ""
@@ -253,7 +254,7 @@ def _who_score(column: Column) -> float | None:
         is_kind = named and not _names_who(words) and column.digits < 0.2 and column.n_distinct < _FEW_KINDS
         if not (numbered or named or is_code) or is_kind or hints(words, "birth"):
             return None
-        if is_clock_time(column):
+        if is_clock_time(column) or _is_persons_name(column):
             return None
     else:
         return None
@@ -282,6 +283,12 @@ def _shapes(column: Column) -> pl.Series:
     """The letters that a name begins with, and whether digits follow: C12 and C987 are of one shape, M7 of another."""
     texts = column.sample.drop_nulls().head(SHAPED).cast(pl.String)
     return texts.str.replace_all("[0-9]+", "0").str.slice(0, 4)
+
+
+def _is_persons_name(column: Column) -> bool:
+    """Whether a column holds names as people bear them: two may bear the same, so they name nobody for certain."""
+    words = column.words
+    return words[-1:] == ("name",) and hints(words[-2:-1], "people") and column.kind == "text" and column.digits < 0.2
 
 
 def _names_who(words: tuple[str, ...]) -> bool:

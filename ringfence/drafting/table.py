@@ -15,6 +15,7 @@ import polars as pl
 
 from ringfence.drafting.errors import DraftError
 from ringfence.ledger.errors import ImportFailedError
+from ringfence.ledger.json_lines import is_json_lines
 from ringfence.ledger.sources import (
     column_names,
     is_parquet,
@@ -66,7 +67,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_table(path: Path, dialect: Dialect | None = None) -> Table:
-    """Open a CSV or Parquet file.
+    """Open a CSV, JSON lines or Parquet file.
 
     Parameters
     ----------
@@ -85,6 +86,8 @@ def open_table(path: Path, dialect: Dialect | None = None) -> Table:
         require_table(path)
         if is_parquet(path):
             return _parquet(path)
+        if is_json_lines(path):
+            return _json(path)
         dialect = dialect or _sniff(path)
         return _text(path, dialect)
     except ImportFailedError as error:
@@ -113,6 +116,27 @@ def _parquet(path: Path) -> Table:
     if n == 0:
         raise DraftError(path, "no row", "export it again, with some history")
     return Table(path=path, dialect=Dialect(), names=names, n_rows=n, rows=pl.scan_parquet(path))
+
+
+def _json(path: Path) -> Table:
+    if n_rows(path) == 0:
+        raise DraftError(path, "no row", "export it again, with some history")
+    names = column_names(path)
+    broken: list[tuple[int, str]] = []
+
+    def note(line: int, found: str, reason: str) -> None:
+        broken.append((line, reason))
+
+    parts = [frame.rows for frame in read_frames(path, names, note)]
+    oddities: tuple[str, ...] = ()
+    if broken:
+        line, reason = broken[0]
+        oddities = (
+            f"{len(broken):,} lines of {path.name} are no objects, such as line {line:,}, which {reason}: the import "
+            "rejects them",
+        )
+    rows = pl.concat(parts)
+    return Table(path=path, dialect=Dialect(), names=names, n_rows=rows.height, rows=rows.lazy(), oddities=oddities)
 
 
 def _text(path: Path, dialect: Dialect) -> Table:

@@ -59,6 +59,14 @@ CASES: dict[str, Odd] = {
     "nothing odd": Odd(text()),
     # --- how the file is written
     "a byte order mark": Odd(text().encode("utf-8-sig")),
+    "JSON lines": Odd(pl.DataFrame(payments()).write_ndjson(), name="t.jsonl"),
+    "JSON lines with one cut off": Odd(
+        "\n".join([*pl.DataFrame(payments()).write_ndjson().splitlines(), '{"payment_id": "p9']),
+        ("1 lines of t.jsonl are no objects, such as line 121",),
+        load=("1 rejected",),
+        rejects=(f"{N + 1},",),
+        name="t.jsonl",
+    ),
     "a title above the header": Odd(
         "Export of payments\n\n" + text(), ("t.csv names its columns on line 3", "header: 3")
     ),
