@@ -27,7 +27,7 @@ def import_history(
         list[Path] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="CSV or Parquet files of the decided event type; without any, the sources of ringfence.yaml.",
+            help="CSV, JSON lines or Parquet files of the decided event type; without any, the scenario's sources.",
         ),
     ] = None,
     workspace: WorkspaceOption = HERE,
@@ -43,7 +43,7 @@ def import_history(
     ] = "800MB",
     as_json: JsonOption = False,
 ) -> None:
-    """Read history from CSV or Parquet into the ledger, in time order, each label at its own known_at.
+    """Read history from CSV, JSON lines or Parquet into the ledger, in time order, each label at its own known_at.
 
     One import is all or nothing. The same import again adds nothing. Every bad row is listed in a rejects file with
     its line and reason; the most frequent reasons are told. What is odd about the rows let in is a warning on stderr:

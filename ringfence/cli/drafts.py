@@ -41,7 +41,7 @@ def init(
     ] = None,
     source: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="FILE", help="Draft from these CSV or Parquet files instead; more may follow."),
+        typer.Option("--from", metavar="FILE", help="Draft from these files instead: CSV, JSON lines or Parquet."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -8,11 +8,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from ringfence.drafting.evidence import Floats, spearman
 from ringfence.drafting.names import hints
-from ringfence.drafting.profile import Column, Profile, respelt
-from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, YEAR_FIRST, Steps
+from ringfence.drafting.profile import Column, Profile, is_clock_time, moments, respelt
+from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, YEAR_FIRST, Dialect, Steps, plainly
 
 _SINCE_MS: Final = 946_684_800_000  # 2000-01-01, where a file counts from a moment that it does not tell
 _SORTED: Final = 0.999  # rank correlation with the order of the rows
@@ -23,7 +24,14 @@ _UNITS: Final = (
 )  # fmt: skip
 _SERIAL_SINCE_MS: Final = -2_209_161_600_000  # 1899-12-30, the day 0 of spreadsheets
 _SERIAL_DAYS: Final = (36_526.0, 73_051.0)  # 2000 to 2099, as spreadsheets count days
-_MANY_STEPS: Final = 20_000.0  # beyond it a count without a unit is of seconds, below it of hours
+_MANY_STEPS: Final = 20_000.0  # beyond it a count without a unit is of seconds
+_FEW_STEPS: Final = 366.0  # up to it one of days, between the two one of hours, where no rhythm says otherwise
+_FEWEST_PERIODS: Final = 3  # different values of a count of months, weeks or days; of anything else ten
+_EVEN: Final = 0.25  # distance (Kolmogorov-Smirnov) from an even pace up to which an unsorted count may be time
+_RHYTHM: Final = 0.3  # autocorrelation of the rows per step from which on a day or a week shows in it
+_CYCLES: Final = 4  # of the rhythm that the count has to cover
+_PERIODS: Final = {"month": (1, 12), "week": (1, 53), "day": (0, 31)}  # in the calendar, where such numbers come back
+_COUNTED: Final = frozenset(["no", "nr", "num", "number", "index", "idx", "period", "elapsed"])
 
 
 class ClockGuess(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +62,7 @@ def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, b
         later = [other.name for other, _, _ in usable if other is not column and _follows(column, other)]
         is_sorted = spearman(column.values, profile.row) >= _SORTED
         score = 1.0 * hints(column.words, "event") + 0.5 * hints(column.words, "time") + 1.5 * is_sorted
+        score -= 4.0 * (isinstance(how, Steps) and is_assumed(how))  # a date is better
         score += 2.0 * len(later) / max(len(usable) - 1, 1) - 1.0 * hints(column.words, "starts", "after")
         why = [f"{column.n_given:,} of {column.n_rows:,} rows have it"]
         why += ["the file is in its order"] if is_sorted else []
@@ -63,12 +72,45 @@ def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, b
     return ClockGuess(column=column, how=how, why=why_text, is_guessed=is_guessed)
 
 
+def with_clock(profile: Profile, guess: ClockGuess) -> tuple[ClockGuess, Column | None]:
+    """The time of the event with its time of day, where days stand in one column and times such as 14:05 in another."""
+    days = guess.column
+    given = days.values[days.given]
+    clocks = [column for column in profile.columns if column is not days and is_clock_time(column)]
+    if len(clocks) != 1 or isinstance(guess.how, Steps) or not len(given) or bool((given % 86_400_000 != 0.0).any()):
+        return guess, None
+    dialect = Dialect(times={} if guess.how is None else {days.name: guess.how}, clocks={days.name: clocks[0].name})
+    plain = plainly(pl.DataFrame([days.sample, clocks[0].sample]), dialect, ())[days.name]
+    column = msgspec.structs.replace(days, values=moments(plain))
+    why = f"{guess.why}; {clocks[0].name} is its time of day"
+    return msgspec.structs.replace(guess, column=column, why=why), clocks[0]
+
+
 def unit_text(steps: Steps) -> str:
     """A unit as ringfence.yaml writes it."""
     for sign, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
         if steps.unit_ms % size == 0:
             return f"{steps.unit_ms // size}{sign}"
     return f"{steps.unit_ms // 1_000}s"
+
+
+def counted_text(clock: ClockGuess) -> str:
+    """How a count is read that names neither its unit nor its beginning, and why; empty where nothing is assumed."""
+    how, column = clock.how, clock.column
+    if not isinstance(how, Steps) or not is_assumed(how):
+        return ""
+    named = next((word for word, _ in _UNITS if word in column.words), None)
+    numbers = np.round((column.values[column.given] - how.since_ms) / how.unit_ms)
+    why = f"its name says {named!r}" if named is not None else _unit(numbers)[1]
+    return (
+        f"{column.name} counts from a moment that it does not tell, in steps of {unit_text(how)} by a guess ({why}); "
+        f"{since_text(how)} is made up: spans and order are right, dates, weekdays and seasons are not"
+    )
+
+
+def is_assumed(how: Steps) -> bool:
+    """Whether a count has been given a beginning that nothing in the file tells."""
+    return how.since_ms == _SINCE_MS
 
 
 def since_text(steps: Steps) -> str:
@@ -84,7 +126,10 @@ def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | Non
                 if spearman(read.values, profile.row) >= _SORTED:
                     return read, order, False
         return column, column.spelling.how, column.spelling.is_ambiguous
-    if column.kind != "number" or not hints(column.words, "time") or column.n_distinct < 10:
+    if column.kind != "number":
+        return None
+    is_sorted = spearman(column.values, profile.row) >= _SORTED
+    if not _is_period(column, is_sorted) and (not hints(column.words, "time") or column.n_distinct < 10):
         return None
     if bool(((column.values >= _SERIAL_DAYS[0]) & (column.values < _SERIAL_DAYS[1]))[column.given].all()):
         serial = Steps(unit_ms=86_400_000, since_ms=_SERIAL_SINCE_MS)
@@ -95,12 +140,53 @@ def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | Non
         if bool(((column.values >= low) & (column.values <= high))[column.given].all()):
             return (respelt(column, how) if how is not None else _as_moments(column)), how, False
     given = column.values[column.given]
-    if given.min() < 0 or given.max() > 1e9 or spearman(column.values, profile.row) < _SORTED:
+    if given.min() < 0 or given.max() > 1e9:
+        return None
+    if not is_sorted and not _may_count(column, given):
         return None
     unit_ms = next((unit_ms for word, unit_ms in _UNITS if word in column.words), None)
-    guessed = 1_000 if given.max() >= _MANY_STEPS else 3_600_000
-    steps = Steps(unit_ms=guessed if unit_ms is None else unit_ms, since_ms=_SINCE_MS)
+    steps = Steps(unit_ms=_unit(given)[0] if unit_ms is None else unit_ms, since_ms=_SINCE_MS)
     return respelt(column, steps), steps, True
+
+
+def _is_period(column: Column, is_sorted: bool) -> bool:
+    """Whether a column counts months, weeks or days by its name alone, rather than to name those of a calendar."""
+    words = [word for word in column.words if word not in _COUNTED]
+    given = column.values[column.given]
+    if len(words) != 1 or words[0] not in _PERIODS or not len(given) or column.n_distinct < _FEWEST_PERIODS:
+        return False
+    low, high = float(given.min()), float(given.max())
+    first, last = _PERIODS[words[0]]
+    in_calendar = low >= first and high <= last
+    return column.n_distinct == high - low + 1 and (is_sorted or not in_calendar)
+
+
+def _may_count(column: Column, given: Floats) -> bool:
+    """Whether a whole number in no order may be time all the same: named so and by nothing else, at an even pace."""
+    if not all(hints((word,), "time", "event") or word in _COUNTED or word in _PERIODS for word in column.words):
+        return False
+    low, span = float(given.min()), float(np.ptp(given))
+    paced = np.sort(given - low) / max(span, 1.0)
+    even = np.linspace(0.0, 1.0, len(paced))
+    return low <= 0.5 * max(span, 1.0) and float(np.abs(paced - even).max()) <= _EVEN
+
+
+def _unit(given: Floats) -> tuple[int, str]:
+    """How long a step is that no word tells: a day's or a week's rhythm in the rows per step, or else the range."""
+    span = int(np.ptp(given)) + 1
+    if given.max() >= _MANY_STEPS:
+        return 1_000, f"it counts to {given.max():,.0f}"
+    counts = np.bincount((given - given.min()).astype(np.int64), minlength=span).astype(np.float64)
+    for period, unit_ms in ((24, 3_600_000), (7, 86_400_000)):
+        if span >= _CYCLES * period and _echo(counts, period) >= _RHYTHM > _echo(counts, period // 2):
+            return unit_ms, f"the rows come in a rhythm of {period} steps"
+    return 3_600_000 if given.max() > _FEW_STEPS else 86_400_000, f"it counts to {given.max():,.0f}"
+
+
+def _echo(counts: Floats, lag: int) -> float:
+    """Autocorrelation of a series; 0 where it never changes."""
+    about = counts - counts.mean()
+    return float((about[lag:] * about[:-lag]).sum() / (about * about).sum()) if about.any() else 0.0
 
 
 def _epochs() -> Iterator[tuple[str | Steps | None, float, float]]:

@@ -9,16 +9,16 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from ringfence.drafting.clock import ClockGuess, clock_of, moments_of, unit_text
+from ringfence.drafting.clock import ClockGuess, clock_of, counted_text, moments_of, unit_text, with_clock
 from ringfence.drafting.decimals import decimal_oddities, decimal_of
 from ringfence.drafting.derived import DerivedGuess, derived_of, places_of
 from ringfence.drafting.errors import DraftError
 from ringfence.drafting.evidence import Floats
-from ringfence.drafting.label import LabelGuess, known_at_of
+from ringfence.drafting.label import LabelGuess, known_at_of, label_of
 from ringfence.drafting.leaks import Suspicion, id_suspicion_of, order_auc, suspicion_of
 from ringfence.drafting.names import Business, business_of, hints, plain_name
 from ringfence.drafting.oddities import currencies_of, odd_words, oddities_of
-from ringfence.drafting.partners import Context, Joined, context_of, joined_of, main_of
+from ringfence.drafting.partners import Context, Joined, context_of, joined_of, main_of, wide_of
 from ringfence.drafting.profile import Column, Profile, profile_table, respelt_number
 from ringfence.drafting.ranges import lookup_of
 from ringfence.drafting.roles import (
@@ -32,7 +32,7 @@ from ringfence.drafting.roles import (
     roles_of,
 )
 from ringfence.drafting.spelling import NOTHING, UNKNOWN
-from ringfence.drafting.table import open_table
+from ringfence.drafting.table import open_table, with_columns_of
 from ringfence.scenario.dialect import Dialect, Steps
 
 DAY_MS: Final = 86_400_000
@@ -92,7 +92,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     Parameters
     ----------
     name : of the scenario.
-    paths : CSV or Parquet files; the one with the likeliest label holds the decided events.
+    paths : CSV, JSON lines or Parquet files; the one with the likeliest label holds the decided events.
 
     Raises
     ------
@@ -107,9 +107,18 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         same.setdefault(tuple(profile.table.names), []).append(profile)
     main, label = main_of([group[0] for group in same.values()])
     files = tuple(profile.table.path for profile in same[tuple(main.table.names)])
+    rest = [group[0] for group in same.values() if group[0] is not main]
+    wide = wide_of(main, rest) if len(files) == 1 else None
+    if wide is not None:
+        other = next(profile for profile in rest if profile.table.path == wide.path)
+        rest.remove(other)
+        main = profile_table(with_columns_of(main.table, other.table, wide.join.on))
+        profiles = [main, *rest]
+        label = label_of(main)
     business = business_of(main.table.names)
     moments = moments_of(main)
     clock = clock_of(main, moments)
+    clock, time_of_day = (None, None) if clock is None else with_clock(main, clock)
     event_ms = None if clock is None else clock.column.values
     truth = None if label is None else label.truth
     known_at = None if label is None else known_at_of(main, label, event_ms)
@@ -120,6 +129,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     taken = {column.name for column in (event_id, known_at) if column is not None}
     taken |= {label.column.name} if label is not None else set()
     taken |= {clock.column.name} if clock is not None else set()
+    taken |= {time_of_day.name} if time_of_day is not None else set()
 
     left_out: list[LeftOut] = []
     told: dict[str, str] = {}
@@ -202,11 +212,11 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         decimal=decimal,
         missing=_missing(used),
         times=times,
+        clocks={} if clock is None or time_of_day is None else {clock.column.name: time_of_day.name},
         as_text=tuple(guess.column.name for guess in roles if guess.as_text),
     )
     span_ms = _span_ms(clock)
-    rest = [group[0] for group in same.values() if group[0] is not main]
-    joined, contexts, unused = _partners(main, event_id, rest, roles, event)
+    joined, contexts, unused = _partners(main, event_id, rest, roles, event, wide)
     known = {guess.column.name: guess.role for guess in roles if not guess.many}
     known |= {attribute.column.name: attribute.name for attribute in attributes}
     forbidden = {out.column for out in left_out if out.is_leak} | {
@@ -272,9 +282,13 @@ def _travel(
 
 
 def _partners(
-    main: Profile, event_id: Column | None, rest: list[Profile], roles: list[RoleGuess], event: str
+    main: Profile,
+    event_id: Column | None,
+    rest: list[Profile],
+    roles: list[RoleGuess],
+    event: str,
+    joined: Joined | None,
 ) -> tuple[Joined | None, tuple[Context, ...], tuple[tuple[Path, str], ...]]:
-    joined: Joined | None = None
     contexts: list[Context] = []
     unused: list[tuple[Path, str]] = []
     for other in rest:
@@ -400,7 +414,7 @@ def _warnings(
                 f"the file is ordered by its label (the row number alone has ROC-AUC {auc:.3f}): shuffle its rows, or "
                 "every split by time compares frauds with legitimate events"
             )
-    elif clock.is_guessed:
+    elif clock.is_guessed and not counted_text(clock):  # a count is argued for where it is read
         how = (
             f"in steps of {unit_text(clock.how)}" if isinstance(clock.how, Steps) else f"{clock.how}".replace("_", " ")
         )

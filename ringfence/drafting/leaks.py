@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.drafting.evidence import Floats, category_auc, number_auc, roc_auc, spearman
-from ringfence.drafting.names import hints
+from ringfence.drafting.names import comes_after, hints
 from ringfence.drafting.profile import Column
 
 DETERMINES: Final = 0.97  # ROC-AUC of one column alone from which on it is left out
@@ -51,7 +51,7 @@ def suspicion_of(column: Column, truth: Floats | None, event_ms: Floats | None, 
         is_leak = not (hints(column.words, "starts") and n_later < 0.3 * n_given)
         return Suspicion(column=column.name, why=why, is_leak=is_leak)
     auc = column_auc(column, truth)
-    if hints(column.words, "after"):
+    if comes_after(column.words):
         told = "" if np.isnan(auc) else f" (alone it has ROC-AUC {auc:.3f})"
         return Suspicion(
             column=column.name, why=f"its name suggests that it comes after the outcome{told}", is_leak=True
@@ -71,7 +71,7 @@ def id_suspicion_of(column: Column, truth: Floats | None) -> Suspicion | None:
     if auc >= DETERMINES:
         why = f"that it is filled almost determines the label (ROC-AUC {auc:.3f})"
         return Suspicion(column=column.name, why=why, is_leak=True)
-    if hints(column.words, "after"):
+    if comes_after(column.words):
         why = "its name suggests that it comes after the outcome"
         return Suspicion(column=column.name, why=why, is_leak=True)
     return None
@@ -102,6 +102,9 @@ def _tells_label(column: Column, truth: Floats | None) -> str | None:
     known = _known(truth)
     if truth is None or known is None:
         return None
+    is_open = _only_where_open(column, known)
+    if is_open is not None:
+        return is_open
     is_fraud = truth[known] == 1.0
     auc = column_auc(column, truth)
     if auc >= DETERMINES:
@@ -131,6 +134,23 @@ def _tells_label(column: Column, truth: Floats | None) -> str | None:
                 f"{100 * frauds_of[at] / is_fraud.sum():.0f} % of all fraud)"
             )
     return None
+
+
+def _only_where_open(column: Column, known: NDArray[np.bool_]) -> str | None:
+    """Whether a column says one thing wherever the label is known, and mostly another where it is not yet."""
+    n_open = int((~known).sum())
+    if n_open < _OFTEN or n_open < 0.01 * len(known) or column.kind in ("list", "other") or column.n_distinct < 2:
+        return None
+    codes = column.codes
+    seen = np.bincount(codes[known])
+    usual = int(np.argmax(seen))
+    n_other = int((codes[~known] != usual).sum())
+    if seen[usual] < _PURE * known.sum() or n_other < 0.5 * n_open:
+        return None
+    return (
+        f"it says the same in {100 * seen[usual] / known.sum():.0f} % of the rows with a label, and something else in "
+        f"{n_other:,} of the {n_open:,} without one: it follows what becomes the label"
+    )
 
 
 def _orders(column: Column, event_ms: Floats | None, row: Floats) -> str | None:

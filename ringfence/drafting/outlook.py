@@ -9,13 +9,14 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from ringfence.drafting.evidence import Floats
 from ringfence.drafting.followed import followed
 from ringfence.drafting.label import truth_of
 from ringfence.drafting.leaks import Suspicion, order_auc, suspicion_of
 from ringfence.drafting.profile import Column, Profile, profile_table
-from ringfence.drafting.table import open_table
+from ringfence.drafting.table import open_table, with_columns_of
 from ringfence.ledger.runs import check_source
 from ringfence.ledger.sources import SourceFile, column_names, needed_columns, read_plain_frames, resolve
 from ringfence.scenario.columns import Columns
@@ -86,8 +87,12 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         check_source(file)
     decided = [file for file in files if file.event_type.name == scenario.decide]
     event_type, first = scenario.decided, decided[0]
-    known = Dialect(separator=first.dialect.separator, encoding=first.dialect.encoding)
-    profile = profile_table(open_table(first.path, known))
+    known = _shape(first.dialect)
+    table = open_table(first.path, known)
+    is_wide = first.join is not None and first.join.role is None and first.join_path is not None
+    if first.join is not None and first.join_path is not None and is_wide:
+        table = with_columns_of(table, open_table(first.join_path, known), first.join.on)
+    profile = profile_table(table)
     rows = [(str(file.path), profile.table.n_rows if file is first else _n_rows(file)) for file in decided]
     event_ms = _moments(event_type.event_time_column, first, profile, scenario.time_zone)
     outcome = None if event_type.label is None else event_type.label.outcome
@@ -116,7 +121,9 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         rejected=rejected,
         underived=underived,
         suspicions=_suspicions(event_type, profile, truth, event_ms),
-        unused=tuple(name for name in profile.table.names if name not in needed),
+        unused=tuple(
+            name for name in profile.table.names if name not in needed and name not in first.dialect.clocks.values()
+        ),
     )
 
 
@@ -142,7 +149,8 @@ def _moments(name: str | None, file: SourceFile, profile: Profile, time_zone: st
     """(sample,) a column as the import reads it, in ms; NaN where there is none. None without a column."""
     if name is None:
         return None
-    sample = profile.column(name).sample.to_frame()
+    clock = file.dialect.clocks.get(name)
+    sample = pl.DataFrame([profile.column(column).sample for column in (name, clock) if column is not None])
     time_ms, missing, bad = moments_ms(plainly(sample, file.dialect, ())[name], time_zone)
     return np.where(missing | bad, np.nan, time_ms.astype(np.float64))
 
@@ -187,10 +195,16 @@ def _try(
 ) -> tuple[int, int, tuple[Rejected, ...], dict[str, int]]:
     """Let the first rows in, as an import would, and keep nothing."""
     needed = needed_columns(file.event_type)
-    columns = [name for name in column_names(file.path, file.dialect) if name in needed]
+    clocks = set(file.dialect.clocks.values())
+    columns = [name for name in column_names(file.path, file.dialect) if name in needed or name in clocks]
     broken: list[tuple[str, str]] = []
+    more = _joined(file, set(needed) - set(columns))
+    if file.join is not None and more is not None and file.join.on not in columns:
+        columns.append(file.join.on)
     for frame in read_plain_frames(file, columns, lambda line, found, reason: broken.append((found, reason))):
-        admission = Columns(scenario, _ANY_KEY, lookups).admit(file.event_type, frame.rows.head(_TRIED_ROWS), 0)
+        admission = Columns(scenario, _ANY_KEY, lookups).admit(
+            file.event_type, _with(frame.rows.head(_TRIED_ROWS), more, file), 0
+        )
         reasons: Counter[tuple[str, str]] = Counter()
         examples: dict[tuple[str, str], str] = {}
         for _, column, found, reason in admission.rejects.iter_rows():
@@ -209,5 +223,28 @@ def _try(
     return 0, 0, (), {}
 
 
+def _joined(file: SourceFile, lacking: set[str]) -> pl.DataFrame | None:
+    """The columns that a wide table adds to a source, with their key as text; None without one."""
+    if file.join is None or file.join.role is not None or file.join_path is None:
+        return None
+    there = msgspec.structs.replace(file, path=file.join_path)
+    columns = [name for name in column_names(file.join_path, file.dialect) if name in lacking]
+    parts = [frame.rows for frame in read_plain_frames(there, [file.join.on, *columns], lambda *_: None)]
+    return pl.concat(parts).with_columns(pl.col(file.join.on).cast(pl.String)).unique(file.join.on, keep="first")
+
+
+def _with(rows: pl.DataFrame, more: pl.DataFrame | None, file: SourceFile) -> pl.DataFrame:
+    if more is None or file.join is None:
+        return rows
+    on = file.join.on
+    key = rows.select(pl.col(on).cast(pl.String)).join(more, on=on, how="left", maintain_order="left")
+    return rows.hstack(key.drop(on))
+
+
 def _n_rows(file: SourceFile) -> int:
-    return open_table(file.path, Dialect(separator=file.dialect.separator, encoding=file.dialect.encoding)).n_rows
+    return open_table(file.path, _shape(file.dialect)).n_rows
+
+
+def _shape(dialect: Dialect) -> Dialect:
+    """What a dialect says of a file before any of its cells is read."""
+    return Dialect(separator=dialect.separator, encoding=dialect.encoding, header=dialect.header)

@@ -32,11 +32,11 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
-    """A long table of (event, role, entity)."""
+    """A long table of (event, role, entity), or a wide one of more columns, which then count as the main file's."""
 
     join: Join
     path: Path
-    parties: tuple[Party, ...]
+    parties: tuple[Party, ...] = ()
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +54,25 @@ def main_of(profiles: list[Profile]) -> tuple[Profile, LabelGuess | None]:
     guesses = [(profile, label_of(profile)) for profile in profiles]
     labelled = [guess for guess in guesses if guess[1] is not None]
     return max(labelled or guesses, key=lambda guess: guess[0].table.n_rows)
+
+
+def wide_of(main: Profile, others: list[Profile]) -> Joined | None:
+    """The other file with one row for each of many events and further columns; None where there is none."""
+    for other in others:
+        for column in main.columns:
+            if column.name not in other.table.names or not column.is_unique or column.kind not in ("number", "text"):
+                continue
+            key = other.column(column.name)
+            if not (key.is_unique and key.kind == column.kind and key.is_texts == column.is_texts):
+                continue
+            if column.kind == "number" and not (column.is_whole and key.is_whole):
+                continue
+            both = other.table.rows.select(column.name).collect().to_series()
+            n_known = int(both.is_in(main.table.rows.select(column.name).collect().to_series().implode()).sum())
+            if n_known >= _SHARED * len(both) and set(other.table.names) - set(main.table.names):
+                join = Join(file=str(other.table.path), on=column.name)
+                return Joined(join=join, path=other.table.path)
+    return None
 
 
 def joined_of(main: Profile, event_id: Column | None, other: Profile, roles: list[RoleGuess]) -> Joined | None:

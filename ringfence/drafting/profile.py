@@ -19,6 +19,8 @@ from ringfence.scenario.factor import factorise
 from ringfence.scenario.times import moments_ms
 
 FEW: Final = 12  # values that are counted one by one
+SHAPED: Final = 5_000  # texts that are asked for their shape
+_CLOCK_TIME: Final = r"^\s*(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?(?:\s*[AaPp][Mm])?\s*$"
 _COUNTED: Final = ("number", "boolean", "text")
 _EXACT_CELLS: Final = 200_000_000  # up to so many cells distinct values are counted exactly, beyond it about
 
@@ -133,7 +135,7 @@ def respelt(column: Column, how: str | Steps) -> Column:
     """The same column, its values read as moments in another way."""
     plain = plainly(column.sample.to_frame(), Dialect(times={column.name: how}), ())[column.name]
     spelling = msgspec.structs.replace(column.spelling, kind="time", how=how if isinstance(how, str) else None)
-    return msgspec.structs.replace(column, kind="time", values=_moments(plain), spelling=spelling)
+    return msgspec.structs.replace(column, kind="time", values=moments(plain), spelling=spelling)
 
 
 def respelt_number(column: Column, decimal: str | None) -> Column:
@@ -198,16 +200,28 @@ def _values(sample: pl.Series, spelling: Spelling) -> Floats:
             return np.where(np.isfinite(number), number, np.nan)
         case "time":
             how = {} if spelling.how is None else {sample.name: spelling.how}
-            return _moments(plainly(sample.to_frame(), Dialect(times=dict(how)), ())[sample.name])
+            return moments(plainly(sample.to_frame(), Dialect(times=dict(how)), ())[sample.name])
         case "text" | "boolean":
             codes = factorise(sample).codes.astype(np.float64)
             return np.where(codes < 0, np.nan, codes)
     return np.where(sample.is_null().to_numpy(), np.nan, 0.0)
 
 
-def _moments(values: pl.Series) -> Floats:
+def moments(values: pl.Series) -> Floats:
+    """(n,) moments as the import reads them, in ms of UTC; NaN where there is none."""
     time_ms, missing, bad = moments_ms(values, "UTC")
     return np.where(missing | bad, np.nan, time_ms.astype(np.float64))
+
+
+def is_clock_time(column: Column) -> bool:
+    """Whether a column holds times of a day, such as 14:05, without the day."""
+    return column.kind == "text" and share_of(column, _CLOCK_TIME) >= 0.99
+
+
+def share_of(column: Column, pattern: str) -> float:
+    """Share of the first texts that a pattern fits."""
+    texts = column.sample.drop_nulls().head(SHAPED).cast(pl.String)
+    return float(texts.str.contains(pattern).cast(pl.Float64).sum()) / len(texts) if len(texts) else 0.0
 
 
 def _counts(table: Table, names: list[str], spellings: dict[str, Spelling]) -> dict[str, tuple[tuple[str, int], ...]]:
@@ -241,4 +255,7 @@ def _mean(values: pl.Series) -> float:
     return float(mean) if isinstance(mean, int | float) else 0.0
 
 
-__all__ = ["SAMPLE_ROWS", "Column", "Profile", "profile_table", "respelt", "respelt_number"]
+__all__ = [
+    "SAMPLE_ROWS", "SHAPED", "Column", "Profile", "is_clock_time", "moments", "profile_table", "respelt",
+    "respelt_number", "share_of",
+]  # fmt: skip

@@ -7,10 +7,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from ringfence.drafting.evidence import spearman
-from ringfence.drafting.names import hints, plain_name, words_of
-from ringfence.drafting.profile import Column, Profile
+from ringfence.drafting.names import are_two_sides, hints, plain_name, words_of
+from ringfence.drafting.oddities import currencies_of
+from ringfence.drafting.profile import SHAPED, Column, Profile, is_clock_time, share_of
 from ringfence.scenario.values import LONGEST_CATEGORY
 
 MOST_ROLES: Final = 8
@@ -18,7 +20,10 @@ _FEWEST_ENTITIES: Final = 20
 _LEAST_REUSE: Final = 1.005  # rows per entity: below it hardly any two events share one
 _HARDLY_TWICE: Final = 1.05  # rows per event id below which those that come twice are a mistake
 _SAME_VALUES: Final = 0.2  # share of the one column's values that the other has too
+_FEW_KINDS: Final = 200  # different values without a digit below which words are rather kinds than names
+_SPOKEN: Final = r"[a-z\u{e0}-\u{ff}]{3,}.*\s.*[0-9A-Za-z]|\s.*[a-z\u{e0}-\u{ff}]{3,}"  # a cell with words in it
 _PEOPLE: Final = (("first",), ("last",), ("name",), ("first", "name"), ("last", "name"), ("full", "name"))
+_CODES: Final = {"€": "EUR", "£": "GBP", "$": "USD"}
 _MONEY: Final = 3.0  # score from which on a number is taken for the amount
 
 
@@ -84,7 +89,7 @@ def roles_of(profile: Profile, taken: set[str]) -> tuple[list[RoleGuess], list[t
     for column in profile.columns:
         if column.name in taken or (score := _who_score(column)) is None:
             continue
-        if column.n_given > 1 and column.reuse < _LEAST_REUSE:
+        if column.n_given > 1 and column.reuse < _LEAST_REUSE and not _has_other_side(profile, column):
             out.append(
                 (column, f"an id, but no two events share one ({column.n_distinct:,} in {column.n_given:,} rows)")
             )
@@ -104,7 +109,7 @@ def roles_of(profile: Profile, taken: set[str]) -> tuple[list[RoleGuess], list[t
         most = column.n_most / max(int(column.given.sum()), 1)
         why = f"{column.n_distinct:,} of them, {column.reuse:,.1f} events each"
         why += f", the busiest has {100 * most:.0f} % of all" if most >= 0.1 else ""
-        why += f"; {column.n_missing:,} events name none" if column.n_missing else ""
+        why += f"; {column.n_missing:,} event{'s' if column.n_missing > 1 else ''} without" if column.n_missing else ""
         roles.append(
             RoleGuess(
                 role=role,
@@ -130,6 +135,8 @@ def amount_of(profile: Profile, taken: set[str]) -> tuple[Column | None, str]:
             continue
         score += 1.0 * hints(column.words, "event", "money_event") - 3.0 * hints(column.words, "not_money")
         score += 0.5 * (column.n_distinct > 100) + 0.5 * (not column.is_whole)
+        # What is mostly negative is a balance, or stands for nothing.
+        score -= 3.0 * bool((column.values[column.given] < 0.0).mean() > 0.3) if column.given.any() else 0.0
         scored.append((score, column))
     scored.sort(key=lambda guess: -guess[0])
     if not scored or scored[0][0] < _MONEY:
@@ -156,16 +163,16 @@ def currency_of(profile: Profile, amount: Column) -> str | None:
     """The currency, where a name or a column that never changes tells it."""
     known = ("EUR", "USD", "GBP", "CHF", "INR", "BRL", "JPY", "CAD", "AUD", "PLN", "SEK", "MXN", "KRW", "TRY")
     for column in profile.columns:
-        if column.name == amount.name or (column.kind == "text" and "currency" in column.words):
+        if column.name == amount.name or (column.kind == "text" and hints(column.words, "currency")):
             told = {word.upper() for word in column.words} if column is amount else set()
             if len(column.counts) == 1 and column.kind == "text":
                 told = {column.counts[0][0].strip().upper()}
             named = [code for code in known if code in told]
             if named:
                 return named[0]
-    if amount.is_texts:
-        texts = "".join(str(text) for text in amount.sample.drop_nulls().head(100).to_list())
-        return next((code for sign, code in (("€", "EUR"), ("£", "GBP"), ("$", "USD")) if sign in texts), None)
+    named = sorted({_CODES.get(sign, sign) for sign in currencies_of(amount)})
+    if len(named) == 1 and named[0] in known:
+        return named[0]
     return None
 
 
@@ -186,7 +193,7 @@ def attribute_of(column: Column, names: set[str]) -> tuple[AttributeGuess | None
         personal = hints(column.words, "birth")
         return AttributeGuess(name=name, column=column, type="time", personal=personal, why=why), ""
     if column.kind == "number":
-        named = _is_numbered(column) or hints(column.words[-1:], "kinds", "places")
+        named = _is_numbered(column) or hints(_without_digits(column.words)[-1:], "kinds", "places")
         is_code = column.is_whole and named
         kind = "category" if is_code else "number"
         if is_code and column.reuse < 2.0:
@@ -195,6 +202,7 @@ def attribute_of(column: Column, names: set[str]) -> tuple[AttributeGuess | None
     if (
         hints(column.words, "personal")
         or column.words in _PEOPLE
+        or _is_persons_name(column)
         or (hints(column.words, "birth") and column.reuse < 50)
     ):
         return AttributeGuess(name=name, column=column, type="text", personal=True, why="it names a person"), ""
@@ -202,6 +210,8 @@ def attribute_of(column: Column, names: set[str]) -> tuple[AttributeGuess | None
         column.n_distinct > 100 and (column.n_words >= 4.0 or hints(column.words, "free"))
     ):
         return AttributeGuess(name=name, column=column, type="text", why=why), ""
+    if is_clock_time(column):
+        return None, "a time of day without its day"
     if column.reuse < 1.5 and column.n_distinct > 50:
         return None, f"almost every row has its own ({column.n_distinct:,} in {column.n_given:,})"
     return AttributeGuess(name=name, column=column, type="category", audit_only=audit, why=why), ""
@@ -223,6 +233,8 @@ def _who_score(column: Column) -> float | None:
         return 1.0
     numbered = _is_numbered(column)
     named = hints(words, "who", "strong")
+    if words[-1:] == ("code",) and hints(words[:-1], "places"):
+        numbered = False  # of a place: strangers share it
     if not words or (hints(words, "kinds", "places", "free") and not numbered):
         return None
     if column.kind == "number":
@@ -232,13 +244,56 @@ def _who_score(column: Column) -> float | None:
             return None
     elif column.kind == "text":
         is_code = (
-            not hints(words, "personal") and column.digits >= 0.8 and column.n_distinct >= 50 and column.n_words < 4.0
+            not hints(words, "personal")
+            and column.digits >= 0.8
+            and column.n_distinct >= 50
+            and column.n_words < 4.0
+            and share_of(column, _SPOKEN) < 0.5
         )
-        if not (numbered or named or is_code) or hints(words, "birth"):
+        # Somebody's hobby is a kind: the word that says who stands first, and the few values are words.
+        is_kind = named and not _names_who(words) and column.digits < 0.2 and column.n_distinct < _FEW_KINDS
+        if not (numbered or named or is_code) or is_kind or hints(words, "birth"):
+            return None
+        if is_clock_time(column) or _is_persons_name(column):
             return None
     else:
         return None
     return 2.0 * hints(words, "strong") + 1.5 * named + 1.0 * numbered + 0.1 * min(column.reuse, 10.0)
+
+
+def _has_other_side(profile: Profile, column: Column) -> bool:
+    """Whether another column names the other side of the event, by names that look alike, and they come back."""
+    return any(
+        are_two_sides(column.words, other.words) and other.reuse >= _LEAST_REUSE and _look_alike(column, other)
+        for other in profile.columns
+        if other is not column and _who_score(other) is not None
+    )
+
+
+def _look_alike(one: Column, other: Column) -> bool:
+    """Whether two columns of texts are of one making: the usual shape of the one is frequent in the other."""
+    if one.kind != "text" or other.kind != "text":
+        return False
+    shapes = [_shapes(column) for column in (one, other)]
+    most = shapes[0].mode()
+    return bool(len(most)) and float((shapes[1] == most[0]).mean() or 0.0) >= _SAME_VALUES
+
+
+def _shapes(column: Column) -> pl.Series:
+    """The letters that a name begins with, and whether digits follow: C12 and C987 are of one shape, M7 of another."""
+    texts = column.sample.drop_nulls().head(SHAPED).cast(pl.String)
+    return texts.str.replace_all("[0-9]+", "0").str.slice(0, 4)
+
+
+def _is_persons_name(column: Column) -> bool:
+    """Whether a column holds names as people bear them: two may bear the same, so they name nobody for certain."""
+    words = column.words
+    return words[-1:] == ("name",) and hints(words[-2:-1], "people") and column.kind == "text" and column.digits < 0.2
+
+
+def _names_who(words: tuple[str, ...]) -> bool:
+    """Whether a name ends in somebody, or in what numbers or tells sides apart: merchant, merchant_name, nameOrig."""
+    return hints(words[-1:], "who", "strong", "numbered")
 
 
 def _without_digits(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -257,12 +312,14 @@ def _shared_types(columns: list[Column]) -> dict[str, str]:
         for column in columns
         if column.kind == "text"  # small numbers coincide: customer 7 and terminal 7
     }
+    of = {column.name: column for column in columns}
     types: dict[str, str] = {}
     names = list(sets)
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
             few = min(len(sets[one]), len(sets[other]))
-            if few >= _FEWEST_ENTITIES and len(sets[one] & sets[other]) >= _SAME_VALUES * few:
+            shared_values = few >= _FEWEST_ENTITIES and len(sets[one] & sets[other]) >= _SAME_VALUES * few
+            if shared_values or (are_two_sides(of[one].words, of[other].words) and _look_alike(of[one], of[other])):
                 shared = types.get(one) or types.get(other) or _type_name(one, other, set(types.values()))
                 types[one] = types[other] = shared
     return types

@@ -31,6 +31,7 @@ _PATTERNS: Final = (
     "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M",
     "%b %d, %Y %H:%M", "%b %d, %Y %I:%M %p", "%a %b %d %H:%M:%S %Y", "%d%b%Y", "%d%b%Y:%H:%M:%S",
     "%Y-%m-%d-%H.%M.%S", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %I:%M:%S %p",
+    "%b-%Y", "%b-%y", "%b %Y", "%B %Y", "%Y-%m", "%m/%Y", "%m.%Y", "%Y/%m",
 )  # fmt: skip
 _TRUTHS: Final = frozenset(["true", "false", "yes", "no"])
 
@@ -148,8 +149,9 @@ def _as_time(core: pl.Series, weight: pl.Series, missing: tuple[str, ...]) -> Sp
 
 
 def _like_moments(texts: pl.Series) -> pl.Series:
-    """Where a text is long enough for a moment and has digits enough: the shortest is 1-Jan-24, or 1/1/24."""
-    return (texts.str.len_chars() >= 6) & (texts.str.count_matches("[0-9]") >= 3)
+    """Where a text is long enough for a moment and has digits enough: the shortest is 1-Jan-24, 1/1/24 or Jan-24."""
+    of_a_day = (texts.str.len_chars() >= 6) & (texts.str.count_matches("[0-9]") >= 3)
+    return of_a_day | texts.str.contains(r"^\s*[A-Za-z]{3}[- ][0-9]{2}\s*$")
 
 
 def _reads(core: pl.Series, how: str) -> pl.Series:

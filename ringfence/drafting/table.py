@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ import polars as pl
 
 from ringfence.drafting.errors import DraftError
 from ringfence.ledger.errors import ImportFailedError
+from ringfence.ledger.json_lines import is_json_lines
 from ringfence.ledger.sources import (
     column_names,
     is_parquet,
@@ -36,6 +38,9 @@ _BYTE_ORDER_MARKS: Final = {  # the longer ones first: UTF-32 begins like UTF-16
 }  # fmt: skip
 _FALL_BACK: Final = "cp1252"  # has no byte of control signs: what it cannot read is no text of Western Europe
 _SEPARATORS: Final = (",", ";", "\t", "|")
+_MOST_TITLES: Final = 10  # lines above the names
+_GAPS: Final = 2  # empty fields of a line of titles; one is a column without a name
+_VALUE: Final = re.compile(r"[0-9]+[.:/-][0-9]|[0-9.,]+ ?(?:[A-Z]{3}|[€$£%])$")  # moments, and money
 _UNKNOWN_SEPARATORS: Final = "~^:#\x1f\x01 "
 
 
@@ -62,7 +67,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_table(path: Path, dialect: Dialect | None = None) -> Table:
-    """Open a CSV or Parquet file.
+    """Open a CSV, JSON lines or Parquet file.
 
     Parameters
     ----------
@@ -81,12 +86,26 @@ def open_table(path: Path, dialect: Dialect | None = None) -> Table:
         require_table(path)
         if is_parquet(path):
             return _parquet(path)
+        if is_json_lines(path):
+            return _json(path)
         dialect = dialect or _sniff(path)
         return _text(path, dialect)
     except ImportFailedError as error:
         raise DraftError(error.file, error.found, error.do) from error
     except pl.exceptions.PolarsError as error:
         raise DraftError(path, f"cannot be read ({str(error).splitlines()[0][:120]})", "export it again") from error
+
+
+def with_columns_of(main: Table, other: Table, on: str) -> Table:
+    """The rows of a table with the further columns of another one, which has at most one row for each `on`."""
+    key = "__key"
+    wanted = [name for name in other.names if name not in main.names]
+    right = other.rows.select(pl.col(on).cast(pl.String).alias(key), *wanted)
+    rows = main.rows.with_columns(pl.col(on).cast(pl.String).alias(key))
+    rows = rows.join(right, on=key, how="left", maintain_order="left").drop(key)
+    return msgspec.structs.replace(
+        main, names=[*main.names, *wanted], rows=rows, oddities=(*main.oddities, *other.oddities)
+    )
 
 
 def _parquet(path: Path) -> Table:
@@ -97,6 +116,27 @@ def _parquet(path: Path) -> Table:
     if n == 0:
         raise DraftError(path, "no row", "export it again, with some history")
     return Table(path=path, dialect=Dialect(), names=names, n_rows=n, rows=pl.scan_parquet(path))
+
+
+def _json(path: Path) -> Table:
+    if n_rows(path) == 0:
+        raise DraftError(path, "no row", "export it again, with some history")
+    names = column_names(path)
+    broken: list[tuple[int, str]] = []
+
+    def note(line: int, found: str, reason: str) -> None:
+        broken.append((line, reason))
+
+    parts = [frame.rows for frame in read_frames(path, names, note)]
+    oddities: tuple[str, ...] = ()
+    if broken:
+        line, reason = broken[0]
+        oddities = (
+            f"{len(broken):,} lines of {path.name} are no objects, such as line {line:,}, which {reason}: the import "
+            "rejects them",
+        )
+    rows = pl.concat(parts)
+    return Table(path=path, dialect=Dialect(), names=names, n_rows=rows.height, rows=rows.lazy(), oddities=oddities)
 
 
 def _text(path: Path, dialect: Dialect) -> Table:
@@ -112,10 +152,14 @@ def _text(path: Path, dialect: Dialect) -> Table:
     oddities = []
     if dialect.encoding == _FALL_BACK:
         oddities.append(f"{path.name} is not UTF-8 and is read as {_FALL_BACK}, which is a guess: look at its accents")
+    if dialect.header > 1:
+        oddities.append(
+            f"{path.name} names its columns on line {dialect.header}: what stands above is passed over (`header`)"
+        )
     unnamed = [name for name, given in zip(names, _given_names(path, dialect), strict=True) if not given]
     if unnamed:
         oddities.append(f"{path.name} has a column without a name, called {unnamed[0]} here after its place")
-    if path.stat().st_size > _LARGE_BYTES and dialect.encoding == "utf-8":
+    if path.stat().st_size > _LARGE_BYTES and dialect.encoding == "utf-8" and dialect.header == 1:
         schema = pl.Schema(dict.fromkeys(names, pl.String))
         lazy = pl.scan_csv(
             path, separator=separator_of(path, dialect), schema=schema, truncate_ragged_lines=True, null_values=[""]
@@ -150,6 +194,8 @@ def _text(path: Path, dialect: Dialect) -> Table:
 
 def _given_names(path: Path, dialect: Dialect) -> list[str]:
     with path.open(encoding=dialect.encoding, newline="") as file:
+        for _ in range(dialect.header - 1):
+            file.readline()
         first = file.readline().removeprefix("\ufeff")
     return next(csv.reader([first], delimiter=separator_of(path, dialect)))
 
@@ -173,7 +219,8 @@ def _sniff(path: Path) -> Dialect:
         head = file.read(_HEAD_BYTES).removeprefix("\ufeff")
     separator = _separator(head)
     usual = separator_of(path, Dialect())
-    return Dialect(separator=None if separator == usual else separator, encoding=encoding)
+    header = _header(head, separator)
+    return Dialect(separator=None if separator == usual else separator, encoding=encoding, header=header)
 
 
 def _encoding(path: Path) -> str:
@@ -235,6 +282,38 @@ def _separator(head: str) -> str:
         if (round(agree, 1), widths[0]) > widest:
             best, widest = separator, (round(agree, 1), widths[0])
     return best
+
+
+def _header(head: str, separator: str) -> int:
+    """The line of the names: the first one, or where that has gaps as titles do, the next one that is all names.
+
+    A line of titles is shorter than the lines below it, or has several empty fields; the line of names has none, each
+    is another one and no value, and below it stand values.
+    """
+    lines = head.splitlines()[: 2 * _MOST_TITLES]
+    try:
+        rows = [next(csv.reader([line], delimiter=separator), []) for line in lines]
+    except csv.Error:
+        return 1
+    width = max((len(row) for row in rows), default=0)
+    if width < 3 or len(rows) < 3 or not _has_gaps(rows[0], width):
+        return 1
+    for at in range(1, min(_MOST_TITLES, len(rows) - 1)):
+        names, below = [name.strip() for name in rows[at]], [cell.strip() for cell in rows[at + 1]]
+        is_whole = len(names) == width and all(names) and len(set(names)) == width
+        if is_whole and not any(_begins_value(name) for name in names) and any(map(_begins_value, below)):
+            return at + 1
+        if not _has_gaps(rows[at], width):
+            return 1
+    return 1
+
+
+def _has_gaps(row: list[str], width: int) -> bool:
+    return len(row) < width or sum(not cell.strip() for cell in row) >= _GAPS
+
+
+def _begins_value(cell: str) -> bool:
+    return _is_value(cell) or bool(_VALUE.match(cell))
 
 
 def _is_value(name: str) -> bool:

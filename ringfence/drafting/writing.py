@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
-from ringfence.drafting.clock import since_text, unit_text
+from ringfence.drafting.clock import counted_text, since_text, unit_text
 from ringfence.drafting.draft import DAY_MS, Draft
 from ringfence.drafting.names import plain_name
 from ringfence.drafting.partners import Context
@@ -116,15 +116,20 @@ def _source(lines: _Lines, draft: Draft, directory: Path) -> None:
         lines.add(f"      {draft.event}:")
         lines.add(f"        files: {files}")
         for key, value, why in said:
+            if key == "times" and draft.clock is not None and counted_text(draft.clock):
+                lines.note(f"CHECK how long a step is: {counted_text(draft.clock)}", 8)
             lines.add(f"        {key}: {value}", why)
         if joined is not None:
             join = joined.join
             file = scalar(path_text(joined.path, directory))
-            on, role, value = (scalar(name) for name in (join.on, join.role, join.value))
-            lines.add(
-                f"        join: {{file: {file}, on: {on}, role: {role}, value: {value}}}",
-                "a long table of who takes part in which event",
-            )
+            if join.role is None or join.value is None:
+                lines.add(f"        join: {{file: {file}, on: {scalar(join.on)}}}", "more columns of the same events")
+            else:
+                on, role, value = (scalar(name) for name in (join.on, join.role, join.value))
+                lines.add(
+                    f"        join: {{file: {file}, on: {on}, role: {role}, value: {value}}}",
+                    "a long table of who takes part in which event",
+                )
     for context in draft.contexts:
         path = scalar(path_text(context.profile.table.path, directory))
         times = context.profile.table.dialect
@@ -150,6 +155,10 @@ def _dialect(dialect: Dialect) -> list[tuple[str, str, str]]:
         said.append(("separator", json.dumps(dialect.separator), "between the fields"))
     if dialect.encoding != "utf-8":
         said.append(("encoding", dialect.encoding, "the file is not UTF-8"))
+    if dialect.header > 1:
+        said.append(
+            ("header", str(dialect.header), "the line that names the columns; what stands above is passed over")
+        )
     if dialect.decimal is not None:
         said.append(("decimal", json.dumps(dialect.decimal), "of its numbers; other signs in them are passed over"))
     if dialect.missing:
@@ -160,6 +169,9 @@ def _dialect(dialect: Dialect) -> list[tuple[str, str, str]]:
     if dialect.times:
         told = ", ".join(f"{scalar(name)}: {_how(how)}" for name, how in dialect.times.items())
         said.append(("times", f"{{{told}}}", "how moments are written"))
+    if dialect.clocks:
+        told = ", ".join(f"{scalar(day)}: {scalar(clock)}" for day, clock in dialect.clocks.items())
+        said.append(("clocks", f"{{{told}}}", "days whose time of day has a column of its own"))
     return said
 
 

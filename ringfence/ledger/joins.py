@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A long table of (event, role, entity) joined to its source: one list column per role."""
+"""A table joined to its source: a long one of (event, role, entity) as lists, a wide one as more columns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import msgspec
 import polars as pl
 import pyarrow.parquet as pq
 
 from ringfence.ledger.errors import SourceColumnsError, SourceUnreadableError
-from ringfence.ledger.sources import SourceFile, read_frames
+from ringfence.ledger.sources import SourceFile, read_frames, read_plain_frames
 from ringfence.ledger.text_files import Frame
 from ringfence.scenario.errors import did_you_mean
 
@@ -28,6 +29,8 @@ def join_parties(
     left, long, out = (scratch / f"join-{name}.parquet" for name in ("left", "long", "out"))
     _spool(left, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in frames))
     join = file.join
+    assert join.role is not None
+    assert join.value is not None
     parts = read_frames(file.join_path, [join.on, join.role, join.value], _refuse_join(file.join_path), file.dialect)
     _spool(long, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in parts))
     _require_roles(file, columns, long, database)
@@ -52,10 +55,52 @@ def join_parties(
     return out
 
 
+def join_columns(
+    file: SourceFile, columns: list[str], frames: Iterator[Frame], scratch: Path, database: duckdb.DuckDBPyConnection
+) -> Path:
+    """Join columns of a wide table to its source; an event that it does not know has none of them.
+
+    Raises
+    ------
+    SourceUnreadableError
+        If the table has two rows for one event: neither is taken for the right one.
+    """
+    assert file.join is not None
+    assert file.join_path is not None
+    left, wide, out = (scratch / f"join-{name}.parquet" for name in ("left", "wide", "out"))
+    _spool(left, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in frames))
+    there = msgspec.structs.replace(file, path=file.join_path)
+    parts = read_plain_frames(there, [file.join.on, *columns], _refuse_join(file.join_path))
+    _spool(wide, (frame.rows.with_columns(pl.Series(LINE, frame.lines)) for frame in parts))
+    key, known = _key(database, wide, file.join.on), f"read_parquet({_literal(str(wide))})"
+    twice = database.execute(
+        f"SELECT {key} AS joined_key, max({LINE}) FROM {known} WHERE joined_key IS NOT NULL "
+        f"GROUP BY joined_key HAVING count(*) > 1 LIMIT 1"
+    ).fetchone()
+    if twice is not None:
+        raise SourceUnreadableError(
+            file.join_path,
+            f"has two rows for {file.join.on} {twice[0]!r}, the later one on line {twice[1]:,}",
+            "keep one row for each, or say `role` and `value` where it is a long table of who takes part",
+        )
+    database.execute(
+        f"""COPY (
+          SELECT source.*, {", ".join(f"more.{_quoted(column)}" for column in columns)}
+          FROM read_parquet({_literal(str(left))}) AS source
+          LEFT JOIN (SELECT {", ".join(map(_quoted, columns))}, {key} AS joined_key FROM {known}) AS more
+            ON {_key(database, left, file.join.on)} = more.joined_key
+          ORDER BY source.{LINE}
+        ) TO {_literal(str(out))} (FORMAT parquet, ROW_GROUP_SIZE 131072)"""
+    )
+    left.unlink()
+    wide.unlink()
+    return out
+
+
 def _require_roles(file: SourceFile, columns: list[str], long: Path, database: duckdb.DuckDBPyConnection) -> None:
     """Refuse a role that neither the file nor the joined table knows: it would be empty in every event."""
     assert file.join is not None
-    role = _quoted(file.join.role)
+    role = _quoted(str(file.join.role))
     query = f"SELECT DISTINCT CAST({role} AS VARCHAR) FROM read_parquet({_literal(str(long))}) WHERE {role} IS NOT NULL"
     found = sorted(value for (value,) in database.execute(query).fetchall())
     where = {column.column: column.role for column in file.event_type.given_roles}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ringfence.ledger.codec import encode_body
 from ringfence.ledger.entity_ticks import TickCollector
-from ringfence.ledger.joins import LINE, join_parties
+from ringfence.ledger.joins import LINE, join_columns, join_parties
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.segments import attribute_fields
 from ringfence.ledger.sources import (
@@ -288,16 +288,19 @@ def _personal_table(personal: pl.DataFrame, first_ord: int) -> pa.Table:
 
 
 def _joined_columns(file: SourceFile) -> frozenset[str]:
-    """The role columns that come from the joined file: those that the source itself does not have."""
+    """The columns that come from the joined file: those that the source itself does not have."""
     if file.join is None or file.join_path is None:
         return frozenset()
     names = column_names(file.join_path, file.dialect)
     for column in (file.join.on, file.join.role, file.join.value):
-        if column not in names:
+        if column is not None and column not in names:
             check_columns(
                 SourceFile(event_type=_only(file.event_type, column), path=file.join_path), names
             )  # raises with the names
     own = column_names(file.path, file.dialect)
+    if file.join.role is None:
+        needed = needed_columns(file.event_type)
+        return frozenset(name for name in names if name in needed and name not in own)
     return frozenset(role.column for role in file.event_type.given_roles if role.column not in own)
 
 
@@ -330,7 +333,8 @@ def _frames(
         for frame in plain:
             yield Frame(frame.rows.select([name for name in frame.rows.columns if name in wanted]), frame.lines)
         return
-    path = join_parties(file, sorted(joined), plain, scratch, database)
+    join = join_columns if file.join.role is None else join_parties
+    path = join(file, sorted(joined), plain, scratch, database)
     with pq.ParquetFile(path, memory_map=True) as parquet:
         for batch in parquet.iter_batches(131_072, use_threads=False):
             rows = pl.DataFrame(pl.from_arrow(batch))

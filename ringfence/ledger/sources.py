@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Source files as frames: CSV and Parquet, streamed in file order, with the line that each row came from."""
+"""Source files as frames: CSV, JSON lines and Parquet, in file order, with the line that each row came from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ringfence.ledger.errors import SourceColumnsError, SourceMissingError, SourceUnreadableError
+from ringfence.ledger.json_lines import is_json_lines, json_frames, json_names
 from ringfence.ledger.text_files import FRAME_ROWS, Frame, RejectLine, check_text, text_frames, text_names
 from ringfence.scenario.derived import Distance, Origin
 from ringfence.scenario.dialect import Dialect, plainly
@@ -25,6 +26,7 @@ _MAGIC: Final = b"PAR1"
 _SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": ","}
 _SIGNS: Final = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 _AS_TABLE: Final = "save its table as CSV (UTF-8) or Parquet"
+_AS_LINES: Final = "save it as JSON lines, one object a line, under a name that ends in .jsonl; or as CSV or Parquet"
 _UNPACK: Final = "unpack it first, and give the file that comes out"
 _NO_TABLES: Final = {  # how a file begins: what it is, what to do
     b"PK\x03\x04": ("a spreadsheet (.xlsx, .ods) or a zip archive", _AS_TABLE),
@@ -39,9 +41,10 @@ _NO_TABLES: Final = {  # how a file begins: what it is, what to do
     b"<!doctype": ("a web page", "look at it in a browser: it may ask to log in; then download the table itself"),
     b"<html": ("a web page", "look at it in a browser: it may ask to log in; then download the table itself"),
     b"<?xml": ("XML", _AS_TABLE),
-    b'{"': ("JSON", _AS_TABLE),
-    b"[{": ("JSON", _AS_TABLE),
-    b"[\n": ("JSON", _AS_TABLE),
+    b'{"': ("JSON", _AS_LINES),
+    b"[{": ("JSON", _AS_LINES),
+    b"{\n": ("JSON", _AS_LINES),
+    b"[\n": ("JSON", _AS_LINES),
 }
 
 
@@ -146,6 +149,8 @@ def check_columns(file: SourceFile, found: list[str], joined: frozenset[str] = f
     missing = {column: where for column, where in needed.items() if column not in found and column not in joined}
     if file.join is not None and file.join.on not in found:
         missing[file.join.on] = "sources.join.on"
+    clocks = {clock for day, clock in file.dialect.clocks.items() if day in needed}
+    missing.update(dict.fromkeys(sorted(clocks - set(found)), "sources.clocks"))
     if missing:
         column, where = next(iter(missing.items()))
         sign = _other_separator(file.path, found)
@@ -164,7 +169,7 @@ def check_columns(file: SourceFile, found: list[str], joined: frozenset[str] = f
             f"{did_you_mean(column, found)}",
         )
     on = {file.join.on} if file.join is not None else set()
-    return [column for column in found if column in needed or column in on]
+    return [column for column in found if column in needed or column in on | clocks]
 
 
 def _other_separator(path: Path, found: list[str]) -> str | None:
@@ -186,7 +191,9 @@ def n_rows(path: Path, dialect: Dialect = _PLAIN) -> int:
         require_table(path)
         if is_parquet(path):
             return int(pq.read_metadata(path).num_rows)
-        return max(check_text(path, dialect.encoding) - 1, 0)
+        if is_json_lines(path):
+            return check_text(path, "utf-8")
+        return max(check_text(path, dialect.encoding) - dialect.header, 0)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 
@@ -197,15 +204,17 @@ def require_table(path: Path) -> None:
     Raises
     ------
     SourceUnreadableError
-        If it is empty, or something else than CSV and Parquet.
+        If it is empty, or something else than CSV, JSON lines and Parquet.
     """
     with path.open("rb") as file:
         begins = file.read(16)
     if not begins:
         raise SourceUnreadableError(path, "is empty (0 bytes)", "export it again, or take it out of the sources")
+    if is_json_lines(path):
+        return
     for magic, (what, do) in _NO_TABLES.items():
         if begins.startswith(magic) or begins.lower().startswith(magic):
-            raise SourceUnreadableError(path, f"is {what}, neither CSV nor Parquet", do)
+            raise SourceUnreadableError(path, f"is {what}, neither CSV, JSON lines nor Parquet", do)
     if begins.startswith(_MAGIC) and not is_parquet(path):
         raise SourceUnreadableError(path, "is Parquet under another name", "give it a name that ends in .parquet")
     if is_parquet(path) and not begins.startswith(_MAGIC):
@@ -228,7 +237,9 @@ def column_names(path: Path, dialect: Dialect = _PLAIN) -> list[str]:
     try:
         if is_parquet(path):
             return list(pq.read_schema(path).names)
-        return text_names(path, separator_of(path, dialect), dialect.encoding)
+        if is_json_lines(path):
+            return json_names(path)
+        return text_names(path, separator_of(path, dialect), dialect.encoding, dialect.header)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 
@@ -266,9 +277,11 @@ def read_frames(path: Path, columns: list[str], reject: RejectLine, dialect: Dia
     try:
         if is_parquet(path):
             yield from _parquet_frames(path, columns)
+        elif is_json_lines(path):
+            yield from json_frames(path, columns, reject)
         else:
             separator, names = separator_of(path, dialect), column_names(path, dialect)
-            yield from text_frames(path, names, separator, dialect.encoding, columns, reject)
+            yield from text_frames(path, names, separator, dialect.encoding, columns, reject, dialect.header)
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _unreadable(path, error) from error
 

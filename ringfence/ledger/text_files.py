@@ -40,8 +40,8 @@ class Frame(NamedTuple):
     lines: NDArray[np.int64]  # 1-based: of the file for text (the header is line 1), of the data for Parquet
 
 
-def text_names(path: Path, separator: str, encoding: str) -> list[str]:
-    """The columns that the first line names, in its order; one without a name is called after its place.
+def text_names(path: Path, separator: str, encoding: str, header: int = 1) -> list[str]:
+    """The columns that a line names, in its order, by default the first; one without a name is called after its place.
 
     Raises
     ------
@@ -51,6 +51,8 @@ def text_names(path: Path, separator: str, encoding: str) -> list[str]:
     try:
         # What is wrong further down is told with its line, later.
         with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+            for _ in range(header - 1):
+                file.readline()
             first = file.readline().removeprefix("\ufeff")
             reader = csv.reader(chain([first], file), delimiter=separator)
             names = next(reader, []) if first else []
@@ -110,9 +112,13 @@ def check_text(path: Path, encoding: str) -> int:
 
 
 def text_frames(
-    path: Path, names: list[str], separator: str, encoding: str, columns: list[str], reject: RejectLine
+    path: Path, names: list[str], separator: str, encoding: str, columns: list[str], reject: RejectLine, header: int = 1
 ) -> Iterator[Frame]:
     """Yield some columns of a file as text, in frames of about 131,072 rows. Records that hold nothing are passed over.
+
+    Parameters
+    ----------
+    header : the line of the names, 1 the first; lines above it are passed over.
 
     Raises
     ------
@@ -133,7 +139,7 @@ def text_frames(
         path,
         # One thread: only then does an invalid row know its number.
         read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=1, encoding=encoding
+            use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=header, encoding=encoding
         ),
         parse_options=pa_csv.ParseOptions(
             delimiter=separator, newlines_in_values=True, invalid_row_handler=refuse, ignore_empty_lines=False
@@ -147,15 +153,15 @@ def text_frames(
     for batch in reader:
         rows = pl.DataFrame(pl.from_arrow(batch))
         skipped: list[tuple[int, str, str]] = []  # of this batch: the reader may be ahead of it
-        while bad and bad[0][0] - 2 - at <= batch.num_rows + len(skipped):
+        while bad and bad[0][0] - 1 - header - at <= batch.num_rows + len(skipped):
             skipped.append(bad.pop(0))
-        places = np.array([number - 2 - at for number, _, _ in skipped], np.int64)
+        places = np.array([number - 1 - header - at for number, _, _ in skipped], np.int64)
         record = np.delete(np.arange(batch.num_rows + len(skipped)), places)
         breaks = np.zeros(batch.num_rows + len(skipped), np.int64)
         breaks[places] = [text.count("\n") for _, text, _ in skipped]
         if quoted:
             breaks[record] = _breaks(batch, rows)
-        lines = at + 2 + n_breaks + np.arange(len(breaks)) + np.cumsum(breaks) - breaks
+        lines = at + 1 + header + n_breaks + np.arange(len(breaks)) + np.cumsum(breaks) - breaks
         for place, (_, text, reason) in zip(places, skipped, strict=True):
             _require_closed(path, int(lines[place]), text, names, separator)
             reject(int(lines[place]), text[:_LONGEST_TOLD], reason)

@@ -233,7 +233,9 @@ def _join(node: Node | None) -> Join | None:
     if node is None:
         return None
     node.keys(("file", "on", "role", "value"))
-    file, on, role, value = (
-        node.required(key, "a join needs file, on, role and value").text() for key in ("file", "on", "role", "value")
-    )
+    needs = "a join needs file and on; role and value too where it is a long table of who takes part"
+    file, on = (node.required(key, needs).text() for key in ("file", "on"))
+    if node.get("role") is None and node.get("value") is None:
+        return Join(file=file, on=on)
+    role, value = (node.required(key, needs).text() for key in ("role", "value"))
     return Join(file=file, on=on, role=role, value=value)

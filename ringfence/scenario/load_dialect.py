@@ -11,7 +11,8 @@ from ringfence.scenario.errors import did_you_mean, shown
 from ringfence.scenario.node import Node
 from ringfence.scenario.times import HOW_TO_WRITE, moment_ms
 
-DIALECT_KEYS: Final = ("separator", "encoding", "decimal", "missing", "times", "as_text")
+DIALECT_KEYS: Final = ("separator", "encoding", "header", "decimal", "missing", "times", "clocks", "as_text")
+_LAST_HEADER: Final = 100
 _SEPARATORS: Final = (",", ";", "\t", "|")
 _HOW: Final = "write day_first, month_first, year_first, a pattern such as '%d-%b-%Y', or {unit: 1s, since: 1970-01-01}"
 
@@ -20,14 +21,19 @@ def read_dialect(node: Node, time_zone: str) -> Dialect:
     """Read what one source says about its files; keys that are none of `DIALECT_KEYS` are left to the caller."""
     separator, encoding, decimal = node.get("separator"), node.get("encoding"), node.get("decimal")
     missing, times, as_text = node.get("missing"), node.get("times"), node.get("as_text")
+    header, clocks = node.get("header"), node.get("clocks")
     if separator is not None and separator.value not in _SEPARATORS:
         raise separator.error(shown(separator.value), r"write one of ',', ';', '|' and, in double quotes, '\t'")
     return Dialect(
         separator=None if separator is None else str(separator.value),
         encoding="utf-8" if encoding is None else _encoding(encoding),
+        header=1 if header is None else header.whole(1, _LAST_HEADER),
         decimal=None if decimal is None else decimal.choice([",", "."]),
         missing=() if missing is None else tuple(item.text() for item in missing.sequence("texts, such as ['?', NA]")),
         times={} if times is None else {item.name: _time(item, time_zone) for item in times.mapping("a column: how")},
+        clocks={}
+        if clocks is None
+        else {item.name: item.text() for item in clocks.mapping("a day's column: its clock's")},
         as_text=() if as_text is None else tuple(item.text() for item in as_text.sequence("names of columns")),
     )
 

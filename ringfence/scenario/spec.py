@@ -70,12 +70,12 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Join(msgspec.Struct, frozen=True, kw_only=True):
-    """A long table of (event, role, entity) rows that belongs to a source."""
+    """A table that belongs to a source: long, of (event, role, entity) rows, or wide, with more columns of an event."""
 
     file: str
     on: str
-    role: str
-    value: str
+    role: str | None = None  # None, and `value` too: wide
+    value: str | None = None
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

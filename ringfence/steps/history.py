@@ -25,7 +25,7 @@ def import_history(
     memory: str = "800MB",
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
-    """Read history from CSV or Parquet into the ledger; parameters and errors as in `ledger.importer.import_files`.
+    """Read history from files into the ledger; parameters and errors as in `ledger.importer.import_files`.
 
     Parameters
     ----------

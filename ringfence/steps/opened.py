@@ -77,7 +77,7 @@ class OpenWorkspace:
         memory: str = "800MB",
         progress: Progress | None = None,
     ) -> pl.DataFrame:
-        """Read history from CSV or Parquet into the ledger, in time order; all or nothing, and never twice.
+        """Read history from CSV, JSON lines or Parquet into the ledger, in time order; all or nothing, and never twice.
 
         Parameters
         ----------

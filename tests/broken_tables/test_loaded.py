@@ -59,6 +59,24 @@ CASES: dict[str, Odd] = {
     "nothing odd": Odd(text()),
     # --- how the file is written
     "a byte order mark": Odd(text().encode("utf-8-sig")),
+    "JSON lines": Odd(pl.DataFrame(payments()).write_ndjson(), name="t.jsonl"),
+    "JSON lines with one cut off": Odd(
+        "\n".join([*pl.DataFrame(payments()).write_ndjson().splitlines(), '{"payment_id": "p9']),
+        ("1 lines of t.jsonl are no objects, such as line 121",),
+        load=("1 rejected",),
+        rejects=(f"{N + 1},",),
+        name="t.jsonl",
+    ),
+    "a title above the header": Odd(
+        "Export of payments\n\n" + text(), ("t.csv names its columns on line 3", "header: 3")
+    ),
+    "titles above groups of columns": Odd(
+        "Payment,,,Parties,,,,Result\n" + text(), ("t.csv names its columns on line 2", "header: 2")
+    ),
+    "the time of day in a column of its own": Odd(
+        table(paid_at=[f"{moment:%d.%m.%Y}" for moment in MOMENTS], hour=[f"{moment:%H:%M}" for moment in MOMENTS]),
+        ("times: {paid_at: day_first}", "clocks: {paid_at: hour}"),
+    ),
     "Latin-1": Odd(
         table(channel=["téléphone"] * 60 + ["web"] * 60).encode("latin-1"),
         ("t.csv is not UTF-8 and is read as cp1252, which is a guess", "encoding: cp1252"),

@@ -62,9 +62,9 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
         text().split("\n", 1)[1],
         ("a first line that is a row", "add a line that names the columns"),
     ),
-    "a title above the header": (
+    "a title above rows without names": (
         "t.csv",
-        "Export of payments\n\n" + text(),
+        "Export of payments\n\n" + "\n".join([*text().splitlines()[1:], text().splitlines()[1]]) + "\n",
         ("121 of 121, such as line 3, which has 8 fields, the header has 1", "delete what stands above it"),
     ),
     "a field more in every row": (
@@ -123,8 +123,16 @@ CASES: dict[str, tuple[str, bytes | str, tuple[str, ...]]] = {
     "compressed with xz": ("t.csv", lzma.compress(text().encode()), ("compressed with xz", "unpack it first")),
     "compressed with zstd": ("t.csv.zst", b"\x28\xb5\x2f\xfd" + bytes(range(100)), ("compressed with zstd", "unpack")),
     "Arrow": ("t.feather", arrow(), ("an Arrow (Feather) file", "save its table as CSV (UTF-8) or Parquet")),
-    "JSON": ("t.json", pl.DataFrame(payments()).write_json(), ("is JSON, neither CSV nor Parquet",)),
-    "lines of JSON": ("t.jsonl", pl.DataFrame(payments()).write_ndjson(), ("is JSON, neither CSV nor Parquet",)),
+    "JSON": (
+        "t.json",
+        pl.DataFrame(payments()).write_json(),
+        ("is JSON, neither CSV, JSON lines nor", "JSON lines, one object a line"),
+    ),
+    "a JSON document on one line": (
+        "t.json",
+        '{"rows": [{"a": 1}, {"a": 2}]}\n',
+        ("is JSON, neither CSV, JSON lines nor",),
+    ),
     "a web page": ("t.csv", "<!DOCTYPE html><html>Please log in, first</html>\n", ("is a web page", "log in")),
     "a PDF": ("t.csv", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1,2,3\n", ("is a PDF", "save its table as CSV")),
     "Parquet under the name of a CSV": ("t.csv", parquet(), ("is Parquet under another name", "ends in .parquet")),

@@ -125,7 +125,7 @@ class Walk:
         """The lines of the rejects file, without the folder's name."""
         path = self.workspace / "reports" / "w-rejects.csv"
         told = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
-        return [line.split("t.csv,")[-1].split("t.parquet,")[-1] for line in told]
+        return [line.split("t.csv,")[-1].split("t.parquet,")[-1].split("t.jsonl,")[-1] for line in told]
 
     def nothing_is_left(self) -> bool:
         """Whether no workspace, and no part of one, was written."""

@@ -86,7 +86,7 @@ def test_byte_order_mark_and_a_name_with_a_dot_are_no_matter(tmp_path: Path) -> 
         (lambda i: f"2023{1 + i // 60:02d}{1 + i % 28:02d}", "year_first"),
         (lambda i: f"{1 + i % 28:02d}-{['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun'][i // 100]}-2023", "%d-%b-%Y"),
         (lambda i: str(1_700_000_000 + 60 * i), Steps(unit_ms=1_000)),
-        (lambda i: str(i // 3), Steps(unit_ms=3_600_000, since_ms=946_684_800_000)),
+        (lambda i: str(i // 3), Steps(unit_ms=86_400_000, since_ms=946_684_800_000)),
         (lambda i: str(1_700_000_000_000 + 60_000 * i), None),
     ],
 )  # fmt: skip
