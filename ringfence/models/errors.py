@@ -34,3 +34,25 @@ class TooFewLabelsError(ModelError):
         self.what = what
         self.n_fraud = n_fraud
         self.n_legit = n_legit
+
+
+class DamagedNetworkError(ModelError):
+    """Bytes that are not the network that was stored."""
+
+    def __init__(self, what: str, found: str) -> None:
+        super().__init__(
+            f"graph network: {what}: found {found}; take the file from the release once more, or train again"
+        )
+        self.what = what
+        self.found = found
+
+
+class MissingRuntimeError(ModelError):
+    """A network is to be served where ONNX Runtime is not installed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"serving a graph network needs onnxruntime, which cannot be imported here ({reason}); "
+            f"run: pip install 'ringfence[gnn]'"
+        )
+        self.reason = reason
