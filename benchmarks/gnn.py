@@ -4,9 +4,9 @@
     python -m benchmarks.gnn claims|insurer [--events 100000] [--world 1] [--seeds 1] [--variants "1 hop;0 hops"]
 
 Each network is cross-fitted in time on the trees' folds (which chooses its epochs), refitted on all training events,
-and asked about the test. "Stacked" is a logistic regression of both log-odds, fitted on out-of-fold ones of
-training; differences from the trees alone are paired bootstraps over the events of the test. Timed is `Gnn.raw`, scaling
-included, on one thread, on neighbourhoods and rows in hand. What is made is kept in --work, so that a run can go on.
+and asked about the test. "Stacked" is a logistic regression of both log-odds, fitted on out-of-fold ones of training;
+differences from the trees alone are paired bootstraps over the events of the test. Timed is `Gnn.raw`, scaling included,
+on one thread, on neighbourhoods and rows in hand. What is made is kept in --work, so that a run can go on.
 """
 
 from __future__ import annotations

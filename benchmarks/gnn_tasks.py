@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a graph network is judged on: labelled events with rows and neighbourhoods, split in time, and the trees' answer.
+"""What a graph network is judged on, split in time, and the answer of the trees on the same split.
 
 claims    the motor claims network (P2): first 60 % train, labels 90 days late, known by the cut; the rest tests
 insurer   a simulated insurer: labels known when the last fifth of the history begins train; judged by the truth
