@@ -5,7 +5,7 @@
 
 Each network is cross-fitted in time on the trees' folds (which chooses its epochs), refitted on all training events,
 and asked about the test. "Stacked" is a logistic regression of both log-odds, fitted on out-of-fold ones of training;
-differences from the trees alone are paired bootstraps over the events of the test. Timed is `Gnn.raw`, scaling included,
+differences from the trees alone are paired bootstraps over the events of the test. Timed is `Gnn.raw` with its scaling,
 on one thread, on neighbourhoods and rows in hand. What is made is kept in --work, so that a run can go on.
 """
 
@@ -80,7 +80,7 @@ def _fitted(task: Task, found: TreesAnswer, options: GnnOptions, seed: int, *, i
     every, train = network_examples(task, found.encoder), task.train
     offset = _scattered(found.out_of_fold, train, len(task.fraud)) if is_residual else None
     folds = [msgspec.structs.replace(f, fit=train[f.fit], emit=train[f.emit]) for f in found.folds]
-    out = cross_fit_gnn(every, task.fraud, folds, offset=offset, options=options, seed=seed, n_threads=2)
+    out = cross_fit_gnn(every, task.fraud, folds, offset=offset, options=options, seed=seed, n_threads=1)
     fit = train if offset is None else train[~np.isnan(offset[train])]
     trained = train_gnn(
         every,
@@ -91,7 +91,7 @@ def _fitted(task: Task, found: TreesAnswer, options: GnnOptions, seed: int, *, i
         options=options,
         seed=seed,
         n_epochs=out.n_epochs,
-        n_threads=2,
+        n_threads=1,
     )
     fit_s = time.perf_counter() - began
     taken = every.take(task.test)

@@ -53,6 +53,6 @@ class MissingRuntimeError(ModelError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"serving a graph network needs onnxruntime, which cannot be imported here ({reason}); "
-            f"run: pip install 'ringfence[gnn]'"
+            f"run: pip install onnxruntime"
         )
         self.reason = reason

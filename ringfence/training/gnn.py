@@ -190,7 +190,7 @@ def training_module(name: str) -> ModuleType:
         Where one of them is not installed; names the extra that brings it.
     """
     try:
-        return importlib.importtraining_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         library = (error.name or name).partition(".")[0]
         if library == "ringfence":

@@ -29,7 +29,7 @@ class GnnOptions(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float = 2e-3
     weight_decay: float = 0.03  # decoupled; not of biases
     batch: int = 512
-    most_epochs: int = 30
+    most_epochs: int = 16
     patience: int = 5  # epochs without a better later window
     negatives_per_fraud: float | None = 20.0  # drawn afresh for every epoch; None: all
     smoothing: float = 0.99  # of the exponential average of weights that is kept; 0: the last weights
@@ -40,7 +40,7 @@ class GnnOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Chosen inside the first 60 % of the motor claims network (184 frauds).
-FEW: Final = GnnOptions(batch=128, dropout=0.3, input_dropout=0.2, weight_decay=0.1, smoothing=0.95)
+FEW: Final = GnnOptions(batch=128, most_epochs=16, dropout=0.3, input_dropout=0.2, weight_decay=0.1, smoothing=0.95)
 FEW_FRAUDS: Final = 1_000
 
 

@@ -7,7 +7,9 @@ of the share, added to what the network says, undoes (Elkan, 2001, theorem 2).
 
 from __future__ import annotations
 
+import math
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -189,7 +191,7 @@ class _Loop:
         share = min(self.steps / max(n_steps, 1), 1.0)
         warm = min(1.0, (self.steps + 1) / 20.0)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.options.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1.0 + np.cos(np.pi * share)))
+            group["lr"] = self.options.learning_rate * warm * (0.05 + 0.475 * (1.0 + math.cos(math.pi * share)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -249,7 +251,7 @@ class _Loop:
             return
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError):
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
             return
         if not isinstance(state, dict) or state.get("key") != self.key:
             return
@@ -301,7 +303,7 @@ def _key(
     n_epochs: int | None,
 ) -> str:
     """Name a run by all that it depends on and that is at hand; versions of torch as well."""
-    digest = sha256(msgspec.json.encode([inputs, options, seed, n_epochs, torch.__version__], order="deterministic"))
+    digest = sha256(msgspec.json.encode([inputs, options, seed, n_epochs, str(torch.__version__)], order="deterministic"))
     for part in (fit, later, offset):
         digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()

@@ -109,5 +109,5 @@ def test_rows_of_another_catalogue_are_refused() -> None:
 def test_without_onnxruntime_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     modules: dict[str, Any] = sys.modules
     monkeypatch.setitem(modules, "onnxruntime", None)
-    with pytest.raises(MissingRuntimeError, match="pip install 'ringfence"):
+    with pytest.raises(MissingRuntimeError, match="pip install onnxruntime"):
         Gnn.from_bytes(GATED.to_bytes())
