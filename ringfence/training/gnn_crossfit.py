@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,16 +18,13 @@ from ringfence.training.gnn_options import Device, GnnOptions, default_options
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-HEADROOM: Final = 1.5  # folds after the first are trained for this multiple of its best epoch
-LEAST_EPOCHS: Final = 4
-
 
 class GnnOutOfFold(msgspec.Struct, frozen=True, kw_only=True):
     """Log-odds that no example's own label had a part in, but for the choice of one number of epochs. n examples."""
 
     raw: FloatArray  # (n,) at the base rate of all that the folds name; NaN where none is; the offset is not in it
     n_epochs: int  # chosen, over all folds together
-    log_loss: FloatArray  # (k,) mean over the emitted examples after each epoch, at their own base rate
+    log_loss: FloatArray  # (epochs,) weighted mean of the blocks after each, at their own base rates
 
     @property
     def emitted(self) -> NDArray[np.bool_]:
@@ -49,7 +45,8 @@ def cross_fit_gnn(
 ) -> GnnOutOfFold:
     """Fit each fold on its past, score its block after every epoch, and choose one number of epochs for all.
 
-    The number minimises the log-loss summed over all blocks, as the number of trees does in `cross_fit`.
+    The number minimises the log-loss over all blocks, each weighted by the frauds that its network learnt from: with
+    few it has learnt all that it will after a pass or two, and the network of the release learns from more than any.
 
     Parameters
     ----------
@@ -71,7 +68,7 @@ def cross_fit_gnn(
     chosen = options or default_options(int(judged.sum()))
     curves: list[tuple[Fold, IntArray, FloatArray]] = []
     losses: list[FloatArray] = []
-    most = chosen.most_epochs
+    weights: list[float] = []
     for done, fold in enumerate(reversed(folds)):
         fit, emit = _with_offset(fold.fit, offset), _with_offset(fold.emit, offset)
         if emit.shape[0] and 0 < int(fraud[fit].sum()) < fit.shape[0]:
@@ -82,7 +79,7 @@ def cross_fit_gnn(
                 offset=offset,
                 fit=fit,
                 later=emit,
-                n_epochs=most,
+                n_epochs=chosen.most_epochs,
                 options=chosen,
                 seed=seed,
                 device=device,
@@ -92,16 +89,13 @@ def cross_fit_gnn(
             )
             curves.append((fold, emit, found.later_curve))
             losses.append(np.array([epoch.later_loss for epoch in found.epochs]))
-            best = int(np.argmin(losses[-1])) + 1
-            most = min(most, max(LEAST_EPOCHS, int(HEADROOM * best)))
+            weights.append(float(fraud[fit].sum()) * emit.shape[0])
         if report is not None:
             report(done + 1, len(folds))
     raw = np.full(fraud.shape[0], np.nan)
     if not curves:
         return GnnOutOfFold(raw=raw, n_epochs=chosen.most_epochs, log_loss=np.empty(0))
-    n_epochs = min(loss.shape[0] for loss in losses)
-    sizes = np.array([emit.shape[0] for _, emit, _ in curves])
-    total = np.sum([loss[:n_epochs] * size for loss, size in zip(losses, sizes, strict=True)], axis=0) / sizes.sum()
+    total = np.average(losses, axis=0, weights=weights)
     best = int(np.argmin(total))
     for fold, emit, curve in curves:
         # Networks of folds with more fraud forecast more of it: all are moved to one base rate, as the trees are.

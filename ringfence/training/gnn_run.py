@@ -118,6 +118,9 @@ class _Draw:
         self.shift = float(np.log(self.n_legit / self.legit.shape[0]))
         self.prior_log_odds = float(np.log(len(self.fraud) / self.n_legit))
 
+    def decay(self, options: GnnOptions) -> float:
+        return min(options.prior_strength / len(self.fraud), options.most_decay)
+
     def blocks(self, generator: np.random.Generator) -> Iterator[IntArray]:
         """Yield blocks of positions, each ascending; together one epoch, in random order."""
         legit = self.legit
@@ -143,8 +146,9 @@ class _Loop:
         biases = [value for name, value in network.named_parameters() if name.endswith("bias")]
         others = [value for name, value in network.named_parameters() if not name.endswith("bias")]
         self.optimiser = torch.optim.AdamW(
-            [{"params": others, "weight_decay": options.weight_decay}, {"params": biases, "weight_decay": 0.0}],
+            [{"params": others, "weight_decay": drawn.decay(options)}, {"params": biases, "weight_decay": 0.0}],
             lr=options.learning_rate,
+            fused=device.type == "cpu",
         )
         self.average = GnnNetwork(network.inputs, options, prior_log_odds=0.0).to(device)
         self.average.load_state_dict(network.state_dict())
@@ -303,7 +307,9 @@ def _key(
     n_epochs: int | None,
 ) -> str:
     """Name a run by all that it depends on and that is at hand; versions of torch as well."""
-    digest = sha256(msgspec.json.encode([inputs, options, seed, n_epochs, str(torch.__version__)], order="deterministic"))
+    digest = sha256(
+        msgspec.json.encode([inputs, options, seed, n_epochs, str(torch.__version__)], order="deterministic")
+    )
     for part in (fit, later, offset):
         digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()

@@ -29,7 +29,9 @@ from tests.oracles.streams import batch_of, claims_scenario, drawn_records
 
 WORLD, FRAUD, TIMES = two_hop_world(1, 700)
 EARLY, LATE = np.arange(500), np.arange(500, 700)
-QUICK = GnnOptions(**TINY, batch=64, most_epochs=12, learning_rate=1e-2, negatives_per_fraud=None, dropout=0.0)
+QUICK = GnnOptions(
+    **TINY, batch=64, most_epochs=12, learning_rate=1e-2, negatives_per_fraud=None, dropout=0.0, prior_strength=5.0
+)
 
 
 @pytest.mark.parametrize(
