@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,12 @@ class Answer:
     figures: dict[str, float]
 
 
-def answered(task: Task, found: TreesAnswer, variant: Variant, seed: int, path: Path) -> Answer:
-    """Cross-fit, refit, ask and time one network; kept in `path`."""
+def answered(task: Task, found: TreesAnswer, variant: Variant, seed: int, folder: Path) -> Answer:
+    """Cross-fit, refit, ask and time one network; kept in `folder`, by all its options."""
+    options = msgspec.structs.replace(default_options(int(task.fraud[task.train].sum())), **variant.changes)
+    named = msgspec.json.encode([options, variant.is_residual, seed], order="deterministic")
+    path = folder / f"{blake2b(named, digest_size=8).hexdigest()}.npz"
     if not path.exists():
-        options = msgspec.structs.replace(default_options(int(task.fraud[task.train].sum())), **variant.changes)
         answer = _fitted(task, found, options, seed, is_residual=variant.is_residual)
         np.savez(path, oof=answer.out_of_fold, test=answer.test, figures=json.dumps(answer.figures))
     with np.load(path) as kept:
@@ -168,8 +171,7 @@ def main() -> None:
     print(f"| trees alone | | | {_three(truth, alone)} | {before:.3f} | | | | | |", flush=True)
     for name in arguments.variants.split(";"):
         variant = VARIANTS[name.strip()]
-        slug = "".join(c if c.isalnum() else "-" for c in name.strip())
-        found = [answered(task, one, variant, seed, kept / f"{slug}-{seed}.npz") for seed, one in enumerate(answers)]
+        found = [answered(task, one, variant, seed, kept) for seed, one in enumerate(answers)]
         print(_line(name.strip(), variant, answers, found, fraud, truth, alone), flush=True)
 
 

@@ -3,18 +3,29 @@
 
 from ringfence.models.calibration import Calibrator, correct_prior, fit_calibrator
 from ringfence.models.encoder import Encoder
-from ringfence.models.errors import ModelError, ModelShapeError, TooFewLabelsError, UnsupportedModelError
+from ringfence.models.errors import (
+    DamagedNetworkError,
+    MissingRuntimeError,
+    ModelError,
+    ModelShapeError,
+    TooFewLabelsError,
+    UnsupportedModelError,
+)
 from ringfence.models.gbdt import DEFAULTS, Gbdt, average_boosters, grow_curve, train_gbdt
+from ringfence.models.gnn import Gnn
 from ringfence.models.resampling import Difference, Interval, bootstrap, paired_bootstrap
 from ringfence.models.walker import TreeWalker
 
 __all__ = [
     "DEFAULTS",
     "Calibrator",
+    "DamagedNetworkError",
     "Difference",
     "Encoder",
     "Gbdt",
+    "Gnn",
     "Interval",
+    "MissingRuntimeError",
     "ModelError",
     "ModelShapeError",
     "TooFewLabelsError",

@@ -231,7 +231,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _checked(self, sampled: Sampled, rows: FloatArray | None) -> int:
         shape = sampled.events.shape
-        n, n_seats = shape[0], len(self.seats)
+        n, n_seats = int(shape[0]), len(self.seats)
         wanted = (n, n_seats, shape[2] if len(shape) == 4 else 0, self.n_event_columns)
         if shape != wanted or shape[2] < self.last:
             raise ModelShapeError(

@@ -170,7 +170,9 @@ def check_export(gnn: Gnn, log_odds: Callable[[Any], FloatArray], taken: Taken) 
     prepared = gnn.inputs.prepare(taken.sampled, taken.rows)
     expected = log_odds(prepared)
     found = gnn.forward(prepared)
-    each = [gnn.forward(type(prepared)(*(part[i : i + 1] for part in prepared))) for i in range(expected.shape[0])]
+    names = prepared._fields
+    singles = [{name: getattr(prepared, name)[i : i + 1] for name in names} for i in range(expected.shape[0])]
+    each = [gnn.forward(prepared._replace(**single)) for single in singles]
     empty = prepared._replace(
         events=np.zeros_like(prepared.events), per=np.ones_like(prepared.per), nodes=np.zeros_like(prepared.nodes)
     )

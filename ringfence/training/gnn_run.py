@@ -114,7 +114,7 @@ class _Draw:
     def __init__(self, fraud: NDArray[np.int8], fit: IntArray, negatives_per_fraud: float | None) -> None:
         self.fraud, self.legit = fit[fraud[fit] == 1], fit[fraud[fit] != 1]
         wanted = self.legit.shape[0] if negatives_per_fraud is None else round(negatives_per_fraud * len(self.fraud))
-        self.n_legit = max(1, min(wanted, self.legit.shape[0]))
+        self.n_legit = max(1, min(wanted, int(self.legit.shape[0])))
         self.shift = float(np.log(self.n_legit / self.legit.shape[0]))
         self.prior_log_odds = float(np.log(len(self.fraud) / self.n_legit))
 
