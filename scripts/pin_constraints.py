@@ -29,7 +29,8 @@ def needed(name: str, extras: frozenset[str], found: dict[str, tuple[str, frozen
         there = distribution(name)
     except PackageNotFoundError:
         return  # for another platform
-    found[key] = f"{there.name}=={there.version}", seen | extras
+    version = there.version.partition("+")[0]  # a build for one kind of processor, such as torch 2.13.0+cpu
+    found[key] = f"{there.name}=={version}", seen | extras
     for line in there.requires or []:
         requirement = Requirement(line)
         marker = requirement.marker

@@ -6,6 +6,8 @@ from ringfence.models.calibration import Calibrator, correct_prior, fit_calibrat
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
 from ringfence.models.errors import (
+    DamagedNetworkError,
+    MissingRuntimeError,
     ModelError,
     ModelShapeError,
     TooFewDistinctError,
@@ -14,6 +16,7 @@ from ringfence.models.errors import (
     UnsupportedModelError,
 )
 from ringfence.models.gbdt import DEFAULTS, Gbdt, average_boosters, grow_curve, train_gbdt
+from ringfence.models.gnn import Gnn
 from ringfence.models.resampling import Difference, Interval, bootstrap, paired_bootstrap
 from ringfence.models.segmentation import Segmentation
 from ringfence.models.stack import Stack, fit_stack
@@ -23,11 +26,14 @@ __all__ = [
     "DEFAULTS",
     "AnomalyModel",
     "Calibrator",
+    "DamagedNetworkError",
     "Difference",
     "Encoder",
     "Ensemble",
     "Gbdt",
+    "Gnn",
     "Interval",
+    "MissingRuntimeError",
     "ModelError",
     "ModelShapeError",
     "Segmentation",

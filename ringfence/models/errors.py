@@ -55,3 +55,25 @@ class TooFewEventsError(ModelError):
     def __init__(self, what: str, found: int, least: int) -> None:
         super().__init__(f"{what}: found {found}, expected at least {least}; widen the span of examples")
         self.what, self.found, self.least = what, found, least
+
+
+class DamagedNetworkError(ModelError):
+    """Bytes that are not the network that was stored."""
+
+    def __init__(self, what: str, found: str) -> None:
+        super().__init__(
+            f"graph network: {what}: found {found}; take the file from the release once more, or train again"
+        )
+        self.what = what
+        self.found = found
+
+
+class MissingRuntimeError(ModelError):
+    """A network is to be served where ONNX Runtime is not installed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"serving a graph network needs onnxruntime, which cannot be imported here ({reason}); "
+            f"run: pip install onnxruntime"
+        )
+        self.reason = reason

@@ -74,3 +74,38 @@ def _iso(time_ms: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(time_ms / 1000, tz=UTC).isoformat()
+
+
+class MissingExtraError(RingfenceError):
+    """A library that only training networks needs is not installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        self.library = library
+        self.extra = extra
+        super().__init__(
+            f"training a graph network needs {library}, which is not installed; run: pip install 'ringfence[{extra}]' "
+            "(serving one does not need it)"
+        )
+
+
+class DeviceError(RingfenceError):
+    """A device that this machine does not have."""
+
+    def __init__(self, device: str, available: tuple[str, ...]) -> None:
+        self.device = device
+        self.available = available
+        super().__init__(
+            f"device {device!r} is not available here; found {', '.join(available)}; use one of them, or auto"
+        )
+
+
+class ExportMismatchError(RingfenceError):
+    """The exported graph does not compute what the trained network does."""
+
+    def __init__(self, difference: float, most: float, n: int) -> None:
+        self.difference = difference
+        self.most = most
+        super().__init__(
+            f"the exported network differs from the trained one by {difference:.2e} in log-odds on {n} events, at most "
+            f"{most:.0e} is rounding; please report this with the versions of torch, onnx and onnxruntime"
+        )
