@@ -136,7 +136,10 @@ def test_check_of_a_missing_column_names_it(table: Path, tmp_path: Path, capsys:
 def test_check_tells_journeys_and_warns_where_their_family_is_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = {"lat": [50.0 + row % 7 for row in range(N)], "lon": [8.0 + row % 5 for row in range(N)]}
+    places = {
+        "lat": [50.0 + row * 37 % 601 / 99 for row in range(N)],
+        "lon": [8.0 + row * 53 % 97 / 9 for row in range(N)],
+    }
     pl.DataFrame(payments(**places)).write_csv(tmp_path / "payments.csv")
     folder = tmp_path / "w"
     assert run(["init", str(folder), "--from", str(tmp_path / "payments.csv")]) == Exit.OK
