@@ -236,6 +236,8 @@ def _of_settings(spec: Scenario, catalogue: Catalogue) -> list[str]:
     told = []
     if not catalogue.features:
         told.append("`features` switches every family off that would have a feature: `train` will refuse")
+    if spec.travel is not None and not spec.features.get("novelty_gaps", True):
+        told.append("`travel` is asked for, but `novelty_gaps` is off, the family that tells how far and how fast")
     if spec.features.get("rings", False) and not any(role.strong for role in spec.roles):
         names = ", ".join(role.name for role in spec.roles)
         told.append(

@@ -273,7 +273,8 @@ def _travel(
     main: Profile, forbidden: set[str], attributes: list[AttributeGuess], roles: list[RoleGuess]
 ) -> tuple[str, str] | None:
     """The attributes that are the place of an event: where there is one place only, and somebody who comes back."""
-    known = {attribute.column.name: attribute.name for attribute in attributes if not attribute.personal}
+    numbers = [one for one in attributes if one.type == "number" and not one.personal and not one.audit_only]
+    known = {attribute.column.name: attribute.name for attribute in numbers}
     places = places_of(main, forbidden)
     if len(places) != 1 or not any(guess.strong and not guess.many for guess in roles):
         return None

@@ -131,3 +131,24 @@ def test_check_of_a_missing_column_names_it(table: Path, tmp_path: Path, capsys:
     (folder / "ringfence.yaml").write_text(scenario.replace("event_time: paid_at", "event_time: payed_at"))
     assert run(["check", "-w", str(folder)]) == Exit.BAD_INPUT
     assert "did you mean 'paid_at'" in capsys.readouterr().err
+
+
+def test_check_tells_journeys_and_warns_where_their_family_is_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {
+        "lat": [50.0 + row * 37 % 601 / 99 for row in range(N)],
+        "lon": [8.0 + row * 53 % 97 / 9 for row in range(N)],
+    }
+    pl.DataFrame(payments(**places)).write_csv(tmp_path / "payments.csv")
+    folder = tmp_path / "w"
+    assert run(["init", str(folder), "--from", str(tmp_path / "payments.csv")]) == Exit.OK
+    capsys.readouterr()
+    assert run(["check", "-w", str(folder)]) == Exit.OK
+    said = capsys.readouterr()
+    assert "of card, by lat and lon" in said.out
+    assert "is off" not in said.err
+    scenario = folder / "ringfence.yaml"
+    scenario.write_text(scenario.read_text() + "    features: {novelty_gaps: false}\n")
+    assert run(["check", "-w", str(folder)]) == Exit.OK
+    assert "`novelty_gaps` is off, the family that tells how far and how fast" in capsys.readouterr().err

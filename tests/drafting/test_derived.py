@@ -87,6 +87,9 @@ def test_one_place_and_somebody_who_comes_back_make_journeys(tmp_path: Path) -> 
     assert travel is not None
     assert travel.roles == ("card",)
     assert draft_of(tmp_path / "two", payments(**PLACES)).travel is None
+    few = {"lat": [50.0 + row % 7 for row in range(N)], "long": [8.0 + row % 5 for row in range(N)]}
+    (tmp_path / "few").mkdir()
+    assert imported(draft_of(tmp_path / "few", payments(**few)), tmp_path / "few").n_rejected == 0  # towns, maybe
     without = {name: values for name, values in payments(**here).items() if name != "card_no"}
     assert draft_of(tmp_path / "nobody", without).travel is None
 

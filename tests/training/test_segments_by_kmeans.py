@@ -37,7 +37,7 @@ def asking() -> Scenario:
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory, asking: Scenario) -> Ledger:
-    return ledger_of(tmp_path_factory.mktemp("kmeans"), payments(2_500), asking)
+    return ledger_of(tmp_path_factory.mktemp("kmeans"), payments(1_500), asking)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_model_features_and_scores_are_those_of_a_scenario_without_it(
 def test_later_events_move_no_centre(
     tmp_path: Path, release: Release, asking: Scenario, policy: Policy, clock: FakeClock
 ) -> None:
-    history = payments(2_500)
+    history = payments(1_500)
     shorter = ledger_of(tmp_path, history.filter(history["at"] < "2024-02-20T00:00:00"), asking)
     again = train(shorter, asking, policy, releases_dir=tmp_path / "releases", clock=clock, until_ms=CUT_MS)
     assert again.segmentation == release.segmentation
