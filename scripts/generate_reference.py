@@ -80,7 +80,12 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "plain numbers",
         "Decimal sign of numbers in text; thousands, spaces and currency signs in them are then passed over.",
     ),
-    ("….sources.*.missing", "list of texts", "the empty text", "Texts that stand for nothing, such as `NA` or `?`."),
+    (
+        "….sources.*.missing",
+        "list of texts",
+        "the empty text",
+        'Texts that stand for nothing, such as `NA` or `?`; or by column, `{age: [-1]}`, with `"*"` for all.',
+    ),
     (
         "….sources.*.times",
         "column: how",

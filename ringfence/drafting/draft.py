@@ -19,7 +19,7 @@ from ringfence.drafting.leaks import Suspicion, id_suspicion_of, order_auc, susp
 from ringfence.drafting.names import Business, business_of, hints, plain_name
 from ringfence.drafting.oddities import currencies_of, odd_words, oddities_of
 from ringfence.drafting.partners import Context, Joined, context_of, joined_of, main_of, wide_of
-from ringfence.drafting.profile import Column, Profile, profile_table, respelt_number
+from ringfence.drafting.profile import Column, Profile, profile_table, respelt_number, without_code
 from ringfence.drafting.ranges import lookup_of
 from ringfence.drafting.roles import (
     AttributeGuess,
@@ -163,10 +163,13 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
     attributes: list[AttributeGuess] = []
     names: set[str] = set()
     suspects: list[Suspicion] = []
+    coded_names: list[str] = []
     for column in main.columns:
         if column.name in taken:
             continue
         column, how = as_moments.get(column.name, (column, None))
+        coded = None if amount is not None and column.name == amount.name else without_code(column)
+        column = column if coded is None else coded
         found = suspicion_of(column, truth, event_ms, main.row)
         if found is None and column.kind == "time" and event_ms is not None and _is_the_same(column.values, event_ms):
             found = Suspicion(column=column.name, why="it is the event's time again", is_leak=True)
@@ -187,6 +190,8 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
             continue
         names.add(attribute.name)
         attributes.append(attribute)
+        if coded is not None:
+            coded_names.append(column.name)
         if attribute.type == "time" and how is not None:
             times[column.name] = how
     left_out += [LeftOut(column=found.column, why=found.why, is_leak=True) for found in suspects]
@@ -211,6 +216,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
         main.table.dialect,
         decimal=decimal,
         missing=_missing(used),
+        missing_in={name: ("-1",) for name in coded_names if name not in misfits},
         times=times,
         clocks={} if clock is None or time_of_day is None else {clock.column.name: time_of_day.name},
         as_text=tuple(guess.column.name for guess in roles if guess.as_text),

@@ -18,6 +18,7 @@ from ringfence.scenario.dialect import Dialect, Steps, plainly
 from ringfence.scenario.factor import factorise
 from ringfence.scenario.times import moments_ms
 
+CODE: Final = -1.0  # among numbers that are never negative it stands for nothing
 FEW: Final = 12  # values that are counted one by one
 SHAPED: Final = 5_000  # texts that are asked for their shape
 _CLOCK_TIME: Final = r"^\s*(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?(?:\s*[AaPp][Mm])?\s*$"
@@ -144,6 +145,25 @@ def respelt_number(column: Column, decimal: str | None) -> Column:
     return msgspec.structs.replace(column, values=_values(column.sample, spelling), spelling=spelling)
 
 
+def without_code(column: Column) -> Column | None:
+    """The same column with nothing where it says -1, its only negative number; None where it holds no such code."""
+    given = column.values[column.given]
+    n_code = int((given == CODE).sum())
+    if column.kind != "number" or column.n_distinct <= FEW or n_code < max(0.001 * len(given), 5.0):
+        return None
+    if n_code != int((given < 0.0).sum()) or n_code == len(given):
+        return None
+    is_code = column.values == CODE
+    codes = pl.Series(is_code)
+    return msgspec.structs.replace(
+        column,
+        n_missing=column.n_missing + round(column.n_rows * n_code / len(column.values)),
+        n_distinct=column.n_distinct - 1,
+        values=np.where(is_code, np.nan, column.values),
+        sample=pl.select(pl.when(~codes).then(column.sample).alias(column.name)).to_series(),
+    )
+
+
 def _column(
     table: Table, sample: pl.Series, spelling: Spelling, tally: _Tally, counts: tuple[tuple[str, int], ...]
 ) -> Column:
@@ -257,5 +277,5 @@ def _mean(values: pl.Series) -> float:
 
 __all__ = [
     "SAMPLE_ROWS", "SHAPED", "Column", "Profile", "is_clock_time", "moments", "profile_table", "respelt",
-    "respelt_number", "share_of",
+    "respelt_number", "share_of", "without_code",
 ]  # fmt: skip

@@ -161,8 +161,15 @@ def _dialect(dialect: Dialect) -> list[tuple[str, str, str]]:
         )
     if dialect.decimal is not None:
         said.append(("decimal", json.dumps(dialect.decimal), "of its numbers; other signs in them are passed over"))
+    words = ""
     if dialect.missing:
         words = ", ".join(json.dumps(word, ensure_ascii=False) for word in dialect.missing)
+    if dialect.missing_in:
+        codes = [f"{scalar(name)}: [{', '.join(found)}]" for name, found in dialect.missing_in.items()]
+        all_of = [f'"*": [{words}]'] if dialect.missing else []
+        why = "-1 is their only negative number, and stands for nothing by a guess"
+        said.append(("missing", f"{{{', '.join(all_of + codes)}}}", why))
+    elif dialect.missing:
         said.append(("missing", f"[{words}]", "words that stand for nothing"))
     if dialect.as_text:
         said.append(("as_text", f"[{', '.join(scalar(name) for name in dialect.as_text)}]", "numbers that are names"))

@@ -61,6 +61,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     header: int = 1  # the line of a text file that names the columns; what stands above it is passed over
     decimal: str | None = None  # "," or "."; then thousands, spaces and currency signs are passed over
     missing: tuple[str, ...] = ()  # texts that mean that nothing is given, beside the empty one
+    missing_in: dict[str, tuple[str, ...]] = {}  # column -> texts that mean so there alone, such as -1 among ages
     times: dict[str, str | Steps] = {}  # column -> one of ORDERS, a strptime pattern, or steps
     clocks: dict[str, str] = {}  # column of days -> column of times of day, such as 14:05, that belong to them
     as_text: tuple[str, ...] = ()  # columns of numbers with fractions that are ids
@@ -84,6 +85,8 @@ def plainly(
         plain = column
         if dialect.missing and plain.dtype == pl.String:
             plain = plain.replace(list(dialect.missing), [None] * len(dialect.missing))
+        if column.name in dialect.missing_in:
+            plain = _without(plain, dialect.missing_in[column.name])
         if column.name in dialect.as_text and plain.dtype.is_float():
             plain = plain.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
         how = dialect.times.get(column.name)
@@ -118,6 +121,22 @@ def _number(texts: pl.Series, decimal: str, currency: str | None) -> pl.Series:
     # A cell that does not fit and would be read as a number all the same is marked, so that it is refused as found.
     read_anyway = texts.str.strip_chars().cast(pl.Float64, strict=False).is_finite()
     return _where(fits, bare, _where(read_anyway & fits.not_(), "not with decimal " + decimal + ": " + texts, texts))
+
+
+def _without(values: pl.Series, words: tuple[str, ...]) -> pl.Series:
+    """The column with null for some words, however a number among them is written: -1 is -1.0."""
+    numbers = [number for word in words if (number := _number_of(word)) is not None]
+    found = values.cast(pl.Float64, strict=False).is_in(numbers).fill_null(False)
+    if values.dtype == pl.String:
+        found |= values.str.strip_chars().is_in(list(words)).fill_null(False)
+    return values.set(found, None)
+
+
+def _number_of(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
 
 
 def _at_clock(days: pl.Series, clock: pl.Series) -> pl.Series:

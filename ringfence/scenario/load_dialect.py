@@ -12,6 +12,7 @@ from ringfence.scenario.node import Node
 from ringfence.scenario.times import HOW_TO_WRITE, moment_ms
 
 DIALECT_KEYS: Final = ("separator", "encoding", "header", "decimal", "missing", "times", "clocks", "as_text")
+_ANY: Final = "*"  # in `missing` by column: every column
 _LAST_HEADER: Final = 100
 _SEPARATORS: Final = (",", ";", "\t", "|")
 _HOW: Final = "write day_first, month_first, year_first, a pattern such as '%d-%b-%Y', or {unit: 1s, since: 1970-01-01}"
@@ -29,13 +30,34 @@ def read_dialect(node: Node, time_zone: str) -> Dialect:
         encoding="utf-8" if encoding is None else _encoding(encoding),
         header=1 if header is None else header.whole(1, _LAST_HEADER),
         decimal=None if decimal is None else decimal.choice([",", "."]),
-        missing=() if missing is None else tuple(item.text() for item in missing.sequence("texts, such as ['?', NA]")),
+        missing=_words_of_all(missing),
+        missing_in={} if missing is None or not isinstance(missing.value, dict) else _words_in(missing),
         times={} if times is None else {item.name: _time(item, time_zone) for item in times.mapping("a column: how")},
         clocks={}
         if clocks is None
         else {item.name: item.text() for item in clocks.mapping("a day's column: its clock's")},
         as_text=() if as_text is None else tuple(item.text() for item in as_text.sequence("names of columns")),
     )
+
+
+def _words(node: Node) -> tuple[str, ...]:
+    return tuple(_word(item) for item in node.sequence("texts, such as ['?', NA]"))
+
+
+def _words_of_all(node: Node | None) -> tuple[str, ...]:
+    any_column = node.get(_ANY) if node is not None and isinstance(node.value, dict) else node
+    return () if any_column is None else _words(any_column)
+
+
+def _words_in(node: Node) -> dict[str, tuple[str, ...]]:
+    return {
+        item.name: _words(item) for item in node.mapping("a column: texts, such as {age: [-1]}") if item.name != _ANY
+    }
+
+
+def _word(node: Node) -> str:
+    is_number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return str(node.value) if is_number else node.text()
 
 
 def _encoding(node: Node) -> str:

@@ -12,6 +12,7 @@ import pytest
 from ringfence.drafting import draft_scenario, outlook_of, yaml_of
 from ringfence.drafting.names import comes_after, words_of
 from ringfence.ledger.errors import SourceUnreadableError
+from ringfence.ledger.sources import read_plain_frames, resolve
 from ringfence.workspace import Workspace
 from tests.drafting.tables import N, draft_of, imported, payments
 
@@ -138,3 +139,20 @@ def test_a_wide_table_with_two_rows_for_an_event_is_refused(tmp_path: Path) -> N
     wide(tmp_path, 400, twice=True)
     with pytest.raises(SourceUnreadableError, match=r"has two rows for payment_id 'p\d+', the later one on line 402"):
         imported(draft, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["t.csv", "t.parquet"])
+def test_minus_one_among_numbers_that_are_never_negative_is_nothing(file: str, tmp_path: Path) -> None:
+    months = np.where(RNG.random(N) < 0.3, -1, RNG.integers(1, 380, N))
+    draft = draft_of(
+        tmp_path, payments(months=months, change=RNG.integers(-5, 90, N), note=["?", "a"] * (N // 2)), file
+    )
+    assert draft.dialect.missing_in == {"months": ("-1",)}
+    found = next(attribute for attribute in draft.attributes if attribute.name == "months")
+    assert found.column.n_missing == (months == -1).sum()
+    assert imported(draft, tmp_path).n_rejected == 0
+    spec = Workspace(tmp_path).scenario()
+    file_of_it = resolve(spec, tmp_path)[0]
+    (frame,) = read_plain_frames(file_of_it, ["months", "change"], lambda *_: None)
+    assert frame.rows["months"].null_count() == (months == -1).sum()
+    assert frame.rows["change"].null_count() == 0
