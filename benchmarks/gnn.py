@@ -169,10 +169,18 @@ def main() -> None:
     there = ~np.isnan(answers[0].out_of_fold)
     before = average_precision(fraud[there], answers[0].out_of_fold[there])
     print(f"| trees alone | | | {_three(truth, alone)} | {before:.3f} | | | | | |", flush=True)
+    scores: dict[str, FloatArray] = {}
     for name in arguments.variants.split(";"):
         variant = VARIANTS[name.strip()]
         found = [answered(task, one, variant, seed, kept) for seed, one in enumerate(answers)]
         print(_line(name.strip(), variant, answers, found, fraud, truth, alone), flush=True)
+        pairs = zip(answers, found, strict=True)
+        scores[name.strip()] = np.mean([stacked(one, other, fraud)[0] for one, other in pairs], axis=0)
+    first, *others = scores
+    for name in others:
+        gain = paired_bootstrap(METRICS, truth, scores[first], scores[name], seed=0, n_resamples=RESAMPLES)
+        cells = [f"{key} {one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f})" for key, one in gain.items()]
+        print(f"stacked with {first!r} less stacked with {name!r}: {'; '.join(cells)}")
 
 
 HEADER = (
