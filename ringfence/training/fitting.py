@@ -126,10 +126,7 @@ def fit(
         unread=unread,
     )
     default = default_params(examples.n_fraud)
-    default["learning_rate"] *= effort.faster
-    chosen, found, settings = search(
-        try_setting, {**default, **(params or {})}, trials=trials, seed=seed, faster=effort.faster
-    )
+    chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     encoder = Encoder.fit(rows, is_category)
     n_trees = _refit_trees(found.n_trees, folds, len(examples))
