@@ -201,14 +201,9 @@ def search(
     *,
     trials: int,
     seed: int,
-    faster: float = 1.0,
     report: Report | None = None,
 ) -> tuple[dict[str, Any], OutOfFold, list[dict[str, Any]]]:
     """Try the default and then `trials` random settings; the lowest out-of-fold log-loss wins.
-
-    Parameters
-    ----------
-    faster : factor on the learning rates that are drawn, as in `Effort`.
 
     Returns
     -------
@@ -218,7 +213,7 @@ def search(
     best_params, best = dict(default), try_setting(default)
     lines = [_line(best_params, best)]
     for trial in range(trials):
-        params = {**default, **_draw(rng, faster)}
+        params = {**default, **_draw(rng)}
         found = try_setting(params)
         lines.append(_line(params, found))
         if found.log_loss.min() < best.log_loss.min():
@@ -228,11 +223,11 @@ def search(
     return best_params, best, lines
 
 
-def _draw(rng: np.random.Generator, faster: float) -> dict[str, Any]:
+def _draw(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "num_leaves": int(rng.choice([7, 11, 15, 23, 31, 47])),
         "min_data_in_leaf": int(rng.choice([10, 20, 35, 50, 100, 200])),
-        "learning_rate": faster * float(rng.choice([0.02, 0.03, 0.05])),
+        "learning_rate": float(rng.choice([0.02, 0.03, 0.05])),
         "feature_fraction": float(rng.choice([0.2, 0.3, 0.4, 0.5, 0.7])),
         "bagging_fraction": float(rng.choice([0.5, 0.65, 0.8, 1.0])),
         "lambda_l2": float(10.0 ** rng.uniform(0.0, 2.0)),

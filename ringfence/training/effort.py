@@ -10,7 +10,7 @@ import msgspec
 MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds, since noise is small and hours are long
 LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled, afresh for every booster
 MANY_LEGIT: Final = 100_000
-VERY_MANY_EXAMPLES: Final = 500_000  # beyond: larger steps of the boosting, and what they allow
+VERY_MANY_EXAMPLES: Final = 500_000  # beyond: fewer boosters, and trees counted from a sample
 _PATIENCE: Final = 5  # steps of the curve
 
 
@@ -21,7 +21,6 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     legit_share: float  # of the legit examples that one model sees, in (0, 1]; all of them calibrate and are scored
     n_seeds: int  # boosters that are averaged, each with a sample of its own
     max_trees: int
-    faster: float  # factor on the learning rate
     side_by_side: bool  # folds and boosters grow beside each other, one core each, none waiting for what another found
     patience: int | None  # steps of a fold's curve without a better loss, after which it stops; None: never
     curve_rows: int | None  # of each class of a block, at most, that its curve is read from; None: all
@@ -33,10 +32,9 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
         if self.curve_rows is None:
             return ""
         return (
-            f"{self.n_seeds} boosters take steps {self.faster:g} times as large, at most {self.max_trees} trees each; "
-            f"their number is read off up to {self.curve_rows:,} frauds "
-            f"and as many legit events of each block, bins of a feature off {self.bin_rows:,} rows; every event of a "
-            "block is scored, calibrates and is measured"
+            f"{self.n_seeds} boosters; folds stop growing where more trees do not help; the number of trees is read "
+            f"off up to {self.curve_rows:,} frauds and as many legit events of each block, bins of a feature off "
+            f"{self.bin_rows:,} rows; every event of a block is scored, calibrates and is measured"
         )
 
 
@@ -49,7 +47,6 @@ def effort_for(n_examples: int, n_fraud: int) -> Effort:
             legit_share=share,
             n_seeds=3,
             max_trees=400,
-            faster=1.0,
             side_by_side=False,
             patience=None,
             curve_rows=None,
@@ -59,10 +56,9 @@ def effort_for(n_examples: int, n_fraud: int) -> Effort:
         n_blocks=3,
         legit_share=share,
         n_seeds=2,
-        max_trees=200,
-        faster=2.0,
+        max_trees=400,
         side_by_side=True,
         patience=_PATIENCE,
         curve_rows=25_000,
-        bin_rows=20_000,
+        bin_rows=50_000,
     )

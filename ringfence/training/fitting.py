@@ -136,19 +136,17 @@ def fit(
         unread=unread,
     )
     default = default_params(examples.n_fraud)
-    default["learning_rate"] *= effort.faster
-    chosen, found, settings = search(
-        try_setting, {**default, **(params or {})}, trials=trials, seed=seed, faster=effort.faster
-    )
-    members = {BACKBONE: found.raw}
-    surprise = anomaly_out_of_fold(rows, folds, is_category=is_category, unread=unread, seed=seed)
-    if surprise is not None:
-        members[ANOMALY] = surprise
+    chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
+    emit = partial(anomaly_out_of_fold, rows, folds, is_category=is_category, unread=unread, seed=seed)
+    surprise = emit(most=effort.curve_rows)
+    members = {BACKBONE: found.raw} if surprise is None else {BACKBONE: found.raw, ANOMALY: surprise}
     stack, worth = stack_in_time(members, examples.fraud, folds)
-    stacked = stack.raw(members)
-    alone, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
-    calibrator = alone
-    if stack != Stack():  # it was fitted on all legit events, whatever share of them the trees saw
+    calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
+    alone, stacked = calibrator, found.raw
+    if stack != Stack():
+        surprise = emit(most=None) if effort.curve_rows is not None else surprise
+        stacked = stack.raw({BACKBONE: found.raw, ANOMALY: surprise})
+        # The stack was fitted on all legit events, whatever share of them the trees saw.
         calibrator, weight = calibrate_in_time(stacked, examples.fraud, folds)
     encoder = Encoder.fit(rows, is_category)
     n_trees = _refit_trees(found.n_trees, folds, len(examples))

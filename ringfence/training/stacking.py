@@ -45,8 +45,8 @@ def stack_in_time(
 
     Parameters
     ----------
-    members : out-of-fold raw scores by name, each of shape (n,), finite where a fold emits; the backbone is among them,
-        and others are tried in this order.
+    members : out-of-fold raw scores by name, each of shape (n,); the backbone's are finite where a fold emits, others
+        may be NaN at random for some of these, which are then left out. Others are tried in this order.
     fraud : shape (n,).
     folds : earliest first.
 
@@ -70,7 +70,7 @@ def stack_in_time(
         worth.append(BranchWorth(name=name, n=n, gain=mean, low=mean - reach, high=mean + reach, weight=float(stays)))
     if chosen == [BACKBONE]:
         return Stack(), worth
-    emitted = np.concatenate([fold.emit for fold in folds])
+    emitted = _scored(members, chosen, np.concatenate([fold.emit for fold in folds]))
     stack = fit_stack({name: members[name][emitted] for name in chosen}, fraud[emitted], chosen)
     return stack, [msgspec.structs.replace(one, weight=stack.weight_of(one.name)) for one in worth]
 
@@ -85,10 +85,10 @@ def _gains(
     """Return how much the log-loss of each event falls with the last of `names`."""
     found = [np.empty(0)]
     for at in range(1, len(folds)):
-        past = np.concatenate([fold.emit for fold in folds[:at]])
+        past = _scored(members, names, np.concatenate([fold.emit for fold in folds[:at]]))
         if not 0 < int(fraud[past].sum()) < past.shape[0]:
             continue
-        block = folds[at].emit
+        block = _scored(members, names, folds[at].emit)
         losses = []
         for taken in (without, names):
             stack = fit_stack({name: members[name][past] for name in taken}, fraud[past], taken)
@@ -96,3 +96,10 @@ def _gains(
             losses.append(np.logaddexp(0.0, np.where(fraud[block] == 1, -odds, odds)))
         found.append(losses[0] - losses[1])
     return np.concatenate(found)
+
+
+def _scored(members: Mapping[str, FloatArray], names: Sequence[str], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those positions that every one of `names` has a score for."""
+    there = np.all([~np.isnan(members[name][positions]) for name in names], axis=0)
+    found: NDArray[np.int64] = positions[there]
+    return found

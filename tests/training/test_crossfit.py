@@ -23,7 +23,6 @@ SPARED = Effort(
     legit_share=0.15,
     n_seeds=2,
     max_trees=60,
-    faster=2.0,
     side_by_side=True,
     patience=2,
     curve_rows=400,
@@ -135,16 +134,16 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
 @pytest.mark.parametrize("n_examples", [10_000, 300_001, VERY_MANY_EXAMPLES])
 def test_nothing_is_spared_up_to_half_a_million_examples_but_legit_events_and_blocks(n_examples: int) -> None:
     effort = effort_for(n_examples, 3_000)
-    assert (effort.n_seeds, effort.max_trees, effort.faster, effort.side_by_side) == (3, 400, 1.0, False)
+    assert (effort.n_seeds, effort.max_trees, effort.side_by_side) == (3, 400, False)
     assert effort.patience is effort.curve_rows is effort.bin_rows is None
     assert effort.n_blocks == (5 if n_examples <= 300_000 else 3)
     assert effort.legit_share == min(1.0, 100_000 / (n_examples - 3_000))
     assert not effort.text
 
 
-def test_beyond_it_fewer_trees_take_larger_steps_and_the_card_says_so() -> None:
+def test_beyond_it_fewer_boosters_are_averaged_and_the_card_says_so() -> None:
     few, many = effort_for(VERY_MANY_EXAMPLES, 3_000), effort_for(VERY_MANY_EXAMPLES + 1, 3_000)
-    assert many.faster * many.max_trees == few.faster * few.max_trees
+    assert many.max_trees == few.max_trees
     assert many.n_seeds < few.n_seeds
-    assert "2 boosters take steps 2 times as large, at most 200 trees each" in many.text
+    assert "2 boosters; folds stop growing" in many.text
     assert effort_for(1_000_000, 20_000).legit_share == pytest.approx(12 * 20_000 / 980_000)
