@@ -139,13 +139,13 @@ def fit(
     chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
     emit = partial(anomaly_out_of_fold, rows, folds, is_category=is_category, unread=unread, seed=seed)
     surprise = emit(most=effort.curve_rows)
-    members = {BACKBONE: found.raw} if surprise is None else {BACKBONE: found.raw, ANOMALY: surprise}
+    members = {BACKBONE: found.raw} | ({} if surprise is None else {ANOMALY: surprise})
     stack, worth = stack_in_time(members, examples.fraud, folds)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
     if stack != Stack():
-        surprise = emit(most=None) if effort.curve_rows is not None else surprise
-        stacked = stack.raw({BACKBONE: found.raw, ANOMALY: surprise})
+        whole = emit(most=None) if effort.curve_rows is not None else None
+        stacked = stack.raw(members | ({} if whole is None else {ANOMALY: whole}))
         # The stack was fitted on all legit events, whatever share of them the trees saw.
         calibrator, weight = calibrate_in_time(stacked, examples.fraud, folds)
     encoder = Encoder.fit(rows, is_category)

@@ -66,3 +66,12 @@ def test_with_a_single_block_nothing_is_tried() -> None:
     members, fraud, folds = drawn(4, helps=np.full(N, 0.8))
     stack, (worth,) = stack_in_time(members, fraud, folds[:1])
     assert (stack, worth.n, worth.stays) == (Stack(), 0, False)
+
+
+def test_events_that_a_branch_did_not_score_are_left_out_of_its_judgement() -> None:
+    members, fraud, folds = drawn(5, helps=np.full(N, 0.8))
+    whole, (all_of_them,) = stack_in_time(members, fraud, folds)
+    members["anomaly"][np.random.default_rng(1).random(N) < 0.5] = np.nan
+    half, (some,) = stack_in_time(members, fraud, folds)
+    assert some.n == pytest.approx(all_of_them.n / 2, rel=0.1)
+    assert half.weight_of("anomaly") == pytest.approx(whole.weight_of("anomaly"), abs=0.15)
