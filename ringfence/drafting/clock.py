@@ -60,7 +60,7 @@ def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, b
     scored = []
     for column, how, is_guessed in usable:
         later = [other.name for other, _, _ in usable if other is not column and _follows(column, other)]
-        is_sorted = spearman(column.values, profile.row) >= _SORTED
+        is_sorted = _is_sorted(column, profile)
         score = 1.0 * hints(column.words, "event") + 0.5 * hints(column.words, "time") + 1.5 * is_sorted
         score -= 4.0 * (isinstance(how, Steps) and is_assumed(how))  # a date is better
         score += 2.0 * len(later) / max(len(usable) - 1, 1) - 1.0 * hints(column.words, "starts", "after")
@@ -123,12 +123,14 @@ def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | Non
         if column.spelling.is_ambiguous:  # unless the file is in the order of one of both
             for order in (DAY_FIRST, MONTH_FIRST):
                 read = respelt(column, order)
-                if spearman(read.values, profile.row) >= _SORTED:
+                if _is_sorted(read, profile):
                     return read, order, False
         return column, column.spelling.how, column.spelling.is_ambiguous
     if column.kind != "number":
         return None
-    is_sorted = spearman(column.values, profile.row) >= _SORTED
+    if not hints(column.words, "time", "event") and not set(column.words) & set(_PERIODS):
+        return None
+    is_sorted = _is_sorted(column, profile)
     if not _is_period(column, is_sorted) and (not hints(column.words, "time") or column.n_distinct < 10):
         return None
     if bool(((column.values >= _SERIAL_DAYS[0]) & (column.values < _SERIAL_DAYS[1]))[column.given].all()):
@@ -147,6 +149,14 @@ def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | Non
     unit_ms = next((unit_ms for word, unit_ms in _UNITS if word in column.words), None)
     steps = Steps(unit_ms=_unit(given)[0] if unit_ms is None else unit_ms, since_ms=_SINCE_MS)
     return respelt(column, steps), steps, True
+
+
+def _is_sorted(column: Column, profile: Profile) -> bool:
+    """Whether the file is in the order of a column; many rows of one day or month tie, so none may step back then."""
+    given = column.values[column.given]
+    steps = np.diff(given)
+    never_back = len(given) > 1 and given[0] < given[-1] and bool((steps >= 0.0).all())
+    return never_back or spearman(column.values, profile.row) >= _SORTED
 
 
 def _is_period(column: Column, is_sorted: bool) -> bool:
