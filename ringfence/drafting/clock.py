@@ -165,15 +165,20 @@ def _is_period(column: Column, is_sorted: bool) -> bool:
     given = column.values[column.given]
     if len(words) != 1 or words[0] not in _PERIODS or not len(given) or column.n_distinct < _FEWEST_PERIODS:
         return False
-    low, high = float(given.min()), float(given.max())
-    first, last = _PERIODS[words[0]]
-    in_calendar = low >= first and high <= last
-    return column.n_distinct == high - low + 1 and (is_sorted or not in_calendar)
+    counted = float(np.ptp(given)) + 1.0
+    return column.n_distinct == counted and (is_sorted or not _in_calendar(words[0], given))
+
+
+def _in_calendar(word: str, given: Floats) -> bool:
+    first, last = _PERIODS[word]
+    return bool(given.min() >= first and given.max() <= last)
 
 
 def _may_count(column: Column, given: Floats) -> bool:
     """Whether a whole number in no order may be time all the same: named so and by nothing else, at an even pace."""
     if not all(hints((word,), "time", "event") or word in _COUNTED or word in _PERIODS for word in column.words):
+        return False
+    if any(_in_calendar(word, given) for word in column.words if word in _PERIODS):
         return False
     low, span = float(given.min()), float(np.ptp(given))
     paced = np.sort(given - low) / max(span, 1.0)
