@@ -60,7 +60,7 @@ def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, b
     scored = []
     for column, how, is_guessed in usable:
         later = [other.name for other, _, _ in usable if other is not column and _follows(column, other)]
-        is_sorted = spearman(column.values, profile.row) >= _SORTED
+        is_sorted = _is_sorted(column, profile)
         score = 1.0 * hints(column.words, "event") + 0.5 * hints(column.words, "time") + 1.5 * is_sorted
         score -= 4.0 * (isinstance(how, Steps) and is_assumed(how))  # a date is better
         score += 2.0 * len(later) / max(len(usable) - 1, 1) - 1.0 * hints(column.words, "starts", "after")
@@ -123,12 +123,14 @@ def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | Non
         if column.spelling.is_ambiguous:  # unless the file is in the order of one of both
             for order in (DAY_FIRST, MONTH_FIRST):
                 read = respelt(column, order)
-                if spearman(read.values, profile.row) >= _SORTED:
+                if _is_sorted(read, profile):
                     return read, order, False
         return column, column.spelling.how, column.spelling.is_ambiguous
     if column.kind != "number":
         return None
-    is_sorted = spearman(column.values, profile.row) >= _SORTED
+    if not hints(column.words, "time", "event") and not set(column.words) & set(_PERIODS):
+        return None
+    is_sorted = _is_sorted(column, profile)
     if not _is_period(column, is_sorted) and (not hints(column.words, "time") or column.n_distinct < 10):
         return None
     if bool(((column.values >= _SERIAL_DAYS[0]) & (column.values < _SERIAL_DAYS[1]))[column.given].all()):
@@ -149,21 +151,34 @@ def _moment(profile: Profile, column: Column) -> tuple[Column, str | Steps | Non
     return respelt(column, steps), steps, True
 
 
+def _is_sorted(column: Column, profile: Profile) -> bool:
+    """Whether the file is in the order of a column; many rows of one day or month tie, so none may step back then."""
+    given = column.values[column.given]
+    steps = np.diff(given)
+    never_back = len(given) > 1 and given[0] < given[-1] and bool((steps >= 0.0).all())
+    return never_back or spearman(column.values, profile.row) >= _SORTED
+
+
 def _is_period(column: Column, is_sorted: bool) -> bool:
     """Whether a column counts months, weeks or days by its name alone, rather than to name those of a calendar."""
     words = [word for word in column.words if word not in _COUNTED]
     given = column.values[column.given]
     if len(words) != 1 or words[0] not in _PERIODS or not len(given) or column.n_distinct < _FEWEST_PERIODS:
         return False
-    low, high = float(given.min()), float(given.max())
-    first, last = _PERIODS[words[0]]
-    in_calendar = low >= first and high <= last
-    return column.n_distinct == high - low + 1 and (is_sorted or not in_calendar)
+    counted = float(np.ptp(given)) + 1.0
+    return column.n_distinct == counted and (is_sorted or not _in_calendar(words[0], given))
+
+
+def _in_calendar(word: str, given: Floats) -> bool:
+    first, last = _PERIODS[word]
+    return bool(given.min() >= first and given.max() <= last)
 
 
 def _may_count(column: Column, given: Floats) -> bool:
     """Whether a whole number in no order may be time all the same: named so and by nothing else, at an even pace."""
     if not all(hints((word,), "time", "event") or word in _COUNTED or word in _PERIODS for word in column.words):
+        return False
+    if any(_in_calendar(word, given) for word in column.words if word in _PERIODS):
         return False
     low, span = float(given.min()), float(np.ptp(given))
     paced = np.sort(given - low) / max(span, 1.0)

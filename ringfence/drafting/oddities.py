@@ -17,6 +17,7 @@ _OFFSET: Final = r"[0-9]\s*(?:Z|z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})$"
 _CURRENCY: Final = (
     r"(€|\$|£|¥|₹|\bEUR\b|\bUSD\b|\bGBP\b|\bCHF\b|\bINR\b|\bBRL\b|\bJPY\b|\bCAD\b|\bAUD\b|\bPLN\b|\bSEK\b|\bMXN\b)"
 )
+_PARTS: Final = ("year", "month", "day")
 _MICROSECONDS: Final = (6e14, 4.1e15)  # of 1989 to 2099
 
 
@@ -32,6 +33,12 @@ def oddities_of(profile: Profile, ids: Iterable[Column], clock: Column | None) -
     told += [text for column in ids for text in _of_ids(column)]
     if clock is None:
         told += [text for column in profile.columns for text in _of_no_clock(column)]
+        parts = [column.name for word in _PARTS for column in profile.columns if column.words == (word,)]
+        if len(parts) >= 2:
+            told.append(
+                f"{', '.join(parts)} may say together when an event happened: make one column of them, such as "
+                "2024-05-01 or 2024-05, before the import"
+            )
     elif clock.is_texts:
         texts = _texts(clock)
         n_with = int(texts.str.contains(_OFFSET).sum())

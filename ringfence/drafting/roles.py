@@ -110,6 +110,8 @@ def roles_of(profile: Profile, taken: set[str]) -> tuple[list[RoleGuess], list[t
         why = f"{column.n_distinct:,} of them, {column.reuse:,.1f} events each"
         why += f", the busiest has {100 * most:.0f} % of all" if most >= 0.1 else ""
         why += f"; {column.n_missing:,} event{'s' if column.n_missing > 1 else ''} without" if column.n_missing else ""
+        if column.reuse < _LEAST_REUSE:
+            why += "; hardly any comes back, and it stays as the other side: without it, learning is faster and smaller"
         roles.append(
             RoleGuess(
                 role=role,

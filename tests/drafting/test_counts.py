@@ -56,8 +56,11 @@ def test_months_from_nought_are_the_time_and_months_of_a_calendar_are_not(tmp_pa
     assert draft.clock is not None
     assert draft.clock.how == Steps(unit_ms=30 * DAY, since_ms=946_684_800_000)
     assert let_in(draft, tmp_path / "counted").n_events == N
-    calendar = counted(tmp_path / "calendar", "month", np.resize(np.arange(1, 13), N))
+    parts = payments(year=2024, month=np.resize(np.arange(1, 13), N), day=rng.integers(1, 29, N))
+    del parts["paid_at"]
+    calendar = draft_of(tmp_path / "calendar", parts)
     assert calendar.clock is None
+    assert any("year, month, day may say together when" in warning for warning in calendar.warnings)
 
 
 def test_a_date_comes_before_a_count(tmp_path: Path) -> None:
