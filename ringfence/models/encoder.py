@@ -91,8 +91,14 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     def category_columns(self) -> tuple[int, ...]:
         return tuple(vocabulary.column for vocabulary in self.vocabularies)
 
-    def apply(self, rows: FloatArray) -> FloatArray:
-        """Return encoded rows, shape (n, n_features), C order. The same array where there is nothing to encode."""
+    def apply(self, rows: FloatArray, *, in_place: bool = False) -> FloatArray:
+        """Return encoded rows, shape (n, n_features), C order. The same array where there is nothing to encode.
+
+        Parameters
+        ----------
+        in_place : True where `rows` is a copy of the caller's own that may be overwritten: a second one of many
+            features would be gigabytes.
+        """
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
             raise ModelShapeError(
                 f"rows for the encoder: found shape {rows.shape}, expected (n, {self.n_features}); "
@@ -100,7 +106,8 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
             )
         if not self.vocabularies:
             return np.ascontiguousarray(rows, dtype=np.float64)
-        encoded = np.array(rows, dtype=np.float64, order="C")
+        as_they_are = np.ascontiguousarray if in_place else np.array
+        encoded: FloatArray = as_they_are(rows, dtype=np.float64)
         for vocabulary in self.vocabularies:
             encoded[:, vocabulary.column] = vocabulary.codes(encoded[:, vocabulary.column])
         return encoded

@@ -81,13 +81,13 @@ def cross_fit(
         past = rows[kept]  # a copy
         past[:, unread] = np.nan
         encoder = Encoder.fit(past, is_category)
-        past = encoder.apply(past)
+        past = encoder.apply(past, in_place=True)
         looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))
         losses = _Losses(fraud[looked_at], weights, effort.patience)
         growth = grow_curve(
             past,
             fraud[kept],
-            encoder.apply(rows[looked_at]),
+            encoder.apply(rows[looked_at], in_place=True),
             max_trees=max_trees,
             step=step,
             seed=seed,
@@ -148,7 +148,7 @@ class _Grown(NamedTuple):
             return whole
         n_trees, emit = int(self.growth.counts[at]), self.fold.emit
         parts = [
-            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]]))
+            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]], in_place=True))
             for low in range(0, emit.shape[0], _CHUNK)
         ]
         scores: FloatArray = np.concatenate(parts)

@@ -155,7 +155,7 @@ def fit(
         kept = keep_legit(examples.fraud, effort.legit_share, np.random.default_rng([seed, place]))
         read = rows[kept]  # a copy
         read[:, unread] = np.nan
-        read = encoder.apply(read)
+        read = encoder.apply(read, in_place=True)
         one = train_gbdt(
             read,
             examples.fraud[kept],

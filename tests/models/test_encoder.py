@@ -24,6 +24,14 @@ def test_encoding_does_not_change_the_given_rows() -> None:
     np.testing.assert_array_equal(ROWS, before)
 
 
+def test_a_copy_of_ones_own_is_encoded_where_it_lies() -> None:
+    rows = np.array([[5.0, 1.0], [5.0, 2.0], [9.0, 3.0], [9.0, np.nan]])
+    encoder = Encoder.fit(rows, [True, False])
+    own = rows.copy()
+    assert encoder.apply(own, in_place=True).tobytes() == encoder.apply(rows).tobytes()
+    assert own.tobytes() == encoder.apply(rows).tobytes()
+
+
 def test_vocabulary_is_capped_at_the_most_frequent() -> None:
     encoder = Encoder.fit(ROWS, [False, True], max_codes=1, min_count=1)
     np.testing.assert_array_equal(encoder.apply(ROWS)[:, 1], [0.0, 1.0, 0.0, 1.0, 0.0, np.nan, 1.0])
