@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from benchmarks.engine.contender import ROLLING
 from benchmarks.engine.programme import RINGFENCE, Found, Table, library_of
 from benchmarks.engine.stream import Graph
 from benchmarks.engine.trial import BULK
@@ -15,7 +16,7 @@ from ringfence.reports.chart import BOTTOM, TOP
 
 NAMES: Final = {
     "ringfence": "ringfence, default families",
-    "ringfence-rolling": "ringfence, 18 columns alone",
+    "ringfence-rolling": f"ringfence, {len(ROLLING)} columns alone",
     "ringfence-labels": "ringfence, with labels",
     "ringfence-rings": "ringfence, with labels and rings",
     "snapml": "snapml, default",
@@ -23,10 +24,10 @@ NAMES: Final = {
     "snapml-statistics": "snapml, vertex statistics",
     "snapml-degrees": "snapml, fan, degree, ratio",
     "snapml-patterns": "snapml, all patterns",
-    "duckdb": "DuckDB, 18 columns",
-    "duckdb-2": "DuckDB, 18 columns, 2 threads",
-    "pandas": "pandas, 18 columns",
-    "river": "River, 18 columns",
+    "duckdb": f"DuckDB, {len(ROLLING)} columns",
+    "duckdb-2": f"DuckDB, {len(ROLLING)} columns, 2 threads",
+    "pandas": f"pandas, {len(ROLLING)} columns",
+    "river": f"River, {len(ROLLING)} columns",
 }
 _ROOM: Final = 60.0  # times the last place on the x axis, for names
 _LINE_HEIGHT: Final = 14.0
@@ -34,7 +35,7 @@ _GROWTH: Final = ("ringfence", "ringfence-rolling", "snapml", "snapml-statistics
 _LIVE: Final = ("ringfence", "snapml", "snapml-2", "snapml-statistics", "snapml-degrees", "snapml-patterns")
 _SHORT: Final = NAMES | {
     "ringfence": "ringfence",
-    "ringfence-rolling": "ringfence, 18 columns",
+    "ringfence-rolling": f"ringfence, {len(ROLLING)} columns",
     "duckdb": "DuckDB",
     "pandas": "pandas",
     "river": "River",
@@ -59,7 +60,7 @@ def growth_panels(found: Sequence[Found]) -> list[Panel]:
             if name in _GROWTH and one.trial.batch_size == usual:
                 lines.setdefault(name, []).append((float(one.trial.stream.n_events), one.median.events_per_s))
         title = f"Events a second, {_TITLES[graph]}"
-        note = "Green: ringfence; orange: others; dashed: 18 columns; a line ends at the cap"
+        note = f"Green: ringfence; orange: others; dashed: {len(ROLLING)} columns; a line ends at the cap"
         x_label = "transfers in the stream; a twentieth as many accounts"
         panels.append(_panel(lines, title, note, x_label, "events a second"))
     return panels

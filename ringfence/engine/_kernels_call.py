@@ -23,7 +23,8 @@ from ringfence.engine.plan import Plan
 from ringfence.engine.state import State
 
 Fold = Callable[..., tuple[int, int, int, int]]  # records, rows and samples done; what it needs to go on
-_BUFFER: Final = 1 << 15  # bytes; a tuple of a hundred arrays takes a fifth of it
+_LARGE: Final = 1 << 15  # bytes; a tuple of a hundred arrays takes a fifth of it
+_SMALL: Final = 1 << 11
 
 
 class Bound(types.Type):
@@ -57,8 +58,6 @@ def _opened(typing_context, bound):
 @intrinsic
 def _stored(typing_context, value, buffer):
     def generate(context, builder, signature, arguments):
-        if context.get_abi_sizeof(arguments[0].type) > _BUFFER:
-            raise TypeError(f"plan, state and scratch take more than {_BUFFER} bytes as compiled code has them")
         data = make_array(signature.args[1])(context, builder, arguments[1]).data
         builder.store(arguments[0], builder.bitcast(data, arguments[0].type.as_pointer()))
         return context.get_dummy_value()
@@ -66,9 +65,20 @@ def _stored(typing_context, value, buffer):
     return types.void(value, buffer), generate
 
 
+@intrinsic
+def _size(typing_context, value):
+    def generate(context, builder, signature, arguments):
+        return context.get_constant(types.int64, context.get_abi_sizeof(arguments[0].type))
+
+    return types.int64(value), generate
+
+
 @njit(cache=True, nogil=True, _nrt=False)
 def _bind(value, buffer):
+    if _size(value) > buffer.nbytes:
+        return False
     _stored(value, buffer)
+    return True
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -91,12 +101,13 @@ class BoundValue:
     `address` is what a compiled call takes: where the structure lies, or the tuple itself where nothing is compiled.
     """
 
-    def __init__(self, value: tuple[Any, ...]) -> None:
+    def __init__(self, value: tuple[Any, ...], n_bytes: int) -> None:
         self.value = value
         self.address: Any = value
         if not config.DISABLE_JIT:
-            self._buffer = np.empty(_BUFFER // 8, np.int64)  # of 8 bytes each: the structure has to be aligned
-            _bind(value, self._buffer)
+            self._buffer = np.empty(n_bytes // 8, np.int64)  # of 8 bytes each: the structure has to be aligned
+            if not _bind(value, self._buffer):
+                raise TypeError(f"a tuple of {len(value)} takes more than {n_bytes} bytes as compiled code has it")
             self.address = int(self._buffer.ctypes.data)
 
     @property
@@ -121,8 +132,8 @@ class FoldCall:
         self, plan: Plan, state: State, scratch: Any, nothing: tuple[Any, Any], before: FoldCall | None = None
     ) -> None:
         self.state, self.scratch = state, scratch
-        self._bound = BoundValue((plan, state, scratch))
-        self._nothing = BoundValue(nothing)
+        self._bound = BoundValue((plan, state, scratch), _LARGE)
+        self._nothing = BoundValue(nothing, _SMALL)
         self._found = _forms(self._bound.value)
         self._compiled = before._compiled if before is not None and before._found == self._found else None
 
@@ -137,7 +148,7 @@ class FoldCall:
         samples: tuple[Any, Any] | None = None,
         sample_at: int = 0,
     ) -> tuple[int, int, int, int]:
-        held = self._nothing if samples is None else BoundValue(samples)
+        held = self._nothing if samples is None else BoundValue(samples, _SMALL)
         if self._compiled is None:
             some = (typeof(value) for value in (begin, want, apply, rows, row_at))
             kinds = (typeof(batch), self._bound.kind, *some, held.kind, typeof(sample_at))
