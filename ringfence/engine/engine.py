@@ -172,7 +172,7 @@ class Engine:
         return self._fold(batch, self._wanted(batch, want), None, apply=True)
 
     def _observe_one(self, batch: Batch) -> NDArray[np.float64]:
-        # The common case of a service, where a numpy call costs more than what it computes: 4 of 15 µs.
+        # The common case of a service, where a numpy call costs more than what it computes.
         shapes = batch.values.shape, batch.link_start.shape, batch.simhash.shape
         if shapes != self._shapes_of_one or batch.link_role.shape[0] > self._scratch.slots.shape[0]:
             self._check(batch)  # says what is wrong, or makes room
