@@ -167,7 +167,9 @@ class _Reader:
         character = self._text[place]
         if character in "'\"":
             self._refuse(place, "a quote that is never closed", f"close it with another {character}")
-        self._refuse(place, repr(character), "conditions are made of names, numbers, 'texts' and + - * / = <> < <= > >=")
+        self._refuse(
+            place, repr(character), "conditions are made of names, numbers, 'texts' and + - * / = <> < <= > >="
+        )
 
     def _refuse(self, at: int, found: str, do: str) -> NoReturn:
         raise ConditionError(self._text, at, found, do)
