@@ -29,6 +29,7 @@ from ringfence.engine.memory import Kept, bytes_per_slot, room_for
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
+from ringfence.engine.rule_features import check_rules, rule_features
 from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, seats_of
 from ringfence.engine.spec_hash import spec_hash
 from ringfence.engine.stats import (
@@ -133,6 +134,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
         KMeansFeatureError
             If `scenario.kmeans` names a category, or what is no feature.
+        RuleFeatureError
+            If one of `scenario.rules` names what is no feature, or compares what cannot be compared.
         """
         if len(scenario.windows_ms) > at.MAX_WINDOWS:
             raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
@@ -154,6 +157,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
                 raise UnknownFeatureError(what="feature", found=name, known=names)
         if scenario.kmeans is not None and only is None:
             check_kmeans(scenario.name, scenario.kmeans, {one.name: one.is_category for one in layout.features})
+        if scenario.rules and only is None:
+            check_rules(scenario.name, scenario.rules, rule_features(layout.features))
         room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,
