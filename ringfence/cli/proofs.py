@@ -263,6 +263,7 @@ def _made_again(
 ) -> Iterator[DecisionProof]:
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
+    from ringfence.ledger.event_texts import event_texts
     from ringfence.ledger.ledger import Ledger
     from ringfence.models.seen import Seen
     from ringfence.scenario.batch import MISSING_AMOUNT
@@ -274,6 +275,7 @@ def _made_again(
     engine, scorer = Engine(Catalogue.build(release.scenario)), Scorer(release)
     until = max(decisions)
     seqs = np.array(sorted(decisions), np.int64)
+    texts = event_texts(ledger, seqs)
     for batch in ledger.batches(until_seq=until):
         want = np.isin(batch.seq, seqs)
         rows = engine.observe(batch, want=want)
@@ -283,7 +285,9 @@ def _made_again(
             left = body.circumstances.get("reviews_left")
             amount_minor = None if amount == MISSING_AMOUNT else int(amount)
             rung = str(body.circumstances.get("rung", FULL))
-            again = scorer.answer(Seen(row[None, :]), [amount_minor], reviews_left=left, rung=rung)[0]
+            at = int(np.searchsorted(seqs, seq))
+            seen = Seen(row[None, :], texts=tuple(text[at : at + 1] for text in texts))
+            again = scorer.answer(seen, [amount_minor], reviews_left=left, rung=rung)[0]
             yield DecisionProof(
                 decision_id=decision_id,
                 event_id=body.event_id,

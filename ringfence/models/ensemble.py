@@ -15,7 +15,7 @@ from ringfence.models.errors import UnseenError
 from ringfence.models.stack import BACKBONE, Stack
 
 if TYPE_CHECKING:
-    from ringfence.models.branch import Branch
+    from ringfence.models.branch import Branch, Need
     from ringfence.models.encoder import Encoder
     from ringfence.models.gbdt import Gbdt
     from ringfence.models.seen import Seen
@@ -41,6 +41,11 @@ class Ensemble:
     def encode(self, rows: FloatArray) -> FloatArray:
         """Return what the trees see, shape (n, n_features), of rows as the engine gives them."""
         return self.encoder.apply(rows)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What its branches read beside feature rows."""
+        return frozenset(need for branch in self.branches.values() for need in branch.needs)
 
     def alone(self) -> Ensemble:
         """Return the trees as the only ones that score; told beside them is what reads nothing but feature rows."""

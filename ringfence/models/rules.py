@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.branch import Need, Said
+from ringfence.models.branch import Need
 from ringfence.models.calibration import sigmoid
 from ringfence.models.conditions import TRUE, truth_of_row, truth_of_rows
 from ringfence.models.errors import ModelShapeError
@@ -43,7 +43,6 @@ class RulesModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     width: int  # of a feature row
     slope: float = SLOPE  # >= 0
     intercept: float = 0.0
-    mean: float = 0.0  # of the raw score over the events that it was fitted on
 
     @classmethod
     def of(cls, rules: Sequence[Rule], features: Mapping[str, Known], width: int) -> RulesModel:
@@ -115,17 +114,6 @@ class RulesModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def shares(self, seen: Seen, encoded: FloatArray) -> None:
         """Return None: a rule may name several features."""
         return None
-
-    def said(self, seen: Seen, encoded: FloatArray) -> list[tuple[Said, ...]]:
-        """Say which rules hold, and what each adds; those that add nothing are not told."""
-        return [
-            tuple(
-                Said(f"RULE_{rule.name.upper().replace('-', '_')}", self.sentence(rule), self.slope * rule.points)
-                for rule in self.hits(row)
-                if self.slope > 0.0
-            )
-            for row in seen.rows
-        ]
 
     @staticmethod
     def sentence(rule: Rule) -> str:

@@ -20,6 +20,7 @@ FEWEST: Final = 3  # reasons on every answer that is not an approval
 MOST: Final = 5
 AMOUNT_AT_STAKE: Final = "AMOUNT_AT_STAKE"
 NO_MODEL: Final = "NO_MODEL"
+BASE_RATE: Final = "BASE_RATE"
 
 
 class CatalogueFeature(Protocol):
@@ -145,6 +146,11 @@ class ReasonBook:
             sentence=say(feature, float(row[column]), currency=self.currency),
             contribution=contribution,
         )
+
+
+def rule_code(name: str) -> str:
+    """Return a rule's reason code: `young-policy` is RULE_YOUNG_POLICY."""
+    return f"RULE_{code_of(name)}"
 
 
 def code_of(group: str) -> str:

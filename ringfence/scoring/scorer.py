@@ -15,8 +15,8 @@ from ringfence.models.calibration import Calibrator
 from ringfence.models.ensemble import Ensemble
 from ringfence.models.seen import Seen
 from ringfence.policy.costs import ACTIONS, APPROVE
-from ringfence.scoring.reasons import AMOUNT_AT_STAKE, NO_MODEL
 from ringfence.scoring.release import Release
+from ringfence.scoring.without_model import without_model
 
 FloatArray = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Scorer:
     Attributes
     ----------
     rung : the highest one that the release's files allow: `full`; `gbdt` where a branch that the stack counts on is
-        broken; `rules` where the trees are.
+        broken; `rules` where the trees are: the rules answer there, or the base rate where there are none.
     degraded : what keeps it from `full`; empty where nothing does.
     """
 
@@ -74,7 +74,7 @@ class Scorer:
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that the first event does not wait for it."""
-        seen = Seen(np.full((2, self.release.encoder.n_features), np.nan))
+        seen = self.blank(np.full((2, self.release.encoder.n_features), np.nan))
         for rung, (ensemble, _) in self._by_rung.items():
             ensemble.contributions(seen, self.score(seen, rung=rung).encoded)
         self.answer(seen, [None, None], reviews_left=1)
@@ -135,7 +135,9 @@ class Scorer:
         degraded = {"degraded": self.degraded} if rung is None and self.degraded else {}
         rung = rung or self.rung
         if rung == RULES:
-            return self.answer_without_model(amounts_minor, why=self.degraded, reviews_left=reviews_left)
+            return self.answer_without_model(
+                amounts_minor, why=self.degraded, reviews_left=reviews_left, rows=seen.rows
+            )
         scores = self.score(seen, rung=rung)
         ensemble, _ = self._by_rung[rung]
         policy = self.release.policy
@@ -175,42 +177,35 @@ class Scorer:
         ]
 
     def answer_without_model(
-        self, amounts_minor: Sequence[int | None], *, why: str, reviews_left: int | None
+        self,
+        amounts_minor: Sequence[int | None],
+        *,
+        why: str,
+        reviews_left: int | None,
+        rows: FloatArray | None = None,
     ) -> list[Answer]:
-        """Answer on the `rules` rung from the base rate alone: what is left when features or models are not there.
+        """Answer on the `rules` rung: from the rules, or from the base rate alone where there are none, or no features.
 
         Parameters
         ----------
         why : recorded as the circumstance `degraded`, and told as a reason.
+        rows : shape (n, n_features), as the engine gives them; None where they are not there.
         """
-        rate = self.base_rate
         policy = self.release.policy
-        scores = np.full(len(amounts_minor), rate)
-        actions = policy.decide(scores, _amounts(amounts_minor), rung=RULES, reviews_left=reviews_left)
+        found = without_model(self.release, len(amounts_minor), rows, base_rate=self.base_rate)
+        actions = policy.decide(found.score, _amounts(amounts_minor), rung=RULES, reviews_left=reviews_left)
         answers = []
-        for code, minor, costs in zip(
-            actions.codes.tolist(), amounts_minor, actions.expected_costs.tolist(), strict=True
+        for at, (code, minor, costs) in enumerate(
+            zip(actions.codes.tolist(), amounts_minor, actions.expected_costs.tolist(), strict=True)
         ):
-            reasons = (
-                Reason(code=NO_MODEL, sentence=f"No model could be asked: {why}", contribution=0.0),
-                Reason(
-                    code="BASE_RATE",
-                    sentence=f"Of all events known to training, {100.0 * rate:.3g} % were fraud",
-                    contribution=0.0,
-                ),
-                Reason(
-                    code=AMOUNT_AT_STAKE,
-                    sentence=_at_stake(minor, policy.costs.currency, policy.costs.digits),
-                    contribution=0.0,
-                ),
-            )
+            money = _at_stake(minor, policy.costs.currency, policy.costs.digits)
             answers.append(
                 Answer(
                     action=ACTIONS[code],
-                    score=rate,
-                    raw=float(np.log(rate) - np.log1p(-rate)),
-                    members={},
-                    reasons=reasons if code != APPROVE else (),
+                    score=float(found.score[at]),
+                    raw=float(found.raw[at]),
+                    members=found.members[at],
+                    reasons=found.reasons(at, why, money) if code != APPROVE else (),
                     rung=RULES,
                     circumstances={"review_price": policy.review_price, "degraded": why},
                     propensity=1.0,
@@ -218,6 +213,10 @@ class Scorer:
                 )
             )
         return answers
+
+    def blank(self, rows: FloatArray) -> Seen:
+        """Return events that say nothing beside their rows, for warming up."""
+        return Seen(rows, texts=tuple([""] * rows.shape[0] for _ in self.release.scenario.read_texts))
 
     def explain(self, seen: Seen) -> FloatArray:
         """Return exact contributions by TreeSHAP, shape (n, n_features), in log-odds. For after the answer.

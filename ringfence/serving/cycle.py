@@ -18,9 +18,9 @@ from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.records import DecisionBody, Kind, Record, TickBody
 from ringfence.ledger.writer import Duplicate, Staged, Writer
-from ringfence.models.seen import Seen
+from ringfence.models.seen import Seen, Texts
 from ringfence.scenario.batch import FRAUD
-from ringfence.scenario.event import Admission, LabelNotice
+from ringfence.scenario.event import Admission, AttributeValue, LabelNotice
 from ringfence.scoring.scorer import Answer, Scorer
 from ringfence.serving import wire
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
@@ -217,7 +217,8 @@ class Cycle:
         rows = np.stack([entry.row for _, entry in entries if entry.row is not None])
         amounts = [entry.admission.event.amount_minor for _, entry in entries]
         reviews_left = self._reviews.left()
-        answers = self._score(rows, amounts, reviews_left)
+        attributes = [entry.admission.event.attributes for _, entry in entries]
+        answers = self._score(Seen(rows, texts=self._texts(attributes)), amounts, reviews_left)
         for (seq, entry), row, answer in zip(entries, rows, answers, strict=True):
             event = entry.admission.event
             digest = blake2b(row.tobytes(), digest_size=16).digest()
@@ -256,18 +257,29 @@ class Cycle:
             for ticket in entry.tickets:
                 ticket.result = result
 
-    def _score(self, rows: Rows, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
+    def _texts(self, attributes: list[dict[str, AttributeValue]]) -> Texts:
+        names = [attribute.name for attribute in self._live.scorer.release.scenario.read_texts]
+        return tuple(
+            [None if (text := given.get(name)) is None else str(text) for given in attributes] for name in names
+        )
+
+    def _score(self, seen: Seen, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
+        scorer = self._live.scorer
         try:
-            answers = self._live.scorer.answer(Seen(rows), amounts, reviews_left=reviews_left)
-            if self._live.scorer.degraded:
-                self._telemetry.degraded.labels(self._name, "broken release").inc(len(rows))
+            answers = scorer.answer(seen, amounts, reviews_left=reviews_left)
+            if scorer.degraded:
+                self._telemetry.degraded.labels(self._name, "broken release").inc(seen.n)
             return answers
         except Exception as error:
             # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
             why = type(error).__name__
             _log.exception("scoring failed; the rules rung answers", scenario=self._name)
-            self._telemetry.degraded.labels(self._name, why).inc(len(rows))
-            return self._live.scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
+            self._telemetry.degraded.labels(self._name, why).inc(seen.n)
+        try:
+            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left, rows=seen.rows)
+        except Exception:
+            _log.exception("the rules failed; the base rate answers", scenario=self._name)
+            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
 
 
 def answer_of(record: Record) -> wire.DecisionAnswer:

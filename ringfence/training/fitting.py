@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
@@ -65,6 +66,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     worth: list[BranchWorth]  # what each branch but the trees was found to add
     calibrator: Calibrator
     gbdt_calibrator: Calibrator  # of the trees alone, for the rung `gbdt`
+    rules_calibrator: Calibrator | None  # of the rules alone, for the rung `rules`; None without rules
     calibration_weight: float  # of the fitted map; the rest is the model's own score
     clocks: NDArray[np.int64]  # columns that tell the time, and that nothing was learnt from
     params: dict[str, Any]
@@ -159,6 +161,7 @@ def fit(
     stack, worth = stack_in_time(members, examples.fraud, folds)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
+    ruled = calibrate_in_time(members[RULES], examples.fraud, folds)[0] if RULES in members else None
     if stack != Stack():
         if effort.curve_rows is not None:
             taking_part = [learner for learner in learners if learner.name in stack.members]
@@ -204,6 +207,7 @@ def fit(
         worth=worth,
         calibrator=calibrator,
         gbdt_calibrator=alone,
+        rules_calibrator=ruled,
         calibration_weight=weight,
         clocks=unread,
         params=chosen,

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import feature_rows
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branch import Need
 from ringfence.models.seen import Seen
 from ringfence.rollout.errors import NoChampionError
 from ringfence.rollout.registry import Registry
@@ -51,7 +53,7 @@ def score(
         If no decided event lies in the window.
     """
     events = _events(ledger, release, from_ms, to_ms)
-    return _scored(events, _rows(ledger, release, events, progress), release)
+    return _scored(ledger, events, _rows(ledger, release, events, progress), release)
 
 
 def score_as_live(
@@ -89,7 +91,7 @@ def score_as_live(
         release = load(changes[int(change)][1])
         mine = events.filter(pl.Series(at == change))
         rows = _rows(ledger, release, mine, progress)
-        parts.append(_scored(mine, rows, release).with_columns(release=pl.lit(release.id)))
+        parts.append(_scored(ledger, mine, rows, release).with_columns(release=pl.lit(release.id)))
     return pl.concat(parts, how="diagonal")
 
 
@@ -125,14 +127,16 @@ def _rows(
     return feature_rows(seen, Catalogue.build(release.scenario), events["seq"].to_numpy(), progress=progress).rows
 
 
-def _scored(events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.DataFrame:
+def _scored(ledger: Ledger, events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.DataFrame:
     scorer = Scorer(release)
+    as_read, reads_texts = Ledger.open(ledger.directory, release.scenario), Need.TEXTS in release.ensemble.needs
     amounts = events["amount_minor"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     scores = np.empty(events.height)
     members: dict[str, np.ndarray] = {}
     for low in range(0, events.height, _BLOCK):
         block = slice(low, min(low + _BLOCK, events.height))
-        found = scorer.score(Seen(rows[block]))
+        texts = event_texts(as_read, events["seq"][block].to_numpy()) if reads_texts else ()
+        found = scorer.score(Seen(rows[block], texts=texts))
         scores[block] = found.score
         for name, values in found.members.items():
             members.setdefault(name, np.empty(events.height))[block] = values

@@ -13,7 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.rule_features import rule_features
 from ringfence.engine.stats import FAMILIES
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.policy.policy import Policy
 from ringfence.rollout.registry import Registry
@@ -22,6 +24,7 @@ from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import Contents, Made, Release, write_release
 from ringfence.training.absent import absent_from
+from ringfence.training.anomalies import AnomalyLearner
 from ringfence.training.card import write_card
 from ringfence.training.errors import NoFeaturesError
 from ringfence.training.examples import collect_examples, require_both_classes
@@ -29,10 +32,13 @@ from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
 from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold, segments_of
 from ringfence.training.importance import importance_of
+from ringfence.training.learner import Learner
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
 from ringfence.training.row_cache import RowCache
+from ringfence.training.rules import RulesLearner
 from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
+from ringfence.training.texts import TextLearner
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -96,6 +102,13 @@ def train(
     later = _later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
     rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, n_threads=n_threads, report=report)
+    texts = event_texts(ledger, seqs)
+    learners: list[Learner] = [AnomalyLearner()]
+    if texts:
+        learners.append(TextLearner(texts))
+    if scenario.rules:
+        features = rule_features(catalogue.features)
+        learners.append(RulesLearner(scenario.rules, features, len(features)))
     report("fitting", 0, 0)
     fitted = fit(
         rows[: len(examples)],
@@ -105,6 +118,7 @@ def train(
         seed=seed,
         n_threads=n_threads,
         has_times=scenario.decided.event_time_column is not None,
+        learners=learners,
         report=lambda done, total: report("fitting", done, total),
     )
     segmentation = segments_of(rows[: len(examples)], catalogue, seed)
@@ -116,7 +130,7 @@ def train(
         n_days=days_spanned(emitted.scored.event_time_ms),
     )
     if later is not None:
-        windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue, segmentation))
+        windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue, segmentation, texts))
     report("evaluating", 0, 3)
     with ThreadPoolExecutor(2) as pool:  # figures beside findings, and what was fitted digested as there is time
         evaluating = pool.submit(
@@ -145,6 +159,7 @@ def train(
             ensemble=fitted.ensemble,
             calibrator=fitted.calibrator,
             gbdt_calibrator=fitted.gbdt_calibrator,
+            rules_calibrator=fitted.rules_calibrator,
             policy=policy,
             made=Made(
                 data_digest=digest,
