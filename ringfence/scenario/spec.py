@@ -24,6 +24,13 @@ class AttributeUse(StrEnum):
     AUDIT_ONLY = "audit_only"  # for fairness reports: never a feature, a rule or a reason
 
 
+class Direction(StrEnum):
+    """Where the score goes as a feature grows."""
+
+    INCREASING = "increasing"
+    DECREASING = "decreasing"
+
+
 class Durability(StrEnum):
     REQUIRED = "required"
     BEST_EFFORT = "best_effort"
@@ -213,6 +220,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     ticks: EntityTicks | None = None
     kmeans: KMeans | None = None
     travel: Travel | None = None
+    monotone: dict[str, Direction] = {}  # by feature of the catalogue, or attribute; what the trees must hold to
 
     def event_type(self, name: str) -> EventType:
         return next(event_type for event_type in self.event_types if event_type.name == name)

@@ -95,6 +95,7 @@ def fit(
     has_times: bool = True,
     effort: Effort | None = None,
     learners: Sequence[Learner] = (AnomalyLearner(),),
+    monotone: Sequence[int] = (),
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count and the branches out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -107,6 +108,7 @@ def fit(
     has_times : False where the order of a file stands for the time; no feature is taken for a clock then.
     effort : what may be spent; None: what `effort_for` says of so many examples.
     learners : of the branches beside the trees, which are tried in this order.
+    monotone : for each column 1 where the trees' score may only rise with it, -1 only fall, 0 either; empty: all free.
     report : called with (steps done, steps in all).
 
     Raises
@@ -117,6 +119,7 @@ def fit(
     effort = effort_for(len(examples), examples.n_fraud) if effort is None else effort
     folds = _folds(examples, n_blocks=effort.n_blocks)
     unread = clocks(rows, folds, is_category) if has_times else np.empty(0, dtype=np.int64)
+    held = {"monotone_constraints": list(monotone)} if any(monotone) else {}
     total = (1 + trials) * len(folds) + effort.n_seeds
     done, one_at_a_time = 0, Lock()
 
@@ -138,6 +141,7 @@ def fit(
         step=step,
         effort=effort,
         unread=unread,
+        held=held,
     )
     default = default_params(examples.n_fraud)
     chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
@@ -181,7 +185,7 @@ def fit(
             n_trees=n_trees,
             seed=seed + place,
             categories=encoder.category_columns,
-            params=chosen,
+            params={**chosen, **held},
             num_threads=n_threads,
             bin_rows=effort.bin_rows,
         )
@@ -227,13 +231,14 @@ def _try(
     step: Report,
     effort: Effort,
     unread: NDArray[np.int64],
+    held: Mapping[str, Any],
 ) -> OutOfFold:
     return cross_fit(
         rows,
         fraud,
         folds,
         is_category=is_category,
-        params=params,
+        params={**params, **held},
         seed=seed,
         effort=effort,
         unread=unread,

@@ -26,6 +26,7 @@ from ringfence.training.findings import Findings
 from ringfence.training.fitting import Fitted
 from ringfence.training.label_delay import LabelDelay
 from ringfence.training.memory_use import Forgotten, room_told
+from ringfence.training.monotone import told_of
 from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
 from ringfence.training.stacking import BranchWorth
 
@@ -89,6 +90,7 @@ def summarise(
             f"weight {fitted.calibration_weight:.2f} against the model's own",
         ),
         ("not learnt from, as it tells the time", _named(catalogue, fitted)),
+        *([("monotone", told_of(catalogue, fitted.ensemble))] if scenario.monotone else []),
         ("forgotten for want of memory", forgotten.text or "nothing"),
         ("missing in every example", ", ".join((*absent.roles, *absent.attributes)) or "nothing"),
         ("policy", f"{policy.version}, review price {policy.review_price:.2f}"),

@@ -29,6 +29,7 @@ from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
 from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold, segments_of
 from ringfence.training.importance import importance_of
+from ringfence.training.monotone import held_to, signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
 from ringfence.training.row_cache import RowCache
@@ -105,6 +106,7 @@ def train(
         seed=seed,
         n_threads=n_threads,
         has_times=scenario.decided.event_time_column is not None,
+        monotone=signs_of(catalogue),
         report=lambda done, total: report("fitting", done, total),
     )
     segmentation = segments_of(rows[: len(examples)], catalogue, seed)
@@ -156,7 +158,12 @@ def train(
                 seed=seed,
                 n_seeds=fitted.effort.n_seeds,
                 n_trees=fitted.ensemble.gbdt.n_trees,
-                settings={**fitted.params, "trials": trials, "legit_share": fitted.effort.legit_share},
+                settings={
+                    **fitted.params,
+                    "trials": trials,
+                    "legit_share": fitted.effort.legit_share,
+                    **held_to(catalogue),
+                },
             ),
             metrics=metrics_of(summary, fitted, catalogue),
             headline=headline_of(summary),
