@@ -116,16 +116,17 @@ class _Graph:
             flat = self._op("Reshape", taken, self._constant(f"steps_{role}", [inputs.last, -1, inputs.event_width]))
             step_in = _by_seat(self._gates("step_in", role)).transpose(0, 2, 1)  # (3, M x H, E)
             step_on = _blocks(self._gates("step_on", role)).transpose(0, 2, 1)
-            states, last = f"states_{role}", f"newest_{role}"
-            given = [flat, *(self._constant(f"{name}_{role}", value.reshape(1, 3 * channels, -1))
-                             for name, value in (("step_in", step_in), ("step_on", step_on)))]  # fmt: skip
-            self.nodes.append(
-                helper.make_node("GRU", given, [states, last], hidden_size=channels, direction="reverse",
-                                 linear_before_reset=1)  # fmt: skip
-            )
-            total = self._op("ReduceSum", states, self._constant("along_events", [0]), keepdims=0)
+            made = [f"states_{role}", f"newest_{role}"]
+            given = [
+                flat,
+                self._constant(f"step_in_{role}", step_in.reshape(1, 3 * channels, -1)),
+                self._constant(f"step_on_{role}", step_on.reshape(1, 3 * channels, -1)),
+            ]
+            how = {"hidden_size": channels, "direction": "reverse", "linear_before_reset": 1}
+            self.nodes.append(helper.make_node("GRU", given, made, **how))
+            total = self._op("ReduceSum", made[0], self._constant("along_events", [0]), keepdims=0)
             shape = self._constant(f"by_seat_{role}", [-1, len(seats), 1, channels])
-            newest.append(self._op("Reshape", last, shape))
+            newest.append(self._op("Reshape", made[1], shape))
             totals.append(self._op("Reshape", total, shape))
         both = [self._op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0] for parts in (newest, totals)]
         return [both[0], self._op("Mul", both[1], "per")]
