@@ -105,6 +105,8 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Frozen encoding of one network's inputs."""
 
     seats: tuple[str, ...]
+    places: tuple[int, ...]  # of these seats on axis S of what is sampled
+    n_seats: int  # expected of `Sampled.mask`
     seat_role: tuple[int, ...]  # which role's parameters a seat uses: the two seats of a `many` role share theirs
     last: int  # K
     hops: Hops
@@ -130,6 +132,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         seat_columns: Sequence[str],
         hops: Hops = 2,
         last: int | None = None,
+        roles: Sequence[str] | None = None,
         categories: Sequence[int] = (),
     ) -> GnnInputs:
         """Fit on training events, a few ten thousand of which are plenty.
@@ -143,6 +146,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         hops : 2 reads everything; 1 leaves out what is told of a sampled event's other entities; 0 reads no sampled
             event, only the entities' own counts and the row.
         last : newest events a seat that are read, at most the sampled K; None: all.
+        roles : whose seats are read; None: all.
         categories : columns of `rows` that hold codes of the encoder.
 
         Raises
@@ -156,19 +160,26 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         own = OWN_SEAT if hops < 2 else frozenset(seat_columns)
         read_nodes = [at for at, name in enumerate(seat_columns) if name in own - UNREAD]
         present = seat_columns.index("present")
-        taken = sampled.nodes[..., present] == 1.0
+        names = _roles_of(seats)
+        places = [at for at, name in enumerate(names) if roles is None or name in roles]
+        if not places:
+            raise ModelShapeError(f"no seat of {', '.join(roles or ())} among {', '.join(seats)}; name a sampled role")
+        nodes, mask, events = (part[:, places] for part in (sampled.nodes, sampled.mask, sampled.events))
+        order = list(dict.fromkeys(names[at] for at in places))
         numbers, found = _row_columns(rows, frozenset(categories)) if rows is not None else ((), ())
         return cls(
-            seats=tuple(seats),
-            seat_role=_seat_roles(seats),
+            seats=tuple(seats[at] for at in places),
+            places=tuple(places),
+            n_seats=len(seats),
+            seat_role=tuple(order.index(names[at]) for at in places),
             last=sampled.mask.shape[2] if last is None else last,
             hops=hops,
             gap_column=event_columns.index("gap"),
             present_column=present,
             n_event_columns=len(event_columns),
             n_seat_columns=len(seat_columns),
-            events=Scale.fit(sampled.events[sampled.mask], read_events),
-            nodes=Scale.fit(sampled.nodes[taken], read_nodes),
+            events=Scale.fit(events[mask], read_events),
+            nodes=Scale.fit(nodes[nodes[..., present] == 1.0], read_nodes),
             fading_days=FADING_DAYS,
             n_features=0 if rows is None else rows.shape[1],
             numbers=numbers,
@@ -231,7 +242,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _checked(self, sampled: Sampled, rows: FloatArray | None) -> int:
         shape = sampled.events.shape
-        n, n_seats = int(shape[0]), len(self.seats)
+        n, n_seats = int(shape[0]), self.n_seats
         wanted = (n, n_seats, shape[2] if len(shape) == 4 else 0, self.n_event_columns)
         if shape != wanted or shape[2] < self.last:
             raise ModelShapeError(
@@ -262,6 +273,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             np.array(self.nodes.mean, np.float64),
             np.array(self.nodes.per_spread, np.float64),
             self.present_column,
+            np.array(self.places, np.int64),
         )
 
     @cached_property
@@ -293,11 +305,9 @@ def _own(array: NDArray[Any], dtype: type) -> NDArray[Any]:
     return np.require(array, dtype, ["C", "W"])
 
 
-def _seat_roles(seats: Sequence[str]) -> tuple[int, ...]:
+def _roles_of(seats: Sequence[str]) -> list[str]:
     # `witness.1` and `witness.2` are seats of one role; a role's own name has no such ending.
-    roles: dict[str, int] = {}
-    names = [name.rpartition(".")[0] if name.rpartition(".")[2].isdigit() else name for name in seats]
-    return tuple(roles.setdefault(name, len(roles)) for name in names)
+    return [name.rpartition(".")[0] if name.rpartition(".")[2].isdigit() else name for name in seats]
 
 
 def _row_columns(rows: FloatArray, categories: frozenset[int]) -> tuple[tuple[Number, ...], tuple[Category, ...]]:

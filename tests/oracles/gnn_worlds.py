@@ -92,7 +92,7 @@ def prepared_twin(inputs: GnnInputs, sampled: SampledArrays, rows: NDArray[np.fl
     found = []
     for i in range(sampled.mask.shape[0]):
         events, pers, nodes = [], [], []
-        for s in range(len(inputs.seats)):
+        for s in inputs.places:
             is_taken = sampled.nodes[i, s, inputs.present_column] == 1.0
             n_sampled = 0
             for k in range(inputs.last if inputs.hops else 0):
