@@ -157,10 +157,10 @@ def trees(task: Task, seed: int, work: Path) -> TreesAnswer:
             n_unlabelled=0,
         )
         fitted = fit(rows[train], examples, is_category=task.is_category, seed=seed, n_threads=2)
-        test = fitted.gbdt.raw(fitted.encoder.apply(_unread(rows[task.test], fitted.clocks)))
+        test = fitted.ensemble.gbdt.raw(fitted.ensemble.encode(_unread(rows[task.test], fitted.clocks)))
         path.parent.mkdir(parents=True, exist_ok=True)
         folds = [msgspec.structs.replace(f, fit=f.fit.tolist(), emit=f.emit.tolist()) for f in fitted.folds]
-        kept = [fitted.encoder, folds, fitted.out_of_fold.raw.tolist(), test.tolist()]
+        kept = [fitted.ensemble.encoder, folds, fitted.out_of_fold.raw.tolist(), test.tolist()]
         path.write_bytes(msgspec.msgpack.encode(kept))
     encoder, stored, oof, test = msgspec.msgpack.decode(path.read_bytes())
     folds = [

@@ -28,6 +28,7 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.replay import feature_rows
 from ringfence.ledger.assembly import BatchAssembler
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.seen import Seen
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import SystemClock
@@ -65,15 +66,16 @@ def window_rows(ledger: Ledger, catalogue: Catalogue, since: str, until: str) ->
 
 def compare(scorer: Scorer, rows: np.ndarray, amounts: np.ndarray, most: int) -> dict[str, Any]:
     """Attribute the events that are not approved twice, and compare."""
-    found = scorer.score(rows)
+    seen = Seen(rows)
+    found = scorer.score(seen)
     codes = scorer.release.policy.decide(found.score, amounts, reviews_left=None).codes
     told = np.flatnonzero(codes != APPROVE)[:most]
     ensemble, book = scorer.release.ensemble, scorer.release.reason_book
-    ensemble.contributions(found.encoded[:2])  # compiled before it is timed
+    ensemble.contributions(seen.part(slice(0, 2)), found.encoded[:2])  # compiled before it is timed
     began = time.perf_counter()
-    fast = ensemble.contributions(found.encoded[told])
+    fast = ensemble.contributions(seen.part(told), found.encoded[told])
     between = time.perf_counter()
-    exact = scorer.explain(rows[told])
+    exact = scorer.explain(seen.part(told))
     ended = time.perf_counter()
     same = book.by_family(fast).argmax(axis=1) == book.by_family(exact).argmax(axis=1)
     first_fast = np.argsort(-book.by_group(fast), axis=1, kind="stable")[:, :TOP]

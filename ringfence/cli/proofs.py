@@ -264,6 +264,7 @@ def _made_again(
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
     from ringfence.ledger.ledger import Ledger
+    from ringfence.models.seen import Seen
     from ringfence.scenario.batch import MISSING_AMOUNT
     from ringfence.scoring.release import load_release
     from ringfence.scoring.scorer import FULL, Scorer
@@ -282,7 +283,7 @@ def _made_again(
             left = body.circumstances.get("reviews_left")
             amount_minor = None if amount == MISSING_AMOUNT else int(amount)
             rung = str(body.circumstances.get("rung", FULL))
-            again = scorer.answer(row[None, :], [amount_minor], reviews_left=left, rung=rung)[0]
+            again = scorer.answer(Seen(row[None, :]), [amount_minor], reviews_left=left, rung=rung)[0]
             yield DecisionProof(
                 decision_id=decision_id,
                 event_id=body.event_id,

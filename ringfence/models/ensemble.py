@@ -1,74 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scores a row: the branches of a release, and the stack that makes one number of them."""
+"""What scores an event: the trees, the branches beside them, and the stack that makes one number of all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.models.calibration import sigmoid
+from ringfence.models.errors import UnseenError
 from ringfence.models.stack import BACKBONE, Stack
 
 if TYPE_CHECKING:
-    from ringfence.models.anomaly import AnomalyModel
+    from ringfence.models.branch import Branch
     from ringfence.models.encoder import Encoder
     from ringfence.models.gbdt import Gbdt
+    from ringfence.models.seen import Seen
 
 FloatArray = NDArray[np.float64]
-
-ANOMALY: Final = "anomaly"
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Branches over the same feature rows.
+    """Models of the same events.
 
     Attributes
     ----------
-    anomaly : None in releases that were made before there was one, and where events hardly differ.
-    stack : names the branches that take part in the score; the others are told beside it.
+    branches : beside the trees, by name.
+    stack : names the members that take part in the score; the others are told beside it.
     """
 
     encoder: Encoder
     gbdt: Gbdt
-    anomaly: AnomalyModel | None
+    branches: Mapping[str, Branch]
     stack: Stack
 
     def encode(self, rows: FloatArray) -> FloatArray:
-        """Return what the branches see, shape (n, n_features), of rows as the engine gives them."""
+        """Return what the trees see, shape (n, n_features), of rows as the engine gives them."""
         return self.encoder.apply(rows)
 
-    def members(self, encoded: FloatArray) -> dict[str, FloatArray]:
-        """Return each branch's raw score, shape (n,): log-odds of the trees, surprise of the anomaly model."""
+    def alone(self) -> Ensemble:
+        """Return the trees as the only ones that score; told beside them is what reads nothing but feature rows."""
+        told = {name: branch for name, branch in self.branches.items() if not branch.needs}
+        return replace(self, branches=told, stack=Stack())
+
+    def members(self, seen: Seen, encoded: FloatArray) -> dict[str, FloatArray]:
+        """Return each member's raw score, shape (n,): log-odds of the trees, what each branch says of itself.
+
+        Parameters
+        ----------
+        seen, encoded : n events, and their rows as `encode` returns them.
+
+        Raises
+        ------
+        UnseenError
+            If a branch that the stack counts on has nothing to look at.
+        """
         found = {BACKBONE: self.gbdt.raw(encoded)}
-        if self.anomaly is not None:
-            found[ANOMALY] = self.anomaly.raw(encoded)
+        for name, branch in self.branches.items():
+            unmet = [need for need in branch.needs if not need.is_met_by(seen)]
+            if not unmet:
+                found[name] = branch.raw(seen, encoded)
+            elif name in self.stack.members:
+                raise UnseenError(name, unmet[0])
         return found
 
-    def raw(self, encoded: FloatArray) -> FloatArray:
+    def raw(self, seen: Seen) -> FloatArray:
         """Return stacked log-odds before calibration, shape (n,)."""
-        return self.stack.raw(self.members(encoded))
+        return self.stack.raw(self.members(seen, self.encode(seen.rows)))
 
-    def contributions(self, encoded: FloatArray, *, exact: bool = False) -> FloatArray:
+    def contributions(self, seen: Seen, encoded: FloatArray, *, exact: bool = False) -> FloatArray:
         """Return what each feature adds to the stacked log-odds, shape (n, n_features).
 
-        Trees by TreeSHAP, exact or fast enough to serve. What the anomaly model adds above its mean over the events
-        that it was ranked by is shared out in proportion to how far each feature shortens the way to the row.
+        Trees by TreeSHAP, exact or fast enough to serve, and what branches say that they can share out among features.
         """
         shares = self.gbdt.contributions(encoded) if exact else self.gbdt.walker.contributions(encoded)
-        weight = self.stack.weight_of(ANOMALY)
         total: FloatArray = self.stack.weight_of(BACKBONE) * shares
-        if self.anomaly is not None and weight > 0.0:
-            total = total + weight * self.anomaly.surprise_shares(encoded)
+        for name, branch in self.branches.items():
+            weight = self.stack.weight_of(name)
+            added = branch.shares(seen, encoded) if weight > 0.0 else None
+            if added is not None:
+                total = total + weight * added
         return total
 
-
-def as_probability(name: str, raw: FloatArray) -> FloatArray:
-    """Return a branch's raw score as a number in [0, 1] for people, shape (n,).
-
-    The trees' own probability of fraud; of the anomaly model the share of events that are more ordinary.
-    """
-    return -np.expm1(-raw) if name == ANOMALY else sigmoid(raw)
+    def as_probability(self, name: str, raw: FloatArray) -> FloatArray:
+        """Return a member's raw score as a number in [0, 1] for people, shape (n,)."""
+        return sigmoid(raw) if name == BACKBONE else self.branches[name].probability(raw)

@@ -77,3 +77,14 @@ class MissingRuntimeError(ModelError):
             f"run: pip install onnxruntime"
         )
         self.reason = reason
+
+
+class UnseenError(ModelError):
+    """A branch that the score counts on, and nothing that it could look at."""
+
+    def __init__(self, branch: str, need: str) -> None:
+        super().__init__(
+            f"branch {branch} reads {need} of each event, and none were given; hand them over in `Seen`, or score with "
+            "the trees alone"
+        )
+        self.branch, self.need = branch, need

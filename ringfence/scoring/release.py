@@ -8,7 +8,7 @@
       segments.json   the centres of its segments by k-means, if it has any
       encoder.json  gbdt.txt  trees.npz  stack.json  calibrator.json  calibrator-gbdt.json
       policy.json  reasons.json   what answers
-      anomaly.npz     how unusual an event is, where a forest could be grown
+      anomaly.npz …   a file for each branch beside the trees (`models.branches`)
       metrics.json  card.md  report.html   what was measured
 
 The id is a hash of what answers, and of the data, seeds and versions it came from: training twice on the same ledger
@@ -31,7 +31,7 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
-from ringfence.models.anomaly import AnomalyModel
+from ringfence.models.branches import STORED
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
@@ -61,9 +61,9 @@ ANSWERS: Final = (
     "policy.json",
     "reasons.json",
 )
-BRANCHES: Final = {"gbdt": ("gbdt.txt", "trees.npz"), "anomaly": ("anomaly.npz",)}  # what can be done without
+# What a release can be loaded without.
+BRANCHES: Final = {"gbdt": ("gbdt.txt", "trees.npz"), **{name: (stored.file,) for name, stored in STORED.items()}}
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
-ANOMALY: Final = "anomaly.npz"
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
 LOOKUP: Final = "lookup-"
 SEGMENTS: Final = "segments.json"
@@ -144,7 +144,9 @@ class Release:
             if "gbdt" not in broken
             else None
         )
-        self._anomaly = AnomalyModel.from_bytes(answers[ANOMALY]) if ANOMALY in answers else None
+        self._branches = {
+            name: stored.read(answers[stored.file]) for name, stored in STORED.items() if stored.file in answers
+        }
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -170,7 +172,7 @@ class Release:
         """
         if self._gbdt is None:
             raise self.broken["gbdt"]
-        return Ensemble(encoder=self.encoder, gbdt=self._gbdt, anomaly=self._anomaly, stack=self.stack)
+        return Ensemble(encoder=self.encoder, gbdt=self._gbdt, branches=self._branches, stack=self.stack)
 
     @cached_property
     def reason_book(self) -> ReasonBook:
@@ -228,8 +230,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     optional = _tables(contents)
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
-    if ensemble.anomaly is not None:
-        optional[ANOMALY] = ensemble.anomaly.to_bytes()
+    optional |= {STORED[name].file: branch.to_bytes() for name, branch in ensemble.branches.items()}
     files |= optional
     answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
     named = {
@@ -286,7 +287,8 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
-    optional = tuple(name for name in (SEGMENTS, ANOMALY) if name in manifest.files)
+    stored = (stored.file for stored in STORED.values())
+    optional = tuple(name for name in (SEGMENTS, *stored) if name in manifest.files)
     branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
@@ -334,8 +336,9 @@ def _read(path: Path, name: str, manifest: Manifest) -> bytes:
 def _check(contents: Contents, n_features: int) -> None:
     ensemble = contents.ensemble
     widths = {"the encoder": ensemble.encoder.n_features, "the trees": ensemble.gbdt.walker.n_features}
-    if ensemble.anomaly is not None:
-        widths["the anomaly model"] = ensemble.anomaly.n_features
+    for name, branch in ensemble.branches.items():
+        if branch.n_features is not None:
+            widths[STORED[name].title] = branch.n_features
     if contents.segmentation is not None:
         widths["the segments"] = contents.segmentation.n_features
     for what, width in widths.items():

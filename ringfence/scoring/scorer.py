@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from ringfence.ledger.records import Reason
 from ringfence.models.calibration import Calibrator
-from ringfence.models.ensemble import Ensemble, as_probability
-from ringfence.models.stack import Stack
+from ringfence.models.ensemble import Ensemble
+from ringfence.models.seen import Seen
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.scoring.reasons import AMOUNT_AT_STAKE, NO_MODEL
 from ringfence.scoring.release import Release
@@ -31,8 +30,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 
     raw: FloatArray  # (n,) log-odds of the stack before calibration
     score: FloatArray  # (n,) calibrated probability of fraud
-    members: dict[str, FloatArray]  # per member (n,), in [0, 1]: its own uncalibrated probability; of the anomaly
-    # model the share of events that are more ordinary
+    members: dict[str, FloatArray]  # per member (n,), in [0, 1]: its own uncalibrated probability, or what is like one
     encoded: FloatArray  # (n, n_features) what the models saw
 
 
@@ -68,7 +66,7 @@ class Scorer:
             whole = release.ensemble
             if not set(release.broken) & set(whole.stack.members):
                 self._by_rung[FULL] = whole, release.calibrator
-            self._by_rung[GBDT] = replace(whole, stack=Stack()), release.gbdt_calibrator
+            self._by_rung[GBDT] = whole.alone(), release.gbdt_calibrator
         self.rung = next(iter(self._by_rung), RULES)
         self.degraded = (
             "" if self.rung == FULL else ", ".join(f"{error.file} is broken" for error in release.broken.values())
@@ -76,17 +74,17 @@ class Scorer:
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that the first event does not wait for it."""
-        rows = np.full((2, self.release.encoder.n_features), np.nan)
+        seen = Seen(np.full((2, self.release.encoder.n_features), np.nan))
         for rung, (ensemble, _) in self._by_rung.items():
-            ensemble.contributions(self.score(rows, rung=rung).encoded)
-        self.answer(rows, [None, None], reviews_left=1)
+            ensemble.contributions(seen, self.score(seen, rung=rung).encoded)
+        self.answer(seen, [None, None], reviews_left=1)
 
-    def score(self, rows: FloatArray, *, rung: str | None = None) -> Scores:
-        """Score feature rows.
+    def score(self, seen: Seen, *, rung: str | None = None) -> Scores:
+        """Score events.
 
         Parameters
         ----------
-        rows : shape (n, n_features), as the engine gives them.
+        seen : n events, with whatever the branches of the stack read.
         rung : `full` or `gbdt`; None: the scorer's own.
 
         Returns
@@ -102,19 +100,19 @@ class Scorer:
         if asked not in self._by_rung:
             raise next(iter(self.release.broken.values()))
         ensemble, calibrator = self._by_rung[asked]
-        encoded = ensemble.encode(rows)
-        members = ensemble.members(encoded)
+        encoded = ensemble.encode(seen.rows)
+        members = ensemble.members(seen, encoded)
         raw = ensemble.stack.raw(members)
         return Scores(
             raw=raw,
             score=calibrator.apply(raw),
-            members={name: as_probability(name, found) for name, found in members.items()},
+            members={name: ensemble.as_probability(name, found) for name, found in members.items()},
             encoded=encoded,
         )
 
     def answer(
         self,
-        rows: FloatArray,
+        seen: Seen,
         amounts_minor: Sequence[int | None],
         *,
         reviews_left: int | None,
@@ -124,7 +122,7 @@ class Scorer:
 
         Parameters
         ----------
-        rows : shape (n, n_features), as the engine gives them.
+        seen : n events, with whatever the branches of the stack read.
         amounts_minor : length n; None where an event has no amount.
         reviews_left : reviews that may still be asked for, counted down event by event; None: no limit.
         rung : recorded, and what decides which actions are permitted; None: the highest that the release allows. What
@@ -138,20 +136,20 @@ class Scorer:
         rung = rung or self.rung
         if rung == RULES:
             return self.answer_without_model(amounts_minor, why=self.degraded, reviews_left=reviews_left)
-        scores = self.score(rows, rung=rung)
+        scores = self.score(seen, rung=rung)
         ensemble, _ = self._by_rung[rung]
         policy = self.release.policy
         actions = policy.decide(scores.score, _amounts(amounts_minor), rung=rung, reviews_left=reviews_left)
         told = np.flatnonzero(actions.codes != APPROVE)
         reasons: dict[int, tuple[Reason, ...]] = {}
         if told.shape[0]:
-            contributions = ensemble.contributions(scores.encoded[told])
+            contributions = ensemble.contributions(seen.part(told), scores.encoded[told])
             for at, shares in zip(told.tolist(), contributions, strict=True):
                 minor = amounts_minor[at]
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
-                reasons[at] = self._book.reasons(rows[at], shares, amount=amount)
+                reasons[at] = self._book.reasons(seen.rows[at], shares, amount=amount)
         circumstances = {"review_price": policy.review_price, **degraded}
-        segments = None if self.release.segmentation is None else self.release.segmentation.of(rows).tolist()
+        segments = None if self.release.segmentation is None else self.release.segmentation.of(seen.rows).tolist()
         members = {name: found.tolist() for name, found in scores.members.items()}
         return [
             Answer(
@@ -221,7 +219,7 @@ class Scorer:
             )
         return answers
 
-    def explain(self, rows: FloatArray) -> FloatArray:
+    def explain(self, seen: Seen) -> FloatArray:
         """Return exact contributions by TreeSHAP, shape (n, n_features), in log-odds. For after the answer.
 
         Raises
@@ -232,7 +230,7 @@ class Scorer:
         if self.rung == RULES:
             raise next(iter(self.release.broken.values()))
         ensemble, _ = self._by_rung[self.rung]
-        return ensemble.contributions(ensemble.encode(rows), exact=True)
+        return ensemble.contributions(seen, ensemble.encode(seen.rows), exact=True)
 
     @property
     def base_rate(self) -> float:

@@ -18,6 +18,7 @@ from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.records import DecisionBody, Kind, Record, TickBody
 from ringfence.ledger.writer import Duplicate, Staged, Writer
+from ringfence.models.seen import Seen
 from ringfence.scenario.batch import FRAUD
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scoring.scorer import Answer, Scorer
@@ -257,7 +258,7 @@ class Cycle:
 
     def _score(self, rows: Rows, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
         try:
-            answers = self._live.scorer.answer(rows, amounts, reviews_left=reviews_left)
+            answers = self._live.scorer.answer(Seen(rows), amounts, reviews_left=reviews_left)
             if self._live.scorer.degraded:
                 self._telemetry.degraded.labels(self._name, "broken release").inc(len(rows))
             return answers

@@ -23,6 +23,7 @@ from ringfence.engine.errors import TickMismatchError
 from ringfence.engine.follower import run_follower
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, Record
+from ringfence.models.seen import Seen
 from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import RULES, Scorer
@@ -114,7 +115,7 @@ def _ignored(error: ReleaseDamagedError) -> None:
 def _explain(release: Release, decisions: list[tuple[Record, DecisionBody]]) -> list[tuple[int, list[ExactReason]]]:
     features = Catalogue.build(release.scenario).features
     rows = np.stack([np.frombuffer(body.row or b"", np.float64) for _, body in decisions])
-    contributions = Scorer(release).explain(rows)
+    contributions = Scorer(release).explain(Seen(rows))
     explained = []
     for (record, _), row, shares in zip(decisions, rows, contributions, strict=True):
         strongest = np.argsort(-np.abs(shares), kind="stable")[:_TOP]

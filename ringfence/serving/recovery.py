@@ -19,6 +19,7 @@ from ringfence.engine.replay import replay
 from ringfence.engine.snapshot import restore_newest
 from ringfence.engine.ticks import wrong_ticks
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.seen import Seen
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.calendar import local_offset_ms_at
 from ringfence.scoring.errors import ReleaseDamagedError
@@ -103,4 +104,4 @@ def warm_up(ledger: Ledger, live: Live) -> None:
     local_offset_ms_at(ledger.scenario.time_zone, ledger.watermark_ms)  # the door's table of offsets
     live.scorer.warm_up()
     for n in {1, len(rows)}:
-        live.scorer.answer(rows[:n], [None] * n, reviews_left=None)
+        live.scorer.answer(Seen(rows[:n]), [None] * n, reviews_left=None)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.event_columns import event_columns
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.seen import Seen
 from ringfence.policy.policy import Policy
 from ringfence.scoring.reasons import ReasonBook, feature_texts
 from ringfence.training.cases import Case, Why, choose_cases
@@ -106,7 +107,7 @@ def _reasons(
     catalogue: Catalogue, policy: Policy, fitted: Fitted, rows: FloatArray, amount_minor: FloatArray
 ) -> list[Why]:
     book = ReasonBook(feature_texts(catalogue.features), currency=policy.costs.currency)
-    shares = fitted.ensemble.contributions(fitted.ensemble.encode(rows), exact=True)
+    shares = fitted.ensemble.contributions(Seen(rows), fitted.ensemble.encode(rows), exact=True)
     amounts = amount_minor / 10.0**policy.costs.digits
     told = []
     for row, share, amount in zip(rows, shares, amounts, strict=True):

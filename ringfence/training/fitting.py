@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
-from ringfence.models.ensemble import ANOMALY, Ensemble
+from ringfence.models.ensemble import Ensemble
 from ringfence.models.gbdt import Gbdt, average_boosters, train_gbdt
+from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE, Stack
-from ringfence.training.anomalies import anomaly_of, anomaly_out_of_fold
+from ringfence.training.anomalies import AnomalyLearner
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.clocks import clocks
 from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit, search
@@ -26,6 +27,7 @@ from ringfence.training.effort import Effort, effort_for
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
+from ringfence.training.learner import Learner, Task
 from ringfence.training.stacking import BranchWorth, stack_in_time
 
 FloatArray = NDArray[np.float64]
@@ -76,9 +78,9 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
         return self.calibrator.apply(self.stacked[self.out_of_fold.emitted])
 
-    def scores(self, rows: FloatArray) -> FloatArray:
-        """Return calibrated scores, shape (n,), of rows as the engine gives them."""
-        return self.calibrator.apply(self.ensemble.raw(self.ensemble.encode(rows)))
+    def scores(self, seen: Seen) -> FloatArray:
+        """Return calibrated scores, shape (n,)."""
+        return self.calibrator.apply(self.ensemble.raw(seen))
 
 
 def fit(
@@ -92,6 +94,7 @@ def fit(
     params: Mapping[str, Any] | None = None,
     has_times: bool = True,
     effort: Effort | None = None,
+    learners: Sequence[Learner] = (AnomalyLearner(),),
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count and the branches out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -103,6 +106,7 @@ def fit(
     seed : of boosting and search; the same call gives the same model.
     has_times : False where the order of a file stands for the time; no feature is taken for a clock then.
     effort : what may be spent; None: what `effort_for` says of so many examples.
+    learners : of the branches beside the trees, which are tried in this order.
     report : called with (steps done, steps in all).
 
     Raises
@@ -137,15 +141,30 @@ def fit(
     )
     default = default_params(examples.n_fraud)
     chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
-    emit = partial(anomaly_out_of_fold, rows, folds, is_category=is_category, unread=unread, seed=seed)
-    surprise = emit(most=effort.curve_rows)
-    members = {BACKBONE: found.raw} | ({} if surprise is None else {ANOMALY: surprise})
+    task = Task(
+        rows=rows,
+        fraud=examples.fraud,
+        event_time_ms=examples.event_time_ms,
+        folds=folds,
+        is_category=is_category,
+        unread=unread,
+        seed=seed,
+        n_threads=n_threads,
+    )
+    members = {BACKBONE: found.raw}
+    for learner in learners:
+        said = learner.out_of_fold(task, most=effort.curve_rows)
+        if said is not None:
+            members[learner.name] = said
     stack, worth = stack_in_time(members, examples.fraud, folds)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
     if stack != Stack():
-        whole = emit(most=None) if effort.curve_rows is not None else None
-        stacked = stack.raw(members | ({} if whole is None else {ANOMALY: whole}))
+        if effort.curve_rows is not None:
+            taking_part = [learner for learner in learners if learner.name in stack.members]
+            whole = {learner.name: learner.out_of_fold(task, most=None) for learner in taking_part}
+            members |= {name: said for name, said in whole.items() if said is not None}
+        stacked = stack.raw(members)
         # The stack was fitted on all legit events, whatever share of them the trees saw.
         calibrator, weight = calibrate_in_time(stacked, examples.fraud, folds)
     encoder = Encoder.fit(rows, is_category)
@@ -175,9 +194,13 @@ def fit(
     else:
         texts = [booster(place, n_threads) for place in range(effort.n_seeds)]
     gbdt = Gbdt(text=average_boosters(texts))
-    anomaly = None if surprise is None else anomaly_of(rows, encoder, unread, seed)
+    branches = {
+        learner.name: learner.fit(task, encoder)
+        for learner in learners
+        if learner.name in members and (learner.is_told or learner.name in stack.members)
+    }
     return Fitted(
-        ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=anomaly, stack=stack),
+        ensemble=Ensemble(encoder=encoder, gbdt=gbdt, branches=branches, stack=stack),
         worth=worth,
         calibrator=calibrator,
         gbdt_calibrator=alone,

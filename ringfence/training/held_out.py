@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.event_columns import event_columns
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.seen import Seen
 from ringfence.models.segmentation import Segmentation
 from ringfence.scenario.batch import FRAUD, MISSING_AMOUNT
 from ringfence.scenario.spec import AttributeType, AttributeUse, Scenario
@@ -101,7 +102,7 @@ def later_window(
         scored=Scored(
             event_time_ms=later["event_time_ms"].to_numpy(),
             fraud=(later["value"].to_numpy() == FRAUD).astype(np.int8),
-            score=fitted.scores(rows[at]),
+            score=fitted.scores(Seen(rows[at])),
             amount_minor=amount_minor,
             novelty=_novelty(catalogue, rows, at),
             segments=_by_kmeans(segmentation, rows, at)

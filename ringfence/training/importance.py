@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Feature
 from ringfence.models.ensemble import Ensemble
+from ringfence.models.seen import Seen
 from ringfence.training.report import FeatureImportance
 
 FloatArray = NDArray[np.float64]
@@ -38,7 +39,8 @@ def importance_of(
         for pool in (np.flatnonzero(fraud == 1), np.flatnonzero(fraud == 0))
     ]
     sample = np.sort(np.concatenate(chosen))
-    weight = np.abs(ensemble.contributions(ensemble.encode(rows[at[sample]]), exact=True)).mean(axis=0)
+    seen = Seen(rows[at[sample]])
+    weight = np.abs(ensemble.contributions(seen, ensemble.encode(seen.rows), exact=True)).mean(axis=0)
     total = float(weight.sum())
     shares = weight / total if total > 0 else weight
     return [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.seen import Seen
 from ringfence.rollout.errors import NoChampionError
 from ringfence.rollout.registry import Registry
 from ringfence.scoring.release import Release
@@ -131,7 +132,7 @@ def _scored(events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.Data
     members: dict[str, np.ndarray] = {}
     for low in range(0, events.height, _BLOCK):
         block = slice(low, min(low + _BLOCK, events.height))
-        found = scorer.score(rows[block])
+        found = scorer.score(Seen(rows[block]))
         scores[block] = found.score
         for name, values in found.members.items():
             members.setdefault(name, np.empty(events.height))[block] = values

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
-from ringfence.models import Encoder, Ensemble, Stack, fit_calibrator, train_anomaly, train_gbdt
+from ringfence.models import AnomalyBranch, Encoder, Ensemble, Stack, fit_calibrator, train_anomaly, train_gbdt
 from ringfence.policy import policy_from_text
 from ringfence.scenario.load import scenario_from_mapping
 from ringfence.scenario.spec import Scenario
@@ -90,7 +90,7 @@ def contents(*, seed: int = 1, card: str = "# card", policy: str = POLICY) -> Co
     stack = Stack(members=("gbdt", "anomaly"), weights=(0.9, 0.2), intercept=-0.3)
     return Contents(
         scenario=scenario(),
-        ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=anomaly, stack=stack),
+        ensemble=Ensemble(encoder=encoder, gbdt=gbdt, branches={"anomaly": AnomalyBranch(anomaly)}, stack=stack),
         calibrator=fit_calibrator(stack.raw(members), labels),
         gbdt_calibrator=fit_calibrator(members["gbdt"], labels),
         policy=policy_from_text(policy, where="policy.yaml"),

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from ringfence.models import train_anomaly
+from ringfence.models import AnomalyBranch, Seen, train_anomaly
 from ringfence.scoring import (
     ReleaseDamagedError,
     ReleaseMismatchError,
@@ -18,7 +18,7 @@ from ringfence.scoring import (
     load_release,
     write_release,
 )
-from ringfence.scoring.release import ANOMALY, ANSWERS, MEASURED
+from ringfence.scoring.release import ANSWERS, MEASURED
 from tests.scoring.releases import POLICY, contents, release_in, rows_and_labels, scenario
 
 
@@ -26,13 +26,13 @@ def test_bundle_read_back_answers_as_the_models_that_went_in(tmp_path: Path) -> 
     given = contents()
     release = write_release(tmp_path / "releases", given)
     rows, _ = rows_and_labels()
-    raw = given.ensemble.raw(given.ensemble.encode(rows))
-    scores = Scorer(release).score(rows)
+    raw = given.ensemble.raw(Seen(rows))
+    scores = Scorer(release).score(Seen(rows))
     assert scores.raw.tobytes() == raw.tobytes()
     assert scores.score.tobytes() == given.calibrator.apply(raw).tobytes()
     assert release.scenario == scenario()
     assert (release.card, release.metrics) == ("# card", {"average_precision": 0.5})
-    assert {path.name for path in release.path.iterdir()} == {"manifest.json", *ANSWERS, ANOMALY, *MEASURED}
+    assert {path.name for path in release.path.iterdir()} == {"manifest.json", *ANSWERS, "anomaly.npz", *MEASURED}
 
 
 def test_equal_contents_give_the_same_id_anywhere_and_other_seeds_another(tmp_path: Path) -> None:
@@ -92,9 +92,10 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         write_release(tmp_path, contents(policy=POLICY.replace("EUR", "USD")))
     given = contents()
     whole = given.ensemble
+    narrow = train_anomaly(np.random.default_rng(1).random((50, 3)), seed=1)
     odd = {
         "the encoder": replace(whole, encoder=msgspec.structs.replace(whole.encoder, n_features=3)),
-        "the anomaly model": replace(whole, anomaly=train_anomaly(np.random.default_rng(1).random((50, 3)), seed=1)),
+        "the anomaly model": replace(whole, branches={"anomaly": AnomalyBranch(narrow)}),
     }
     for what, ensemble in odd.items():
         with pytest.raises(ReleaseMismatchError, match=f"columns of {what}: found 3"):
@@ -106,7 +107,7 @@ def test_a_release_of_trees_alone_still_answers_as_it_did(tmp_path: Path) -> Non
     release = write_release(tmp_path, given)
     manifest = msgspec.json.decode((release.path / "manifest.json").read_bytes())
     manifest["format"] = 1
-    for name in ("stack.json", "calibrator-gbdt.json", ANOMALY):
+    for name in ("stack.json", "calibrator-gbdt.json", "anomaly.npz"):
         del manifest["files"][name]
         (release.path / name).unlink()
     (release.path / "manifest.json").chmod(0o644)
@@ -114,8 +115,8 @@ def test_a_release_of_trees_alone_still_answers_as_it_did(tmp_path: Path) -> Non
     old = Scorer(load_release(release.path))
     rows, _ = rows_and_labels()
     raw = given.ensemble.gbdt.raw(given.ensemble.encode(rows))
-    assert old.score(rows).raw.tobytes() == raw.tobytes()
-    assert list(old.score(rows).members) == ["gbdt"]
+    assert old.score(Seen(rows)).raw.tobytes() == raw.tobytes()
+    assert list(old.score(Seen(rows)).members) == ["gbdt"]
     manifest["format"] = 2
     (release.path / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     with pytest.raises(ReleaseDamagedError, match=r"stack\.json"):

@@ -20,7 +20,7 @@ import pytest
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.ledger.ledger import Ledger
-from ringfence.models import Encoder, Ensemble, Stack, fit_calibrator, train_anomaly, train_gbdt
+from ringfence.models import AnomalyBranch, Encoder, Ensemble, Stack, fit_calibrator, train_anomaly, train_gbdt
 from ringfence.policy import policy_from_text
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import FakeClock
@@ -144,7 +144,7 @@ def _release(
         Contents(
             scenario=catalogue.scenario,
             lookup_files=lookup_files,
-            ensemble=Ensemble(encoder=encoder, gbdt=gbdt, anomaly=anomaly, stack=stack),
+            ensemble=Ensemble(encoder=encoder, gbdt=gbdt, branches={"anomaly": AnomalyBranch(anomaly)}, stack=stack),
             calibrator=fit_calibrator(stack.raw(members), labels),
             gbdt_calibrator=fit_calibrator(members["gbdt"], labels),
             policy=policy_from_text(POLICY, where="policy.yaml"),

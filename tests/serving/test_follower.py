@@ -11,6 +11,7 @@ import pytest
 
 from ringfence.engine.snapshot import write_snapshot
 from ringfence.ledger.records import DecisionBody
+from ringfence.models.seen import Seen
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.follower import explain_all, explain_next
@@ -41,7 +42,7 @@ def test_exact_reasons_are_stored_after_the_answer_for_what_was_not_approved(sta
         assert record is not None
         assert isinstance(record.body, DecisionBody)
         assert record.body.row is not None
-        shares = Scorer(service.release).explain(np.frombuffer(record.body.row)[None, :])[0]
+        shares = Scorer(service.release).explain(Seen(np.frombuffer(record.body.row)[None, :]))[0]
         assert stored["exact_reasons"][0]["contribution"] == pytest.approx(shares[np.argmax(np.abs(shares))])
         assert stored["exact_reasons"][0]["sentence"]
     assert flagged

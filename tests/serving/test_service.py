@@ -16,6 +16,7 @@ from ringfence.engine.engine import Engine
 from ringfence.errors import RingfenceError
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, EventBody, Kind
+from ringfence.models.seen import Seen
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.server import address
@@ -117,7 +118,7 @@ def test_an_event_learned_first_is_decided_once_from_the_row_it_had(start: Start
     answer = decide(service, learned)
     assert answer["event_seq"] == seq
     rows = replayed_rows(service.ledger)
-    expected = Scorer(service.release).score(rows[seq][None, :]).score[0]
+    expected = Scorer(service.release).score(Seen(rows[seq][None, :])).score[0]
     assert answer["score"] == expected
     assert decide(service, learned) == answer
 
@@ -130,7 +131,7 @@ def test_an_event_learned_before_a_restart_is_still_decided_from_its_row(start: 
     second = start()
     answer = decide(second, learned)
     assert answer["event_seq"] == seq
-    assert answer["score"] == Scorer(second.release).score(replayed_rows(second.ledger)[seq][None, :]).score[0]
+    assert answer["score"] == Scorer(second.release).score(Seen(replayed_rows(second.ledger)[seq][None, :])).score[0]
 
 
 def test_history_whose_row_was_not_kept_is_refused_with_the_way_out(shared: RunningService) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ringfence.models.calibration import sigmoid
+from ringfence.models.seen import Seen
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.crossfit import OutOfFold, cross_fit
 from ringfence.training.effort import VERY_MANY_EXAMPLES, Effort, effort_for
@@ -124,7 +125,7 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
     for effort in (WHOLE, SPARED):
         fitted = fit(rows[:n], examples, is_category=[False] * 4 + [True], params=PARAMS, effort=effort)
         assert fitted.ensemble.gbdt.n_trees == 2 * (fitted.ensemble.gbdt.n_trees // 2) > 0  # two boosters
-        told[effort.legit_share] = fitted.scores(rows[n:])
+        told[effort.legit_share] = fitted.scores(Seen(rows[n:]))
     whole, spared = told[WHOLE.legit_share], told[SPARED.legit_share]
     assert spared.mean() == pytest.approx(sigmoid(truth[n:]).mean(), rel=0.15)
     for some in np.array_split(np.argsort(whole), 6)[2:]:

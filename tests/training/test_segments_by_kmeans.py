@@ -14,6 +14,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import KMeansFeatureError
 from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.seen import Seen
 from ringfence.policy.policy import Policy
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.spec import KMeans, Scenario
@@ -72,7 +73,7 @@ def test_decisions_record_the_segment(ledger: Ledger, asking: Scenario, release:
     assert release.segmentation is not None
     events = ledger.events(CUT_MS).sort("seq").head(50)
     rows = feature_rows(ledger, Catalogue.build(asking), events["seq"].to_numpy()).rows
-    answers = Scorer(release).answer(rows, events["amount_minor"].to_list(), reviews_left=None)
+    answers = Scorer(release).answer(Seen(rows), events["amount_minor"].to_list(), reviews_left=None)
     assert [answer.circumstances["segment"] for answer in answers] == release.segmentation.of(rows).tolist()
 
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The branches that a release may hold beside its trees, and how each is read from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ringfence.models.anomaly import AnomalyModel
+from ringfence.models.branch import Branch, Need
+
+if TYPE_CHECKING:
+    from ringfence.models.seen import Seen
+
+FloatArray = NDArray[np.float64]
+
+ANOMALY: Final = "anomaly"
+
+
+@dataclass(frozen=True, eq=False)
+class AnomalyBranch:
+    """How unusual an event's features are."""
+
+    model: AnomalyModel
+    needs: frozenset[Need] = frozenset()
+
+    @property
+    def n_features(self) -> int:
+        return self.model.n_features
+
+    def raw(self, seen: Seen, encoded: FloatArray) -> FloatArray:
+        """Return each event's surprise, shape (n,), >= 0."""
+        return self.model.raw(encoded)
+
+    def shares(self, seen: Seen, encoded: FloatArray) -> FloatArray:
+        """Share out what is above the mean surprise, in proportion to how far each feature shortens the way."""
+        return self.model.surprise_shares(encoded)
+
+    def probability(self, raw: FloatArray) -> FloatArray:
+        """Return the share of training events that are more ordinary."""
+        return -np.expm1(-raw)
+
+    def to_bytes(self) -> bytes:
+        return self.model.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> AnomalyBranch:
+        return cls(AnomalyModel.from_bytes(data))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A branch's file in a release."""
+
+    file: str
+    title: str  # for people, as in "columns of the anomaly model"
+    read: Callable[[bytes], Branch]
+
+
+STORED: Final[dict[str, Stored]] = {
+    ANOMALY: Stored("anomaly.npz", "the anomaly model", AnomalyBranch.from_bytes),
+}
