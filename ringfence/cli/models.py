@@ -154,6 +154,11 @@ def headline(release: Release) -> str:
         f"release {release.id} from {made.n_examples:,} examples, {made.n_fraud:,} of them fraud, "
         f"known by {iso_time(made.until_ms)}"
     ]
+    if made.calibrated is not None:
+        lines.append(
+            f"its models are those of {made.calibrated.release}; calibrated anew on {made.calibrated.n:,} events, "
+            f"{made.calibrated.n_fraud:,} fraud, known after {iso_time(made.calibrated.after_ms)}"
+        )
     if figures:
         where = "events after the cut, never fitted" if figures["name"] == "later_window" else "out of fold, in time"
         lines.append(f"measured on {figures['n']:,} events ({where}), {figures['n_fraud']:,} of them fraud:")
