@@ -53,6 +53,7 @@ class Scratch(NamedTuple):
     stamp: NDArray[np.uint32]  # (1,)
     text_cursors: NDArray[np.int64]
     text_stats: NDArray[np.float64]
+    timelines: NDArray[np.int64]  # (k, 2) of Plan.timelines: slot, and events of it that are sampled already
 
 
 def empty_state(catalogue: Catalogue, **first: int) -> State:
@@ -119,6 +120,7 @@ class Engine:
             stamp=np.zeros(1, np.uint32),
             text_cursors=np.zeros(at.TEXT_BANDS, np.int64),
             text_stats=np.zeros(at.N_TEXT_STATS * plan.n_texts, np.float64),
+            timelines=np.zeros(plan.timelines.shape, np.int64),
         )
 
     def _check(self, batch: Batch) -> None:

@@ -32,6 +32,8 @@ def scale_samples(
     event_per_spread,
     gap_column,
     fading_days,
+    type_column,
+    n_types,
     seat_columns,
     seat_mean,
     seat_per_spread,
@@ -43,9 +45,9 @@ def scale_samples(
 ):
     """Fill the zeroed outputs: events (n, S, K, E), per (n, S, 1, 1), nodes (n, S, 1, D).
 
-    E is 1 where an event was sampled, then `event_columns`, then exp(-gap / days) for each of `fading_days`; D is
-    `present`, then `seat_columns`. `per` is 1 / max(sampled events, 1). K may be less than what was sampled: the newest
-    are read. Seats are those at `places` of what is sampled.
+    E is 1 where an event was sampled, then `event_columns`, then exp(-gap / days) for each of `fading_days`, then 1 at
+    the event's type where that is one of 1 to `n_types`; D is `present`, then `seat_columns`. `per` is 1 / max(sampled
+    events, 1). K may be less than what was sampled: the newest are read. Seats are those at `places` of the sample.
     """
     n_columns = event_columns.shape[0]
     for i in range(out_nodes.shape[0]):
@@ -69,6 +71,10 @@ def scale_samples(
                 days = max(events[i, at, k, gap_column], 0.0)
                 for j in range(fading_days.shape[0]):
                     out_events[i, s, k, 1 + n_columns + j] = math.exp(-days / fading_days[j])
+                first_type = n_columns + fading_days.shape[0]
+                for t in range(1, n_types + 1):
+                    if events[i, at, k, type_column] == t:
+                        out_events[i, s, k, first_type + t] = 1.0
             out_per[i, s, 0, 0] = 1.0 / max(n_sampled, 1)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a graph network reads of a neighbourhood and of a feature row, and on what scale: fitted on training events.
 
-sampled events   standardised over the sampled slots, bounded; and how far each has faded, exp(-gap / days)
+sampled events   standardised over the sampled slots, bounded; how far each has faded, exp(-gap / days); its type
 seats            standardised over the seats that are taken; degrees are logarithms already
 feature row      normal scores by rank, constant beyond what was seen; a flag where missing; categories as codes
 """
@@ -32,7 +32,7 @@ _LEAST_SPREAD: Final = 0.5  # so that what one event in a thousand has does not 
 # Columns by name, by how far one has to walk for them. `gap` itself has no bounds: `gap_log` and fading stand for it.
 OWN_EVENT: Final = frozenset({"amount_log", "has_amount", "gap_log", "is_known", "is_fraud", "links", "amount_ratio"})
 OWN_SEAT: Final = frozenset({"events", "known", "frauds", "is_hub"})
-UNREAD: Final = frozenset({"gap", "present"})
+UNREAD: Final = frozenset({"gap", "present", "event_type"})  # the type is told by a flag for each but the decided one
 
 
 class Sampled(Protocol):
@@ -111,6 +111,8 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     last: int  # K
     hops: Hops
     gap_column: int
+    type_column: int
+    n_types: int  # flags: event types beside the decided one that training saw
     present_column: int
     n_event_columns: int  # expected of `Sampled.events`
     n_seat_columns: int
@@ -164,7 +166,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         places = [at for at, name in enumerate(names) if roles is None or name in roles]
         if not places:
             raise ModelShapeError(f"no seat of {', '.join(roles or ())} among {', '.join(seats)}; name a sampled role")
-        nodes, mask, events = (part[:, places] for part in (sampled.nodes, sampled.mask, sampled.events))
+        nodes, mask, events = sampled.nodes[:, places], sampled.mask[:, places], sampled.events[:, places]
         order = list(dict.fromkeys(names[at] for at in places))
         numbers, found = _row_columns(rows, frozenset(categories)) if rows is not None else ((), ())
         return cls(
@@ -175,6 +177,8 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             last=sampled.mask.shape[2] if last is None else last,
             hops=hops,
             gap_column=event_columns.index("gap"),
+            type_column=event_columns.index("event_type"),
+            n_types=int(events[mask][:, event_columns.index("event_type")].max(initial=0.0)),
             present_column=present,
             n_event_columns=len(event_columns),
             n_seat_columns=len(seat_columns),
@@ -193,7 +197,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def event_width(self) -> int:
         """E, the inputs of a sampled event; 0 without hops."""
-        return 1 + len(self.events.columns) + len(self.fading_days) if self.hops else 0
+        return 1 + len(self.events.columns) + len(self.fading_days) + self.n_types if self.hops else 0
 
     @property
     def node_width(self) -> int:
@@ -269,6 +273,8 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             np.array(self.events.per_spread, np.float64),
             self.gap_column,
             np.array(self.fading_days, np.float64),
+            self.type_column,
+            self.n_types,
             np.array(self.nodes.columns, np.int64),
             np.array(self.nodes.mean, np.float64),
             np.array(self.nodes.per_spread, np.float64),
@@ -361,6 +367,6 @@ def _check_axes(
         raise ModelShapeError(f"rows of shape {rows.shape} do not go with {n} neighbourhoods")
     if last is not None and not 1 <= last <= n_sampled:
         raise ModelShapeError(f"a network over the last {last} events needs as many sampled; found {n_sampled}")
-    for name, known in (("gap", event_columns), ("present", seat_columns)):
+    for name, known in (("gap", event_columns), ("event_type", event_columns), ("present", seat_columns)):
         if name not in known:
             raise ModelShapeError(f"no column {name!r} among {', '.join(known)}; sample with this version's engine")

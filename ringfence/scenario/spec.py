@@ -45,6 +45,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     many: bool = False
     strong: bool = False  # identifies one person or thing, so that sharing it means something
     hub_cap: int = 1_000  # an entity with more events than this links nobody: everybody meets it
+    sequence: bool = False  # a model reads its entities' last events in order, of whatever type
 
 
 class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
