@@ -30,6 +30,7 @@ from ringfence.engine.monotone_features import monotone_features
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
+from ringfence.engine.rule_features import check_rules, rule_features
 from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, seats_of
 from ringfence.engine.spec_hash import spec_hash
 from ringfence.engine.stats import (
@@ -136,6 +137,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             If `scenario.kmeans` names a category, or what is no feature.
         MonotoneFeatureError
             If `scenario.monotone` does.
+        RuleFeatureError
+            If one of `scenario.rules` names what is no feature, or compares what cannot be compared.
         """
         if len(scenario.windows_ms) > at.MAX_WINDOWS:
             raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
@@ -159,6 +162,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             monotone_features(scenario, layout.features)
             if scenario.kmeans is not None:
                 check_kmeans(scenario.name, scenario.kmeans, {one.name: one.is_category for one in layout.features})
+            if scenario.rules:
+                check_rules(scenario.name, scenario.rules, rule_features(layout.features))
         room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,

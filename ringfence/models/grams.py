@@ -4,8 +4,8 @@
 A text is read as its words, in any case, between single spaces: " the car was stolen ". Its n-grams are runs of 3 to 5
 of these characters, spaces included, each word, and each pair of neighbouring words, which is what tells "not stolen"
 from "stolen". Each falls into one of 2^18 bins by its hash (Weinberger et al., "Feature hashing for large scale
-multitask learning", ICML 2009, without signs), so that there is no vocabulary to keep, and nothing of a text stands in a
-release.
+multitask learning", ICML 2009, without signs), so that there is no vocabulary to keep, and no word of a text stands in
+a release.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ neither words nor texts stand in a release; which words raised a score is found 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.branch import Need
+from ringfence.models.branch import Need, Said
 from ringfence.models.calibration import sigmoid
 from ringfence.models.errors import ModelShapeError, TooFewEventsError, TooFewLabelsError
 from ringfence.models.grams import Grams, Hashed, SingleArray, Written, rarity_of, words_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
+SAYS: Final = "TEXT"  # code of its reason
 LEAST_TEXTS: Final = 50
 STRENGTH: Final = 1.0  # C of scikit-learn's LogisticRegression; chosen in benchmarks/texts.py
 _GRAMS: Final = Grams()
@@ -71,7 +72,9 @@ class TextModel:
         return self.raw_of(seen.texts)
 
     def raw_of(self, texts: Texts) -> FloatArray:
-        """Return log-odds, shape (n,), of p sequences of n texts, None where there is none. Nothing looks beyond a text.
+        """Return log-odds, shape (n,), of p sequences of n texts, None where there is none.
+
+        A text's bits do not depend on the texts beside it.
 
         Raises
         ------
@@ -88,6 +91,13 @@ class TextModel:
     def shares(self, seen: Seen, encoded: FloatArray) -> None:
         """Return None: a text's score is made of words, and of no feature."""
         return None
+
+    def said(self, seen: Seen, encoded: FloatArray) -> list[tuple[Said, ...]]:
+        """Say that an event's texts count, and no word of them: a reason is read by more people than a narrative."""
+        return [
+            (Said(SAYS, "What its texts say is like what confirmed frauds said", above),) if above > 0.0 else ()
+            for above in (self.raw_of(seen.texts) - self.mean).tolist()
+        ]
 
     def probability(self, raw: FloatArray) -> FloatArray:
         return sigmoid(raw)
@@ -109,6 +119,10 @@ class TextModel:
             found.sort(key=lambda one: -one.raises)
             told.append([one for one in found[:most] if one.raises > 0.0])
         return told
+
+    def shifted(self, by: float) -> TextModel:
+        """Return the same model at another base rate."""
+        return replace(self, intercept=self.intercept + by, mean=self.mean + by)
 
     def to_bytes(self) -> bytes:
         """Return the model as one npz file; equal models give equal bytes."""
@@ -177,7 +191,7 @@ def train_texts(
         (_matrix(one.hashed(sizes, rarity), grams.n_bins) for one, (sizes, _) in zip(written, counted, strict=True)),
         csr_matrix((y.shape[0], grams.n_bins), dtype=np.float32),
     )
-    fitted = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(matrix, y)
+    fitted = LogisticRegression(C=strength, max_iter=500).fit(matrix, y)
     raw = matrix @ fitted.coef_[0] + fitted.intercept_[0]
     return TextModel(
         grams=grams,

@@ -15,6 +15,7 @@ from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
 from ringfence.scenario.load_monotone import read_monotone
+from ringfence.scenario.load_rules import read_rules
 from ringfence.scenario.load_segments import read_kmeans, read_segments
 from ringfence.scenario.load_ticks import read_ticks
 from ringfence.scenario.load_travel import read_travel
@@ -46,6 +47,7 @@ _KNOWN: Final = (
     "ticks",
     "travel",
     "monotone",
+    "rules",
 )
 
 
@@ -109,6 +111,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         kmeans=read_kmeans(node.get("segments")),
         travel=read_travel(node.get("travel"), event_types[0]),
         monotone=read_monotone(node.get("monotone")),
+        rules=read_rules(node.get("rules")),
     )
 
 
