@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
@@ -22,12 +23,13 @@ from ringfence.models.stack import BACKBONE, Stack
 from ringfence.training.anomalies import AnomalyLearner
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.clocks import clocks
-from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit, search
+from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit
 from ringfence.training.effort import Effort, effort_for
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 from ringfence.training.learner import Learner, Task
+from ringfence.training.search import search
 from ringfence.training.stacking import BranchWorth, stack_in_time
 
 FloatArray = NDArray[np.float64]
@@ -95,6 +97,7 @@ def fit(
     has_times: bool = True,
     effort: Effort | None = None,
     learners: Sequence[Learner] = (AnomalyLearner(),),
+    studies: Path | None = None,
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count and the branches out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -107,6 +110,7 @@ def fit(
     has_times : False where the order of a file stands for the time; no feature is taken for a clock then.
     effort : what may be spent; None: what `effort_for` says of so many examples.
     learners : of the branches beside the trees, which are tried in this order.
+    studies : the folder that finished trials are kept in, and recalled from; the model does not depend on it.
     report : called with (steps done, steps in all).
 
     Raises
@@ -125,7 +129,7 @@ def fit(
         with one_at_a_time:
             done += 1
             if report is not None:
-                report(done, total)
+                report(min(done, total), total)
 
     try_setting = partial(
         _try,
@@ -139,8 +143,30 @@ def fit(
         effort=effort,
         unread=unread,
     )
-    default = default_params(examples.n_fraud)
-    chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
+    default = default_params(examples.n_fraud) | dict(params or {})
+
+    def study() -> Path | None:
+        if studies is None:
+            return None
+        from ringfence.training.study import study_key
+
+        key = study_key(
+            rows,
+            examples.fraud,
+            folds,
+            is_category=is_category,
+            unread=unread,
+            default=default,
+            effort=effort,
+            seed=seed,
+        )
+        return studies / key
+
+    def recalled() -> None:
+        for _ in folds:
+            step(0, 0)
+
+    chosen, found, settings = search(try_setting, default, trials=trials, seed=seed, directory=study, recalled=recalled)
     task = Task(
         rows=rows,
         fraud=examples.fraud,
