@@ -348,7 +348,7 @@ class OpenWorkspace:
         ----------
         examples_from : events from then on (inclusive) are examples; earlier ones only teach the features.
         until : nothing that became known after it is fitted; None: the end of the ledger.
-        trials : hyperparameter settings to try beside the default, >= 0.
+        trials : hyperparameter settings to try beside the default, >= 0; needs `ringfence[search]`.
         seed : the same seed on the same ledger makes the same release.
         row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
             0: none.

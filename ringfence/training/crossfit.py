@@ -198,55 +198,6 @@ def keep_legit(fraud: NDArray[np.int8], share: float, rng: np.random.Generator) 
     return np.flatnonzero((fraud == 1) | (rng.random(fraud.shape[0]) < share))
 
 
-def search(
-    try_setting: CrossFit,
-    default: Mapping[str, Any],
-    *,
-    trials: int,
-    seed: int,
-    report: Report | None = None,
-) -> tuple[dict[str, Any], OutOfFold, list[dict[str, Any]]]:
-    """Try the default and then `trials` random settings; the lowest out-of-fold log-loss wins.
-
-    Returns
-    -------
-    The winning parameters, its out-of-fold scores, and one line per setting for metrics.json.
-    """
-    rng = np.random.default_rng(seed)
-    best_params, best = dict(default), try_setting(default)
-    lines = [_line(best_params, best)]
-    for trial in range(trials):
-        params = {**default, **_draw(rng)}
-        found = try_setting(params)
-        lines.append(_line(params, found))
-        if found.log_loss.min() < best.log_loss.min():
-            best_params, best = params, found
-        if report is not None:
-            report(trial + 1, trials)
-    return best_params, best, lines
-
-
-def _draw(rng: np.random.Generator) -> dict[str, Any]:
-    return {
-        "num_leaves": int(rng.choice([7, 11, 15, 23, 31, 47])),
-        "min_data_in_leaf": int(rng.choice([10, 20, 35, 50, 100, 200])),
-        "learning_rate": float(rng.choice([0.02, 0.03, 0.05])),
-        "feature_fraction": float(rng.choice([0.2, 0.3, 0.4, 0.5, 0.7])),
-        "bagging_fraction": float(rng.choice([0.5, 0.65, 0.8, 1.0])),
-        "lambda_l2": float(10.0 ** rng.uniform(0.0, 2.0)),
-        "extra_trees": bool(rng.random() < 0.25),
-    }
-
-
-def _line(params: Mapping[str, Any], found: OutOfFold) -> dict[str, Any]:
-    return {
-        **params,
-        "n_trees": found.n_trees,
-        "log_loss": round(float(found.log_loss.min()), 6),
-        "average_precision": round(found.average_precision, 6),
-    }
-
-
 def _shift(fraud: NDArray[np.int8], raw: FloatArray, weights: FloatArray, steps: int = 4) -> float:
     """Find the constant that makes the mean predicted probability the observed rate, by Newton's method."""
     n = float(weights.sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
@@ -21,12 +22,13 @@ from ringfence.training.anomalies import AnomalyLearner
 from ringfence.training.boosters import begin_boosters
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.clocks import clocks
-from ringfence.training.crossfit import OutOfFold, Report, cross_fit, search
+from ringfence.training.crossfit import OutOfFold, Report, cross_fit
 from ringfence.training.effort import Effort, effort_for
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 from ringfence.training.learner import Learner, Task
+from ringfence.training.search import search
 from ringfence.training.stacking import BranchWorth, stack_in_time
 
 FloatArray = NDArray[np.float64]
@@ -95,6 +97,7 @@ def fit(
     effort: Effort | None = None,
     learners: Sequence[Learner] = (AnomalyLearner(),),
     monotone: Sequence[int] = (),
+    studies: Path | None = None,
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count and the branches out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -108,6 +111,7 @@ def fit(
     effort : what may be spent; None: what `effort_for` says of so many examples.
     learners : of the branches beside the trees, which are tried in this order.
     monotone : for each column 1 where the trees' score may only rise with it, -1 only fall, 0 either; empty: all free.
+    studies : the folder that finished trials are kept in, and recalled from; the model does not depend on it.
     report : called with (steps done, steps in all).
 
     Raises
@@ -127,7 +131,7 @@ def fit(
         with one_at_a_time:
             done += 1
             if report is not None:
-                report(done, total)
+                report(min(done, total), total)
 
     try_setting = partial(
         _try,
@@ -142,8 +146,30 @@ def fit(
         unread=unread,
         held=held,
     )
-    default = default_params(examples.n_fraud)
-    chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
+    default = default_params(examples.n_fraud) | dict(params or {})
+
+    def study() -> Path | None:
+        if studies is None:
+            return None
+        from ringfence.training.study import study_key
+
+        key = study_key(
+            rows,
+            examples.fraud,
+            folds,
+            is_category=is_category,
+            unread=unread,
+            default={**default, **held},
+            effort=effort,
+            seed=seed,
+        )
+        return studies / key
+
+    def recalled() -> None:
+        for _ in folds:
+            step(0, 0)
+
+    chosen, found, settings = search(try_setting, default, trials=trials, seed=seed, directory=study, recalled=recalled)
     encoder = Encoder.fit(rows, is_category)
     grown = begin_boosters(
         rows,
