@@ -35,7 +35,6 @@ TREE = {
         "docs/training",
         "docs/report",
         "docs/feature-families",
-        "docs/engine-speed",
         "docs/worlds",
         "docs/worlds-files",
         "docs/worlds-difficulty",
