@@ -102,6 +102,17 @@ class KMeansFeatureError(EngineError):
         self.do = do
 
 
+class MonotoneFeatureError(EngineError):
+    """A feature in which the score cannot be held to one direction."""
+
+    def __init__(self, *, scenario: str, name: str, found: str, do: str) -> None:
+        super().__init__(f"scenarios.{scenario}.monotone.{name}: found {found}; {do}")
+        self.scenario = scenario
+        self.name = name
+        self.found = found
+        self.do = do
+
+
 class SampleSizeError(EngineError):
     """More events per seat than an entity refers back to, or none, or no number."""
 

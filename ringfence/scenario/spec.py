@@ -24,6 +24,13 @@ class AttributeUse(StrEnum):
     AUDIT_ONLY = "audit_only"  # for fairness reports: never a feature, a rule or a reason
 
 
+class Direction(StrEnum):
+    """Where the score goes as a feature grows."""
+
+    INCREASING = "increasing"
+    DECREASING = "decreasing"
+
+
 class Durability(StrEnum):
     REQUIRED = "required"
     BEST_EFFORT = "best_effort"
@@ -38,6 +45,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     many: bool = False
     strong: bool = False  # identifies one person or thing, so that sharing it means something
     hub_cap: int = 1_000  # an entity with more events than this links nobody: everybody meets it
+    sequence: bool = False  # a model reads its entities' last events in order, of whatever type
 
 
 class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +230,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     ticks: EntityTicks | None = None
     kmeans: KMeans | None = None
     travel: Travel | None = None
+    monotone: dict[str, Direction] = {}  # by feature of the catalogue, or attribute; what the trees must hold to
     rules: tuple[Rule, ...] = ()
 
     def event_type(self, name: str) -> EventType:
