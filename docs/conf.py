@@ -25,6 +25,7 @@ TREE = {
         "docs/neighbourhoods",
         "docs/gnn",
         "docs/derived-values",
+        "docs/texts-and-rules",
         "docs/policy",
         "docs/api",
         "docs/rings",

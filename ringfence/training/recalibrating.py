@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branch import Need
+from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE
@@ -79,8 +82,11 @@ def recalibrate(
     catalogue = Catalogue.build(base.scenario)
     rows, _ = recalled_rows(ledger, catalogue, examples.seq, cache, n_threads=n_threads, report=report)
     report("calibrating", 0, 2)
-    raw = _raw_scores(base, rows)
+    texts = event_texts(ledger, examples.seq) if Need.TEXTS in base.ensemble.needs else ()
+    raw = _raw_scores(base, Seen(rows, texts=texts))
     old = {"full": base.calibrator, BACKBONE: base.gbdt_calibrator}
+    if base.rules is not None:
+        old[RULES] = base.rules[1]
     new, rungs = {}, []
     for name, scores in raw.items():
         then = fit_calibrator(scores[fitted], examples.fraud[fitted])
@@ -125,6 +131,7 @@ def recalibrate(
             ensemble=base.ensemble,
             calibrator=new["full"],
             gbdt_calibrator=new[BACKBONE],
+            rules_calibrator=new.get(RULES),
             policy=policy,
             made=msgspec.structs.replace(made, until_ms=until, until_seq=examples.until_seq, calibrated=calibrated),
             metrics=metrics_of(base, shift),
@@ -204,14 +211,17 @@ def _parts(examples: Examples, base: Release, until_ms: int | None) -> _Parts:
     return _Parts(np.flatnonzero(first), np.flatnonzero(~first))
 
 
-def _raw_scores(base: Release, rows: FloatArray) -> dict[str, FloatArray]:
+def _raw_scores(base: Release, events: Seen) -> dict[str, FloatArray]:
     ensemble = base.ensemble
-    found = {"full": np.empty(rows.shape[0]), BACKBONE: np.empty(rows.shape[0])}
-    for low in range(0, rows.shape[0], _CHUNK):
-        seen = Seen(rows[low : low + _CHUNK])
+    alone = [BACKBONE] if base.rules is None else [BACKBONE, RULES]
+    found = {name: np.empty(events.n) for name in ("full", *alone)}
+    for low in range(0, events.n, _CHUNK):
+        part = slice(low, low + _CHUNK)
+        seen = events.part(part)
         members = ensemble.members(seen, ensemble.encode(seen.rows))
-        found["full"][low : low + _CHUNK] = ensemble.stack.raw(members)
-        found[BACKBONE][low : low + _CHUNK] = members[BACKBONE]
+        found["full"][part] = ensemble.stack.raw(members)
+        for name in alone:
+            found[name][part] = members[name]
     return found
 
 

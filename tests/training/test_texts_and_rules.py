@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.replay import feature_rows
 from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.seen import Seen
@@ -20,11 +22,12 @@ from ringfence.scoring.release import BRANCHES, Release, load_release
 from ringfence.scoring.scorer import FULL, GBDT, RULES, Scorer
 from ringfence.training.folds import expanding_folds
 from ringfence.training.learner import Task
+from ringfence.training.recalibrating import recalibrate
 from ringfence.training.score import score
 from ringfence.training.texts import TextLearner
 from ringfence.training.train import train
 
-from .conftest import at_ms, ledger_of, payments, scenario_of
+from .conftest import NOW_MS, at_ms, ledger_of, payments, scenario_of
 
 CUT_MS = at_ms(45)
 N = 2_500
@@ -70,9 +73,6 @@ def release(ledger: Ledger, policy: Policy, clock: FakeClock) -> Release:
 
 
 def seen(ledger: Ledger, release: Release) -> tuple[Seen, pl.DataFrame]:
-    from ringfence.engine.catalogue import Catalogue
-    from ringfence.engine.replay import feature_rows
-
     events = ledger.events(CUT_MS, None, ledger.last_seq).sort("seq")
     seqs = events["seq"].to_numpy()
     rows = feature_rows(ledger, Catalogue.build(release.scenario), seqs).rows
@@ -185,3 +185,13 @@ def test_out_of_fold_texts_never_see_their_own_block_and_stand_at_one_base_rate(
     assert some is not None
     assert np.count_nonzero(~np.isnan(some)) == 150
     assert TextLearner(([None] * 1_200,)).out_of_fold(task, most=None) is None
+
+
+def test_a_recalibration_reads_texts_and_calibrates_the_rules_too(ledger: Ledger, release: Release) -> None:
+    clock = FakeClock(NOW_MS)
+    made = recalibrate(ledger, release, releases_dir=release.path.parent, clock=clock, until_ms=at_ms(58))
+    changed = {name for name, digest in release.manifest.files.items() if made.manifest.files[name] != digest}
+    assert {"calibrator.json", "calibrator-rules.json"} <= changed
+    assert not {"text.npz", "rules.json", "stack.json"} & changed
+    shown, _ = seen(ledger, release)
+    assert Scorer(made).score(shown).raw.tobytes() == Scorer(release).score(shown).raw.tobytes()
