@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ringfence.models.anomaly import AnomalyModel
 from ringfence.models.branch import Branch, Need
+from ringfence.models.gnn_branch import GNN, GnnBranch
 
 if TYPE_CHECKING:
     from ringfence.models.seen import Seen
@@ -63,4 +64,5 @@ class Stored:
 
 STORED: Final[dict[str, Stored]] = {
     ANOMALY: Stored("anomaly.npz", "the anomaly model", AnomalyBranch.from_bytes),
+    GNN: Stored("gnn.bin", "the graph network", GnnBranch.from_bytes),
 }
