@@ -7,7 +7,7 @@ recurrent unit in place of a gate, the roles that are declared `sequence`, and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -18,19 +18,30 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import BatchSource
 from ringfence.scenario.batch import EVENT
 from ringfence.scenario.spec import Scenario
-from ringfence.training.gnn_options import GnnOptions, default_options
+from ringfence.training.gnn_options import GnnOptions, options_for
 
 FEWEST_EVENTS: Final = 10  # of the median entity: with fewer the feature row says all there is to say
 
 
 def sequence_options(n_fraud: int, roles: Sequence[str]) -> GnnOptions:
     """Return the options of a sequence model of the entities in `roles`, for so many frauds to learn from."""
-    return msgspec.structs.replace(default_options(n_fraud), gather="recurrent", hops=1, roles=tuple(roles))
+    return msgspec.structs.replace(options_for(n_fraud), gather="recurrent", hops=1, roles=tuple(roles))
 
 
 def sequence_roles(scenario: Scenario) -> tuple[str, ...]:
     """Return the roles of the decided event type that are declared `sequence`."""
     return tuple(column.role for column in scenario.decided.roles if scenario.role(column.role).sequence)
+
+
+def why_no_sequence(lengths: Mapping[str, float]) -> str:
+    """Say why no sequence model is tried, told the events of the median entity of each role; empty: it is."""
+    if not lengths:
+        return "no role is declared `sequence`"
+    if any(length >= FEWEST_EVENTS for length in lengths.values()):
+        return ""
+    return "; ".join(
+        f"the median {role} has {length:g} events, it takes {FEWEST_EVENTS}" for role, length in lengths.items()
+    )
 
 
 def median_lengths(source: BatchSource, catalogue: Catalogue, *, until_seq: int | None = None) -> dict[str, float]:
