@@ -23,6 +23,7 @@ TREE = {
     "Use": [
         "docs/python",
         "docs/neighbourhoods",
+        "docs/gnn",
         "docs/sequence",
         "docs/derived-values",
         "docs/policy",

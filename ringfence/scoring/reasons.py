@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.ledger.records import Reason
+from ringfence.models.branches import STORED
 from ringfence.scoring.sentences import FeatureText, say
 
 FloatArray = NDArray[np.float64]
@@ -67,7 +68,8 @@ def branch_sentence(name: str, roles: Sequence[str]) -> str:
     if len(named) > _MOST_ROLES:
         named = [*named[: _MOST_ROLES - 1], "others"]
     told = f"{', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else "".join(named)
-    return BRANCHES[name][1].format(roles=told)
+    title = STORED[name].title if name in STORED else name
+    return BRANCHES.get(name, ("", f"What {title} says"))[1].format(roles=told)
 
 
 class ReasonBook:
@@ -172,7 +174,8 @@ class ReasonBook:
 
     def branch_reason(self, name: str, contribution: float) -> Reason:
         """Return the reason of a branch that is not made of features."""
-        return Reason(code=BRANCHES[name][0], sentence=branch_sentence(name, self.roles), contribution=contribution)
+        code = BRANCHES.get(name, (code_of(name), ""))[0]
+        return Reason(code=code, sentence=branch_sentence(name, self.roles), contribution=contribution)
 
     def _reason(self, group: str, column: int, row: FloatArray, contribution: float) -> Reason:
         feature = self.features[column]

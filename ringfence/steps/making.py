@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def make_release(
     trials: int = 0,
     seed: int = 0,
     cache: RowCache | None = None,
+    without: Collection[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Release:
     """Make a release under the workspace's policy and record it; parameters and errors as in `training.train.train`.
@@ -35,6 +36,8 @@ def make_release(
 
     Raises
     ------
+    MissingExtraError
+        If there are trials and optuna is not installed.
     LedgerLockedError
         If another process writes to the ledger: at once, since the release is recorded at the end.
     """
@@ -61,8 +64,11 @@ def make_release(
         seed=seed,
         n_threads=os.cpu_count() or 1,
         cache=cache,
+        studies=here.state_dir(scenario) / "search",
         progress=progress,
         lookup_files=lookup_files,
+        without=without,
+        samples_dir=here.state_dir(scenario) / "samples",
     )
 
 

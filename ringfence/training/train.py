@@ -31,9 +31,11 @@ from ringfence.training.fitting import fit
 from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold, segments_of
 from ringfence.training.importance import importance_of
 from ringfence.training.learners import beside_trees
+from ringfence.training.monotone import held_to, signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
 from ringfence.training.row_cache import RowCache
+from ringfence.training.search import require_search
 from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
 
 FloatArray = NDArray[np.float64]
@@ -55,6 +57,7 @@ def train(
     seed: int = 0,
     n_threads: int = 1,
     cache: RowCache | None = None,
+    studies: Path | None = None,
     progress: Progress | None = None,
     lookup_files: dict[str, bytes] | None = None,
     without: Collection[str] = (),
@@ -77,6 +80,8 @@ def train(
     cache : feature rows of earlier trainings, and a place for these; the release does not depend on it.
     without : branches beside the trees that are not tried, such as `gnn`.
     samples_dir : where neighbourhoods may be written while it lasts; None: branches that read them are not tried.
+    studies : a place for finished trials: a search that was interrupted goes on, and processes share one; the release
+        does not depend on it.
 
     Raises
     ------
@@ -88,9 +93,13 @@ def train(
         If another process writes to the ledger; the bundle exists then, but is not registered.
     UnknownBranchError
         If `without` names a branch that does not exist.
+    MissingExtraError
+        If there are trials and optuna is not installed.
     DerivedChangedError, LabelRuleChangedError
         If the ledger was filled with other derived values than the scenario's, or labelled by another outcome.
     """
+    if trials:
+        require_search()
     ledger.check_derived()
     report = progress or _silent
     catalogue = Catalogue.build(scenario)
@@ -117,6 +126,8 @@ def train(
             seed=seed,
             n_threads=n_threads,
             has_times=scenario.decided.event_time_column is not None,
+            monotone=signs_of(catalogue),
+            studies=studies,
             learners=beside.learners,
             report=lambda done, total: report("fitting", done, total),
         )
@@ -185,7 +196,12 @@ def train(
                 seed=seed,
                 n_seeds=fitted.effort.n_seeds,
                 n_trees=fitted.ensemble.gbdt.n_trees,
-                settings={**fitted.params, "trials": trials, "legit_share": fitted.effort.legit_share},
+                settings={
+                    **fitted.params,
+                    "trials": trials,
+                    "legit_share": fitted.effort.legit_share,
+                    **held_to(catalogue),
+                },
             ),
             metrics=metrics_of(summary, fitted, catalogue),
             headline=headline_of(summary),
