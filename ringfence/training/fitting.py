@@ -65,6 +65,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 
     ensemble: Ensemble
     worth: list[BranchWorth]  # what each branch but the trees was found to add
+    unlearnt: tuple[str, ...]  # branches that found too little to learn from
     calibrator: Calibrator
     gbdt_calibrator: Calibrator  # of the trees alone, for the rung `gbdt`
     rules_calibrator: Calibrator | None  # of the rules alone, for the rung `rules`; None without rules
@@ -221,6 +222,7 @@ def fit(
     return Fitted(
         ensemble=Ensemble(encoder=encoder, gbdt=gbdt, branches=branches, stack=stack),
         worth=worth,
+        unlearnt=tuple(learner.name for learner in learners if learner.name not in members),
         calibrator=calibrator,
         gbdt_calibrator=alone,
         rules_calibrator=ruled,
