@@ -26,6 +26,7 @@ NEIGHBOURHOOD: Final = "NEIGHBOURHOOD"
 BRANCHES: Final[dict[str, tuple[str, str]]] = {
     "gnn": (NEIGHBOURHOOD, "What is known of the events around its {roles} (graph network)"),
 }
+WHOLE: Final = {code: name for name, (code, _) in BRANCHES.items()}  # reason code -> branch
 _MOST_ROLES: Final = 4
 
 
