@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 ANOMALY: Final = "anomaly"
+SEQUENCE: Final = "sequence"  # a network over neighbourhoods too, see `training.sequence`
 TEXT: Final = "text"
 RULES: Final = "rules"
 
@@ -79,6 +80,7 @@ class Stored:
 STORED: Final[dict[str, Stored]] = {
     ANOMALY: Stored("anomaly.npz", "the anomaly model", AnomalyBranch.from_bytes),
     GNN: Stored("gnn.bin", "the graph network", GnnBranch.from_bytes),
+    SEQUENCE: Stored("sequence.bin", "the sequence model", GnnBranch.from_bytes),
     TEXT: Stored("text.npz", "the text model", _text),
     RULES: Stored("rules.json", "the rules", _rules),
 }

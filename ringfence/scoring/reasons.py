@@ -22,9 +22,11 @@ MOST: Final = 5
 AMOUNT_AT_STAKE: Final = "AMOUNT_AT_STAKE"
 NO_MODEL: Final = "NO_MODEL"
 NEIGHBOURHOOD: Final = "NEIGHBOURHOOD"
+HISTORY: Final = "HISTORY"
 # Of branches that are not made of features: their reason code, and what is said of all that they add.
 BRANCHES: Final[dict[str, tuple[str, str]]] = {
     "gnn": (NEIGHBOURHOOD, "What is known of the events around its {roles} (graph network)"),
+    "sequence": (HISTORY, "What went before, event by event (sequence model)"),
 }
 WHOLE: Final = {code: name for name, (code, _) in BRANCHES.items()}  # reason code -> branch
 _MOST_ROLES: Final = 4

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ringfence.scenario.clock import Clock
     from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
@@ -87,3 +89,21 @@ def row_cache(here: Workspace, scenario: Scenario, limit_bytes: int | None = Non
         return found
     found.clear()
     return None
+
+
+def as_made(release: Release) -> pl.DataFrame:
+    """Return what a training made, as one row."""
+    import polars as pl
+
+    made = release.manifest.made
+    return pl.DataFrame(
+        {
+            "release": [release.id],
+            "n_examples": [made.n_examples],
+            "n_fraud": [made.n_fraud],
+            "n_trees": [made.n_trees],
+            "until": pl.Series([made.until_ms]).cast(pl.Datetime("ms", "UTC")),
+            "report": [str(release.path / "report.html")],
+            "card": [str(release.path / "card.md")],
+        }
+    )

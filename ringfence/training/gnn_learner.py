@@ -61,16 +61,22 @@ class GnnLearner:
     Parameters
     ----------
     samples : its first events are the examples, in their order.
+    name : of the branch.
     options : None: what `options_for` says of so many frauds.
     report : called with (networks done, networks in all).
     """
 
-    name: Final = GNN
     is_told: Final = False  # each event would pay for what the score does not count on
 
     def __init__(
-        self, samples: Samples, *, options: GnnOptions | None = None, report: Callable[[int, int], None] | None = None
+        self,
+        samples: Samples,
+        *,
+        name: str = GNN,
+        options: GnnOptions | None = None,
+        report: Callable[[int, int], None] | None = None,
     ) -> None:
+        self.name = name
         self._samples, self._options, self._report = samples, options, report
         self._found: FoldNetworks | None = None
         self._shown: list[TaskExamples] = []  # what each of the networks found was shown, in their order

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import BatchSource
 from ringfence.models.branch import Need
-from ringfence.models.branches import ANOMALY, STORED
+from ringfence.models.branches import ANOMALY, SEQUENCE, STORED
 from ringfence.models.gnn_branch import GNN
 from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.seen import Seen
@@ -28,7 +30,14 @@ from ringfence.training.errors import MissingExtraError, UnknownBranchError
 from ringfence.training.examples import Examples
 from ringfence.training.gnn_learner import GnnLearner
 from ringfence.training.learner import Learner
-from ringfence.training.samples import Samples, sampled
+from ringfence.training.samples import Samples, sampled, sampling_catalogue
+from ringfence.training.sequence import (
+    FEWEST_EVENTS,
+    median_lengths,
+    sequence_options,
+    sequence_roles,
+    why_no_sequence,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -39,33 +48,68 @@ FEWEST_ROLES: Final = 2  # with one, an entity's own past is all there is, and t
 ASKED: Final = "left out, as asked"
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a training has."""
+
+    source: BatchSource
+    catalogue: Catalogue
+    examples: Examples
+
+    @cached_property
+    def lengths(self) -> dict[str, float]:
+        """Events of the median entity of each role that is a sequence."""
+        if not sequence_roles(self.catalogue.scenario):
+            return {}
+        return median_lengths(self.source, sampling_catalogue(self.catalogue), until_seq=self.examples.until_seq)
+
+
 class Offer(NamedTuple):
     """A branch that a training can try."""
 
     name: str
     needs: frozenset[Need]
-    why_not: Callable[[Catalogue, Examples], str]  # empty: it can be learnt
-    learner: Callable[[Samples | None, Report], Learner]
+    why_not: Callable[[Given], str]  # empty: it can be learnt
+    learner: Callable[[Given, Samples | None, Report], Learner]
 
 
-def _why_no_network(catalogue: Catalogue, examples: Examples) -> str:
-    roles = catalogue.scenario.decided.roles
+def _why_no_gnn(given: Given) -> str:
+    roles = given.catalogue.scenario.decided.roles
     if len(roles) < FEWEST_ROLES:
         return f"no network of events: {len(roles)} role of {FEWEST_ROLES}"
-    if examples.n_fraud < FEWEST_FRAUDS:
-        return f"{examples.n_fraud} frauds known, it takes {FEWEST_FRAUDS}"
+    return _why_no_network(given)
+
+
+def _why_no_network(given: Given) -> str:
+    if given.examples.n_fraud < FEWEST_FRAUDS:
+        return f"{given.examples.n_fraud} frauds known, it takes {FEWEST_FRAUDS}"
     missing = [library for library in ("torch", "onnx") if find_spec(library) is None]
     return str(MissingExtraError(missing[0], "gnn")) if missing else ""
 
 
-def _graph_network(samples: Samples | None, report: Report) -> Learner:
+def _graph_network(given: Given, samples: Samples | None, report: Report) -> Learner:
     assert samples is not None, "what it needs is there"
     return GnnLearner(samples, report=lambda done, total: report("networks", done, total))
 
 
+def _sequence_model(given: Given, samples: Samples | None, report: Report) -> Learner:
+    assert samples is not None, "what it needs is there"
+    roles = [role for role, length in given.lengths.items() if length >= FEWEST_EVENTS]
+    options = sequence_options(given.examples.n_fraud, roles)
+    return GnnLearner(
+        samples, name=SEQUENCE, options=options, report=lambda done, total: report("sequences", done, total)
+    )
+
+
 OFFERS: Final = (
-    Offer(ANOMALY, frozenset(), lambda catalogue, examples: "", lambda samples, report: AnomalyLearner()),
-    Offer(GNN, frozenset({Need.NEIGHBOURHOODS}), _why_no_network, _graph_network),
+    Offer(ANOMALY, frozenset(), lambda given: "", lambda given, samples, report: AnomalyLearner()),
+    Offer(GNN, frozenset({Need.NEIGHBOURHOODS}), _why_no_gnn, _graph_network),
+    Offer(
+        SEQUENCE,
+        frozenset({Need.NEIGHBOURHOODS}),
+        lambda given: why_no_sequence(given.lengths) or _why_no_network(given),
+        _sequence_model,
+    ),
 )
 
 
@@ -133,9 +177,10 @@ def beside_trees(
     for name in without:
         if name not in STORED:
             raise UnknownBranchError(name, tuple(STORED))
+    given = Given(source, catalogue, examples)
     left_out: dict[str, str] = {}
     for offer in OFFERS:
-        why = ASKED if offer.name in without else offer.why_not(catalogue, examples)
+        why = ASKED if offer.name in without else offer.why_not(given)
         if not why and folder is None and Need.NEIGHBOURHOODS in offer.needs:
             why = "no place to sample neighbourhoods to"
         if why:
@@ -159,5 +204,5 @@ def beside_trees(
             except OSError as error:
                 why = f"neighbourhoods cannot be written to {folder} ({error.strerror})"
                 left_out |= {offer.name: why for offer in tried if Need.NEIGHBOURHOODS in offer.needs}
-        learners = tuple(offer.learner(samples, report) for offer in OFFERS if offer.name not in left_out)
+        learners = tuple(offer.learner(given, samples, report) for offer in OFFERS if offer.name not in left_out)
         yield Beside(learners, left_out, rows, samples)
