@@ -24,7 +24,7 @@ from ringfence.models.packed import joined, pack, unpack
 from ringfence.models.seen import Seen
 from ringfence.scenario.batch import FRAUD, Batch
 from ringfence.scenario.event import Admission, LabelNotice
-from ringfence.scoring.scorer import FULL, GBDT, RULES, Answer, Scorer
+from ringfence.scoring.scorer import FULL, GBDT, Answer, Scorer
 from ringfence.serving import wire
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
 from ringfence.serving.kept import Kept, KeptRows
@@ -275,27 +275,22 @@ class Cycle:
                 ticket.result = result
 
     def _score(self, seen: Seen, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
+        # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
         scorer = self._live.scorer
-        try:
-            answers = scorer.answer(seen, amounts, reviews_left=reviews_left)
-            if scorer.degraded:
-                self._telemetry.degraded.labels(self._name, "broken release").inc(seen.n)
-            return answers
-        except Exception as error:
-            # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
-            why = self._failed(error, seen.n, answers=GBDT if scorer.rung == FULL else RULES)
-        if scorer.rung == FULL:  # a branch beside the trees may be what failed
+        has_trees_alone = scorer.rung == FULL and len(scorer.release.stack.members) > 1
+        why = ""
+        for rung in (None, GBDT) if has_trees_alone else (None,):
             try:
-                return scorer.answer(seen, amounts, reviews_left=reviews_left, rung=GBDT, why=why)
+                answers = scorer.answer(seen, amounts, reviews_left=reviews_left, rung=rung, why=why)
             except Exception as error:
-                why = self._failed(error, seen.n, answers=RULES)
+                why = type(error).__name__
+                _log.exception("scoring failed; a lower rung answers", scenario=self._name, rung=rung or scorer.rung)
+                continue
+            if cause := why or ("broken release" if scorer.degraded else ""):
+                self._telemetry.degraded.labels(self._name, cause).inc(seen.n)
+            return answers
+        self._telemetry.degraded.labels(self._name, why).inc(seen.n)
         return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
-
-    def _failed(self, error: Exception, n: int, *, answers: str) -> str:
-        why = type(error).__name__
-        _log.exception("scoring failed; a lower rung answers", scenario=self._name, rung=answers)
-        self._telemetry.degraded.labels(self._name, why).inc(n)
-        return why
 
 
 def _one_of(near: Sampled, at: int) -> SampledArrays:
