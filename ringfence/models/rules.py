@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.branch import Need
+from ringfence.models.branch import Need, Said
 from ringfence.models.calibration import sigmoid
 from ringfence.models.conditions import TRUE, truth_of_row, truth_of_rows
 from ringfence.models.errors import ModelShapeError
@@ -114,6 +114,18 @@ class RulesModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def shares(self, seen: Seen, encoded: FloatArray) -> None:
         """Return None: a rule may name several features."""
         return None
+
+    def said(self, seen: Seen, encoded: FloatArray) -> list[tuple[Said, ...]]:
+        """Say which rules hold and raise the score, the most points first, and what each adds."""
+        return [self.reasons(row) for row in seen.rows]
+
+    def reasons(self, row: FloatArray) -> tuple[Said, ...]:
+        """Say the same of one event, whose row has the shape (n_features,), as the engine gives it."""
+        raising = sorted((rule for rule in self.hits(row) if rule.points > 0), key=lambda rule: -rule.points)
+        return tuple(
+            Said(f"RULE_{rule.name.upper().replace('-', '_')}", self.sentence(rule), self.slope * rule.points)
+            for rule in raising
+        )
 
     @staticmethod
     def sentence(rule: Rule) -> str:

@@ -33,6 +33,7 @@ BRANCHES: Final[dict[str, tuple[str, str]]] = {
     "text": (TEXT, "What its texts say is like what confirmed frauds said"),
     "rules": (RULES, "The rules that hold for it"),
 }
+WHOLE: Final = {code: name for name, (code, _) in BRANCHES.items()}  # reason code -> branch
 _MOST_ROLES: Final = 4
 
 
@@ -131,6 +132,7 @@ class ReasonBook:
         row: FloatArray,
         contributions: FloatArray,
         beside: Mapping[str, float] | None = None,
+        said: Sequence[Reason] = (),
         *,
         amount: float | None = None,
     ) -> tuple[Reason, ...]:
@@ -141,6 +143,7 @@ class ReasonBook:
         row : shape (n_features,), as the engine gives it.
         contributions : shape (n_features,), log-odds.
         beside : likewise, of each branch that is not made of features.
+        said : reasons that branches give themselves.
         amount : major units; None where the event has none.
 
         Returns
@@ -160,6 +163,7 @@ class ReasonBook:
             spoken.add(column)
             told.append(self._reason(self.groups[group], column, row, float(totals[group])))
         told += [self.branch_reason(name, added) for name, added in (beside or {}).items() if added > 0.0]
+        told += [reason for reason in said if reason.contribution > 0.0]
         told = sorted(told, key=lambda reason: -reason.contribution)[:MOST]
         if len(told) >= FEWEST:
             return tuple(told)
@@ -189,11 +193,6 @@ class ReasonBook:
             sentence=say(feature, float(row[column]), currency=self.currency),
             contribution=contribution,
         )
-
-
-def rule_code(name: str) -> str:
-    """Return a rule's reason code: `young-policy` is RULE_YOUNG_POLICY."""
-    return f"RULE_{code_of(name)}"
 
 
 def code_of(group: str) -> str:

@@ -32,11 +32,12 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
-from ringfence.models.branch import Need
+from ringfence.models.branch import Branch, Need
 from ringfence.models.branches import RULES, STORED
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
+from ringfence.models.errors import ModelError
 from ringfence.models.gbdt import Gbdt
 from ringfence.models.rules import RulesModel
 from ringfence.models.segmentation import Segmentation
@@ -154,6 +155,7 @@ class Release:
         manifest: Manifest,
         digest: str,
         answers: dict[str, bytes],
+        branches: dict[str, Branch],
         broken: dict[str, ReleaseDamagedError],
     ) -> None:
         self.path = path
@@ -168,12 +170,8 @@ class Release:
             if "gbdt" not in broken
             else None
         )
-        self._branches = {
-            name: stored.read(answers[stored.file])
-            for name, stored in STORED.items()
-            if stored.file in answers and name not in broken
-        }
-        self.rules_calibrator = Calibrator.from_json(answers[BY_RULES]) if RULES in self._branches else None
+        self._branches = branches
+        self.rules_calibrator = Calibrator.from_json(answers[BY_RULES]) if RULES in branches else None
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -334,8 +332,8 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
-    stored = (stored.file for stored in STORED.values())
-    optional = tuple(name for name in (SEGMENTS, *stored, BY_RULES) if name in manifest.files)
+    stored_files = (one.file for one in STORED.values())
+    optional = tuple(name for name in (SEGMENTS, *stored_files, BY_RULES) if name in manifest.files)
     branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
@@ -348,9 +346,21 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
             if branch_of[name] not in broken:
                 without(error)
             broken.setdefault(branch_of[name], error)
+    branches: dict[str, Branch] = {}
+    for name, stored in STORED.items():
+        if stored.file not in answers or name in broken:
+            continue
+        try:
+            branches[name] = stored.read(answers[stored.file])
+        except ModelError as error:  # such as a network that this machine has no runtime for
+            damaged = ReleaseDamagedError(str(path), stored.file, str(error))
+            if without is None:
+                raise damaged from error
+            without(damaged)
+            broken[name] = damaged
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
         _read(path, name, manifest)
-    return Release(path, manifest, _digest(data), answers, broken)
+    return Release(path, manifest, _digest(data), answers, branches, broken)
 
 
 def lookup_name(lookup: Lookup) -> str:

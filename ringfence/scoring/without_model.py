@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ringfence.ledger.records import Reason
 from ringfence.models.branches import RULES
-from ringfence.scoring.reasons import AMOUNT_AT_STAKE, BASE_RATE, MOST, NO_MODEL, rule_code
+from ringfence.scoring.reasons import AMOUNT_AT_STAKE, BASE_RATE, MOST, NO_MODEL
 
 if TYPE_CHECKING:
     from ringfence.scoring.release import Release
@@ -63,14 +63,9 @@ def without_model(release: Release, n: int, rows: FloatArray | None, *, base_rat
         return WithoutModel(raw, np.full(n, base_rate), [{} for _ in range(n)], [()] * n, base_rate)
     rules, calibrator = release.rules
     raw = rules.log_odds(rules.points(rows))
-    said = []
-    for row in rows:
-        speaking = sorted((rule for rule in rules.hits(row) if rule.points > 0), key=lambda rule: -rule.points)
-        said.append(
-            tuple(
-                Reason(code=rule_code(rule.name), sentence=rules.sentence(rule), contribution=rules.slope * rule.points)
-                for rule in speaking
-            )
-        )
+    said = [
+        tuple(Reason(code=one.code, sentence=one.sentence, contribution=one.adds) for one in rules.reasons(row))
+        for row in rows
+    ]
     members = [{RULES: share} for share in rules.probability(raw).tolist()]
     return WithoutModel(raw, calibrator.apply(raw), members, said, base_rate)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.replay import sampled_batches
 from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.branch import Need
@@ -29,6 +30,7 @@ from ringfence.training.held_out import amounts_of
 from ringfence.training.recalibrated import Rung, Shift, card_of, gain_of, headline_of, metrics_of, page_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.row_cache import RowCache
+from ringfence.training.samples import sampling_catalogue
 from ringfence.training.summary import data_digest
 
 FloatArray = NDArray[np.float64]
@@ -82,8 +84,7 @@ def recalibrate(
     catalogue = Catalogue.build(base.scenario)
     rows, _ = recalled_rows(ledger, catalogue, examples.seq, cache, n_threads=n_threads, report=report)
     report("calibrating", 0, 2)
-    texts = event_texts(ledger, examples.seq) if Need.TEXTS in base.ensemble.needs else ()
-    raw = _raw_scores(base, Seen(rows, texts=texts))
+    raw = _raw_scores(ledger, base, examples.seq, rows)
     old = {"full": base.calibrator, BACKBONE: base.gbdt_calibrator}
     if base.rules is not None:
         old[RULES] = base.rules[1]
@@ -128,6 +129,7 @@ def recalibrate(
             scenario=base.scenario,
             lookup_files=_lookup_files(base),
             segmentation=base.segmentation,
+            neighbourhoods=base.manifest.neighbourhoods,
             ensemble=base.ensemble,
             calibrator=new["full"],
             gbdt_calibrator=new[BACKBONE],
@@ -211,18 +213,31 @@ def _parts(examples: Examples, base: Release, until_ms: int | None) -> _Parts:
     return _Parts(np.flatnonzero(first), np.flatnonzero(~first))
 
 
-def _raw_scores(base: Release, events: Seen) -> dict[str, FloatArray]:
+def _raw_scores(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> dict[str, FloatArray]:
     ensemble = base.ensemble
     alone = [BACKBONE] if base.rules is None else [BACKBONE, RULES]
-    found = {name: np.empty(events.n) for name in ("full", *alone)}
-    for low in range(0, events.n, _CHUNK):
-        part = slice(low, low + _CHUNK)
-        seen = events.part(part)
-        members = ensemble.members(seen, ensemble.encode(seen.rows))
+    found = {name: np.empty(rows.shape[0]) for name in ("full", *alone)}
+    texts = event_texts(ledger, seqs) if Need.TEXTS in ensemble.needs else ()
+    low = 0
+    for seen in _shown(ledger, base, seqs, rows):
+        part = slice(low, low + seen.n)
+        members = ensemble.members(seen._replace(texts=tuple(text[part] for text in texts)), ensemble.encode(seen.rows))
         found["full"][part] = ensemble.stack.raw(members)
         for name in alone:
             found[name][part] = members[name]
+        low += seen.n
     return found
+
+
+def _shown(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> Iterator[Seen]:
+    last = base.manifest.neighbourhoods
+    if last is None:
+        yield from (Seen(rows[low : low + _CHUNK]) for low in range(0, rows.shape[0], _CHUNK))
+        return
+    low = 0
+    for _, found in sampled_batches(ledger, sampling_catalogue(base.catalogue, last), seqs):
+        yield Seen(rows[low : low + len(found)], found)
+        low += len(found)
 
 
 def _rung(

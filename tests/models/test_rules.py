@@ -73,6 +73,17 @@ def test_what_a_point_is_worth_follows_labels_and_never_turns_around(model: Rule
     assert fit_points(model, points[:4], np.array([0, 1, 0, 1], np.int8)).slope == pytest.approx(SLOPE, rel=0.3)
 
 
+def test_rules_that_hold_are_told_with_what_they_say(model: RulesModel) -> None:
+    rows = np.array([[10, 2000, MAKES[0], 1], [90, 1, MAKES[0], 0]])
+    first, second = model.said(Seen(rows), rows)
+    assert [(one.code, one.sentence) for one in first] == [
+        ("RULE_YOUNG_AND_DEAR", "A young policy, a high claim"),
+        ("RULE_NEW_SHOP", "Rule new-shop: shop.is_new"),
+    ]
+    assert [one.adds for one in first] == [30 * SLOPE, 10 * SLOPE]
+    assert second == ()  # what speaks against fraud is no reason
+
+
 def test_rows_of_another_width_are_refused(model: RulesModel) -> None:
     with pytest.raises(ModelShapeError, match=r"found shape \(1, 5\), expected \(n, 4\)"):
         model.points(np.zeros((1, 5)))
