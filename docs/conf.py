@@ -26,6 +26,7 @@ TREE = {
         "docs/gnn",
         "docs/sequence",
         "docs/derived-values",
+        "docs/texts-and-rules",
         "docs/policy",
         "docs/api",
         "docs/rings",

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
@@ -67,6 +68,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     unlearnt: tuple[str, ...]  # branches that found too little to learn from
     calibrator: Calibrator
     gbdt_calibrator: Calibrator  # of the trees alone, for the rung `gbdt`
+    rules_calibrator: Calibrator | None  # of the rules alone, for the rung `rules`; None without rules
     calibration_weight: float  # of the fitted map; the rest is the model's own score
     clocks: NDArray[np.int64]  # columns that tell the time, and that nothing was learnt from
     params: dict[str, Any]
@@ -202,6 +204,7 @@ def fit(
     stack, worth = stack_in_time(members, examples.fraud, folds)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
+    ruled = calibrate_in_time(members[RULES], examples.fraud, folds)[0] if RULES in members else None
     if stack != Stack():
         if effort.curve_rows is not None:
             taking_part = [learner for learner in learners if learner.name in stack.members]
@@ -222,6 +225,7 @@ def fit(
         unlearnt=tuple(learner.name for learner in learners if learner.name not in members),
         calibrator=calibrator,
         gbdt_calibrator=alone,
+        rules_calibrator=ruled,
         calibration_weight=weight,
         clocks=unread,
         params=chosen,
