@@ -28,6 +28,7 @@ BRANCHES: Final[dict[str, tuple[str, str]]] = {
     "gnn": (NEIGHBOURHOOD, "What is known of the events around its {roles} (graph network)"),
     "sequence": (HISTORY, "What went before, event by event (sequence model)"),
 }
+WHOLE: Final = {code: name for name, (code, _) in BRANCHES.items()}  # reason code -> branch
 _MOST_ROLES: Final = 4
 
 

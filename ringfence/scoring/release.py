@@ -31,11 +31,12 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
-from ringfence.models.branch import Need
+from ringfence.models.branch import Branch, Need
 from ringfence.models.branches import STORED
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
+from ringfence.models.errors import ModelError
 from ringfence.models.gbdt import Gbdt
 from ringfence.models.segmentation import Segmentation
 from ringfence.models.stack import Stack
@@ -146,6 +147,7 @@ class Release:
         manifest: Manifest,
         digest: str,
         answers: dict[str, bytes],
+        branches: dict[str, Branch],
         broken: dict[str, ReleaseDamagedError],
     ) -> None:
         self.path = path
@@ -160,9 +162,7 @@ class Release:
             if "gbdt" not in broken
             else None
         )
-        self._branches = {
-            name: stored.read(answers[stored.file]) for name, stored in STORED.items() if stored.file in answers
-        }
+        self._branches = branches
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -313,8 +313,7 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
-    stored = (stored.file for stored in STORED.values())
-    optional = tuple(name for name in (SEGMENTS, *stored) if name in manifest.files)
+    optional = tuple(name for name in (SEGMENTS, *(one.file for one in STORED.values())) if name in manifest.files)
     branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
@@ -327,9 +326,21 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
             if branch_of[name] not in broken:
                 without(error)
             broken.setdefault(branch_of[name], error)
+    branches: dict[str, Branch] = {}
+    for name, stored in STORED.items():
+        if stored.file not in answers:
+            continue
+        try:
+            branches[name] = stored.read(answers[stored.file])
+        except ModelError as error:  # such as a network that this machine has no runtime for
+            damaged = ReleaseDamagedError(str(path), stored.file, str(error))
+            if without is None:
+                raise damaged from error
+            without(damaged)
+            broken[name] = damaged
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
         _read(path, name, manifest)
-    return Release(path, manifest, _digest(data), answers, broken)
+    return Release(path, manifest, _digest(data), answers, branches, broken)
 
 
 def lookup_name(lookup: Lookup) -> str:
