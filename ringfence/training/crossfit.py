@@ -81,11 +81,12 @@ def cross_fit(
         past = rows[kept]  # a copy
         past[:, unread] = np.nan
         encoder = Encoder.fit(past, is_category)
-        past = encoder.apply(past, in_place=True)
+        given = [encoder.apply(past, in_place=True)]
+        del past  # so that nobody holds what `given` hands over
         looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))
         losses = _Losses(fraud[looked_at], weights, effort.patience)
         growth = grow_curve(
-            past,
+            given.pop,
             fraud[kept],
             encoder.apply(rows[looked_at], in_place=True),
             max_trees=max_trees,
@@ -118,10 +119,13 @@ def cross_fit(
     counts = min((one.growth.counts for one in grown), key=len)
     best = int(np.argmin(total))
     oof = np.full(fraud.shape[0], np.nan)
+    parts = [(one, part) for one in grown for part in one.parts()]
     with ThreadPoolExecutor(n_threads) as pool:
-        for one, raw in zip(grown, pool.map(lambda one: one.scores(best, rows), grown), strict=True):
+        for (one, part), raw in zip(
+            parts, pool.map(lambda some: some[0].scores(best, rows, some[1]), parts), strict=True
+        ):
             # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, thm 2).
-            oof[one.fold.emit] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
+            oof[one.fold.emit[part]] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
     there = ~np.isnan(oof)
     return OutOfFold(
         raw=oof,
@@ -141,18 +145,17 @@ class _Grown(NamedTuple):
     loss: FloatArray
     is_whole: bool  # the curve was read from the whole block
 
-    def scores(self, at: int, rows: FloatArray) -> FloatArray:
-        """Return the block's log-odds at one point of the curve."""
+    def parts(self) -> list[slice]:
+        """Cut the block into what is scored at once."""
+        return [slice(low, low + _CHUNK) for low in range(0, self.fold.emit.shape[0], _CHUNK)]
+
+    def scores(self, at: int, rows: FloatArray, part: slice) -> FloatArray:
+        """Return a part of the block's log-odds at one point of the curve."""
         if self.is_whole:
-            whole: FloatArray = self.growth.raw[at]
+            whole: FloatArray = self.growth.raw[at, part]
             return whole
-        n_trees, emit = int(self.growth.counts[at]), self.fold.emit
-        parts = [
-            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]], in_place=True))
-            for low in range(0, emit.shape[0], _CHUNK)
-        ]
-        scores: FloatArray = np.concatenate(parts)
-        return scores
+        encoded = self.encoder.apply(rows[self.fold.emit[part]], in_place=True)
+        return self.growth.raw_after(int(self.growth.counts[at]), encoded)
 
 
 class _Losses:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-Gather = Literal["gated", "attention"]
+Gather = Literal["gated", "attention", "recurrent"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -16,7 +16,9 @@ class GnnOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     hops: Literal[0, 1, 2] = 2
     last: int | None = None  # newest events a seat; None: all that were sampled
-    gather: Gather = "gated"  # a sigmoid gate and a mean, or multi-head attention from the seat's counts
+    # A sigmoid gate and a mean; multi-head attention from the seat's counts; or a recurrent unit from oldest to newest.
+    gather: Gather = "gated"
+    roles: tuple[str, ...] | None = None  # whose seats are read; None: all
     reads_rows: bool = True  # the feature row of the event at hand is an input too
     members: int = 4  # networks trained side by side on the same batches, whose log-odds are averaged
     width: int = 16  # channels of a message and of a seat, a member
@@ -45,6 +47,23 @@ class GnnOptions(msgspec.Struct, frozen=True, kw_only=True):
 # Chosen inside the first 60 % of the motor claims network (184 frauds).
 FEW: Final = GnnOptions(batch=128, most_epochs=16, dropout=0.3, input_dropout=0.2, smoothing=0.95)
 FEW_FRAUDS: Final = 1_000
+
+
+MOST_A_PASS: Final = 40_000  # examples of one pass in a training of a release: beyond it, fewer legit ones a fraud
+
+
+def options_for(n_fraud: int) -> GnnOptions:
+    """Return `default_options`, less where frauds are many: what a training may cost is bounded.
+
+    Beyond `MOST_A_PASS` examples there are fewer legit ones a fraud, at least one, and fewer passes, at least two.
+    """
+    options = default_options(n_fraud)
+    negatives = options.negatives_per_fraud
+    if negatives is None or n_fraud * (1.0 + negatives) <= MOST_A_PASS:
+        return options
+    negatives = max(1.0, MOST_A_PASS / n_fraud - 1.0)
+    passes = max(2, round(8 * MOST_A_PASS / (n_fraud * (1.0 + negatives))))
+    return msgspec.structs.replace(options, negatives_per_fraud=negatives, most_epochs=passes)
 
 
 def default_options(n_fraud: int) -> GnnOptions:

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ringfence release …` beyond promotion: calibrated anew, what was live when, what it was made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ringfence.cli.application import run
+from ringfence.cli.exits import Exit
+from tests.training.conftest import POLICY, payments
+
+Run = Callable[..., Any]
+
+SCENARIO: dict[str, Any] = {
+    "decide": "payment",
+    "sources": {"payment": "payments.csv"},
+    "windows": ["1d", "7d"],
+    "events": {
+        "payment": {
+            "event_id": "id",
+            "event_time": "at",
+            "amount": {"field": "amount", "currency": "EUR"},
+            "entities": {"card": "card", "shop": "shop"},
+            "attributes": {"channel": "category"},
+            "label": {"field": "fraud", "values": {"fraud": [1], "legit": [0]}, "delay": "3d"},
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of payments with one release, the champion, made of their first month."""
+    folder = tmp_path_factory.mktemp("tools")
+    payments(2_500).write_csv(folder / "payments.csv")
+    (folder / "ringfence.yaml").write_text(yaml.safe_dump({"scenarios": {"payments": SCENARIO}}))
+    (folder / "policies").mkdir()
+    (folder / "policies" / "payments.yaml").write_text(POLICY)
+    assert run(["import", "-w", str(folder)]) == Exit.OK
+    assert run(["train", "-w", str(folder), "--until", "2024-01-31"]) == Exit.OK
+    return folder
+
+
+@pytest.fixture
+def result(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json, expect success, and return what it printed."""
+
+    def call(*arguments: str) -> Any:
+        capsys.readouterr()
+        assert run([*arguments, "-w", str(place), "--json"]) == Exit.OK
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def test_recalibrated_release_waits_beside_the_champion(place: Path, result: Run) -> None:
+    champion = result("release", "show")["release"]
+    made = result("release", "recalibrate", "--until", "2024-02-28")
+    assert made["models_of"] == champion != made["release"]
+    assert made["n"] > 1_000
+    assert made["n_fraud"] > 30
+    assert {rung["name"] for rung in made["rungs"]} == {"full", "gbdt"}
+    entries = {entry["release"]: entry for entry in result("release", "list")}
+    assert entries[champion]["champion"] is True
+    assert entries[made["release"]]["champion"] is False
+    assert entries[made["release"]]["note"] == f"calibration of {champion} anew"
+    assert Path(made["report"]).is_file()
+
+
+def test_recalibrating_tells_the_figures_and_what_to_do_next(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["release", "recalibrate", "-w", str(place), "--until", "2024-02-28"]) == Exit.OK
+    said = capsys.readouterr()
+    assert "calibration error" in said.out
+    assert "it waits: ringfence release promote r-" in said.out
+
+
+def test_recalibrating_without_new_labels_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["release", "recalibrate", "-w", str(place), "--until", "2024-02-01"]) == Exit.BAD_INPUT
+    assert "cannot be calibrated anew" in capsys.readouterr().err
+
+
+def test_list_tells_what_was_live_at_a_time(place: Path, result: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    champion = next(entry for entry in result("release", "list") if entry["champion"])
+    assert result("release", "list", "--at", "2024-06-01") == []  # the history is older than the release
+    assert run(["release", "list", "--at", "2024-06-01", "-w", str(place)]) == Exit.OK
+    said = capsys.readouterr()
+    assert "no release was registered by then" in said.out
+    assert "nothing was live at 2024-06-01" in said.err
+    entries = result("release", "list", "--at", "2999-01-01")
+    assert [entry["release"] for entry in entries if entry["champion"]] == [champion["release"]]
+    assert run(["release", "list", "--at", "2999-01-01", "-w", str(place)]) == Exit.OK
+    assert f"{champion['release']} was live at 2999-01-01, since 20" in capsys.readouterr().err
+    assert run(["release", "list", "--at", "soon", "-w", str(place)]) == Exit.USAGE
+
+
+def test_show_tells_what_a_release_was_made_from(place: Path, result: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = result("release", "show")
+    told = result("release", "show", "--data")
+    made = manifest["made"]
+    assert told["examples"] == {
+        "from": None,
+        "until": "2024-01-31T00:00:00Z",
+        "n": made["n_examples"],
+        "n_fraud": made["n_fraud"],
+        "digest": made["data_digest"],
+    }
+    assert told["ledger"]["until_seq"] == made["until_seq"]
+    assert [len(one["digest"]) for one in told["ledger"]["segments"]] == [32]
+    assert told["settings"] == made["settings"]
+    assert told["versions"] == manifest["versions"]
+    assert told["files"] == manifest["files"]
+    assert told["calibrated"] is None
+    assert run(["release", "show", "--data", "-w", str(place)]) == Exit.OK
+    text = capsys.readouterr().out
+    assert f"{made['n_examples']:,}, {made['n_fraud']:,} of them fraud, from the first event" in text
+    assert all(word in text for word in (made["data_digest"], "setting num_leaves", "version of lightgbm", "trees.npz"))
+
+
+def test_show_tells_whose_models_a_calibration_has(
+    place: Path, result: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = result("release", "recalibrate", "--until", "2024-02-28")
+    told = result("release", "show", made["release"], "--data")
+    assert told["calibrated"]["release"] == made["models_of"]
+    assert told["examples"]["until"] == told["calibrated"]["models_until"] == "2024-01-31T00:00:00Z"
+    assert run(["release", "show", made["release"], "--data", "-w", str(place)]) == Exit.OK
+    assert f"models of {made['models_of']}; on {made['n']:,} events" in capsys.readouterr().out
