@@ -73,7 +73,11 @@ def answers_of(task: Task, seed: int, kept: Path) -> Run:
             print(f"{task.name}: {place + 1}/{len(METHODS)} {name}, {made.n_trees} trees, {spent:.0f} s", flush=True)
         with np.load(path) as found:
             answers[name] = Answer(found["validation"], found["test"], int(found["n_trees"]))
-    answers |= {name: moved(answers[other], by(bench)) for name, (other, by) in SHIFTED.items()}
+    for name, (other, by) in SHIFTED.items():  # each below what it shifts
+        names = list(answers)
+        names.insert(names.index(other) + 1, name)
+        answers[name] = moved(answers[other], by(bench))
+        answers = {one: answers[one] for one in names}
     path = kept / f"{BEFORE_SPLIT}.npz"
     if not path.exists():
         inflated = smote_before_split(bench, answers[DEFAULT].n_trees)
