@@ -37,6 +37,7 @@ TREE = {
         "docs/training",
         "docs/report",
         "docs/feature-families",
+        "docs/imbalance",
         "docs/worlds",
         "docs/worlds-files",
         "docs/worlds-difficulty",
