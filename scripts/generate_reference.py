@@ -64,6 +64,13 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….travel", "mapping", "none", "[How far, how fast](../derived-values.md#how-far-and-how-fast-somebody-came)."),
     ("….travel.place", "[latitude, longitude]", "required", "Numbers of the decided event type, in degrees."),
     ("….travel.of", "list of roles", "required", "Whose last place is remembered."),
+    (
+        "….monotone",
+        "feature: `increasing` or `decreasing`",
+        "`{}`",
+        "Numbers of the catalogue (or an attribute, or `amount`) in which "
+        "[the trees' score moves one way only](../training.md#one-way-only).",
+    ),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
     ("….sources.*.files", "name, pattern or list", "required", "CSV, JSON lines or Parquet."),
     (
@@ -146,6 +153,12 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "`1000`",
         "An entity with more events than this links nobody: it is passed over as somebody's neighbour.",
     ),
+    (
+        "….events.*.entities.*.sequence",
+        "true or false",
+        "`false`",
+        "A model reads the last events of its entities in order, those of other types too.",
+    ),
     ("….events.*.attributes", "name: type, or mapping", "`{}`", "What else is known of the event."),
     ("….events.*.attributes.*.type", "`number` `category` `boolean` `text` `time`", "required", "How it is read."),
     ("….events.*.attributes.*.column", "column", "the name", "Where it is found."),
@@ -201,7 +214,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "….events.*.derive.*.role",
         "true, or mapping",
         "`false`",
-        "Makes it a role, not an attribute; the mapping takes `type`, `strong`, `many` and `hub_cap` as entities do.",
+        "Makes it a role, not an attribute; a mapping takes what entities take, but `column` and `separator`.",
     ),
     ("….events.*.derive.*.use", "`feature` `audit_only`", "`feature`", "As of an attribute."),
     ("….events.*.label", "mapping", "none", "The truth about the decided event type."),
@@ -291,6 +304,9 @@ def _default(option: Any) -> str:
 
 def settings_page() -> str:
     """Every key of ringfence.yaml."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from memory_section import memory_section
+
     lines = ["# Settings of ringfence.yaml", "", NOTE]
     lines += [
         "`…` stands for `scenarios.NAME`, `*` for a name you choose. Durations are a whole number and a unit: `90d`,",
@@ -300,42 +316,7 @@ def settings_page() -> str:
         "|---|---|---|---|",
     ]
     lines += [f"| `{path}` | {value} | {absent} | {meaning} |" for path, value, absent, meaning in SETTINGS]
-    return "\n".join(lines + _memory_section()) + "\n"
-
-
-def _memory_section() -> list[str]:
-    import tempfile
-
-    from ringfence.engine.catalogue import Catalogue
-    from ringfence.engine.memory import BYTES_PER_EVENT, BYTES_PER_PAIR, BYTES_PER_TEXT
-    from ringfence.scenario.load import load_scenarios
-    from ringfence.scenario.workspace import init_workspace, template_names
-
-    lines = [
-        "",
-        "## What a memory budget holds",
-        "",
-        "Of the templates' scenarios, whose default families are on. An entity counts once per role it appears in, and",
-        "once more where several roles share its type; a pair is two entities that one event named. Logs of more than",
-        "three events and labels an entity inside the longest window come on top, 32 bytes each. Beyond the budget the",
-        "longest idle are forgotten ([record 0008](../adr/0008-bounded-memory.md)). With the family `text` a tenth",
-        f"of the budget goes to texts, {BYTES_PER_TEXT} bytes each.",
-        "",
-        "| scenario | bytes an entity | a pair | an event | entities, pairs, events in 1 GiB | in 4 GiB | in 16 GiB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for template in template_names():
-        with tempfile.TemporaryDirectory() as folder:
-            init_workspace(Path(folder) / "w", template)
-            scenarios = load_scenarios(Path(folder) / "w" / "ringfence.yaml")
-        for scenario in scenarios.values():
-            cells = []
-            for gibibytes in (1, 4, 16):
-                catalogue = Catalogue.build(structs.replace(scenario, memory_bytes=gibibytes << 30))
-                cells.append(", ".join(f"{n / 1e6:.1f} M" for n in catalogue.plan.room[:3]))
-            costs = f"{catalogue.bytes_per_entity} | {BYTES_PER_PAIR} | {BYTES_PER_EVENT}"
-            lines.append(f"| {scenario.name} | {costs} | {' | '.join(cells)} |")
-    return lines
+    return "\n".join(lines + memory_section()) + "\n"
 
 
 def _of_family(scenario: Scenario, family: str) -> list[Feature]:

@@ -19,6 +19,7 @@ from ringfence.cli import (
     features,
     keys,
     models,
+    recalibration,
     releases,
     rings,
     service,
@@ -48,6 +49,7 @@ app.command("score")(models.score)
 app.command("features")(features.features)
 app.command("ticks")(ticks.ticks)
 app.command("evaluate")(models.evaluate)
+releases.app.command("recalibrate")(recalibration.recalibrate)
 app.add_typer(releases.app, name="release")
 app.command("rings")(rings.rings)
 app.command("serve")(service.serve)

@@ -94,6 +94,8 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
     spans = ", ".join(_span(window) for window in spec.windows_ms)
     named = ", ".join(f"{n} {family}" for family, n in families.items())
     rows.append(("learns", f"{total} features: {named}" if total else "nothing: every feature family is off"))
+    if spec.monotone:
+        rows.append(("monotone", _named([f"{name} {way}" for name, way in _monotone(spec, catalogue).items()])))
     rows.append(("windows", spans))
     rows.append(("memory", _memory(spec, catalogue)))
     context = [event_type.name for event_type in spec.event_types if event_type.name != spec.decide]
@@ -103,6 +105,12 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
         rows += _found(spec, outlook)
     width = max(len(what) for what, _ in rows)
     return [f"{spec.name}: decides {spec.decide}", *(f"  {what:<{width}}  {text}" for what, text in rows)]
+
+
+def _monotone(spec: Scenario, catalogue: Catalogue) -> dict[str, str]:
+    from ringfence.engine.monotone_features import monotone_features
+
+    return {name: way.value for name, way in monotone_features(spec, catalogue.features).items()}
 
 
 def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
@@ -289,6 +297,7 @@ def _as_dict(
         "attributes": {attribute.name: attribute.type.value for attribute in spec.decided.attributes},
         "label": None if label is None else label.column or msgspec.to_builtins(label.outcome),
         "features": dict(families),
+        "monotone": _monotone(spec, catalogue),
         "memory": {"budget_bytes": spec.memory_bytes, "room": room_told(catalogue.plan.room)},
         "files": None if outlook is None else msgspec.to_builtins(outlook),
         "warnings": warnings,

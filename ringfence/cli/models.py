@@ -43,7 +43,9 @@ def train(
         str | None,
         typer.Option(metavar="TIME", help="Nothing that became known after this time is fitted; default: the end."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=0, help="Hyperparameter settings to try beside the default.")] = 0,
+    trials: Annotated[
+        int, typer.Option(min=0, help="Settings to try beside the default; an interrupted search goes on.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed on the same ledger makes the same release.")] = 0,
     row_cache: Annotated[
         str,
@@ -154,6 +156,11 @@ def headline(release: Release) -> str:
         f"release {release.id} from {made.n_examples:,} examples, {made.n_fraud:,} of them fraud, "
         f"known by {iso_time(made.until_ms)}"
     ]
+    if made.calibrated is not None:
+        lines.append(
+            f"its models are those of {made.calibrated.release}; calibrated anew on {made.calibrated.n:,} events, "
+            f"{made.calibrated.n_fraud:,} fraud, known after {iso_time(made.calibrated.after_ms)}"
+        )
     if figures:
         where = "events after the cut, never fitted" if figures["name"] == "later_window" else "out of fold, in time"
         lines.append(f"measured on {figures['n']:,} events ({where}), {figures['n_fraud']:,} of them fraud:")

@@ -26,9 +26,11 @@ from ringfence.engine.feature_table import features_markdown
 from ringfence.engine.kmeans_features import check_kmeans
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
 from ringfence.engine.memory import Kept, bytes_per_slot, room_for
+from ringfence.engine.monotone_features import monotone_features
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
+from ringfence.engine.rule_features import check_rules, rule_features
 from ringfence.engine.sample_features import EVENT_FEATURES, SEAT_FEATURES, SampleFeature, Seat, seats_of
 from ringfence.engine.spec_hash import spec_hash
 from ringfence.engine.stats import (
@@ -133,6 +135,10 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
         KMeansFeatureError
             If `scenario.kmeans` names a category, or what is no feature.
+        MonotoneFeatureError
+            If `scenario.monotone` does.
+        RuleFeatureError
+            If one of `scenario.rules` names what is no feature, or compares what cannot be compared.
         """
         if len(scenario.windows_ms) > at.MAX_WINDOWS:
             raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
@@ -152,8 +158,12 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         for name in only or ():
             if name not in names:
                 raise UnknownFeatureError(what="feature", found=name, known=names)
-        if scenario.kmeans is not None and only is None:
-            check_kmeans(scenario.name, scenario.kmeans, {one.name: one.is_category for one in layout.features})
+        if only is None:
+            monotone_features(scenario, layout.features)
+            if scenario.kmeans is not None:
+                check_kmeans(scenario.name, scenario.kmeans, {one.name: one.is_category for one in layout.features})
+            if scenario.rules:
+                check_rules(scenario.name, scenario.rules, rule_features(layout.features))
         room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,

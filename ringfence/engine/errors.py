@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ringfence.errors import RingfenceError
+from ringfence.scenario.errors import ConditionError
 
 
 class EngineError(RingfenceError):
@@ -80,12 +81,34 @@ class TooManyRolesError(EngineError):
         )
 
 
+class RuleFeatureError(EngineError):
+    """A rule names what is no feature, or compares what cannot be compared."""
+
+    def __init__(self, *, scenario: str, number: int, rule: str, error: ConditionError) -> None:
+        self.number, self.rule, self.at, self.found = number, rule, error.at, error.found
+        super().__init__(
+            f"ringfence.yaml: {scenario}.rules[{number - 1}].when, rule {rule!r}, character {error.at + 1}: "
+            f"found {error.found}; {error.do}"
+        )
+
+
 class KMeansFeatureError(EngineError):
     """A feature on which k-means can find no segments."""
 
     def __init__(self, *, scenario: str, found: str, do: str) -> None:
         super().__init__(f"scenario {scenario!r}: segments.kmeans.on names {found}; {do}")
         self.scenario = scenario
+        self.found = found
+        self.do = do
+
+
+class MonotoneFeatureError(EngineError):
+    """A feature in which the score cannot be held to one direction."""
+
+    def __init__(self, *, scenario: str, name: str, found: str, do: str) -> None:
+        super().__init__(f"scenarios.{scenario}.monotone.{name}: found {found}; {do}")
+        self.scenario = scenario
+        self.name = name
         self.found = found
         self.do = do
 

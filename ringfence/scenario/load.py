@@ -14,6 +14,8 @@ from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
+from ringfence.scenario.load_monotone import read_monotone
+from ringfence.scenario.load_rules import read_rules
 from ringfence.scenario.load_segments import read_kmeans, read_segments
 from ringfence.scenario.load_ticks import read_ticks
 from ringfence.scenario.load_travel import read_travel
@@ -44,6 +46,8 @@ _KNOWN: Final = (
     "segments",
     "ticks",
     "travel",
+    "monotone",
+    "rules",
 )
 
 
@@ -106,6 +110,8 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         ticks=read_ticks(ticks, event_types, roles, [source.event_type for source in sources]),
         kmeans=read_kmeans(node.get("segments")),
         travel=read_travel(node.get("travel"), event_types[0]),
+        monotone=read_monotone(node.get("monotone")),
+        rules=read_rules(node.get("rules")),
     )
 
 

@@ -71,6 +71,18 @@ UNNAMED: Final = "r-unnamed"  # stands in metrics, card and report for the id, w
 _LIBRARIES: Final = ("lightgbm", "numba", "numpy")
 
 
+class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a release with the models of another: what its calibration was made from."""
+
+    release: str  # whose models these are, and whose calibration they had
+    digest: str
+    models_until_ms: int  # nothing known later was used for the models
+    after_ms: int  # labels known after it, and no later than `Made.until_ms`
+    n: int
+    n_fraud: int
+    data_digest: str
+
+
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What a release was made from."""
 
@@ -84,6 +96,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     n_seeds: int = 1
     n_trees: int = 0
     settings: dict[str, Any] = {}  # hyperparameters and folds
+    calibrated: Calibrated | None = None  # None: calibrated in the training that made its models
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

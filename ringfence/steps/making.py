@@ -35,6 +35,8 @@ def make_release(
 
     Raises
     ------
+    MissingExtraError
+        If there are trials and optuna is not installed.
     LedgerLockedError
         If another process writes to the ledger: at once, since the release is recorded at the end.
     """
@@ -61,6 +63,7 @@ def make_release(
         seed=seed,
         n_threads=os.cpu_count() or 1,
         cache=cache,
+        studies=here.state_dir(scenario) / "search",
         progress=progress,
         lookup_files=lookup_files,
     )

@@ -143,6 +143,38 @@ class OpenWorkspace:
             None if to is None else self._ms("to", to),
         )
 
+    def ticks(self, until: When | None = None, from_: When | None = None) -> pl.DataFrame:
+        """List entities whose tick is due and not decided yet (`ticks:` in `ringfence.yaml`). Writes nothing.
+
+        Parameters
+        ----------
+        until : the last moment that counts, inclusive; None: now.
+        from_ : the first one, inclusive; None: one period before `until`, so that each entity has its newest alone.
+
+        Returns
+        -------
+        In order of time: tick_id, tick_time (UTC, ms), and the entity under its role's column: rows of the decided
+        event type, which `import_` takes from a file.
+
+        Raises
+        ------
+        NoTicksError
+            If the scenario has none.
+        """
+        import polars as pl
+
+        from ringfence.scenario.clock import SystemClock
+        from ringfence.scenario.load_ticks import TICK_TIME
+        from ringfence.steps.entity_ticks import due_ticks
+
+        due = due_ticks(
+            self._here,
+            self._scenario,
+            until_ms=SystemClock().now_ms() if until is None else self._ms("until", until),
+            from_ms=None if from_ is None else self._ms("from_", from_),
+        )
+        return due.with_columns(pl.col(TICK_TIME).cast(pl.Datetime("ms", "UTC")))
+
     def catalogue(self, *, family: str | None = None, like: str | None = None) -> pl.DataFrame:
         """List the features of this scenario by family: what they mean, and when they are missing. Reads no ledger.
 
@@ -316,7 +348,7 @@ class OpenWorkspace:
         ----------
         examples_from : events from then on (inclusive) are examples; earlier ones only teach the features.
         until : nothing that became known after it is fitted; None: the end of the ledger.
-        trials : hyperparameter settings to try beside the default, >= 0.
+        trials : hyperparameter settings to try beside the default, >= 0; needs `ringfence[search]`.
         seed : the same seed on the same ledger makes the same release.
         row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
             0: none.

@@ -58,6 +58,31 @@ class NoFoldsError(RingfenceError):
         )
 
 
+class TooFewNewLabelsError(RingfenceError):
+    """Too little became known since a release was made to calibrate it anew."""
+
+    def __init__(
+        self,
+        release: str,
+        after_ms: int,
+        until_ms: int | None,
+        n_fraud: int,
+        n_legit: int,
+        needed: int,
+        *,
+        is_part: bool = False,
+    ) -> None:
+        self.release = release
+        self.n_fraud, self.n_legit, self.needed = n_fraud, n_legit, needed
+        until = "now" if until_ms is None else _iso(until_ms)
+        where = " in the earlier or the later part of these labels, of which one fits and one judges" if is_part else ""
+        super().__init__(
+            f"{release} cannot be calibrated anew: of events that it was not fitted on, {n_fraud} fraud and {n_legit} "
+            f"legit labels became known after its cut ({_iso(after_ms)}) and by {until}{where}; at least {needed} of "
+            "each are needed; move --until, wait for labels, or train"
+        )
+
+
 class EmptyWindowError(RingfenceError):
     """The window to score holds no decided event."""
 
@@ -77,14 +102,14 @@ def _iso(time_ms: int) -> str:
 
 
 class MissingExtraError(RingfenceError):
-    """A library that only training networks needs is not installed."""
+    """A library that only some trainings need is not installed."""
 
-    def __init__(self, library: str, extra: str) -> None:
+    def __init__(self, library: str, extra: str, *, what: str = "training a graph network") -> None:
         self.library = library
         self.extra = extra
         super().__init__(
-            f"training a graph network needs {library}, which is not installed; run: pip install 'ringfence[{extra}]' "
-            "(serving one does not need it)"
+            f"{what} needs {library}, which is not installed; run: pip install 'ringfence[{extra}]' "
+            "(serving does not need it)"
         )
 
 

@@ -26,7 +26,9 @@ from ringfence.training.findings import Findings
 from ringfence.training.fitting import Fitted
 from ringfence.training.label_delay import LabelDelay
 from ringfence.training.memory_use import Forgotten, room_told
+from ringfence.training.monotone import told_of
 from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
+from ringfence.training.search import searched
 from ringfence.training.stacking import BranchWorth
 
 N_DRIFTED: Final = 30  # features in metrics.json, most drifted first
@@ -81,6 +83,7 @@ def summarise(
         ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.gbdt.n_trees} trees in all"),
         *((f"branch {one.name}", _worth_told(one)) for one in fitted.worth),
         ("settings", shown),
+        *searched(fitted.settings),
         ("legit examples each booster saw", f"{fitted.effort.legit_share:.1%}"),
         *([("spared, as examples are many", fitted.effort.text)] if fitted.effort.text else []),
         (
@@ -89,6 +92,7 @@ def summarise(
             f"weight {fitted.calibration_weight:.2f} against the model's own",
         ),
         ("not learnt from, as it tells the time", _named(catalogue, fitted)),
+        *([("monotone", told_of(catalogue, fitted.ensemble))] if scenario.monotone else []),
         ("forgotten for want of memory", forgotten.text or "nothing"),
         ("missing in every example", ", ".join((*absent.roles, *absent.attributes)) or "nothing"),
         ("policy", f"{policy.version}, review price {policy.review_price:.2f}"),
@@ -173,6 +177,11 @@ def _not_comparable(examples: Examples, fitted: Fitted, evaluations: list[Evalua
         lines.append(
             "out-of-fold figures that respect the label delay: at least one fold here follows plain time order, "
             "because the delay would have left too few labels before it"
+        )
+    if len(fitted.settings) > 1:
+        lines.append(
+            "out-of-fold figures of a setting that was not chosen by them: these are of the best of "
+            f"{len(fitted.settings)}, a little flattered by the choice"
         )
     if examples.n_unlabelled:
         lines.append(f"figures on all events: {examples.n_unlabelled:,} without a known label are in none of these")

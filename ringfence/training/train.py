@@ -29,9 +29,11 @@ from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
 from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold, segments_of
 from ringfence.training.importance import importance_of
+from ringfence.training.monotone import held_to, signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
 from ringfence.training.row_cache import RowCache
+from ringfence.training.search import require_search
 from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
 
 FloatArray = NDArray[np.float64]
@@ -53,6 +55,7 @@ def train(
     seed: int = 0,
     n_threads: int = 1,
     cache: RowCache | None = None,
+    studies: Path | None = None,
     progress: Progress | None = None,
     lookup_files: dict[str, bytes] | None = None,
 ) -> Release:
@@ -71,6 +74,8 @@ def train(
     lookup_files : the files that derived values are looked up in, by the name that the scenario gives them; the release
         keeps a copy.
     cache : feature rows of earlier trainings, and a place for these; the release does not depend on it.
+    studies : a place for finished trials: a search that was interrupted goes on, and processes share one; the release
+        does not depend on it.
 
     Raises
     ------
@@ -80,9 +85,13 @@ def train(
         If all feature families are switched off.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
+    MissingExtraError
+        If there are trials and optuna is not installed.
     DerivedChangedError, LabelRuleChangedError
         If the ledger was filled with other derived values than the scenario's, or labelled by another outcome.
     """
+    if trials:
+        require_search()
     ledger.check_derived()
     report = progress or _silent
     catalogue = Catalogue.build(scenario)
@@ -105,6 +114,8 @@ def train(
         seed=seed,
         n_threads=n_threads,
         has_times=scenario.decided.event_time_column is not None,
+        monotone=signs_of(catalogue),
+        studies=studies,
         report=lambda done, total: report("fitting", done, total),
     )
     segmentation = segments_of(rows[: len(examples)], catalogue, seed)
@@ -156,7 +167,12 @@ def train(
                 seed=seed,
                 n_seeds=fitted.effort.n_seeds,
                 n_trees=fitted.ensemble.gbdt.n_trees,
-                settings={**fitted.params, "trials": trials, "legit_share": fitted.effort.legit_share},
+                settings={
+                    **fitted.params,
+                    "trials": trials,
+                    "legit_share": fitted.effort.legit_share,
+                    **held_to(catalogue),
+                },
             ),
             metrics=metrics_of(summary, fitted, catalogue),
             headline=headline_of(summary),

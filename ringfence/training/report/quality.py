@@ -25,7 +25,7 @@ def quality(report: ReportInput) -> Section:
         title="How well it ranks, and how honest its probabilities are",
         short="Ranking and honesty",
         blocks=[
-            Figures(figures=[_pr(main, others), _roc(main, others), _reliability(main), _distribution(main)]),
+            Figures(figures=[_pr(main, others), _roc(main, others), reliability(main), _distribution(main)]),
             _table(report.evaluations),
         ],
     )
@@ -103,7 +103,8 @@ def _curve_table(caption: str, x: str, y: str, curve: object, wanted: np.ndarray
     return Table(caption=caption, columns=[x, y], rows=rows, numeric=(0, 1))
 
 
-def _reliability(main: Evaluation) -> Figure:
+def reliability(main: Evaluation) -> Figure:
+    """Draw observed fraud rates over predicted ones."""
     least = min((row.mean_score for row in main.reliability if row.mean_score > 0), default=1e-4)
     floor = 10.0 ** float(np.floor(np.log10(max(1e-5, least))))
 
