@@ -50,7 +50,9 @@ def interval_rows(
         if narrow:
             parts.append(f'<text class="row" x="0" y="{y - 14:.1f}">{escape(row.name)}</text>')
         else:
-            parts.append(f'<text class="row" x="{left - 14:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(row.name)}</text>')
+            parts.append(
+                f'<text class="row" x="{left - 14:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(row.name)}</text>'
+            )
         if not np.isfinite(row.value):
             continue
         if np.isfinite(row.low) and np.isfinite(row.high):

@@ -79,4 +79,3 @@ def features_as_of(
         some = rows[:, first : first + _AT_ONCE][place]
         columns += [pl.Series(catalogue.names[first + at], some[:, at]) for at in range(some.shape[1])]
     return spine.hstack(columns)
-

@@ -19,6 +19,7 @@ from ringfence.policy.policy import Policy
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import UNNAMED
 from ringfence.training.absent import Absent
+from ringfence.training.comparisons.branches import branches_study
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
@@ -124,6 +125,7 @@ def summarise(
         cases=found.cases,
         cases_note=found.cases_note,
         leaks=found.leaks,
+        branches=branches_study(fitted.members, fitted.ensemble.stack, examples.fraud, fitted.folds, seed=seed),
         forgotten=forgotten,
         absent=absent,
     )
@@ -217,6 +219,7 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
             "log_loss": [round(float(value), 8) for value in fitted.out_of_fold.log_loss],
         },
         "branches": plain(fitted.worth),
+        "branches_left_out": plain(summary.branches),
         "settings_tried": fitted.settings,
         "importance": msgspec.to_builtins(summary.importance),
         "label_delays": plain([_without_curve(one) for one in summary.label_delays]),

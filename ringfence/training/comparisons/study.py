@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.metrics import Metric, average_precision, recall_at_precision, roc_auc
+from ringfence.models.metrics import average_precision, recall_at_precision, roc_auc
 from ringfence.models.resampling import Difference, paired_bootstrap
 from ringfence.training import ranking
 from ringfence.training.ranking import Interval, Ranking
+
+if TYPE_CHECKING:
+    from ringfence.models.metrics import Metric
 
 FloatArray = NDArray[np.float64]
 
@@ -38,7 +41,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     text: str = ""  # what is different, where the name does not say it
     n_features: int | None  # that trees read; None where that is not what differs
-    seconds: float  # of fitting, on this machine, with whatever else ran there
+    seconds: float | None  # of fitting, on this machine, with whatever else ran there; None: not timed
     figures: dict[str, Interval]  # by METRICS
     against: dict[str, Difference] = {}  # the first variant minus this one: above zero, the first is better
     is_control: bool = False  # differs by chance alone: how large a difference means nothing
@@ -74,7 +77,7 @@ class Judge:
         scores: FloatArray,
         *,
         n_features: int | None,
-        seconds: float,
+        seconds: float | None,
         text: str = "",
         is_control: bool = False,
     ) -> Variant:

@@ -22,10 +22,10 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import feature_rows
 from ringfence.scenario.batch import EVENT, Batch
 from ringfence.scenario.batches import joined, links_of, taken
+from ringfence.training.comparisons.families import LINKED
+from ringfence.training.comparisons.remade import Remade
+from ringfence.training.comparisons.study import Study, in_words
 from ringfence.training.evaluation import DAY_MS
-from ringfence.training.studies.families import LINKED, without
-from ringfence.training.studies.remade import Remade
-from ringfence.training.studies.study import Study, in_words
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -50,9 +50,9 @@ def shuffled_study(remade: Remade) -> Study:
     rows = remade.rows.copy()
     rows[:, linked] = shuffled_rows(remade, linked)
     random = compared.add(
-        "shuffled links", remade.trees(rows, remade.is_category), text="as often, on the same days, with anybody"
+        "shuffled links", remade.trees(rows), text="as often, on the same days, with anybody"
     ).against["average_precision"]
-    none = compared.add("no links", without(remade, ~linked)).against["average_precision"]
+    none = compared.add("no links", remade.trees(remade.rows, kept=~linked)).against["average_precision"]
     off = ", ".join(f"{name}: false" for name in dict.fromkeys(remade.family[linked].tolist()))
     if random.low > 0.0:
         answer = (
@@ -79,7 +79,7 @@ def shuffled_rows(remade: Remade, columns: NDArray[np.bool_]) -> FloatArray:
     history = joined(remade.ledger.batches(until_seq=int(remade.seqs[-1])))
     dealt = shuffled(history, np.random.default_rng(remade.seed))
     return feature_rows(
-        _Dealt(dealt),
+        InMemory(dealt),
         catalogue,
         remade.seqs,
         progress=lambda done, total: remade.report("shuffling", done, total),
@@ -122,7 +122,7 @@ def _dealt(pool: IntArray, owner: IntArray, entity: NDArray[np.uint64], rng: np.
     """Return for each place whose entity it gets, shape (m,): a permutation within pools, nobody twice in an event."""
     by_pool = np.argsort(pool, kind="stable")
     dealt = np.empty(pool.shape[0], np.int64)
-    dealt[by_pool] = np.lexsort((rng.random(pool.shape[0]), pool))
+    dealt[by_pool] = np.lexsort(np.stack([rng.random(pool.shape[0]), pool.astype(np.float64)]))
     first = np.searchsorted(pool[by_pool], np.arange(pool.max(initial=-1) + 2))
     for _ in range(_TRIES):
         twice = _twice(pool, owner, entity[dealt])
@@ -138,10 +138,11 @@ def _twice(pool: IntArray, owner: IntArray, entity: NDArray[np.uint64]) -> IntAr
     """Return the places whose event holds their entity in that role already."""
     order = np.lexsort((entity, pool, owner))
     same = (np.diff(owner[order]) == 0) & (np.diff(pool[order]) == 0) & (entity[order][1:] == entity[order][:-1])
-    return order[1:][same]
+    found: IntArray = order[1:][same]
+    return found
 
 
-class _Dealt:
+class InMemory:
     """A history in memory, read as a ledger is."""
 
     def __init__(self, history: Batch) -> None:

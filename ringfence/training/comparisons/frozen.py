@@ -19,9 +19,9 @@ from ringfence.engine.spine import spine_rows
 from ringfence.models.seen import Seen
 from ringfence.scenario.batches import joined, taken
 from ringfence.scenario.calendar import local_offset_ms, to_utc_ms
+from ringfence.training.comparisons.remade import Remade, Trees
+from ringfence.training.comparisons.study import Study, in_words
 from ringfence.training.evaluation import DAY_MS
-from ringfence.training.studies.remade import Remade, Trees
-from ringfence.training.studies.study import Study, in_words
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -33,9 +33,7 @@ QUESTION: Final = "Would features from a nightly batch do as well as those that 
 def frozen_study(remade: Remade) -> Study:
     """Fit and judge trees on frozen rows; and, where later events are judged, let the live trees read frozen rows."""
     frozen, compared = frozen_rows(remade), remade.comparison()
-    found = compared.add(
-        "frozen at midnight", remade.trees(frozen, remade.is_category), text="fitted on frozen features, too"
-    )
+    found = compared.add("frozen at midnight", remade.trees(frozen), text="fitted on frozen features, too")
     if remade.judges_later:
         fitted, _, _, n_features = remade.whole
         scores = fitted.scores(Seen(frozen[remade.judged]))

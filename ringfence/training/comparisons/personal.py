@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ringfence.ledger.event_columns import event_columns
 from ringfence.scenario.spec import Attribute, AttributeType, AttributeUse
-from ringfence.training.studies.remade import Remade
-from ringfence.training.studies.study import Study, in_words
+from ringfence.training.comparisons.remade import Remade
+from ringfence.training.comparisons.study import Study, in_words
 
 FloatArray = NDArray[np.float64]
 
@@ -30,7 +30,9 @@ def personal_study(remade: Remade) -> Study:
     closed = [a for a in decided.attributes if a.use is AttributeUse.AUDIT_ONLY and not a.personal]
     readable = [a for a in closed if a.type is not AttributeType.TEXT]
     erasable = [a.name for a in decided.attributes if a.personal]
-    notes = [f"Not in the comparison: {', '.join(erasable)} (personal: erasable, and read by no report)."] * bool(erasable)
+    notes = [f"Not in the comparison: {', '.join(erasable)} (personal: erasable, and read by no report)."] * bool(
+        erasable
+    )
     if not readable:
         return Study(
             name="personal",
@@ -49,8 +51,8 @@ def personal_study(remade: Remade) -> Study:
     for done, (name, attributes) in enumerate(wanted.items()):
         remade.report("personal", done, len(wanted))
         let_in = np.column_stack([columns[a.name] for a in attributes])
-        is_category = [*remade.is_category, *(a.type is AttributeType.CATEGORY for a in attributes)]
-        found = compared.add(name, remade.trees(np.hstack([remade.rows, let_in]), is_category))
+        is_category = [a.type is AttributeType.CATEGORY for a in attributes]
+        found = compared.add(name, remade.trees(np.hstack([remade.rows, let_in]), added=is_category))
         gain = found.against["average_precision"]  # of the last: all of them
     remade.report("personal", len(wanted), len(wanted))
     assert gain is not None
@@ -58,12 +60,10 @@ def personal_study(remade: Remade) -> Study:
     answer = (
         f"Doing without them costs average precision: {in_words(gain)} against a model that has them all."
         if pays
-        else f"Doing without them costs nothing that can be shown: average precision differs by {in_words(gain)} from a "
-        "model that has them all."
+        else f"Doing without them costs nothing that can be shown: average precision differs by {in_words(gain)} from "
+        "a model that has them all."
     )
-    return compared.study(
-        "personal", title=TITLE, question=QUESTION, answer=answer, is_good=not pays, notes=notes
-    )
+    return compared.study("personal", title=TITLE, question=QUESTION, answer=answer, is_good=not pays, notes=notes)
 
 
 def _columns(remade: Remade, attributes: list[Attribute]) -> dict[str, FloatArray]:

@@ -9,8 +9,8 @@ from ringfence.reports import Block, Figure, Figures, Section, Span, Table, Tile
 from ringfence.reports.cells import code
 from ringfence.reports.numerals import DASH, date, days, share
 from ringfence.reports.page import Cell
+from ringfence.training.comparisons.detection import Detection, RingFound
 from ringfence.training.evaluation import DAY_MS
-from ringfence.training.studies.detection import Detection, RingFound
 
 N_DRAWN: Final = 30
 _HOUR_MS: Final = 3_600_000
@@ -48,7 +48,9 @@ def _tiles(found: Detection) -> list[Tile]:
     ruled = [ring for ring in found.rings if ring.by_rule is not None]
     if ruled:
         alone = sum(ring.found_ms is not None and not ring.by_rule for ring in ruled)
-        tiles.append(Tile(name="Found, and no rule fired", value=f"{alone} of {len(ruled)}", aside="on any of its events"))
+        tiles.append(
+            Tile(name="Found, and no rule fired", value=f"{alone} of {len(ruled)}", aside="on any of its events")
+        )
     return tiles
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ringfence.engine.stats import EVENT, NEIGHBOUR_RISK, ONE_HOP, RINGS
-from ringfence.training.studies.remade import Remade, Trees
-from ringfence.training.studies.study import Study, in_words
+from ringfence.training.comparisons.remade import Remade
+from ringfence.training.comparisons.study import Study, in_words
 
 LINKED: Final = (ONE_HOP, NEIGHBOUR_RISK, RINGS)  # families that walk links
 TITLE: Final = "What each family of features is worth"
@@ -31,12 +30,12 @@ def families_study(remade: Remade) -> Study:
     told = []
     for done, (name, kept) in enumerate(wanted.items()):
         remade.report("families", done, n_fits)
-        found = compared.add(name.replace("_", " "), without(remade, kept))
+        found = compared.add(name.replace("_", " "), remade.trees(remade.rows, kept=kept))
         gain = found.against["average_precision"]
         if name.removeprefix("without ") in present and gain.low > 0.0:
             told.append((gain.value, name.removeprefix("without ").replace("_", " "), in_words(gain)))
     remade.report("families", n_fits - 1, n_fits)
-    again = remade.trees(remade.rows, remade.is_category, seed=remade.seed + 1)
+    again = remade.trees(remade.rows, seed=remade.seed + 1)
     control = compared.add("all features, another seed", again, is_control=True)
     remade.report("families", n_fits, n_fits)
     shown = "; ".join(f"{name} {gain}" for _, name, gain in sorted(told, reverse=True))
@@ -44,7 +43,7 @@ def families_study(remade: Remade) -> Study:
         f"These families add average precision that chance does not explain: {shown}. What is not named may still help "
         "together with others: families say the same in part."
         if told
-        else "No single family adds average precision that chance would not explain: what one says, the others say too, "
+        else "No single family adds average precision that chance would not explain: what one says, others say too, "
         "or the frauds are too few to tell."
     )
     noise = in_words(control.against["average_precision"])
@@ -59,9 +58,3 @@ def families_study(remade: Remade) -> Study:
             "chance, which the intervals, drawn over events, do not cover."
         ],
     )
-
-
-def without(remade: Remade, kept: NDArray[np.bool_]) -> Trees:
-    """Fit trees on the kept columns, shape (n_features,)."""
-    is_category = np.asarray(remade.is_category)[kept].tolist()
-    return remade.trees(np.ascontiguousarray(remade.rows[:, kept]), is_category)

@@ -16,11 +16,12 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.models.seen import Seen
 from ringfence.scenario.batch import FRAUD
 from ringfence.scoring.release import Release
+from ringfence.training.comparisons.study import Judge, Study, Variant
 from ringfence.training.examples import collect_examples
 from ringfence.training.fitting import Fitted, fit
+from ringfence.training.monotone import signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.row_cache import RowCache
-from ringfence.training.studies.study import Judge, Study, Variant
 from ringfence.training.summary import data_digest
 from ringfence.training.train import later_events
 
@@ -59,7 +60,21 @@ class Remade:
         cache: RowCache | None = None,
         report: Report,
     ) -> None:
-        """Collect examples and rows; parameters and errors as `remake` has them."""
+        """Collect examples, later events and rows.
+
+        Parameters
+        ----------
+        ledger : of the release's scenario.
+        n_threads : of replay and fits; no score depends on it.
+        now : seconds of a clock that never goes back, to time fits with.
+        cache : of feature rows, as in `train`: what is in there is not replayed.
+        report : called with (stage, done, total).
+
+        Raises
+        ------
+        NoExamplesError
+            If the ledger has none of the examples any more.
+        """
         made, scenario = release.manifest.made, release.scenario
         self.release, self.report = release, report
         self.ledger = Ledger.open(ledger.directory, scenario)  # as the release knows the scenario
@@ -109,16 +124,35 @@ class Remade:
     @cached_property
     def whole(self) -> Trees:
         """Trees on all features, as the release has them."""
-        return self.trees(self.rows, self.is_category)
+        return self.trees(self.rows)
 
-    def trees(self, rows: FloatArray, is_category: Sequence[bool], *, seed: int | None = None) -> Trees:
-        """Fit trees on rows of shape (n + m, k) under the release's settings; `seed` None: the release's."""
+    def trees(
+        self,
+        rows: FloatArray,
+        *,
+        kept: NDArray[np.bool_] | None = None,
+        added: Sequence[bool] = (),
+        seed: int | None = None,
+    ) -> Trees:
+        """Fit trees under the release's settings.
+
+        Parameters
+        ----------
+        rows : shape (n + m, n_features + n_added).
+        kept : shape (n_features,), which of the release's features they read; None: all.
+        added : of each column behind those, whether it is a category.
+        seed : None: the release's.
+        """
         n, made = len(self.examples), self.release.manifest.made
+        kept = np.ones(len(self.catalogue.features), np.bool_) if kept is None else kept
+        rows = rows if kept.all() else np.ascontiguousarray(rows[:, np.append(kept, np.ones(len(added), np.bool_))])
+        held = signs_of(self.catalogue)
         began = self._now()
         fitted = fit(
             rows[:n],
             self.examples,
-            is_category=is_category,
+            is_category=[*np.asarray(self.is_category)[kept].tolist(), *added],
+            monotone=[*np.asarray(held)[kept].tolist(), *(0 for _ in added)] if held else (),
             seed=made.seed if seed is None else seed,
             n_threads=self._n_threads,
             params={
@@ -130,10 +164,7 @@ class Remade:
             learners=(),
         )
         seconds = self._now() - began
-        if self.judges_later:
-            scores = fitted.scores(Seen(rows[n:]))
-        else:
-            scores = fitted.stacked[fitted.out_of_fold.emitted]
+        scores = fitted.scores(Seen(rows[n:])) if self.judges_later else fitted.stacked[fitted.out_of_fold.emitted]
         return Trees(fitted, scores, seconds, rows.shape[1])
 
     def comparison(self) -> Comparison:

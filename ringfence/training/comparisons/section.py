@@ -1,52 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The studies of a release on one page: questions, answers, and what each difference was."""
+"""One study as a section of a page: the question, the answer, each difference drawn and in numbers."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup
 
-from ringfence.reports import Axis, Block, Callout, Figure, Figures, Page, Section, Table, figure, small
+from ringfence.reports import Axis, Block, Callout, Figure, Figures, Section, Table, figure, small
 from ringfence.reports.intervals import IntervalRow, interval_rows
-from ringfence.reports.numerals import date, decimal
+from ringfence.reports.numerals import decimal
 from ringfence.reports.page import Cell
-from ringfence.training.studies.detection import Detection
-from ringfence.training.studies.detection_section import detection_section
-from ringfence.training.studies.study import TITLES, Study, Variant, in_words
+from ringfence.training.comparisons.study import TITLES, Study, Variant, in_words
 
 
-def studies_page(
-    release: str, scenario: str, until_ms: int, studies: Sequence[Study], detection: Detection | None, *, version: str
-) -> str:
-    """Write the page as HTML text.
-
-    Parameters
-    ----------
-    until_ms : the cut of the release.
-    detection : how its rings were found, in a world whose truth is known.
-    """
-    sections = [_section(study) for study in studies]
-    if detection is not None:
-        sections.append(detection_section(detection))
-    return Page(
-        over=f"ringfence · studies of {release}",
-        title=scenario,
-        lede=f"What would have been, had release {release} been made another way. Everything was fitted and scored in "
-        f"time, on what was known at its cut, {date(until_ms)}.",
-        opening=[Callout(tone=_tone(study.is_good), title=study.title, lines=[study.answer]) for study in studies],
-        sections=sections,
-        footer=f"Made by ringfence {version}. This page is one file: no script, nothing fetched. The same numbers are "
-        "in studies.json beside it.",
-    ).html()
-
-
-def _tone(is_good: bool | None) -> str:
-    return "note" if is_good is None else "good" if is_good else "warn"
-
-
-def _section(study: Study) -> Section:
+def study_section(study: Study) -> Section:
     blocks: list[Block] = []
     if len(study.variants) > 1:
         blocks = [Figures(figures=[_differences(study)]), _figures(study)]
@@ -80,7 +47,9 @@ def _differences(study: Study) -> Figure:
     axis = Axis(label="", low=-1.05 * reach, high=1.05 * reach, ticks=())
     return Figure(
         title=f"Average precision of “{first.name}” minus that of each other way",
-        text="To the right of the middle line “" + first.name + "” is better. Whiskers are 95 %, paired: both ways were "
+        text="To the right of the middle line “"
+        + first.name
+        + "” is better. Whiskers are 95 %, paired: both ways were "
         "asked about the same events.",
         draw=lambda width: interval_rows(
             rows,
@@ -102,19 +71,24 @@ def _differences(study: Study) -> Figure:
 
 def _figures(study: Study) -> Table:
     first = study.variants[0]
+    has_width, is_timed = first.n_features is not None, first.seconds is not None
     rows: list[list[Cell]] = []
     for one in study.variants:
-        name: Cell = small(one.name, one.text) if one.text else one.name
-        cells = [_figure(one, metric) for metric in TITLES]
-        more = f"{one.seconds - first.seconds:+.1f} s".replace("-", "−") if one is not first else ""
-        width = "" if one.n_features is None else f"{one.n_features:,}"
-        rows.append([name, width, *cells, small(f"{one.seconds:.1f} s", more)])
+        cells: list[Cell] = [small(one.name, one.text) if one.text else one.name]
+        if has_width:
+            cells.append(f"{one.n_features:,}")
+        cells += [_figure(one, metric) for metric in TITLES]
+        if one.seconds is not None and first.seconds is not None:
+            more = f"{one.seconds - first.seconds:+.1f} s".replace("-", "−") if one is not first else ""
+            cells.append(small(f"{one.seconds:.1f} s", more))
+        rows.append(cells)
+    columns = ["way", *(["features"] * has_width), *TITLES.values(), *(["time to fit"] * is_timed)]
     return Table(
-        caption="Figures of each way, and below each the difference of the first way to it",
-        columns=["way", "features", *TITLES.values(), "time to fit"],
+        caption="Figures of each way; below, the first way minus it",
+        columns=columns,
         rows=rows,
-        numeric=(1, *range(2, len(TITLES) + 3)),
-        note="Times are of this machine, with whatever else ran there, features in hand.",
+        numeric=tuple(range(1, len(columns))),
+        note="Times are of this machine, with whatever else ran there, features in hand." if is_timed else "",
     )
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """In a world whose truth is known: how soon is a ring found, how many are, and who else would have found them?
 
-    ring        e1 ···· e2 ·· e3 ····· e4
-    found                      ▲ the first of its events among its day's highest scores
-    third event                e3: from here on a ring could be seen
+ring        e1 ···· e2 ·· e3 ····· e4
+found                      ▲ the first of its events among its day's highest scores
+third event                e3: from here on a ring could be seen
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branches import RULES
+from ringfence.models.rules import RulesModel
 from ringfence.scenario.batch import FRAUD
 from ringfence.scoring.release import Release
 from ringfence.training.errors import TruthFileError
@@ -116,8 +118,7 @@ def detect(scored: pl.DataFrame, ledger: Ledger, release: Release, truth: pl.Dat
     alerts = int(capacity) if capacity is not None and capacity >= 1 else ALERTS_PER_DAY
     time_ms = scored["event_time"].dt.epoch("ms")
     alerted = alerted_of(time_ms.to_numpy(), scored["score"].to_numpy(), alerts)
-    fired = scored["rules"] > 0.0 if "rules" in scored.columns else pl.Series([None] * scored.height, dtype=pl.Boolean)
-    later = scored.select("event_id", time_ms=time_ms, alerted=pl.Series(alerted), fired=fired)
+    later = scored.select("event_id", time_ms=time_ms, alerted=pl.Series(alerted), fired=_fired(scored, release))
     before = ledger.events(-(2**62), made.until_ms + 1, ledger.last_seq).select("event_id", "seq", "event_time_ms")
     labelled = ledger.labels(ledger.last_seq).filter(pl.col("value") == FRAUD)
     told = (
@@ -171,6 +172,15 @@ def alerted_of(time_ms: IntArray, score: NDArray[np.float64], alerts_per_day: in
     found = np.zeros(day.shape[0], np.bool_)
     found[order] = np.arange(day.shape[0]) - first < alerts_per_day
     return found
+
+
+def _fired(scored: pl.DataFrame, release: Release) -> pl.Series:
+    """Tell at which events the rules that hold have points in sum; null where there are no rules."""
+    rules = release.ensemble.branches.get(RULES)
+    if not isinstance(rules, RulesModel) or RULES not in scored.columns:
+        return pl.Series([None] * scored.height, dtype=pl.Boolean)
+    silent = float(rules.probability(rules.log_odds(np.zeros(1)))[0])
+    return scored[RULES] > silent + 1e-9
 
 
 def _within(rings: list[RingFound], days: int, to_ms: int) -> Within:
