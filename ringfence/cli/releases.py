@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time
+from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
 from ringfence.cli.terminal import remark, show, table
 from ringfence.errors import RingfenceError
 from ringfence.steps.chosen import open_release, resolve
@@ -43,8 +43,18 @@ def policy_edits(workspace: Workspace, scenario: Scenario, release: Release) -> 
 
 
 @app.command("list")
-def list_all(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
-    """List the releases in the order they were made; says where the policy file differs from the champion's policy."""
+def list_all(
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="As the ledger had it at this time, by the clock of its records.")
+    ] = None,
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the releases in the order they were made; says where the policy file differs from the champion's policy.
+
+    With --at, those that were registered by then, and which of them was live.
+    """
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.workspace import Workspace
@@ -52,9 +62,15 @@ def list_all(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None,
     here = Workspace(workspace)
     spec = here.scenario(scenario)
     registry = Registry.read(Ledger.open(here.ledger_dir(spec), spec))
+    if at is not None:
+        registry = registry.at(time_option(at, "--at", spec.time_zone))
+        since = iso_time(registry.live_since_ms())
+        remark(
+            f"nothing was live at {at}" if since is None else f"{registry.champion()} was live at {at}, since {since}"
+        )
     entries = registry.entries()
     edits = None
-    if registry.champion() is not None:
+    if registry.champion() is not None and at is None:
         try:
             edits = policy_edits(here, spec, open_release(here, registry, None, spec.name))
         except RingfenceError as error:
@@ -85,28 +101,37 @@ def list_all(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None,
             for entry in entries
         ],
         as_json=as_json,
-        text=table(["release", "registered", "part", "note"], rows) or "no release yet; make one with: ringfence train",
+        text=table(["release", "registered", "part", "note"], rows)
+        or ("no release yet; make one with: ringfence train" if at is None else "no release was registered by then"),
     )
 
 
 @app.command("show")
 def show_one(
     release: ReleaseArgument = "champion",
+    data: Annotated[
+        bool, typer.Option("--data", help="What it was made from: spans, counts, digests, settings, versions.")
+    ] = False,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a release: its card; with --json its manifest."""
+    """Show a release: its card, with --json its manifest; with --data what it was made from."""
     import msgspec
 
+    from ringfence.cli.release_data import data_of, data_text
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    registry = Registry.read(Ledger.open(here.ledger_dir(spec), spec))
-    found = open_release(here, registry, release, spec.name)
+    ledger = Ledger.open(here.ledger_dir(spec), spec)
+    found = open_release(here, Registry.read(ledger), release, spec.name)
+    if data:
+        told = data_of(found, ledger)
+        show(told, as_json=as_json, text=data_text(told))
+        return
     manifest = {"release": found.id, **msgspec.to_builtins(found.manifest)}
     show(manifest, as_json=as_json, text=found.card.rstrip())
 

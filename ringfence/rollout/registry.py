@@ -51,6 +51,15 @@ class Registry:
     def read(cls, log: ReleaseLog) -> Registry:
         return cls(log.releases())
 
+    def at(self, time_ms: int) -> Registry:
+        """Return the registry as it stood at a time of the clock that recorded it, inclusive."""
+        return Registry(record for record, _ in self._acts if record.recorded_at_ms <= time_ms)
+
+    def live_since_ms(self) -> int | None:
+        """When the release that is live became so; None where there is none."""
+        changes = [record.recorded_at_ms for record, body in self._acts if body.act != REGISTERED]
+        return changes[-1] if changes else None
+
     def entries(self) -> list[Entry]:
         """List every registered release, oldest first."""
         champion = self.champion()

@@ -31,10 +31,12 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
+from ringfence.models.branch import Branch, Need
 from ringfence.models.branches import STORED
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
+from ringfence.models.errors import ModelError
 from ringfence.models.gbdt import Gbdt
 from ringfence.models.segmentation import Segmentation
 from ringfence.models.stack import Stack
@@ -109,6 +111,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]  # of ringfence, Python, libraries and platform
     files: dict[str, str]  # file name -> blake2b-16 hex
     headline: dict[str, Any] = {}  # the figures worth reading first
+    neighbourhoods: int | None = None  # events of a seat that are sampled for its branches; None: none reads them
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +129,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     report: str = ""
     lookup_files: dict[str, bytes] = {}  # by the name that the scenario gives them
     segmentation: Segmentation | None = None
+    neighbourhoods: int | None = None  # events of a seat, where a branch reads them
 
 
 class Release:
@@ -143,6 +147,7 @@ class Release:
         manifest: Manifest,
         digest: str,
         answers: dict[str, bytes],
+        branches: dict[str, Branch],
         broken: dict[str, ReleaseDamagedError],
     ) -> None:
         self.path = path
@@ -157,9 +162,7 @@ class Release:
             if "gbdt" not in broken
             else None
         )
-        self._branches = {
-            name: stored.read(answers[stored.file]) for name, stored in STORED.items() if stored.file in answers
-        }
+        self._branches = branches
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -173,6 +176,14 @@ class Release:
     @property
     def spec_hash(self) -> str:
         return self.manifest.spec_hash
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What replays and serves it: its features, and neighbourhoods where a branch of it reads them.
+
+        The same where that branch is broken: state, ticks and kept rows are those of the release, whatever answers.
+        """
+        return Catalogue.build(self.scenario, neighbourhoods=self.manifest.neighbourhoods)
 
     @cached_property
     def ensemble(self) -> Ensemble:
@@ -189,7 +200,8 @@ class Release:
 
     @cached_property
     def reason_book(self) -> ReasonBook:
-        return ReasonBook(self.features, currency=self.policy.costs.currency)
+        roles = tuple(role.role for role in self.scenario.decided.roles)
+        return ReasonBook(self.features, roles=roles, currency=self.policy.costs.currency)
 
     def lookups(self) -> Lookups:
         """Prepare the tables that derived values are looked up in, from the bundle's own copies.
@@ -223,7 +235,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
         Where model, encoder and catalogue differ in width, policy and scenario in currency, or a lookup file is not the
         one that the scenario was read with.
     """
-    catalogue = Catalogue.build(contents.scenario)
+    catalogue = Catalogue.build(contents.scenario, neighbourhoods=contents.neighbourhoods)
     _check(contents, len(catalogue.features))
     ensemble = contents.ensemble
     files = {
@@ -265,6 +277,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
         versions=_versions(),
         files=digests,
         headline=contents.headline,
+        neighbourhoods=contents.neighbourhoods,
     )
     path = releases_dir / manifest.id
     if not path.exists():
@@ -300,8 +313,7 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
-    stored = (stored.file for stored in STORED.values())
-    optional = tuple(name for name in (SEGMENTS, *stored) if name in manifest.files)
+    optional = tuple(name for name in (SEGMENTS, *(one.file for one in STORED.values())) if name in manifest.files)
     branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
@@ -314,9 +326,21 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
             if branch_of[name] not in broken:
                 without(error)
             broken.setdefault(branch_of[name], error)
+    branches: dict[str, Branch] = {}
+    for name, stored in STORED.items():
+        if stored.file not in answers:
+            continue
+        try:
+            branches[name] = stored.read(answers[stored.file])
+        except ModelError as error:  # such as a network that this machine has no runtime for
+            damaged = ReleaseDamagedError(str(path), stored.file, str(error))
+            if without is None:
+                raise damaged from error
+            without(damaged)
+            broken[name] = damaged
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
         _read(path, name, manifest)
-    return Release(path, manifest, _digest(data), answers, broken)
+    return Release(path, manifest, _digest(data), answers, branches, broken)
 
 
 def lookup_name(lookup: Lookup) -> str:
@@ -354,6 +378,10 @@ def _check(contents: Contents, n_features: int) -> None:
             widths[STORED[name].title] = branch.n_features
     if contents.segmentation is not None:
         widths["the segments"] = contents.segmentation.n_features
+    if Need.NEIGHBOURHOODS in ensemble.needs and contents.neighbourhoods is None:
+        raise ReleaseMismatchError(
+            "neighbourhoods", "none", "those that a branch reads", "say how many events of a seat it was trained on"
+        )
     for what, width in widths.items():
         if width != n_features:
             raise ReleaseMismatchError(

@@ -10,9 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.ledger.records import Reason
+from ringfence.models.branch import Outspoken
 from ringfence.models.calibration import Calibrator
 from ringfence.models.ensemble import Ensemble
+from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.seen import Seen
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.scoring.reasons import AMOUNT_AT_STAKE, NO_MODEL
@@ -31,6 +34,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     raw: FloatArray  # (n,) log-odds of the stack before calibration
     score: FloatArray  # (n,) calibrated probability of fraud
     members: dict[str, FloatArray]  # per member (n,), in [0, 1]: its own uncalibrated probability, or what is like one
+    raws: dict[str, FloatArray]  # per member (n,), what these probabilities are made of
     encoded: FloatArray  # (n, n_features) what the models saw
 
 
@@ -74,7 +78,11 @@ class Scorer:
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that the first event does not wait for it."""
-        seen = Seen(np.full((2, self.release.encoder.n_features), np.nan))
+        catalogue, near = self.release.catalogue, None
+        if catalogue.neighbourhoods is not None:
+            nothing = empty_samples(catalogue.plan, 2)
+            near = SampledArrays(nothing.events, nothing.mask, nothing.nodes)
+        seen = Seen(np.full((2, self.release.encoder.n_features), np.nan), near)
         for rung, (ensemble, _) in self._by_rung.items():
             ensemble.contributions(seen, self.score(seen, rung=rung).encoded)
         self.answer(seen, [None, None], reviews_left=1)
@@ -89,7 +97,7 @@ class Scorer:
 
         Returns
         -------
-        Scores whose bits for a row do not depend on the rows beside it.
+        Scores whose bits for a row do not depend on the rows beside it; with a network, by rounding below 1e-6.
 
         Raises
         ------
@@ -107,6 +115,7 @@ class Scorer:
             raw=raw,
             score=calibrator.apply(raw),
             members={name: ensemble.as_probability(name, found) for name, found in members.items()},
+            raws=members,
             encoded=encoded,
         )
 
@@ -117,6 +126,7 @@ class Scorer:
         *,
         reviews_left: int | None,
         rung: str | None = None,
+        why: str = "",
     ) -> list[Answer]:
         """Score, decide and give reasons for events in the order given.
 
@@ -127,12 +137,14 @@ class Scorer:
         reviews_left : reviews that may still be asked for, counted down event by event; None: no limit.
         rung : recorded, and what decides which actions are permitted; None: the highest that the release allows. What
             is wrong with the release is then told as the circumstance `degraded`.
+        why : told as that circumstance where a `rung` is asked for because a higher one failed.
 
         Returns
         -------
         n answers; every one that is not an approval has at least three reasons, largest contribution first.
         """
-        degraded = {"degraded": self.degraded} if rung is None and self.degraded else {}
+        told_why = self.degraded if rung is None else why
+        degraded = {"degraded": told_why} if told_why else {}
         rung = rung or self.rung
         if rung == RULES:
             return self.answer_without_model(amounts_minor, why=self.degraded, reviews_left=reviews_left)
@@ -143,11 +155,17 @@ class Scorer:
         told = np.flatnonzero(actions.codes != APPROVE)
         reasons: dict[int, tuple[Reason, ...]] = {}
         if told.shape[0]:
-            contributions = ensemble.contributions(seen.part(told), scores.encoded[told])
-            for at, shares in zip(told.tolist(), contributions, strict=True):
+            raws = {name: found[told] for name, found in scores.raws.items()}
+            contributions, beside = ensemble.explained(seen.part(told), scores.encoded[told], raws)
+            for place, (at, shares) in enumerate(zip(told.tolist(), contributions, strict=True)):
                 minor = amounts_minor[at]
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
-                reasons[at] = self._book.reasons(seen.rows[at], shares, amount=amount)
+                others = {
+                    name: float(added[place])
+                    for name, added in beside.items()
+                    if not isinstance(ensemble.branches[name], Outspoken)
+                }
+                reasons[at] = self._book.reasons(seen.rows[at], shares, others, amount=amount)
         circumstances = {"review_price": policy.review_price, **degraded}
         segments = None if self.release.segmentation is None else self.release.segmentation.of(seen.rows).tolist()
         members = {name: found.tolist() for name, found in scores.members.items()}

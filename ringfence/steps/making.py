@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ringfence.scenario.clock import Clock
     from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
@@ -25,6 +27,7 @@ def make_release(
     trials: int = 0,
     seed: int = 0,
     cache: RowCache | None = None,
+    without: Collection[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Release:
     """Make a release under the workspace's policy and record it; parameters and errors as in `training.train.train`.
@@ -66,6 +69,8 @@ def make_release(
         studies=here.state_dir(scenario) / "search",
         progress=progress,
         lookup_files=lookup_files,
+        without=without,
+        samples_dir=here.state_dir(scenario) / "samples",
     )
 
 
@@ -84,3 +89,21 @@ def row_cache(here: Workspace, scenario: Scenario, limit_bytes: int | None = Non
         return found
     found.clear()
     return None
+
+
+def as_made(release: Release) -> pl.DataFrame:
+    """Return what a training made, as one row."""
+    import polars as pl
+
+    made = release.manifest.made
+    return pl.DataFrame(
+        {
+            "release": [release.id],
+            "n_examples": [made.n_examples],
+            "n_fraud": [made.n_fraud],
+            "n_trees": [made.n_trees],
+            "until": pl.Series([made.until_ms]).cast(pl.Datetime("ms", "UTC")),
+            "report": [str(release.path / "report.html")],
+            "card": [str(release.path / "card.md")],
+        }
+    )

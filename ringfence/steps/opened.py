@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scenario.spec import Scenario
-    from ringfence.scoring.release import Release
     from ringfence.steps.neighbourhoods import WrittenNeighbourhoods
     from ringfence.workspace import Workspace
 
@@ -340,6 +339,7 @@ class OpenWorkspace:
         trials: int = 0,
         seed: int = 0,
         row_cache_bytes: int | None = None,
+        without: Collection[str] = (),
         progress: Progress | None = None,
     ) -> pl.DataFrame:
         """Make a release: replay the ledger, fit, calibrate, evaluate; the first one becomes the champion.
@@ -352,6 +352,7 @@ class OpenWorkspace:
         seed : the same seed on the same ledger makes the same release.
         row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
             0: none.
+        without : branches beside the trees that are not tried, such as `gnn`.
 
         Returns
         -------
@@ -366,7 +367,7 @@ class OpenWorkspace:
             If another process writes to the ledger.
         """
         from ringfence.scenario.clock import SystemClock
-        from ringfence.steps.making import make_release, row_cache
+        from ringfence.steps.making import as_made, make_release, row_cache
 
         made = make_release(
             self._here,
@@ -377,9 +378,10 @@ class OpenWorkspace:
             trials=trials,
             seed=seed,
             cache=row_cache(self._here, self._scenario, row_cache_bytes),
+            without=without,
             progress=progress,
         )
-        return _made(made)
+        return as_made(made)
 
     def score(
         self,
@@ -444,20 +446,10 @@ class OpenWorkspace:
         UnknownReleaseError, NoChampionError
             If there is no such release.
         """
-        import polars as pl
-
         from ringfence.steps.chosen import find_release
-        from ringfence.steps.figures import headline_figures
+        from ringfence.steps.figures import figures_frame
 
-        found = find_release(self._here, self._scenario, release)
-        headline = found.manifest.headline
-        rows = [
-            (found.id, headline.get("name"), headline.get("n"), headline.get("n_fraud"), name, value, low, high)
-            for name, (value, low, high) in headline_figures(found).items()
-        ]
-        names = {"release": pl.String, "measured_on": pl.String, "n": pl.Int64, "n_fraud": pl.Int64}
-        numbers = {"figure": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
-        return pl.DataFrame(rows, schema={**names, **numbers}, orient="row")
+        return figures_frame(find_release(self._here, self._scenario, release))
 
     def releases(self) -> pl.DataFrame:
         """List the releases in the order they were made.
@@ -500,23 +492,6 @@ class OpenWorkspace:
         if time_ms is None:
             raise NoTimeError(name, when)
         return time_ms
-
-
-def _made(release: Release) -> pl.DataFrame:
-    import polars as pl
-
-    made = release.manifest.made
-    return pl.DataFrame(
-        {
-            "release": [release.id],
-            "n_examples": [made.n_examples],
-            "n_fraud": [made.n_fraud],
-            "n_trees": [made.n_trees],
-            "until": pl.Series([made.until_ms]).cast(pl.Datetime("ms", "UTC")),
-            "report": [str(release.path / "report.html")],
-            "card": [str(release.path / "card.md")],
-        }
-    )
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -115,6 +115,15 @@ class MissingExtraError(RingfenceError):
         )
 
 
+class UnknownBranchError(RingfenceError):
+    """A branch that a training is to leave out, and that does not exist."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self.known = known
+        super().__init__(f"no branch is called {name!r}; beside the trees there are {', '.join(known)}")
+
+
 class DeviceError(RingfenceError):
     """A device that this machine does not have."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.replay import sampled_batches
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.seen import Seen
@@ -26,6 +27,7 @@ from ringfence.training.held_out import amounts_of
 from ringfence.training.recalibrated import Rung, Shift, card_of, gain_of, headline_of, metrics_of, page_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.row_cache import RowCache
+from ringfence.training.samples import sampling_catalogue
 from ringfence.training.summary import data_digest
 
 FloatArray = NDArray[np.float64]
@@ -79,7 +81,7 @@ def recalibrate(
     catalogue = Catalogue.build(base.scenario)
     rows, _ = recalled_rows(ledger, catalogue, examples.seq, cache, n_threads=n_threads, report=report)
     report("calibrating", 0, 2)
-    raw = _raw_scores(base, rows)
+    raw = _raw_scores(ledger, base, examples.seq, rows)
     old = {"full": base.calibrator, BACKBONE: base.gbdt_calibrator}
     new, rungs = {}, []
     for name, scores in raw.items():
@@ -122,6 +124,7 @@ def recalibrate(
             scenario=base.scenario,
             lookup_files=_lookup_files(base),
             segmentation=base.segmentation,
+            neighbourhoods=base.manifest.neighbourhoods,
             ensemble=base.ensemble,
             calibrator=new["full"],
             gbdt_calibrator=new[BACKBONE],
@@ -204,15 +207,27 @@ def _parts(examples: Examples, base: Release, until_ms: int | None) -> _Parts:
     return _Parts(np.flatnonzero(first), np.flatnonzero(~first))
 
 
-def _raw_scores(base: Release, rows: FloatArray) -> dict[str, FloatArray]:
+def _raw_scores(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> dict[str, FloatArray]:
     ensemble = base.ensemble
     found = {"full": np.empty(rows.shape[0]), BACKBONE: np.empty(rows.shape[0])}
-    for low in range(0, rows.shape[0], _CHUNK):
-        seen = Seen(rows[low : low + _CHUNK])
+    low = 0
+    for seen in _shown(ledger, base, seqs, rows):
         members = ensemble.members(seen, ensemble.encode(seen.rows))
-        found["full"][low : low + _CHUNK] = ensemble.stack.raw(members)
-        found[BACKBONE][low : low + _CHUNK] = members[BACKBONE]
+        found["full"][low : low + seen.n] = ensemble.stack.raw(members)
+        found[BACKBONE][low : low + seen.n] = members[BACKBONE]
+        low += seen.n
     return found
+
+
+def _shown(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> Iterator[Seen]:
+    last = base.manifest.neighbourhoods
+    if last is None:
+        yield from (Seen(rows[low : low + _CHUNK]) for low in range(0, rows.shape[0], _CHUNK))
+        return
+    low = 0
+    for _, found in sampled_batches(ledger, sampling_catalogue(base.catalogue, last), seqs):
+        yield Seen(rows[low : low + len(found)], found)
+        low += len(found)
 
 
 def _rung(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ringfence release …` beyond promotion: calibrated anew."""
+"""`ringfence release …` beyond promotion: calibrated anew, what was live when, what it was made from."""
 
 from __future__ import annotations
 
@@ -83,3 +83,51 @@ def test_recalibrating_tells_the_figures_and_what_to_do_next(place: Path, capsys
 def test_recalibrating_without_new_labels_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["release", "recalibrate", "-w", str(place), "--until", "2024-02-01"]) == Exit.BAD_INPUT
     assert "cannot be calibrated anew" in capsys.readouterr().err
+
+
+def test_list_tells_what_was_live_at_a_time(place: Path, result: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    champion = next(entry for entry in result("release", "list") if entry["champion"])
+    assert result("release", "list", "--at", "2024-06-01") == []  # the history is older than the release
+    assert run(["release", "list", "--at", "2024-06-01", "-w", str(place)]) == Exit.OK
+    said = capsys.readouterr()
+    assert "no release was registered by then" in said.out
+    assert "nothing was live at 2024-06-01" in said.err
+    entries = result("release", "list", "--at", "2999-01-01")
+    assert [entry["release"] for entry in entries if entry["champion"]] == [champion["release"]]
+    assert run(["release", "list", "--at", "2999-01-01", "-w", str(place)]) == Exit.OK
+    assert f"{champion['release']} was live at 2999-01-01, since 20" in capsys.readouterr().err
+    assert run(["release", "list", "--at", "soon", "-w", str(place)]) == Exit.USAGE
+
+
+def test_show_tells_what_a_release_was_made_from(place: Path, result: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = result("release", "show")
+    told = result("release", "show", "--data")
+    made = manifest["made"]
+    assert told["examples"] == {
+        "from": None,
+        "until": "2024-01-31T00:00:00Z",
+        "n": made["n_examples"],
+        "n_fraud": made["n_fraud"],
+        "digest": made["data_digest"],
+    }
+    assert told["ledger"]["until_seq"] == made["until_seq"]
+    assert [len(one["digest"]) for one in told["ledger"]["segments"]] == [32]
+    assert told["settings"] == made["settings"]
+    assert told["versions"] == manifest["versions"]
+    assert told["files"] == manifest["files"]
+    assert told["calibrated"] is None
+    assert run(["release", "show", "--data", "-w", str(place)]) == Exit.OK
+    text = capsys.readouterr().out
+    assert f"{made['n_examples']:,}, {made['n_fraud']:,} of them fraud, from the first event" in text
+    assert all(word in text for word in (made["data_digest"], "setting num_leaves", "version of lightgbm", "trees.npz"))
+
+
+def test_show_tells_whose_models_a_calibration_has(
+    place: Path, result: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = result("release", "recalibrate", "--until", "2024-02-28")
+    told = result("release", "show", made["release"], "--data")
+    assert told["calibrated"]["release"] == made["models_of"]
+    assert told["examples"]["until"] == told["calibrated"]["models_until"] == "2024-01-31T00:00:00Z"
+    assert run(["release", "show", made["release"], "--data", "-w", str(place)]) == Exit.OK
+    assert f"models of {made['models_of']}; on {made['n']:,} events" in capsys.readouterr().out

@@ -90,3 +90,24 @@ def test_unknown_and_live_releases_cannot_be_promoted() -> None:
     Registry.read(log).promote(log, "r-1")
     with pytest.raises(AlreadyChampionError, match="r-1"):
         Registry.read(log).promote(log, "r-1")
+
+
+def test_registry_tells_what_was_live_at_a_time() -> None:
+    #  time (s)    10    20    30        40
+    #  record      r-1   r-2   r-1 live  r-2 live
+    log = _log_with("r-1", "r-2")
+    Registry.read(log).promote(log, "r-1")
+    Registry.read(log).promote(log, "r-2")
+    registry = Registry.read(log)
+    assert [registry.at(time_ms).champion() for time_ms in (9_999, 29_999, 30_000, 39_999, 40_000)] == [
+        *(None, None),
+        *("r-1", "r-1"),
+        "r-2",
+    ]
+    assert [entry.release for entry in registry.at(19_999).entries()] == ["r-1"]
+    assert [registry.at(time_ms).live_since_ms() for time_ms in (0, 35_000, 90_000)] == [None, 30_000, 40_000]
+    entries = registry.at(35_000).entries()
+    assert [(entry.release, entry.is_champion, entry.was_champion) for entry in entries] == [
+        ("r-1", True, True),
+        ("r-2", False, False),
+    ]

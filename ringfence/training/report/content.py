@@ -66,4 +66,5 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     branches: Study | None = None  # each left out of the stack, or let in
     forgotten: Forgotten = Forgotten()  # by the replay, for want of memory
     absent: Absent = Absent()  # what no example has
+    branches_not_tried: dict[str, str] = {}  # beside the trees: name -> why
     has_times: bool = True  # False: file order stands in for the time of events
