@@ -78,6 +78,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     out_of_fold: OutOfFold  # of the trees
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
+    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch that was tried
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
@@ -237,6 +238,7 @@ def fit(
         out_of_fold=found,
         stacked=stacked,
         settings=settings,
+        members=members,
     )
 
 
