@@ -37,6 +37,8 @@ TREE = {
         "docs/training",
         "docs/report",
         "docs/feature-families",
+        "docs/engine-speed",
+        "docs/imbalance",
         "docs/worlds",
         "docs/worlds-files",
         "docs/worlds-difficulty",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -77,6 +78,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     out_of_fold: OutOfFold  # of the trees
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
+    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch that was tried
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
@@ -124,7 +126,10 @@ def fit(
     """
     effort = effort_for(len(examples), examples.n_fraud) if effort is None else effort
     folds = _folds(examples, n_blocks=effort.n_blocks)
-    unread = clocks(rows, folds, is_category, n_threads=n_threads) if has_times else np.empty(0, dtype=np.int64)
+    with ThreadPoolExecutor(1) as beside:  # neither reads what the other finds
+        encoding = beside.submit(Encoder.fit, rows, is_category)
+        unread = clocks(rows, folds, is_category, n_threads=n_threads) if has_times else np.empty(0, dtype=np.int64)
+        encoder = encoding.result()
     held = {"monotone_constraints": list(monotone)} if any(monotone) else {}
     total = (1 + trials) * len(folds) + effort.n_seeds
     done, one_at_a_time = 0, Lock()
@@ -173,7 +178,6 @@ def fit(
             step(0, 0)
 
     chosen, found, settings = search(try_setting, default, trials=trials, seed=seed, directory=study, recalled=recalled)
-    encoder = Encoder.fit(rows, is_category)
     grown = begin_boosters(
         rows,
         examples.fraud,
@@ -234,6 +238,7 @@ def fit(
         out_of_fold=found,
         stacked=stacked,
         settings=settings,
+        members=members,
     )
 
 
