@@ -8,6 +8,7 @@
       segments.json   the centres of its segments by k-means, if it has any
       encoder.json  gbdt.txt  trees.npz  stack.json  calibrator.json  calibrator-gbdt.json
       policy.json  reasons.json   what answers
+      calibrator-rules.json   where there are rules: they answer when no model can
       anomaly.npz …   a file for each branch beside the trees (`models.branches`)
       metrics.json  card.md  report.html   what was measured
 
@@ -32,12 +33,13 @@ import msgspec
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
 from ringfence.models.branch import Branch, Need
-from ringfence.models.branches import STORED
+from ringfence.models.branches import RULES, STORED
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
 from ringfence.models.errors import ModelError
 from ringfence.models.gbdt import Gbdt
+from ringfence.models.rules import RulesModel
 from ringfence.models.segmentation import Segmentation
 from ringfence.models.stack import Stack
 from ringfence.models.walker import TreeWalker
@@ -63,8 +65,13 @@ ANSWERS: Final = (
     "policy.json",
     "reasons.json",
 )
+BY_RULES: Final = "calibrator-rules.json"
 # What a release can be loaded without.
-BRANCHES: Final = {"gbdt": ("gbdt.txt", "trees.npz"), **{name: (stored.file,) for name, stored in STORED.items()}}
+BRANCHES: Final = {
+    "gbdt": ("gbdt.txt", "trees.npz"),
+    **{name: (stored.file,) for name, stored in STORED.items()},
+    RULES: (STORED[RULES].file, BY_RULES),
+}
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
 LOOKUP: Final = "lookup-"
@@ -123,6 +130,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     gbdt_calibrator: Calibrator  # of the trees alone
     policy: Policy
     made: Made
+    rules_calibrator: Calibrator | None = None  # of the rules alone
     metrics: dict[str, Any] = {}
     headline: dict[str, Any] = {}
     card: str = ""
@@ -163,6 +171,7 @@ class Release:
             else None
         )
         self._branches = branches
+        self.rules_calibrator = Calibrator.from_json(answers[BY_RULES]) if RULES in branches else None
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -197,6 +206,14 @@ class Release:
         if self._gbdt is None:
             raise self.broken["gbdt"]
         return Ensemble(encoder=self.encoder, gbdt=self._gbdt, branches=self._branches, stack=self.stack)
+
+    @property
+    def rules(self) -> tuple[RulesModel, Calibrator] | None:
+        """The rules and the calibrator of their points, which answer without any model; None where there are none."""
+        rules = self._branches.get(RULES)
+        if self.rules_calibrator is None or not isinstance(rules, RulesModel):
+            return None
+        return rules, self.rules_calibrator
 
     @cached_property
     def reason_book(self) -> ReasonBook:
@@ -256,6 +273,8 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
     optional |= {STORED[name].file: branch.to_bytes() for name, branch in ensemble.branches.items()}
+    if contents.rules_calibrator is not None:
+        optional[BY_RULES] = contents.rules_calibrator.to_json()
     files |= optional
     answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
     named = {
@@ -313,7 +332,8 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
-    optional = tuple(name for name in (SEGMENTS, *(one.file for one in STORED.values())) if name in manifest.files)
+    stored_files = (one.file for one in STORED.values())
+    optional = tuple(name for name in (SEGMENTS, *stored_files, BY_RULES) if name in manifest.files)
     branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
@@ -328,7 +348,7 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
             broken.setdefault(branch_of[name], error)
     branches: dict[str, Branch] = {}
     for name, stored in STORED.items():
-        if stored.file not in answers:
+        if stored.file not in answers or name in broken:
             continue
         try:
             branches[name] = stored.read(answers[stored.file])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.stats import FAMILIES
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.branch import Need
 from ringfence.policy.policy import Policy
@@ -115,7 +116,16 @@ def train(
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
     rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, n_threads=n_threads, report=report)
     with beside_trees(
-        ledger, catalogue, seqs, examples, rows, without=without, folder=samples_dir, seed=seed, report=report
+        ledger,
+        catalogue,
+        seqs,
+        examples,
+        rows,
+        texts=event_texts(ledger, seqs),
+        without=without,
+        folder=samples_dir,
+        seed=seed,
+        report=report,
     ) as beside:
         report("fitting", 0, 0)
         fitted = fit(
@@ -185,6 +195,7 @@ def train(
             ensemble=fitted.ensemble,
             calibrator=fitted.calibrator,
             gbdt_calibrator=fitted.gbdt_calibrator,
+            rules_calibrator=fitted.rules_calibrator,
             policy=policy,
             made=Made(
                 data_digest=digest,
