@@ -313,7 +313,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Ask what would have been: branches, families, shuffled, frozen, personal, or all; may be repeated.",
+            help="Ask what would have been: branches, families, shuffled, network, frozen, personal, all; repeatable.",
             show_default=False,
         ),
     ] = None,
