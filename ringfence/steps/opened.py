@@ -354,8 +354,7 @@ class OpenWorkspace:
         row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
             0: none.
         without : branches beside the trees that are not tried, such as `gnn`.
-        assumed_rate : of fraud, in (0, 1): look at no label, order events by how unusual they are and by rules, and let
-            their mean score be this rate; neither trials nor `without` count. None: learn from labels.
+        assumed_rate : in (0, 1): look at no label, as `ringfence train --assumed-rate`; None: learn from labels.
 
         Returns
         -------
