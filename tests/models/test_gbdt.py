@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from weakref import ref
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,28 @@ def test_bins_found_from_fewer_rows_still_order_the_labels() -> None:
     rows, labels = table(4_000)
     raw = train_gbdt(rows, labels, n_trees=20, seed=2, categories=(2,), bin_rows=300).raw(rows)
     assert raw[labels == 1].mean() > raw[labels == 0].mean() + 0.5
+
+
+def test_rows_handed_over_are_given_up_before_the_first_tree() -> None:
+    rows, labels = table()
+    given = [rows.copy()]
+    there = ref(given[0])
+    held: list[bool] = []
+
+    def look(_done: int, _total: int) -> None:
+        held.append(there() is not None)
+
+    def looked(_: object) -> bool:
+        look(0, 0)
+        return False
+
+    fitted = train_gbdt(given.pop, labels, n_trees=3, seed=2, progress=look)
+    assert fitted.text == train_gbdt(rows, labels, n_trees=3, seed=2).text
+    given = [rows.copy()]
+    there = ref(given[0])
+    growth = grow_curve(given.pop, labels, rows[:50], max_trees=3, step=1, seed=2, enough=looked)
+    assert growth.text == fitted.text
+    assert held == [False] * 6
 
 
 def test_progress_counts_every_tree_of_every_seed() -> None:
