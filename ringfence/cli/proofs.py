@@ -280,6 +280,7 @@ def _made_again(
     progress: Progress,
 ) -> Iterator[DecisionProof]:
     from ringfence.engine.engine import Engine
+    from ringfence.ledger.event_texts import event_texts
     from ringfence.ledger.ledger import Ledger
     from ringfence.models.packed import pack
     from ringfence.models.seen import Seen
@@ -292,6 +293,7 @@ def _made_again(
     engine, scorer = Engine(release.catalogue), Scorer(release)
     until = max(decisions)
     seqs = np.array(sorted(decisions), np.int64)
+    texts = event_texts(ledger, seqs)
     for batch in ledger.batches(until_seq=until):
         want = np.isin(batch.seq, seqs)
         near = None
@@ -307,6 +309,8 @@ def _made_again(
             left = body.circumstances.get("reviews_left")
             amount_minor = None if amount == MISSING_AMOUNT else int(amount)
             rung = str(body.circumstances.get("rung", FULL))
+            place = int(np.searchsorted(seqs, seq))
+            one = one._replace(texts=tuple(text[place : place + 1] for text in texts))
             again = scorer.answer(one, [amount_minor], reviews_left=left, rung=rung)[0]
             yield DecisionProof(
                 decision_id=decision_id,

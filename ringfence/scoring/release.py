@@ -8,6 +8,7 @@
       segments.json   the centres of its segments by k-means, if it has any
       encoder.json  gbdt.txt  trees.npz  stack.json  calibrator.json  calibrator-gbdt.json
       policy.json  reasons.json   what answers
+      calibrator-rules.json   where there are rules: they answer when no model can
       anomaly.npz …   a file for each branch beside the trees (`models.branches`)
       metrics.json  card.md  report.html   what was measured
 
@@ -32,12 +33,13 @@ import msgspec
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
 from ringfence.models.branch import Branch, Need
-from ringfence.models.branches import STORED
+from ringfence.models.branches import RULES, STORED
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
 from ringfence.models.errors import ModelError
 from ringfence.models.gbdt import Gbdt
+from ringfence.models.rules import RulesModel
 from ringfence.models.segmentation import Segmentation
 from ringfence.models.stack import Stack
 from ringfence.models.walker import TreeWalker
@@ -63,8 +65,14 @@ ANSWERS: Final = (
     "policy.json",
     "reasons.json",
 )
+BY_RULES: Final = "calibrator-rules.json"
+OF_TREES: Final = ("gbdt.txt", "trees.npz", "calibrator-gbdt.json")  # not in a release that was made without labels
 # What a release can be loaded without.
-BRANCHES: Final = {"gbdt": ("gbdt.txt", "trees.npz"), **{name: (stored.file,) for name, stored in STORED.items()}}
+BRANCHES: Final = {
+    "gbdt": ("gbdt.txt", "trees.npz"),
+    **{name: (stored.file,) for name, stored in STORED.items()},
+    RULES: (STORED[RULES].file, BY_RULES),
+}
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
 LOOKUP: Final = "lookup-"
@@ -98,6 +106,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     n_seeds: int = 1
     n_trees: int = 0
     settings: dict[str, Any] = {}  # hyperparameters and folds
+    assumed_rate: float | None = None  # of fraud, as somebody said; None: labels were known, and learnt from
     calibrated: Calibrated | None = None  # None: calibrated in the training that made its models
 
 
@@ -123,6 +132,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     gbdt_calibrator: Calibrator  # of the trees alone
     policy: Policy
     made: Made
+    rules_calibrator: Calibrator | None = None  # of the rules alone
     metrics: dict[str, Any] = {}
     headline: dict[str, Any] = {}
     card: str = ""
@@ -159,10 +169,11 @@ class Release:
         self.stack = Stack.from_json(answers["stack.json"]) if "stack.json" in answers else Stack()
         self._gbdt = (
             Gbdt.of(answers["gbdt.txt"].decode(), TreeWalker.from_bytes(answers["trees.npz"]))
-            if "gbdt" not in broken
+            if "gbdt" not in broken and "gbdt.txt" in answers
             else None
         )
         self._branches = branches
+        self.rules_calibrator = Calibrator.from_json(answers[BY_RULES]) if RULES in branches else None
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -194,9 +205,22 @@ class Release:
         ReleaseDamagedError
             If the trees are broken, without which no branch answers.
         """
-        if self._gbdt is None:
+        if "gbdt" in self.broken:
             raise self.broken["gbdt"]
         return Ensemble(encoder=self.encoder, gbdt=self._gbdt, branches=self._branches, stack=self.stack)
+
+    @property
+    def has_trees(self) -> bool:
+        """Whether trees were fitted, be their files broken or not; False: it was made without labels."""
+        return self.manifest.made.assumed_rate is None
+
+    @property
+    def rules(self) -> tuple[RulesModel, Calibrator] | None:
+        """The rules and the calibrator of their points, which answer without any model; None where there are none."""
+        rules = self._branches.get(RULES)
+        if self.rules_calibrator is None or not isinstance(rules, RulesModel):
+            return None
+        return rules, self.rules_calibrator
 
     @cached_property
     def reason_book(self) -> ReasonBook:
@@ -241,23 +265,26 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     files = {
         "scenario.json": _json(contents.scenario),
         "encoder.json": ensemble.encoder.to_json(),
-        "gbdt.txt": ensemble.gbdt.text.encode(),
-        "trees.npz": ensemble.gbdt.walker.to_bytes(),
         "stack.json": ensemble.stack.to_json(),
         "calibrator.json": contents.calibrator.to_json(),
-        "calibrator-gbdt.json": contents.gbdt_calibrator.to_json(),
         "policy.json": contents.policy.to_json(),
         "reasons.json": _json(feature_texts(catalogue.features)),
         "metrics.json": _json(contents.metrics),
         "card.md": contents.card.encode(),
         "report.html": contents.report.encode(),
     }
+    if ensemble.gbdt is not None:
+        files["gbdt.txt"] = ensemble.gbdt.text.encode()
+        files["trees.npz"] = ensemble.gbdt.walker.to_bytes()
+        files["calibrator-gbdt.json"] = contents.gbdt_calibrator.to_json()
     optional = _tables(contents)
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
     optional |= {STORED[name].file: branch.to_bytes() for name, branch in ensemble.branches.items()}
+    if contents.rules_calibrator is not None:
+        optional[BY_RULES] = contents.rules_calibrator.to_json()
     files |= optional
-    answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
+    answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional)) if name in files}
     named = {
         "files": answering,
         "spec_hash": catalogue.spec_hash,
@@ -313,7 +340,10 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
-    optional = tuple(name for name in (SEGMENTS, *(one.file for one in STORED.values())) if name in manifest.files)
+    if manifest.made.assumed_rate is not None:
+        needed = tuple(name for name in needed if name not in OF_TREES)
+    stored_files = (one.file for one in STORED.values())
+    optional = tuple(name for name in (SEGMENTS, *stored_files, BY_RULES) if name in manifest.files)
     branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
@@ -328,7 +358,7 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
             broken.setdefault(branch_of[name], error)
     branches: dict[str, Branch] = {}
     for name, stored in STORED.items():
-        if stored.file not in answers:
+        if stored.file not in answers or name in broken:
             continue
         try:
             branches[name] = stored.read(answers[stored.file])
@@ -372,7 +402,9 @@ def _read(path: Path, name: str, manifest: Manifest) -> bytes:
 
 def _check(contents: Contents, n_features: int) -> None:
     ensemble = contents.ensemble
-    widths = {"the encoder": ensemble.encoder.n_features, "the trees": ensemble.gbdt.walker.n_features}
+    widths = {"the encoder": ensemble.encoder.n_features}
+    if ensemble.gbdt is not None:
+        widths["the trees"] = ensemble.gbdt.walker.n_features
     for name, branch in ensemble.branches.items():
         if branch.n_features is not None:
             widths[STORED[name].title] = branch.n_features

@@ -21,9 +21,9 @@ from ringfence.ledger.records import DecisionBody, Kind, Record, TickBody
 from ringfence.ledger.writer import Duplicate, Staged, Writer
 from ringfence.models.gnn_inputs import Sampled, SampledArrays
 from ringfence.models.packed import joined, pack, unpack
-from ringfence.models.seen import Seen
+from ringfence.models.seen import Seen, Texts
 from ringfence.scenario.batch import FRAUD, Batch
-from ringfence.scenario.event import Admission, LabelNotice
+from ringfence.scenario.event import Admission, AttributeValue, LabelNotice
 from ringfence.scoring.scorer import FULL, GBDT, Answer, Scorer
 from ringfence.serving import wire
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
@@ -235,7 +235,8 @@ class Cycle:
         seen = Seen(np.stack([one.row for one in had]), joined(near) if near else None)
         amounts = [entry.admission.event.amount_minor for _, entry in entries]
         reviews_left = self._reviews.left()
-        answers = self._score(seen, amounts, reviews_left)
+        texts = self._texts([entry.admission.event.attributes for _, entry in entries])
+        answers = self._score(seen._replace(texts=texts), amounts, reviews_left)
         for (seq, entry), (row, packed), answer in zip(entries, had, answers, strict=True):
             event = entry.admission.event
             digest = blake2b(row.tobytes() + packed, digest_size=16).digest()
@@ -274,10 +275,16 @@ class Cycle:
             for ticket in entry.tickets:
                 ticket.result = result
 
+    def _texts(self, attributes: list[dict[str, AttributeValue]]) -> Texts:
+        names = [attribute.name for attribute in self._live.scorer.release.scenario.read_texts]
+        return tuple(
+            [None if (text := given.get(name)) is None else str(text) for given in attributes] for name in names
+        )
+
     def _score(self, seen: Seen, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
         # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
         scorer = self._live.scorer
-        has_trees_alone = scorer.rung == FULL and len(scorer.release.stack.members) > 1
+        has_trees_alone = scorer.rung == FULL and scorer.release.has_trees and len(scorer.release.stack.members) > 1
         why = ""
         for rung in (None, GBDT) if has_trees_alone else (None,):
             try:
@@ -290,7 +297,11 @@ class Cycle:
                 self._telemetry.degraded.labels(self._name, cause).inc(seen.n)
             return answers
         self._telemetry.degraded.labels(self._name, why).inc(seen.n)
-        return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
+        try:
+            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left, rows=seen.rows)
+        except Exception:
+            _log.exception("the rules failed; the base rate answers", scenario=self._name)
+            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
 
 
 def _one_of(near: Sampled, at: int) -> SampledArrays:

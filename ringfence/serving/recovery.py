@@ -104,5 +104,6 @@ def warm_up(ledger: Ledger, live: Live) -> None:
     scratch.rehearse_tick()
     local_offset_ms_at(ledger.scenario.time_zone, ledger.watermark_ms)  # the door's table of offsets
     live.scorer.warm_up()
+    seen = seen._replace(texts=live.scorer.blank(seen.rows).texts)
     for n in {1, seen.n} if seen.n else ():
         live.scorer.answer(seen.part(slice(0, n)), [None] * n, reviews_left=None)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ringfence.errors import RingfenceError
 
 
@@ -16,7 +18,31 @@ class NoExamplesError(RingfenceError):
         super().__init__(
             f"no example to train on: {n_events} decided events are in the span and {n_labels} labels are known by "
             f"{'now' if until_ms is None else _iso(until_ms)}, but no event has both; move --until to a time when "
-            "labels are known, move --examples-from back, or check `label` in ringfence.yaml"
+            "labels are known, move --examples-from back, or check `label` in ringfence.yaml; without any label, say "
+            "`--assumed-rate RATE`"
+        )
+
+
+class NoEventsError(RingfenceError):
+    """There is no event to look at."""
+
+    def __init__(self, decides: str, until_ms: int | None) -> None:
+        self.decides, self.until_ms = decides, until_ms
+        until = "" if until_ms is None else f" by {_iso(until_ms)}"
+        super().__init__(
+            f"no {decides} event is on record{until}; run `ringfence import`, move --until, or move --examples-from "
+            "back"
+        )
+
+
+class UnlabelledBaseError(RingfenceError):
+    """A release that was made without labels has no calibration that could be renewed."""
+
+    def __init__(self, release: str) -> None:
+        self.release = release
+        super().__init__(
+            f"{release} was made without labels, so there is nothing to calibrate anew; now that labels are known, run "
+            "`ringfence train` without --assumed-rate"
         )
 
 
@@ -143,3 +169,19 @@ class ExportMismatchError(RingfenceError):
             f"the exported network differs from the trained one by {difference:.2e} in log-odds on {n} events, at most "
             f"{most:.0e} is rounding; please report this with the versions of torch, onnx and onnxruntime"
         )
+
+
+class TruthFileError(RingfenceError):
+    """A file that should say what is true of a world does not."""
+
+    def __init__(self, where: str, found: str, wanted: str) -> None:
+        self.where = where
+        super().__init__(f"truth file {where}: {found}; needed is {wanted}, as `ringfence simulate` writes it")
+
+
+class UnknownStudyError(RingfenceError):
+    """A study that does not exist."""
+
+    def __init__(self, wanted: str, known: Sequence[str]) -> None:
+        self.wanted = wanted
+        super().__init__(f"there is no study {wanted!r}; there are: {', '.join(known)}, or all")

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
@@ -68,6 +69,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     unlearnt: tuple[str, ...]  # branches that found too little to learn from
     calibrator: Calibrator
     gbdt_calibrator: Calibrator  # of the trees alone, for the rung `gbdt`
+    rules_calibrator: Calibrator | None  # of the rules alone, for the rung `rules`; None without rules
     calibration_weight: float  # of the fitted map; the rest is the model's own score
     clocks: NDArray[np.int64]  # columns that tell the time, and that nothing was learnt from
     params: dict[str, Any]
@@ -76,6 +78,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     out_of_fold: OutOfFold  # of the trees
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
+    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch that was tried
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
@@ -205,6 +208,7 @@ def fit(
     stack, worth = stack_in_time(members, examples.fraud, folds)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
+    ruled = calibrate_in_time(members[RULES], examples.fraud, folds)[0] if RULES in members else None
     if stack != Stack():
         if effort.curve_rows is not None:
             taking_part = [learner for learner in learners if learner.name in stack.members]
@@ -225,6 +229,7 @@ def fit(
         unlearnt=tuple(learner.name for learner in learners if learner.name not in members),
         calibrator=calibrator,
         gbdt_calibrator=alone,
+        rules_calibrator=ruled,
         calibration_weight=weight,
         clocks=unread,
         params=chosen,
@@ -233,6 +238,7 @@ def fit(
         out_of_fold=found,
         stacked=stacked,
         settings=settings,
+        members=members,
     )
 
 

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import sampled_batches
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branch import Need
+from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import Clock
 from ringfence.scoring.release import Calibrated, Contents, Release, lookup_name, write_release
-from ringfence.training.errors import NoExamplesError, TooFewNewLabelsError
+from ringfence.training.errors import NoExamplesError, TooFewNewLabelsError, UnlabelledBaseError
 from ringfence.training.evaluation import Evaluation, Scored, evaluate
 from ringfence.training.examples import Examples, collect_examples
 from ringfence.training.held_out import amounts_of
@@ -71,9 +74,13 @@ def recalibrate(
     ------
     TooFewNewLabelsError
         If fewer than 30 frauds or 30 legit events became known, or all at one moment.
+    UnlabelledBaseError
+        If `base` was made without labels.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
     """
+    if not base.has_trees:
+        raise UnlabelledBaseError(base.id)
     report = progress or _silent
     ledger = Ledger.open(ledger.directory, base.scenario)
     examples = new_examples(ledger, base, until_ms)
@@ -83,6 +90,8 @@ def recalibrate(
     report("calibrating", 0, 2)
     raw = _raw_scores(ledger, base, examples.seq, rows)
     old = {"full": base.calibrator, BACKBONE: base.gbdt_calibrator}
+    if base.rules is not None:
+        old[RULES] = base.rules[1]
     new, rungs = {}, []
     for name, scores in raw.items():
         then = fit_calibrator(scores[fitted], examples.fraud[fitted])
@@ -128,6 +137,7 @@ def recalibrate(
             ensemble=base.ensemble,
             calibrator=new["full"],
             gbdt_calibrator=new[BACKBONE],
+            rules_calibrator=new.get(RULES),
             policy=policy,
             made=msgspec.structs.replace(made, until_ms=until, until_seq=examples.until_seq, calibrated=calibrated),
             metrics=metrics_of(base, shift),
@@ -209,12 +219,16 @@ def _parts(examples: Examples, base: Release, until_ms: int | None) -> _Parts:
 
 def _raw_scores(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> dict[str, FloatArray]:
     ensemble = base.ensemble
-    found = {"full": np.empty(rows.shape[0]), BACKBONE: np.empty(rows.shape[0])}
+    alone = [BACKBONE] if base.rules is None else [BACKBONE, RULES]
+    found = {name: np.empty(rows.shape[0]) for name in ("full", *alone)}
+    texts = event_texts(ledger, seqs) if Need.TEXTS in ensemble.needs else ()
     low = 0
     for seen in _shown(ledger, base, seqs, rows):
-        members = ensemble.members(seen, ensemble.encode(seen.rows))
-        found["full"][low : low + seen.n] = ensemble.stack.raw(members)
-        found[BACKBONE][low : low + seen.n] = members[BACKBONE]
+        part = slice(low, low + seen.n)
+        members = ensemble.members(seen._replace(texts=tuple(text[part] for text in texts)), ensemble.encode(seen.rows))
+        found["full"][part] = ensemble.stack.raw(members)
+        for name in alone:
+            found[name][part] = members[name]
         low += seen.n
     return found
 

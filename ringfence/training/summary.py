@@ -20,6 +20,7 @@ from ringfence.policy.policy import Policy
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import UNNAMED
 from ringfence.training.absent import Absent
+from ringfence.training.comparisons.branches import branches_study
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
@@ -84,7 +85,7 @@ def summarise(
         ("nothing known after", _iso(cut_ms)),
         ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
         ("feature spec", catalogue.spec_hash),
-        ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.gbdt.n_trees} trees in all"),
+        ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.n_trees} trees in all"),
         *(
             (f"branch {one.name}", _worth_told(one, is_told=one.name in fitted.ensemble.branches))
             for one in fitted.worth
@@ -132,6 +133,7 @@ def summarise(
         cases=found.cases,
         cases_note=found.cases_note,
         leaks=found.leaks,
+        branches=branches_study(fitted.members, fitted.ensemble.stack, examples.fraud, fitted.folds, seed=seed),
         forgotten=forgotten,
         absent=absent,
         branches_not_tried=not_tried,
@@ -227,6 +229,7 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
             "log_loss": [round(float(value), 8) for value in fitted.out_of_fold.log_loss],
         },
         "branches": plain(fitted.worth),
+        "branches_left_out": plain(summary.branches),
         "branches_not_tried": summary.branches_not_tried,
         "settings_tried": fitted.settings,
         "importance": msgspec.to_builtins(summary.importance),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.stats import FAMILIES
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.branch import Need
 from ringfence.policy.policy import Policy
@@ -111,11 +112,20 @@ def train(
     examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms, settled_after_ms=settled_after_ms)
     require_both_classes(examples)
     cut_ms = until_ms if until_ms is not None else ledger.watermark_ms
-    later = _later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
+    later = later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
     rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, n_threads=n_threads, report=report)
     with beside_trees(
-        ledger, catalogue, seqs, examples, rows, without=without, folder=samples_dir, seed=seed, report=report
+        ledger,
+        catalogue,
+        seqs,
+        examples,
+        rows,
+        texts=event_texts(ledger, seqs),
+        without=without,
+        folder=samples_dir,
+        seed=seed,
+        report=report,
     ) as beside:
         report("fitting", 0, 0)
         fitted = fit(
@@ -185,6 +195,7 @@ def train(
             ensemble=fitted.ensemble,
             calibrator=fitted.calibrator,
             gbdt_calibrator=fitted.gbdt_calibrator,
+            rules_calibrator=fitted.rules_calibrator,
             policy=policy,
             made=Made(
                 data_digest=digest,
@@ -195,7 +206,7 @@ def train(
                 n_fraud=examples.n_fraud,
                 seed=seed,
                 n_seeds=fitted.effort.n_seeds,
-                n_trees=fitted.ensemble.gbdt.n_trees,
+                n_trees=fitted.ensemble.n_trees,
                 settings={
                     **fitted.params,
                     "trials": trials,
@@ -209,7 +220,7 @@ def train(
             report=render(summary),
         ),
     )
-    _record(ledger, release, clock)
+    record_release(ledger, release, clock)
     report("evaluating", 3, 3)
     return release
 
@@ -218,7 +229,7 @@ def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
-def _later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.DataFrame | None:
+def later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.DataFrame | None:
     """Take the first events after the cut whose label is known by now; None where there are none of both kinds.
 
     Of events whose horizon has not passed, only the frauds are known: they are left out (`collect_examples`).
@@ -236,7 +247,8 @@ def _later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.Data
     return known if 0 < n_fraud < known.height else None
 
 
-def _record(ledger: Ledger, release: Release, clock: Clock) -> None:
+def record_release(ledger: Ledger, release: Release, clock: Clock) -> None:
+    """Write a release to the ledger; the first one becomes the champion."""
     with ledger.writer(clock) as writer:
         registry = Registry.read(ledger)
         if registry.register(writer, release.id, digest=release.digest):

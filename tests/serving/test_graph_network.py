@@ -95,7 +95,7 @@ def test_an_event_learned_first_is_decided_from_the_neighbourhood_it_had_then(
     assert service.ask("POST", "/v1/events", early).status_code == 202
     for number in range(12):  # what its entities do afterwards is not to matter
         service.ask("POST", "/v1/decisions", claim(number, entities={"claimant": 3, "repair_shop": "shop-1"}))
-    service.stop()
+    service.service.stop()
     again = start()
     answer = again.ask("POST", "/v1/decisions", early).json()
     assert answer["rung"] == "full"
@@ -109,7 +109,7 @@ def test_without_its_file_the_trees_answer(start: Callable[..., RunningService],
     service = start()
     (full,) = decide(service, "before")
     file = service.release.path / "gnn.bin"
-    service.stop()
+    service.service.stop()
     file.chmod(0o644)
     file.unlink()
     without = start()

@@ -92,9 +92,9 @@ def test_a_network_that_helps_is_in_the_release_and_its_samples_are_gone(release
     found = json.loads((release.path / "metrics.json").read_text())
     (worth,) = [one for one in found["branches"] if one["name"] == "gnn"]
     assert worth["low"] > 0.0
-    first = found["importance"][0]
-    assert (first["name"], first["family"]) == ("gnn", "branches")
-    assert first["sentence"] == "What is known of the events around its card and shop (graph network)"
+    (network,) = [one for one in found["importance"] if one["name"] == "gnn"]
+    assert (network["family"], network["share"] > 0.1) == ("branches", True)
+    assert network["sentence"] == "What is known of the events around its card and shop (graph network)"
     assert sum(one["share"] for one in found["importance"]) == pytest.approx(1.0)
     assert "branch gnn: weight" in release.card
     assert "What is known of the events around its card and shop" in (release.path / "report.html").read_text()
@@ -172,14 +172,14 @@ def test_what_cannot_be_tried_is_told(ledger: Ledger, tmp_path: Path) -> None:
                 "event_id": "id",
                 "event_time": "at",
                 "entities": {"card": "card"},
-                "label": {"field": "fraud", "values": {"fraud": [1], "legit": [0]}},
+                "label": {"field": "fraud", "values": {"fraud": [1], "legit": [0]}, "delay": "3d"},
             }
         }
     )
-    assert tried(ledger, examples, tmp_path)[0] == {"anomaly", "gnn"}
-    assert tried(ledger, examples, tmp_path, without=["gnn"]) == ({"anomaly"}, {"gnn": "left out, as asked"})
-    assert tried(ledger, few, tmp_path)[1] == {"gnn": "59 frauds known, it takes 100"}
-    assert tried(ledger, examples, tmp_path, scenario=alone)[1] == {"gnn": "no network of events: 1 role of 2"}
+    assert {"anomaly", "gnn"} <= tried(ledger, examples, tmp_path)[0]
+    assert tried(ledger, examples, tmp_path, without=["gnn"])[1]["gnn"] == "left out, as asked"
+    assert tried(ledger, few, tmp_path)[1]["gnn"] == "59 frauds known, it takes 100"
+    assert tried(ledger, examples, tmp_path, scenario=alone)[1]["gnn"] == "no network of events: 1 role of 2"
     assert "no place" in tried(ledger, examples, None)[1]["gnn"]
     assert "cannot be written" in tried(ledger, examples, file / "samples")[1]["gnn"]
     with pytest.raises(UnknownBranchError, match=r"no branch is called 'gpt'; beside the trees there are anomaly, gnn"):
