@@ -6,7 +6,16 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from ringfence.models import Gbdt, ModelShapeError, TooFewLabelsError, average_boosters, grow_curve, train_gbdt
+from ringfence.models import (
+    Gbdt,
+    ModelShapeError,
+    TooFewLabelsError,
+    average_boosters,
+    cut_into_bins,
+    grow_curve,
+    grow_trees,
+    train_gbdt,
+)
 from tests.models.test_walker import table
 
 
@@ -32,7 +41,7 @@ def test_importance_sums_to_one_and_finds_the_signal() -> None:
 
 def test_growth_curve_ends_at_the_model_of_that_size() -> None:
     rows, labels = table()
-    growth = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
+    growth = grow_curve(cut_into_bins(rows, labels, seed=2, categories=(2,)), rows[:50], max_trees=12, step=5)
     assert growth.counts.tolist() == [5, 10, 12]
     fitted = train_gbdt(rows, labels, n_trees=12, seed=2, categories=(2,))
     np.testing.assert_allclose(growth.raw[-1], fitted.raw(rows[:50]), rtol=0, atol=1e-12)
@@ -41,7 +50,7 @@ def test_growth_curve_ends_at_the_model_of_that_size() -> None:
 
 def test_growth_tells_other_rows_after_any_number_of_trees() -> None:
     rows, labels = table()
-    growth = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
+    growth = grow_curve(cut_into_bins(rows, labels, seed=2, categories=(2,)), rows[:50], max_trees=12, step=5)
     for n_trees, raw in zip(growth.counts.tolist(), growth.raw, strict=True):
         np.testing.assert_allclose(growth.raw_after(n_trees, rows[:50]), raw, rtol=0, atol=1e-12)
     fitted = train_gbdt(rows, labels, n_trees=7, seed=2, categories=(2,))
@@ -61,26 +70,18 @@ def test_bins_found_from_fewer_rows_still_order_the_labels() -> None:
     assert raw[labels == 1].mean() > raw[labels == 0].mean() + 0.5
 
 
-def test_rows_handed_over_are_given_up_before_the_first_tree() -> None:
+def test_trees_grow_on_bins_after_the_rows_are_gone() -> None:
     rows, labels = table()
-    given = [rows.copy()]
-    there = ref(given[0])
-    held: list[bool] = []
-
-    def look(_done: int, _total: int) -> None:
-        held.append(there() is not None)
-
-    def looked(_: object) -> bool:
-        look(0, 0)
-        return False
-
-    fitted = train_gbdt(given.pop, labels, n_trees=3, seed=2, progress=look)
-    assert fitted.text == train_gbdt(rows, labels, n_trees=3, seed=2).text
-    given = [rows.copy()]
-    there = ref(given[0])
-    growth = grow_curve(given.pop, labels, rows[:50], max_trees=3, step=1, seed=2, enough=looked)
-    assert growth.text == fitted.text
-    assert held == [False] * 6
+    own = rows.copy()
+    there = ref(own)
+    bins = cut_into_bins(own, labels, seed=2, categories=(2,))
+    del own
+    assert there() is None
+    grown = [
+        grow_trees(bins, n_trees=4, n_seeds=2),
+        train_gbdt(rows, labels, n_trees=4, seed=2, categories=(2,), n_seeds=2),
+    ]
+    assert grown[0].text == grown[1].text
 
 
 def test_progress_counts_every_tree_of_every_seed() -> None:
