@@ -8,7 +8,7 @@
       segments.json   the centres of its segments by k-means, if it has any
       encoder.json  gbdt.txt  trees.npz  stack.json  calibrator.json  calibrator-gbdt.json
       policy.json  reasons.json   what answers
-      anomaly.npz …   a file for each branch beside the trees (`models.branches`)
+      anomaly.npz  brought-….bin …   a file for each branch beside the trees (`models.branches`)
       metrics.json  card.md  report.html   what was measured
 
 The id is a hash of what answers, and of the data, seeds and versions it came from: training twice on the same ledger
@@ -31,7 +31,7 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
-from ringfence.models.branches import STORED
+from ringfence.models.branches import stored_among, stored_as
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
@@ -61,8 +61,8 @@ ANSWERS: Final = (
     "policy.json",
     "reasons.json",
 )
-# What a release can be loaded without.
-BRANCHES: Final = {"gbdt": ("gbdt.txt", "trees.npz"), **{name: (stored.file,) for name, stored in STORED.items()}}
+# What a release can be loaded without, beside its branches.
+TREES: Final = ("gbdt.txt", "trees.npz")
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
 LOOKUP: Final = "lookup-"
@@ -157,9 +157,7 @@ class Release:
             if "gbdt" not in broken
             else None
         )
-        self._branches = {
-            name: stored.read(answers[stored.file]) for name, stored in STORED.items() if stored.file in answers
-        }
+        self._branches = {name: stored.read(answers[stored.file]) for name, stored in stored_among(answers).items()}
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -243,7 +241,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     optional = _tables(contents)
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
-    optional |= {STORED[name].file: branch.to_bytes() for name, branch in ensemble.branches.items()}
+    optional |= {stored_as(name).file: branch.to_bytes() for name, branch in ensemble.branches.items()}
     files |= optional
     answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
     named = {
@@ -300,9 +298,9 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
-    stored = (stored.file for stored in STORED.values())
-    optional = tuple(name for name in (SEGMENTS, *stored) if name in manifest.files)
-    branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
+    branch_of = {stored.file: name for name, stored in stored_among(manifest.files).items()}
+    optional = tuple(name for name in (SEGMENTS, *branch_of) if name in manifest.files)
+    branch_of |= dict.fromkeys(TREES, "gbdt")
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
     for name in (*needed, *optional):
@@ -351,7 +349,7 @@ def _check(contents: Contents, n_features: int) -> None:
     widths = {"the encoder": ensemble.encoder.n_features, "the trees": ensemble.gbdt.walker.n_features}
     for name, branch in ensemble.branches.items():
         if branch.n_features is not None:
-            widths[STORED[name].title] = branch.n_features
+            widths[stored_as(name).title] = branch.n_features
     if contents.segmentation is not None:
         widths["the segments"] = contents.segmentation.n_features
     for what, width in widths.items():

@@ -83,6 +83,22 @@ class TooFewNewLabelsError(RingfenceError):
         )
 
 
+class BroughtFileError(RingfenceError):
+    """The file of a network that was trained elsewhere cannot be read."""
+
+    def __init__(self, where: str, file: str, found: str, do: str) -> None:
+        self.where, self.file, self.found, self.do = where, file, found, do
+        super().__init__(f"{where}: {file}: found {found}; {do}")
+
+
+class BroughtFeatureError(RingfenceError):
+    """A feature that a network trained elsewhere cannot be fed."""
+
+    def __init__(self, where: str, found: str, do: str) -> None:
+        self.where, self.found, self.do = where, found, do
+        super().__init__(f"{where}: found {found}; {do}")
+
+
 class EmptyWindowError(RingfenceError):
     """The window to score holds no decided event."""
 

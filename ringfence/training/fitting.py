@@ -28,7 +28,7 @@ from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 from ringfence.training.learner import Learner, Task
-from ringfence.training.stacking import BranchWorth, stack_in_time
+from ringfence.training.stacking import BranchWorth, on_common_ground, stack_in_time
 
 FloatArray = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
     effort: Effort
     folds: list[Fold]
-    out_of_fold: OutOfFold  # of the trees
+    out_of_fold: OutOfFold  # of the trees, where every member of the stack speaks
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
 
@@ -163,14 +163,16 @@ def fit(
     stack, worth = stack_in_time(members, examples.fraud, folds)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
+    judged = folds
     if stack != Stack():
         if effort.curve_rows is not None:
             taking_part = [learner for learner in learners if learner.name in stack.members]
             whole = {learner.name: learner.out_of_fold(task, most=None) for learner in taking_part}
             members |= {name: said for name, said in whole.items() if said is not None}
         stacked = stack.raw(members)
+        judged, found = on_common_ground(stacked, folds, found)
         # The stack was fitted on all legit events, whatever share of them the trees saw.
-        calibrator, weight = calibrate_in_time(stacked, examples.fraud, folds)
+        calibrator, weight = calibrate_in_time(stacked, examples.fraud, judged)
     encoder = Encoder.fit(rows, is_category)
     n_trees = _refit_trees(found.n_trees, folds, len(examples))
 
@@ -212,7 +214,7 @@ def fit(
         clocks=unread,
         params=chosen,
         effort=effort,
-        folds=folds,
+        folds=judged,
         out_of_fold=found,
         stacked=stacked,
         settings=settings,

@@ -19,6 +19,8 @@ from ringfence.policy.policy import Policy
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import UNNAMED
 from ringfence.training.absent import Absent
+from ringfence.training.brought import facts_of
+from ringfence.training.brought import metrics_of as brought_metrics
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
@@ -81,6 +83,7 @@ def summarise(
         ("feature spec", catalogue.spec_hash),
         ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.gbdt.n_trees} trees in all"),
         *((f"branch {one.name}", _worth_told(one)) for one in fitted.worth),
+        *facts_of(fitted.ensemble),
         ("settings", shown),
         ("legit examples each booster saw", f"{fitted.effort.legit_share:.1%}"),
         *([("spared, as examples are many", fitted.effort.text)] if fitted.effort.text else []),
@@ -210,6 +213,7 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
             "log_loss": [round(float(value), 8) for value in fitted.out_of_fold.log_loss],
         },
         "branches": plain(fitted.worth),
+        **brought_metrics(fitted.ensemble),
         "settings_tried": fitted.settings,
         "importance": msgspec.to_builtins(summary.importance),
         "label_delays": plain([_without_curve(one) for one in summary.label_delays]),

@@ -22,6 +22,8 @@ from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import Contents, Made, Release, write_release
 from ringfence.training.absent import absent_from
+from ringfence.training.anomalies import AnomalyLearner
+from ringfence.training.brought import brought_learners
 from ringfence.training.card import write_card
 from ringfence.training.errors import NoFeaturesError
 from ringfence.training.examples import collect_examples, require_both_classes
@@ -29,6 +31,7 @@ from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
 from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold, segments_of
 from ringfence.training.importance import importance_of
+from ringfence.training.learner import Learner
 from ringfence.training.monotone import held_to, signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
@@ -56,6 +59,7 @@ def train(
     cache: RowCache | None = None,
     progress: Progress | None = None,
     lookup_files: dict[str, bytes] | None = None,
+    brought: dict[str, bytes] | None = None,
 ) -> Release:
     """Make a release from the ledger and record it there; the first one becomes the champion.
 
@@ -71,6 +75,7 @@ def train(
     n_threads : of LightGBM; the model does not depend on it.
     lookup_files : the files that derived values are looked up in, by the name that the scenario gives them; the release
         keeps a copy.
+    brought : the files of networks that were trained elsewhere, likewise.
     cache : feature rows of earlier trainings, and a place for these; the release does not depend on it.
 
     Raises
@@ -89,6 +94,7 @@ def train(
     catalogue = Catalogue.build(scenario)
     if not catalogue.features:
         raise NoFeaturesError(scenario.name, FAMILIES)
+    learners: list[Learner] = [AnomalyLearner(), *brought_learners(catalogue, brought or {})]
     label = scenario.decided.label
     settled_after_ms = 0 if label is None else label.settled_after_ms
     examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms, settled_after_ms=settled_after_ms)
@@ -106,6 +112,7 @@ def train(
         seed=seed,
         n_threads=n_threads,
         has_times=scenario.decided.event_time_column is not None,
+        learners=learners,
         monotone=signs_of(catalogue),
         report=lambda done, total: report("fitting", done, total),
     )
