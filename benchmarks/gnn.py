@@ -43,6 +43,9 @@ class Variant:
     changes: dict[str, Any]
     is_residual: bool = False
 
+    def options(self, n_fraud: int) -> GnnOptions:
+        return msgspec.structs.replace(default_options(n_fraud), **self.changes)
+
 
 VARIANTS = {
     "2 hops, K = 16, gated": Variant({}),
@@ -68,7 +71,7 @@ class Answer:
 
 def answered(task: Task, found: TreesAnswer, variant: Variant, seed: int, folder: Path) -> Answer:
     """Cross-fit, refit, ask and time one network; kept in `folder`, by all its options."""
-    options = msgspec.structs.replace(default_options(int(task.fraud[task.train].sum())), **variant.changes)
+    options = variant.options(int(task.fraud[task.train].sum()))
     named = msgspec.json.encode([options, variant.is_residual, seed], order="deterministic")
     path = folder / f"{blake2b(named, digest_size=8).hexdigest()}.npz"
     if not path.exists():

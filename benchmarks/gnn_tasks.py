@@ -3,12 +3,15 @@
 
 claims    the motor claims network (P2): first 60 % train, labels 90 days late, known by the cut; the rest tests
 insurer   a simulated insurer: labels known when the last fifth of the history begins train; judged by the truth
+payments  card payments (P1), the published protocol's first test fold: payments of the weeks before the labels' delay
+          train, and the week after the delay tests, without the cards that were known to be compromised by then
 """
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -16,6 +19,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks import p1
+from benchmarks.commands import ringfence
 from benchmarks.p2 import workspace
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.sample_files import SampleFiles, sampled_rows
@@ -36,6 +41,7 @@ IntArray = NDArray[np.int64]
 TRAIN_SHARE = 0.6
 TEST_SHARE, WARM_UP_SHARE = 0.2, 0.1
 LAST = 16
+SCENARIOS = {"claims": "motor-claims", "insurer": "motor-claims", "payments": "card-payments"}
 
 
 @dataclass(frozen=True)
@@ -81,19 +87,25 @@ class TreesAnswer:
     test: FloatArray  # (n test,)
 
 
-def load(name: str, work: Path, *, n_events: int, seed: int) -> Task:
+def load(name: str, work: Path, *, n_events: int = 0, seed: int = 0, n_weeks: int = 1) -> Task:
     """Open what an earlier run left in `work`, or make it: import or simulate, replay, sample."""
-    folder = work / (name if name == "claims" else f"{name}-{n_events}-{seed}")
+    named = {"claims": name, "insurer": f"{name}-{n_events}-{seed}", "payments": f"{name}-{n_weeks}"}
+    folder = work / named[name]
     if not (folder / "events.parquet").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        (_claims if name == "claims" else _insurer)(folder, n_events, seed)
-    scenario = load_scenarios(folder / "workspace" / "ringfence.yaml")["motor-claims"]
+        if name == "claims":
+            _claims(folder)
+        elif name == "insurer":
+            _insurer(folder, n_events, seed)
+        else:
+            _payments(folder, n_weeks)
+    scenario = load_scenarios(folder / "workspace" / "ringfence.yaml")[SCENARIOS[name]]
     catalogue = Catalogue.build(scenario, neighbourhoods=LAST)
     files = SampleFiles.open(folder / "samples", catalogue)
     return Task(name, catalogue, files, pl.read_parquet(folder / "events.parquet"))
 
 
-def _claims(folder: Path, n_events: int, seed: int) -> None:
+def _claims(folder: Path) -> None:
     workspace(folder / "workspace", None)
     scenario = load_scenarios(folder / "workspace" / "ringfence.yaml")["motor-claims"]
     ledger = Ledger.open(folder / "workspace" / "ledger" / scenario.name, scenario)
@@ -126,6 +138,31 @@ def _insurer(folder: Path, n_events: int, seed: int) -> None:
     _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=LAST), events)
 
 
+def _payments(folder: Path, n_weeks: int) -> None:
+    shutil.copytree(p1.EXAMPLE, folder / "workspace")
+    ringfence("import", str(p1.DATA / "transactions.parquet"), "--workspace", str(folder / "workspace"))
+    scenario = load_scenarios(folder / "workspace" / "ringfence.yaml")["card-payments"]
+    ledger = Ledger.open(folder / "workspace" / "ledger" / scenario.name, scenario)
+    start = datetime.fromisoformat(p1.FOLDS["test"][0])
+    payments = pl.read_parquet(p1.DATA / "transactions.parquet").drop("TX_FRAUD_SCENARIO")
+    p1.check_protocol(payments)
+    test = p1.test_set(payments, start)
+    cut, end = (start + timedelta(days=days) for days in (14, 7))
+    first_ms, end_ms, cut_ms = (_utc_ms(at) for at in (end - timedelta(weeks=n_weeks), end, cut))
+    happened = pl.col("event_time_ms").is_between(first_ms, end_ms, closed="left")
+    events = _labelled(ledger).with_columns(
+        fraud=pl.col("value").cast(pl.Int8),
+        is_train=happened & (pl.col("known_at_ms") <= cut_ms),
+        is_test=pl.col("event_id").is_in(test["TRANSACTION_ID"].cast(pl.String).implode()),
+    )
+    test.write_parquet(folder / "test.parquet")
+    _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=LAST), events)
+
+
+def _utc_ms(at: datetime) -> int:
+    return int((at - datetime(1970, 1, 1)) / timedelta(milliseconds=1))  # noqa: DTZ001 - the data carries no zone
+
+
 def _labelled(ledger: Ledger) -> pl.DataFrame:
     labels = ledger.labels()
     found = ledger.events(-(2**62)).join(labels, left_on="seq", right_on="event_seq", how="left", maintain_order="left")
@@ -141,8 +178,12 @@ def _write(folder: Path, ledger: Ledger, catalogue: Catalogue, events: pl.DataFr
 
 def trees(task: Task, seed: int, work: Path) -> TreesAnswer:
     """Train the product's trees as `ringfence train` does; kept in `work` for the next run."""
-    path = work / f"trees-{seed}.msgpack"
-    rows, train = task.rows(), task.train
+    return trees_on(task, task.rows(), task.is_category, seed, work / f"trees-{seed}.msgpack")
+
+
+def trees_on(task: Task, rows: FloatArray, is_category: list[bool], seed: int, path: Path) -> TreesAnswer:
+    """Train trees like the product's on any columns, rows of shape (n, columns); kept at `path`."""
+    train = task.train
     if not path.exists():
         known = task.events["known_at_ms"].to_numpy()[train]
         examples = Examples(
@@ -156,7 +197,7 @@ def trees(task: Task, seed: int, work: Path) -> TreesAnswer:
             until_seq=0,
             n_unlabelled=0,
         )
-        fitted = fit(rows[train], examples, is_category=task.is_category, seed=seed, n_threads=2)
+        fitted = fit(rows[train], examples, is_category=is_category, seed=seed, n_threads=2, learners=())
         test = fitted.ensemble.gbdt.raw(fitted.ensemble.encode(_unread(rows[task.test], fitted.clocks)))
         path.parent.mkdir(parents=True, exist_ok=True)
         folds = [msgspec.structs.replace(f, fit=f.fit.tolist(), emit=f.emit.tolist()) for f in fitted.folds]

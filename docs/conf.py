@@ -20,7 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FRONT = "docs/index"
 TREE = {
     "Begin": ["docs/tutorials/README", "docs/quickstart", "docs/notebooks/first-model"],
-    "Use": ["docs/python", "docs/neighbourhoods", "docs/derived-values", "docs/policy", "docs/api", "docs/rings"],
+    "Use": [
+        "docs/python",
+        "docs/neighbourhoods",
+        "docs/gnn",
+        "docs/derived-values",
+        "docs/policy",
+        "docs/api",
+        "docs/rings",
+    ],
     "Understand": [
         "The front page </README>",
         "docs/architecture",

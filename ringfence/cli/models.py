@@ -43,7 +43,9 @@ def train(
         str | None,
         typer.Option(metavar="TIME", help="Nothing that became known after this time is fitted; default: the end."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=0, help="Hyperparameter settings to try beside the default.")] = 0,
+    trials: Annotated[
+        int, typer.Option(min=0, help="Settings to try beside the default; an interrupted search goes on.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed on the same ledger makes the same release.")] = 0,
     row_cache: Annotated[
         str,

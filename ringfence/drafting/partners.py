@@ -11,9 +11,9 @@ import polars as pl
 
 from ringfence.drafting.clock import ClockGuess, clock_of, moments_of
 from ringfence.drafting.label import LabelGuess, label_of
-from ringfence.drafting.names import plain_name
+from ringfence.drafting.names import hints, plain_name
 from ringfence.drafting.profile import Column, Profile
-from ringfence.drafting.roles import RoleGuess
+from ringfence.drafting.roles import RoleGuess, event_id_of
 from ringfence.scenario.spec import Join
 
 _MOST_ROLE_NAMES: Final = 40  # in the column that says who somebody is to an event
@@ -50,10 +50,23 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main_of(profiles: list[Profile]) -> tuple[Profile, LabelGuess | None]:
-    """The file with the label; of several, or without one, the longest."""
+    """The file of the events that are decided on, and the label that it has.
+
+    The one with a label; of several, or without any, the one that has most of what events have, and only then the
+    longest: a lookup of a million addresses may well hold a column of yes and no.
+    """
     guesses = [(profile, label_of(profile)) for profile in profiles]
-    labelled = [guess for guess in guesses if guess[1] is not None]
-    return max(labelled or guesses, key=lambda guess: guess[0].table.n_rows)
+    labelled = [guess for guess in guesses if guess[1] is not None] or guesses
+    return labelled[0] if len(labelled) == 1 else max(labelled, key=lambda guess: _like_events(*guess))
+
+
+def _like_events(profile: Profile, label: LabelGuess | None) -> tuple[bool, bool, int, bool, int]:
+    """What speaks for a file of events, the weightiest first."""
+    words = () if label is None else label.column.words
+    named = 2 if hints(words, "label") else 1 if hints(words, "label_perhaps") or (label and label.is_sure) else 0
+    has_time = clock_of(profile, moments_of(profile)) is not None
+    event_id, _ = event_id_of(profile, "event")
+    return named > 0, has_time, named, event_id is not None, profile.table.n_rows
 
 
 def wide_of(main: Profile, others: list[Profile]) -> Joined | None:

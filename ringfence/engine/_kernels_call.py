@@ -137,6 +137,17 @@ class FoldCall:
         self._found = _forms(self._bound.value)
         self._compiled = before._compiled if before is not None and before._found == self._found else None
 
+    def fold_lone(self, batch: tuple[Any, ...], want: Any, rows: Any) -> tuple[int, int, int, int] | None:
+        """Fold a batch of one record, as a call does but for what a call can do besides; None before the first call.
+
+        Parameters
+        ----------
+        batch : its arrays as a plain tuple, which takes less time to make: compiled code goes by their order.
+        """
+        if self._compiled is None or self._compiled is _interpreted:
+            return None
+        return self._compiled(batch, self._bound.address, 0, want, True, rows, 0, self._nothing.address, 0)
+
     def __call__(
         self,
         batch: Any,

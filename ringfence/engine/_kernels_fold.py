@@ -14,7 +14,7 @@ from numba import njit
 from ringfence.engine import layout
 from ringfence.engine._kernels_charts import read_chart, update_chart
 from ringfence.engine._kernels_forget import forget_key
-from ringfence.engine._kernels_links import learn_label, nodes_of, read_links, store_event
+from ringfence.engine._kernels_links import learn_label, nodes_of, read_links, store_event, store_told
 from ringfence.engine._kernels_log import add_event, add_label, block_wanted, remove_label, ring_index
 from ringfence.engine._kernels_pairs import (
     apply_pairs,
@@ -433,6 +433,8 @@ def fold(batch, plan, state, scratch, begin, want, apply, rows, row_at, sampled,
                 if has_links:
                     n_nodes = nodes_of(batch, kind, first, last - first, plan, slots, scratch.nodes, scratch.node_at)
                     store_event(batch, i, plan, state, scratch.nodes, n_nodes)
+                elif plan.timelines.shape[0] > 0 and kind != plan.decided:
+                    store_told(batch, i, last - first, plan, state, slots)
         elif apply:
             need = _room_for_label(state, last - first, slots)
             if need != DONE:

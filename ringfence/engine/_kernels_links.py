@@ -121,6 +121,7 @@ def store_event(batch, i, plan, state, nodes, n_nodes):
                 n_kept += 1
     row["n_links"] = n_kept
     row["n_left_out"] = n_nodes - n_kept
+    row["event_type"] = plan.decided
     for a in range(n_nodes):
         slot = nodes[a, 0]
         node = state.nodes[slot]
@@ -130,6 +131,39 @@ def store_event(batch, i, plan, state, nodes, n_nodes):
     for a in range(n_nodes):
         state.nodes[nodes[a, 0]]["n_events"] += 1
     state.meta[N_STORED] = number + 1
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def store_told(batch, i, n_links, plan, state, slots):
+    # An event of another type, after its keys exist: for those alone whose events are sampled in order. It has no
+    # links, so nobody meets anybody through it, and no label.
+    first, kind = batch.link_start[i], batch.event_type[i]
+    number = state.meta[N_STORED]
+    n_named = 0
+    is_told = False
+    for j in range(n_links):
+        slot = slots[j, 0]
+        is_again = False
+        for earlier in range(j):
+            is_again = is_again or slots[earlier, 0] == slot
+        if is_again:
+            continue
+        n_named += 1
+        if plan.is_told[kind, batch.link_role[first + j]]:
+            node = state.nodes[slot]
+            state.last[slot, node["n_events"] & (LAST - 1)] = np.uint32(number & LOW_32)
+            node["n_events"] += 1
+            is_told = True
+    if is_told:
+        row = state.stored[number & (state.stored.shape[0] - 1)]
+        row["time_ms"] = batch.time_ms[i]
+        row["amount"] = batch.amount_minor[i]
+        row["seq"] = batch.seq[i]
+        row["label"] = NO_LABEL
+        row["n_links"] = 0
+        row["n_left_out"] = min(n_named, MOST_NODES)
+        row["event_type"] = kind
+        state.meta[N_STORED] = number + 1
 
 
 @njit(cache=True, nogil=True, _nrt=False)

@@ -4,6 +4,8 @@
 
     event at hand -- seat --> entity v -- its last K events --> event x -- its other links --> entities u, aggregated
 
+Of a role whose events are read in order, events of other types stand among them, by seq, and link nobody.
+
 Work is bounded however long history is: seats x K stored events, and at most nine links of each, so seats x K x 9
 entities are looked at (eight others and v itself; nine others where a crowd pushed v out of the event's own list), each
 compared with the at most 16 entities of the event at hand. With four seats and K = 16 that is 576 entities and 9,216
@@ -14,11 +16,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from ringfence._kernels_touch import touch
 from ringfence.engine import layout
 from ringfence.engine._kernels_links import is_gone, is_hub, n_last, nodes_of, stored_row
+from ringfence.engine._kernels_table import find, mix64
 
 MISSING_AMOUNT, DAY_MS, LAST = layout.MISSING_AMOUNT, layout.DAY_MS, layout.LAST
 RATE_STRENGTH, ROLE_BITS = layout.RATE_STRENGTH, layout.ROLE_BITS
@@ -32,6 +36,7 @@ RATE_MEAN, RATE_MAX, FRAUDS, NEAR = (
     layout.SAMPLE_FRAUDS,
     layout.SAMPLE_NEAR,
 )
+TYPE = layout.SAMPLE_TYPE
 SEAT_PRESENT, SEAT_EVENTS, SEAT_KNOWN = layout.SEAT_PRESENT, layout.SEAT_EVENTS, layout.SEAT_KNOWN
 SEAT_FRAUDS, SEAT_NEAR, SEAT_IS_HUB = layout.SEAT_FRAUDS, layout.SEAT_NEAR, layout.SEAT_IS_HUB
 FRAUD = 1
@@ -124,6 +129,27 @@ def _write_others(row, slot, nodes, n_nodes, prior, plan, state, out):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
+def _open_timelines(lo, s, plan, state, timelines):
+    for t in range(plan.timelines.shape[0]):
+        if plan.timelines[t, 0] == s:
+            timelines[t, 0] = find(state.table, mix64(lo ^ plan.salts[plan.timelines[t, 1]]))
+            timelines[t, 1] = 0
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _next_told(s, plan, state, timelines):
+    # The seat's timeline whose next event is the newest, and the row where that is stored; -1, -1 where none has one.
+    found, found_row, newest = np.int64(-1), np.int64(-1), np.int64(-1)
+    for t in range(plan.timelines.shape[0]):
+        slot, taken = timelines[t, 0], timelines[t, 1]
+        if plan.timelines[t, 0] == s and slot >= 0 and taken < n_last(state, slot):
+            row = stored_row(state, slot, taken)
+            if row >= 0 and state.stored[row]["seq"] > newest:
+                found, found_row, newest = np.int64(t), np.int64(row), np.int64(state.stored[row]["seq"])
+    return found, found_row
+
+
+@njit(cache=True, nogil=True, _nrt=False)
 def sample_event(batch, i, plan, state, scratch, prior, samples, at):
     """Write the neighbourhood of record `i`, an event of the decided type that is not applied yet, to samples[at].
 
@@ -132,7 +158,7 @@ def sample_event(batch, i, plan, state, scratch, prior, samples, at):
     first = batch.link_start[i]
     time_ms = batch.time_ms[i]
     amount = batch.amount_minor[i]
-    nodes, node_at, spans = scratch.nodes, scratch.node_at, scratch.spans
+    nodes, node_at, spans, timelines = scratch.nodes, scratch.node_at, scratch.spans, scratch.timelines
     n_links = batch.link_start[i + 1] - first
     n_nodes = nodes_of(batch, plan.decided, first, n_links, plan, scratch.slots, nodes, node_at)
     _ask_ahead(plan, state, spans, nodes, node_at)
@@ -144,18 +170,27 @@ def sample_event(batch, i, plan, state, scratch, prior, samples, at):
         seat = samples.nodes[at, s]
         seat[SEAT_PRESENT] = 1.0
         slot = nodes[a, 0]
-        if slot < 0:
-            continue
-        node = state.nodes[slot]
-        seat[SEAT_EVENTS] = math.log1p(node["n_events"])
-        seat[SEAT_KNOWN] = math.log1p(node["n_known"])
-        seat[SEAT_FRAUDS] = math.log1p(node["n_fraud"])
-        seat[SEAT_NEAR] = math.log1p(node["n_near"])
-        if node["n_events"] > plan.hub_caps[nodes[a, 1]]:
-            seat[SEAT_IS_HUB] = 1.0
-        for back in range(min(n_last(state, slot), plan.n_sampled)):
-            row = stored_row(state, slot, back)
-            if row < 0:
+        n_own = np.int64(0)
+        if slot >= 0:
+            node = state.nodes[slot]
+            n_own = n_last(state, slot)
+            seat[SEAT_EVENTS] = math.log1p(node["n_events"])
+            seat[SEAT_KNOWN] = math.log1p(node["n_known"])
+            seat[SEAT_FRAUDS] = math.log1p(node["n_fraud"])
+            seat[SEAT_NEAR] = math.log1p(node["n_near"])
+            if node["n_events"] > plan.hub_caps[nodes[a, 1]]:
+                seat[SEAT_IS_HUB] = 1.0
+        _open_timelines(batch.link_lo[first + spans[plan.seats[s, 0], 0] + plan.seats[s, 1]], s, plan, state, timelines)
+        own = np.int64(0)
+        for back in range(plan.n_sampled):
+            row = stored_row(state, slot, own) if own < n_own else np.int64(-1)
+            told, told_row = _next_told(s, plan, state, timelines)
+            if told_row >= 0 and (row < 0 or state.stored[told_row]["seq"] > state.stored[row]["seq"]):
+                timelines[told, 1] += 1
+                row = told_row
+            elif row >= 0:
+                own += 1
+            else:
                 break
             event = state.stored[row]
             out = samples.events[at, s, back]
@@ -174,6 +209,7 @@ def sample_event(batch, i, plan, state, scratch, prior, samples, at):
             if event["label"] >= 0:
                 out[KNOWN] = 1.0
                 out[IS_FRAUD] = event["label"]
+            out[TYPE] = event["event_type"]
             out[LINKS] = int(event["n_links"]) + int(event["n_left_out"])
             n_visited += _write_others(row, slot, nodes, n_nodes, prior, plan, state, out)
     samples.n_visited[at] = n_visited

@@ -33,9 +33,9 @@ class BatchArrays(NamedTuple):
     simhash: NDArray[np.uint64]
 
 
-_found_in = attrgetter(*BatchArrays._fields)
+plain_arrays_of = attrgetter(*BatchArrays._fields)  # the same in a tuple without names, at half the time
 
 
 def arrays_of(batch: Batch) -> BatchArrays:
     """Return a batch's own arrays, which a Batch has in the form that compiled code wants."""
-    return BatchArrays._make(_found_in(batch))
+    return BatchArrays._make(plain_arrays_of(batch))

@@ -23,10 +23,9 @@ from ringfence.engine.errors import (
 )
 from ringfence.engine.feature_costs import feature_costs, work_of
 from ringfence.engine.feature_table import features_markdown
-from ringfence.engine.kmeans_features import check_kmeans
 from ringfence.engine.link_stats import LINK_STATS, TOGETHER_STATS
 from ringfence.engine.memory import Kept, bytes_per_slot, room_for
-from ringfence.engine.monotone_features import monotone_features
+from ringfence.engine.named_features import check_named
 from ringfence.engine.plan import Plan
 from ringfence.engine.planner import PlanBuilder
 from ringfence.engine.ring_stats import EVENT_RING_STATS, RING_STATS, RISK_STAT
@@ -132,10 +131,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             If it names more than 32 roles and has a family that walks links switched on, or samples neighbourhoods.
         UnknownFeatureError
             If `scenario.features` switches a family that does not exist, or `only` names an unknown feature.
-        KMeansFeatureError
-            If `scenario.kmeans` names a category, or what is no feature.
-        MonotoneFeatureError
-            If `scenario.monotone` does.
+        KMeansFeatureError, MonotoneFeatureError, RuleFeatureError
+            As in `check_named`.
         """
         if len(scenario.windows_ms) > at.MAX_WINDOWS:
             raise TooManyWindowsError(found=len(scenario.windows_ms), most=at.MAX_WINDOWS)
@@ -156,9 +153,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             if name not in names:
                 raise UnknownFeatureError(what="feature", found=name, known=names)
         if only is None:
-            monotone_features(scenario, layout.features)
-            if scenario.kmeans is not None:
-                check_kmeans(scenario.name, scenario.kmeans, {one.name: one.is_category for one in layout.features})
+            check_named(scenario, layout.features)
         room = room_for(scenario.memory_bytes, _kept(scenario, layout.builder.n_partners))
         return cls(
             scenario=scenario,

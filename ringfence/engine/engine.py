@@ -16,7 +16,7 @@ from ringfence.engine._kernels_call import FoldCall
 from ringfence.engine._kernels_log import ring_index
 from ringfence.engine._kernels_rings import tick_due
 from ringfence.engine._kernels_table import find, mix64
-from ringfence.engine.batch_arrays import BatchArrays, arrays_of
+from ringfence.engine.batch_arrays import BatchArrays, arrays_of, plain_arrays_of
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import (
     AlreadyFoldedError,
@@ -53,6 +53,7 @@ class Scratch(NamedTuple):
     stamp: NDArray[np.uint32]  # (1,)
     text_cursors: NDArray[np.int64]
     text_stats: NDArray[np.float64]
+    timelines: NDArray[np.int64]  # (k, 2) of Plan.timelines: slot, and events of it that are sampled already
 
 
 def empty_state(catalogue: Catalogue, **first: int) -> State:
@@ -119,6 +120,7 @@ class Engine:
             stamp=np.zeros(1, np.uint32),
             text_cursors=np.zeros(at.TEXT_BANDS, np.int64),
             text_stats=np.zeros(at.N_TEXT_STATS * plan.n_texts, np.float64),
+            timelines=np.zeros(plan.timelines.shape, np.int64),
         )
 
     def _check(self, batch: Batch) -> None:
@@ -179,8 +181,14 @@ class Engine:
         if batch.seq.item() <= self._state.meta.item(at.SEQ):
             self._check_order(batch)
         is_wanted = batch.kind.item() == EVENT and batch.event_type.item() == self._decided
-        rows = np.empty(self._shape_of_row if is_wanted else self._shape_of_none)
-        self.fold_part(arrays_of(batch), 0, _ONE if is_wanted else _NONE, rows, 0, apply=True)
+        rows, wanted = (np.empty(self._shape_of_row), _ONE) if is_wanted else (np.empty(self._shape_of_none), _NONE)
+        call = self._call
+        if call is not None and call.state is self._state and call.scratch is self._scratch:
+            found = call.fold_lone(plain_arrays_of(batch), wanted, rows)
+            if found is not None and found[3] == at.DONE:
+                return rows
+            # Else nothing is folded yet: a tick is due, there is no room, or nothing is compiled.
+        self.fold_part(arrays_of(batch), 0, wanted, rows, 0, apply=True)
         return rows
 
     def observe_sampled(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ringfence.errors import RingfenceError
+from ringfence.scenario.errors import ConditionError
 
 
 class EngineError(RingfenceError):
@@ -77,6 +78,17 @@ class TooManyRolesError(EngineError):
         super().__init__(
             f"the scenario names {found} roles, features of one hop can tell {most} apart; name fewer roles, or write "
             "`features: {one_hop: false, neighbour_risk: false}`"
+        )
+
+
+class RuleFeatureError(EngineError):
+    """A rule names what is no feature, or compares what cannot be compared."""
+
+    def __init__(self, *, scenario: str, number: int, rule: str, error: ConditionError) -> None:
+        self.number, self.rule, self.at, self.found = number, rule, error.at, error.found
+        super().__init__(
+            f"ringfence.yaml: {scenario}.rules[{number - 1}].when, rule {rule!r}, character {error.at + 1}: "
+            f"found {error.found}; {error.do}"
         )
 
 

@@ -20,7 +20,10 @@ IntArray = NDArray[np.int64]
 
 
 class LabelHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """Events and labels of the decided type: 16 bytes an event, 17 a label and 32 an entity of a label in memory."""
+    """Events, and labels of the decided type: 16 bytes an event, 17 a label and 32 an entity of a label in memory.
+
+    Events are those of the decided type; of all types where the catalogue samples others too.
+    """
 
     event_seq: IntArray  # (events,) ascending
     event_time_ms: IntArray  # (events,)
@@ -33,7 +36,7 @@ class LabelHistory(msgspec.Struct, frozen=True, kw_only=True):
     frauds: IntArray  # (changes + 1,) likewise, those that stand as fraud
 
     def time_of(self, seq: IntArray) -> tuple[NDArray[np.bool_], IntArray]:
-        """Return whether each seq is a decided event, and its event time where it is."""
+        """Return whether each seq is an event that can be sampled, and its event time where it is."""
         if not self.event_seq.shape[0]:
             return np.zeros(seq.shape, np.bool_), np.zeros(seq.shape, np.int64)
         place = np.minimum(np.searchsorted(self.event_seq, seq), self.event_seq.shape[0] - 1)
@@ -121,7 +124,7 @@ def read_history(source: BatchSource, catalogue: Catalogue, *, until_seq: int | 
     keys: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
     changes: list[IntArray] = [np.zeros((0, 3), np.int64)]
     for batch in source.batches(0, until_seq):
-        is_event = (batch.kind == EVENT) & (batch.event_type == plan.decided)
+        is_event = (batch.kind == EVENT) & ((batch.event_type == plan.decided) | bool(plan.timelines.shape[0]))
         is_label = (batch.kind == LABEL) & (batch.event_type == plan.decided)
         events.append(np.stack([batch.seq[is_event], batch.time_ms[is_event]], axis=1))
         told = [batch.label_event_seq[is_label], batch.seq[is_label], batch.label_value[is_label].astype(np.int64)]

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-STATE_FORMAT: Final = 6  # raise on any change below: older snapshots are then refused and rebuilt by replay
+STATE_FORMAT: Final = 7  # raise on any change below: older snapshots are then refused and rebuilt by replay
 
 MISSING_AMOUNT: Final = -(2**63)  # as in scenario.batch
 NEVER: Final = -(2**63)  # a time that has not come
@@ -125,7 +125,8 @@ STORED = np.dtype(
         ("links", "<u4", (STORED_LINKS,)),  # slot << ROLE_BITS | role
         ("n_links", "<u1"),
         ("label", "<i1"),  # FRAUD, LEGIT, NO_LABEL
-        ("n_left_out", "<u2"),  # links for which there was no room
+        ("n_left_out", "<u1"),  # links for which there was no room
+        ("event_type", "<u1"),
     ]
 )
 NODE_RING = np.dtype(
@@ -282,7 +283,8 @@ SAMPLE_RATE_MEAN: Final = 12
 SAMPLE_RATE_MAX: Final = 13
 SAMPLE_FRAUDS: Final = 14
 SAMPLE_NEAR: Final = 15
-N_SAMPLE: Final = 16
+SAMPLE_TYPE: Final = 16
+N_SAMPLE: Final = 17
 
 # Features of a seat's entity, as columns of Neighbourhoods.nodes
 SEAT_PRESENT: Final = 0

@@ -35,7 +35,7 @@ class LeakageReport(msgspec.Struct, frozen=True, kw_only=True):
     n_links: int  # sampled events, over all seats
     n_labelled: int  # of them, those that showed a label
     n_not_earlier: int  # sampled events whose seq is not smaller than that of the event at hand
-    n_not_on_record: int  # that are no decided event of the ledger, or have another event time there
+    n_not_on_record: int  # that are no event of the ledger that could be, or have another event time there
     n_ahead: int  # that showed a label before any was known
     n_other_label: int  # that showed another label than the one that stood, or none where one stood
     n_seats: int  # seats that were taken

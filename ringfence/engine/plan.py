@@ -70,6 +70,8 @@ class Plan(NamedTuple):
     text_gathers: NDArray[Any]  # GATHER of texts: source is attribute * N_TEXT_STATS + stat
     seats: NDArray[np.int64]  # (seats, 2): role, place among its links; no row where nothing is sampled
     n_sampled: int  # events sampled per seat; 0 where nothing is
+    timelines: NDArray[np.int64]  # (k, 2): seat, context stream that speaks about who sits there and is sampled too
+    is_told: NDArray[np.bool_]  # (event types, roles) whether a context event is kept for who it names in the role
     segment_columns: NDArray[np.int64]  # columns of Batch.values that make an event's segment; none without segments
     segment_gathers: NDArray[Any]  # GATHER of the event's segment
     has_places: bool  # someone reads how far an entity came

@@ -8,12 +8,13 @@ share an entity type there is one more per such type, which sees an entity in wh
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ringfence.engine import layout as at
 from ringfence.engine._kernels_table import mix64
 from ringfence.engine.memory import Kept, Room
 from ringfence.engine.plan import LINK_READER, PAIRING, READER, Plan, gathers_of
-from ringfence.engine.sample_features import seat_places
+from ringfence.engine.sample_features import seat_places, seats_of
 from ringfence.engine.windows import granule_ms
 from ringfence.scenario.spec import EventType, Role, Scenario
 
@@ -182,6 +183,7 @@ class PlanBuilder:
             texts=bool(self._text_gathers),
             places=any(reader[3] & at.NEED_PLACES for reader in readers),
         )
+        timelines, is_told = self._timelines() if neighbourhoods else ([], np.zeros(self._stream_of.shape, np.bool_))
         amount = scenario.decided.amount
         windows_ms = np.array(scenario.windows_ms, np.int64)
         longest_ms = int(windows_ms[-1]) + granule_ms(int(windows_ms[-1])) if len(windows_ms) else 0
@@ -218,12 +220,24 @@ class PlanBuilder:
             text_gathers=gathers_of(self._text_gathers),
             seats=seat_places(scenario) if neighbourhoods else np.zeros((0, 2), np.int64),
             n_sampled=neighbourhoods or 0,
+            timelines=np.array(timelines, np.int64).reshape(-1, 2),
+            is_told=is_told,
             segment_columns=np.array(scenario.segment_columns, np.int64),
             segment_gathers=gathers_of(self._segment_gathers),
             has_places=kept.places,
             place_columns=np.array(scenario.place_columns, np.int64),
             travels=np.array([scenario.travels(role) for role in scenario.roles], np.bool_),
         )
+
+    def _timelines(self) -> tuple[list[tuple[int, int]], NDArray[np.bool_]]:
+        """Return (seat, stream) of the context that is sampled with a seat, and the (event type, role) that tell it."""
+        found, is_told = [], np.zeros(self._stream_of.shape, np.bool_)
+        for number, seat in enumerate(seats_of(self.scenario)):
+            role = self.scenario.roles[seat.role_index]
+            for event_type, context_role in self.contexts_of(role) if role.sequence else ():
+                found.append((number, int(self._stream_of[event_type.index, context_role.index])))
+                is_told[event_type.index, context_role.index] = True
+        return found, is_told
 
     @property
     def n_partners(self) -> int:

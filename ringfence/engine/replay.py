@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.errors import EngineError, SequenceError
+from ringfence.engine.neighbourhoods import Neighbourhoods
 from ringfence.engine.reserved import LARGE_FROM
 from ringfence.scenario.batch import Batch
 
 Progress = Callable[[int, int], None]  # (seq reached, last seq)
 Sink = Callable[[Batch, NDArray[np.float64]], None]
+
+RECORDS_AT_ONCE: Final = 8_192  # in a replay that samples: a neighbourhood is larger than a row
 
 
 class BatchSource(Protocol):
@@ -130,3 +133,54 @@ def feature_rows(
     if filled != seqs.shape[0]:
         raise NotDecidedError(n_missing=seqs.shape[0] - filled, n_wanted=int(seqs.shape[0]))
     return FeatureRows(seqs, rows)
+
+
+class SampledBatch(NamedTuple):
+    """Some wanted events as of themselves, in seq order."""
+
+    rows: NDArray[np.float64]  # (n, n features)
+    neighbourhoods: Neighbourhoods
+
+
+def sampled_batches(
+    source: BatchSource,
+    catalogue: Catalogue,
+    seqs: NDArray[np.int64],
+    *,
+    engine: Engine | None = None,
+    size: int = RECORDS_AT_ONCE,
+    progress: Progress | None = None,
+) -> Iterator[SampledBatch]:
+    """Yield rows and neighbourhoods of the wanted events by one read-only replay: those among so many records each.
+
+    Beside the engine nothing is held but what is yielded.
+
+    Parameters
+    ----------
+    catalogue : built with `neighbourhoods`.
+    seqs, engine : as in `feature_rows`.
+    size : records folded at once, and so the most events in what is yielded; values do not depend on it.
+    progress : called with (seq reached, last seq).
+
+    Raises
+    ------
+    NoSamplingError
+        If the catalogue samples no neighbourhoods.
+    NotDecidedError
+        At the end, if a wanted seq is not an event of the decided type after `engine.seq`.
+    """
+    engine = Engine(catalogue) if engine is None else engine
+    n_found = 0
+    if seqs.shape[0]:
+        last = int(seqs[-1])
+        for batch in in_bulk(engine, source.batches(engine.seq, last, size)):
+            place = np.minimum(np.searchsorted(seqs, batch.seq), seqs.shape[0] - 1)
+            wanted = seqs[place] == batch.seq
+            found = SampledBatch(*engine.observe_sampled(batch, wanted, wanted))
+            if len(found.neighbourhoods):
+                n_found += len(found.neighbourhoods)
+                yield found
+            if progress is not None:
+                progress(int(batch.seq[-1]), last)
+    if n_found != seqs.shape[0]:
+        raise NotDecidedError(n_missing=seqs.shape[0] - n_found, n_wanted=int(seqs.shape[0]))

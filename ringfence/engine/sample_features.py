@@ -130,6 +130,12 @@ EVENT_FEATURES: Final[tuple[SampleFeature, ...]] = (
         unit="log(1 + events)",
         sentence="confirmed frauds of the entities that those others met, summed, once for each way to them",
     ),
+    SampleFeature(
+        column=at.SAMPLE_TYPE,
+        name="event_type",
+        unit="number",
+        sentence="its event type: 0 the decided one; others, of a role with `sequence`, in the order of the scenario",
+    ),
 )
 
 SEAT_FEATURES: Final[tuple[SampleFeature, ...]] = (
@@ -171,7 +177,8 @@ def seat_places(scenario: Scenario) -> NDArray[np.int64]:
 def sampling_spec(scenario: Scenario, n_sampled: int) -> list[object]:
     """Return what decides the values of a sample, for `Catalogue.spec_hash`."""
     columns = [[feature.name, feature.version] for feature in (*EVENT_FEATURES, *SEAT_FEATURES)]
-    return [n_sampled, [seat.name for seat in seats_of(scenario)], columns]
+    in_order = [role.name for role in scenario.roles if role.sequence]
+    return [n_sampled, [seat.name for seat in seats_of(scenario)], columns, in_order]
 
 
 def samples_markdown() -> str:

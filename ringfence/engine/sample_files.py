@@ -25,11 +25,11 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.errors import NoSamplingError, SampleFilesError, TooManySamplesError
 from ringfence.engine.neighbourhoods import Neighbourhoods, empty_samples
-from ringfence.engine.replay import BatchSource, NotDecidedError, Progress
+from ringfence.engine.replay import RECORDS_AT_ONCE, BatchSource, Progress, sampled_batches
 
 FORMAT: Final = 1
 MOST_BYTES: Final = 10_000_000_000
-CHUNK_EVENTS: Final = 8_192
+CHUNK_EVENTS: Final = RECORDS_AT_ONCE
 MANIFEST: Final = "manifest.json"
 UNFINISHED: Final = ".unfinished"
 _HEADER_BYTES: Final = 128  # of an .npy file
@@ -111,7 +111,6 @@ def sampled_rows(
     """
     if catalogue.neighbourhoods is None:
         raise NoSamplingError
-    engine = Engine(catalogue) if engine is None else engine
     if directory.exists():
         raise SampleFilesError(path=directory, reason="it exists already", do="remove it or name another one")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -122,17 +121,11 @@ def sampled_rows(
     unfinished.mkdir()
     try:
         writer = _ChunkWriter(unfinished, _parts(catalogue, min(chunk_events, seqs.shape[0]), with_references))
-        last = int(seqs[-1]) if seqs.shape[0] else 0
-        for batch in source.batches(engine.seq, last, chunk_events) if seqs.shape[0] else ():
-            place = np.minimum(np.searchsorted(seqs, batch.seq), seqs.shape[0] - 1)
-            wanted = seqs[place] == batch.seq
-            rows, found = engine.observe_sampled(batch, wanted, wanted)
+        for rows, found in sampled_batches(
+            source, catalogue, seqs, engine=engine, size=chunk_events, progress=progress
+        ):
             writer.add({"rows": rows, **msgspec.structs.asdict(found)})
-            if progress is not None:
-                progress(int(batch.seq[-1]), last)
         writer.flush()
-        if writer.n_written != seqs.shape[0]:
-            raise NotDecidedError(n_missing=seqs.shape[0] - writer.n_written, n_wanted=seqs.shape[0])
         manifest = _manifest_of(catalogue, seqs, chunk_events, with_references, writer.parts)
         _write_durably(unfinished / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         _sync_folder(unfinished)
@@ -159,7 +152,6 @@ class _ChunkWriter:
     def __init__(self, folder: Path, parts: dict[str, NDArray[Any]]) -> None:
         self.folder = folder
         self.parts = parts
-        self.n_written = 0
         self._n_chunks = 0
         self._filled = 0
 
@@ -183,7 +175,6 @@ class _ChunkWriter:
                 np.save(file, part[: self._filled], allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
-        self.n_written += self._filled
         self._n_chunks += 1
         self._filled = 0
 

@@ -32,41 +32,49 @@ def scale_samples(
     event_per_spread,
     gap_column,
     fading_days,
+    type_column,
+    n_types,
     seat_columns,
     seat_mean,
     seat_per_spread,
     present_column,
+    places,
     out_events,
     out_per,
     out_nodes,
 ):
     """Fill the zeroed outputs: events (n, S, K, E), per (n, S, 1, 1), nodes (n, S, 1, D).
 
-    E is 1 where an event was sampled, then `event_columns`, then exp(-gap / days) for each of `fading_days`; D is
-    `present`, then `seat_columns`. `per` is 1 / max(sampled events, 1). K may be less than what was sampled: the newest
-    are read.
+    E is 1 where an event was sampled, then `event_columns`, then exp(-gap / days) for each of `fading_days`, then 1 at
+    the event's type where that is one of 1 to `n_types`; D is `present`, then `seat_columns`. `per` is 1 / max(sampled
+    events, 1). K may be less than what was sampled: the newest are read. Seats are those at `places` of the sample.
     """
     n_columns = event_columns.shape[0]
     for i in range(out_nodes.shape[0]):
         for s in range(out_nodes.shape[1]):
+            at = places[s]
             out_per[i, s, 0, 0] = 1.0
-            if nodes[i, s, present_column] != 1.0:
+            if nodes[i, at, present_column] != 1.0:
                 continue
             out_nodes[i, s, 0, 0] = 1.0
             for j in range(seat_columns.shape[0]):
-                out_nodes[i, s, 0, 1 + j] = _scaled(nodes[i, s, seat_columns[j]], seat_mean[j], seat_per_spread[j])
+                out_nodes[i, s, 0, 1 + j] = _scaled(nodes[i, at, seat_columns[j]], seat_mean[j], seat_per_spread[j])
             n_sampled = 0
             for k in range(out_events.shape[2]):
-                if not mask[i, s, k]:
+                if not mask[i, at, k]:
                     continue
                 n_sampled += 1
                 out_events[i, s, k, 0] = 1.0
                 for j in range(n_columns):
-                    value = events[i, s, k, event_columns[j]]
+                    value = events[i, at, k, event_columns[j]]
                     out_events[i, s, k, 1 + j] = _scaled(value, event_mean[j], event_per_spread[j])
-                days = max(events[i, s, k, gap_column], 0.0)
+                days = max(events[i, at, k, gap_column], 0.0)
                 for j in range(fading_days.shape[0]):
                     out_events[i, s, k, 1 + n_columns + j] = math.exp(-days / fading_days[j])
+                first_type = n_columns + fading_days.shape[0]
+                for t in range(1, n_types + 1):
+                    if events[i, at, k, type_column] == t:
+                        out_events[i, s, k, first_type + t] = 1.0
             out_per[i, s, 0, 0] = 1.0 / max(n_sampled, 1)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,3 +55,20 @@ class Branch(Protocol):
         ...
 
     def to_bytes(self) -> bytes: ...
+
+
+class Said(NamedTuple):
+    """What a branch says for itself in the reasons of a score."""
+
+    code: str
+    sentence: str  # that a customer-service agent can read out
+    adds: float  # to the branch's raw score
+
+
+@runtime_checkable
+class Outspoken(Protocol):
+    """A branch that is not made of features, and gives reasons of its own."""
+
+    def said(self, seen: Seen, encoded: FloatArray) -> list[tuple[Said, ...]]:
+        """Return what is said of each of n events."""
+        ...

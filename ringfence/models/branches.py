@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 ANOMALY: Final = "anomaly"
+TEXT: Final = "text"
+RULES: Final = "rules"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,18 @@ class AnomalyBranch:
         return cls(AnomalyModel.from_bytes(data))
 
 
+def _text(data: bytes) -> Branch:
+    from ringfence.models.text import TextModel
+
+    return TextModel.from_bytes(data)
+
+
+def _rules(data: bytes) -> Branch:
+    from ringfence.models.rules import RulesModel
+
+    return RulesModel.from_bytes(data)
+
+
 @dataclass(frozen=True)
 class Stored:
     """A branch's file in a release."""
@@ -64,6 +78,8 @@ class Stored:
 
 STORED: Final[dict[str, Stored]] = {
     ANOMALY: Stored("anomaly.npz", "the anomaly model", AnomalyBranch.from_bytes),
+    TEXT: Stored("text.npz", "the text model", _text),
+    RULES: Stored("rules.json", "the rules", _rules),
 }
 
 _BROUGHT: Final = ("brought-", ".bin")  # around the name of a network that was trained elsewhere

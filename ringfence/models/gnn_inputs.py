@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a graph network reads of a neighbourhood and of a feature row, and on what scale: fitted on training events.
 
-sampled events   standardised over the sampled slots, bounded; and how far each has faded, exp(-gap / days)
+sampled events   standardised over the sampled slots, bounded; how far each has faded, exp(-gap / days); its type
 seats            standardised over the seats that are taken; degrees are logarithms already
 feature row      normal scores by rank, constant beyond what was seen; a flag where missing; categories as codes
 """
@@ -32,7 +32,7 @@ _LEAST_SPREAD: Final = 0.5  # so that what one event in a thousand has does not 
 # Columns by name, by how far one has to walk for them. `gap` itself has no bounds: `gap_log` and fading stand for it.
 OWN_EVENT: Final = frozenset({"amount_log", "has_amount", "gap_log", "is_known", "is_fraud", "links", "amount_ratio"})
 OWN_SEAT: Final = frozenset({"events", "known", "frauds", "is_hub"})
-UNREAD: Final = frozenset({"gap", "present"})
+UNREAD: Final = frozenset({"gap", "present", "event_type"})  # the type is told by a flag for each but the decided one
 
 
 class Sampled(Protocol):
@@ -105,10 +105,14 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Frozen encoding of one network's inputs."""
 
     seats: tuple[str, ...]
+    places: tuple[int, ...]  # of these seats on axis S of what is sampled
+    n_seats: int  # expected of `Sampled.mask`
     seat_role: tuple[int, ...]  # which role's parameters a seat uses: the two seats of a `many` role share theirs
     last: int  # K
     hops: Hops
     gap_column: int
+    type_column: int
+    n_types: int  # flags: event types beside the decided one that training saw
     present_column: int
     n_event_columns: int  # expected of `Sampled.events`
     n_seat_columns: int
@@ -130,6 +134,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         seat_columns: Sequence[str],
         hops: Hops = 2,
         last: int | None = None,
+        roles: Sequence[str] | None = None,
         categories: Sequence[int] = (),
     ) -> GnnInputs:
         """Fit on training events, a few ten thousand of which are plenty.
@@ -143,6 +148,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         hops : 2 reads everything; 1 leaves out what is told of a sampled event's other entities; 0 reads no sampled
             event, only the entities' own counts and the row.
         last : newest events a seat that are read, at most the sampled K; None: all.
+        roles : whose seats are read; None: all.
         categories : columns of `rows` that hold codes of the encoder.
 
         Raises
@@ -156,19 +162,28 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         own = OWN_SEAT if hops < 2 else frozenset(seat_columns)
         read_nodes = [at for at, name in enumerate(seat_columns) if name in own - UNREAD]
         present = seat_columns.index("present")
-        taken = sampled.nodes[..., present] == 1.0
+        names = _roles_of(seats)
+        places = [at for at, name in enumerate(names) if roles is None or name in roles]
+        if not places:
+            raise ModelShapeError(f"no seat of {', '.join(roles or ())} among {', '.join(seats)}; name a sampled role")
+        nodes, mask, events = sampled.nodes[:, places], sampled.mask[:, places], sampled.events[:, places]
+        order = list(dict.fromkeys(names[at] for at in places))
         numbers, found = _row_columns(rows, frozenset(categories)) if rows is not None else ((), ())
         return cls(
-            seats=tuple(seats),
-            seat_role=_seat_roles(seats),
+            seats=tuple(seats[at] for at in places),
+            places=tuple(places),
+            n_seats=len(seats),
+            seat_role=tuple(order.index(names[at]) for at in places),
             last=sampled.mask.shape[2] if last is None else last,
             hops=hops,
             gap_column=event_columns.index("gap"),
+            type_column=event_columns.index("event_type"),
+            n_types=int(events[mask][:, event_columns.index("event_type")].max(initial=0.0)),
             present_column=present,
             n_event_columns=len(event_columns),
             n_seat_columns=len(seat_columns),
-            events=Scale.fit(sampled.events[sampled.mask], read_events),
-            nodes=Scale.fit(sampled.nodes[taken], read_nodes),
+            events=Scale.fit(events[mask], read_events),
+            nodes=Scale.fit(nodes[nodes[..., present] == 1.0], read_nodes),
             fading_days=FADING_DAYS,
             n_features=0 if rows is None else rows.shape[1],
             numbers=numbers,
@@ -182,7 +197,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def event_width(self) -> int:
         """E, the inputs of a sampled event; 0 without hops."""
-        return 1 + len(self.events.columns) + len(self.fading_days) if self.hops else 0
+        return 1 + len(self.events.columns) + len(self.fading_days) + self.n_types if self.hops else 0
 
     @property
     def node_width(self) -> int:
@@ -231,7 +246,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _checked(self, sampled: Sampled, rows: FloatArray | None) -> int:
         shape = sampled.events.shape
-        n, n_seats = int(shape[0]), len(self.seats)
+        n, n_seats = int(shape[0]), self.n_seats
         wanted = (n, n_seats, shape[2] if len(shape) == 4 else 0, self.n_event_columns)
         if shape != wanted or shape[2] < self.last:
             raise ModelShapeError(
@@ -258,10 +273,13 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             np.array(self.events.per_spread, np.float64),
             self.gap_column,
             np.array(self.fading_days, np.float64),
+            self.type_column,
+            self.n_types,
             np.array(self.nodes.columns, np.int64),
             np.array(self.nodes.mean, np.float64),
             np.array(self.nodes.per_spread, np.float64),
             self.present_column,
+            np.array(self.places, np.int64),
         )
 
     @cached_property
@@ -293,11 +311,9 @@ def _own(array: NDArray[Any], dtype: type) -> NDArray[Any]:
     return np.require(array, dtype, ["C", "W"])
 
 
-def _seat_roles(seats: Sequence[str]) -> tuple[int, ...]:
+def _roles_of(seats: Sequence[str]) -> list[str]:
     # `witness.1` and `witness.2` are seats of one role; a role's own name has no such ending.
-    roles: dict[str, int] = {}
-    names = [name.rpartition(".")[0] if name.rpartition(".")[2].isdigit() else name for name in seats]
-    return tuple(roles.setdefault(name, len(roles)) for name in names)
+    return [name.rpartition(".")[0] if name.rpartition(".")[2].isdigit() else name for name in seats]
 
 
 def _row_columns(rows: FloatArray, categories: frozenset[int]) -> tuple[tuple[Number, ...], tuple[Category, ...]]:
@@ -351,6 +367,6 @@ def _check_axes(
         raise ModelShapeError(f"rows of shape {rows.shape} do not go with {n} neighbourhoods")
     if last is not None and not 1 <= last <= n_sampled:
         raise ModelShapeError(f"a network over the last {last} events needs as many sampled; found {n_sampled}")
-    for name, known in (("gap", event_columns), ("present", seat_columns)):
+    for name, known in (("gap", event_columns), ("event_type", event_columns), ("present", seat_columns)):
         if name not in known:
             raise ModelShapeError(f"no column {name!r} among {', '.join(known)}; sample with this version's engine")

@@ -32,6 +32,14 @@ class InvalidEventError(RingfenceError):
         super().__init__(f"{path}: found {found}; {do}")
 
 
+class ConditionError(RingfenceError):
+    """A rule's condition that cannot be followed. `at` is the 0-based place in its text."""
+
+    def __init__(self, text: str, at: int, found: str, do: str) -> None:
+        self.text, self.at, self.found, self.do = text, at, found, do
+        super().__init__(f"{shown(text)}, character {at + 1}: found {found}; {do}")
+
+
 class LookupFileError(RingfenceError):
     """A lookup file that is missing, unreadable, or contradicts itself. `row` counts from 1, without the header."""
 

@@ -16,6 +16,7 @@ from ringfence.scenario.load_branches import read_branches
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
 from ringfence.scenario.load_monotone import read_monotone
+from ringfence.scenario.load_rules import read_rules
 from ringfence.scenario.load_segments import read_kmeans, read_segments
 from ringfence.scenario.load_ticks import read_ticks
 from ringfence.scenario.load_travel import read_travel
@@ -48,6 +49,7 @@ _KNOWN: Final = (
     "travel",
     "monotone",
     "branches",
+    "rules",
 )
 
 
@@ -112,6 +114,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         travel=read_travel(node.get("travel"), event_types[0]),
         monotone=read_monotone(node.get("monotone")),
         branches=read_branches(node.get("branches"), _time_zone(node)),
+        rules=read_rules(node.get("rules")),
     )
 
 

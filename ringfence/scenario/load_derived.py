@@ -40,7 +40,7 @@ def derived_role(entry: Node) -> Node | None:
     if role is None or role.value is False:
         return None
     if role.value is not True:
-        role.keys(("type", "many", "strong", "hub_cap"))
+        role.keys(("type", "many", "strong", "hub_cap", "sequence"))
     return role
 
 

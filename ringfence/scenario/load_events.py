@@ -121,7 +121,7 @@ def _declared(entries: list[Node]) -> Iterator[tuple[Node, Node]]:
         for item in entities.mapping("a column per role") if entities is not None else []:
             _named(item, "a role")
             if isinstance(item.value, dict):
-                item.keys(("column", "type", "many", "strong", "hub_cap", "separator"))
+                item.keys(("column", "type", "many", "strong", "hub_cap", "sequence", "separator"))
             yield item, item
 
 
@@ -140,8 +140,8 @@ def _role(name: str, described: Node) -> Role | None:
     if not isinstance(described.value, dict):
         return None
     entity_type, many, strong = described.get("type"), described.get("many"), described.get("strong")
-    hub_cap = described.get("hub_cap")
-    if entity_type is None and many is None and strong is None and hub_cap is None:
+    hub_cap, sequence = described.get("hub_cap"), described.get("sequence")
+    if all(given is None for given in (entity_type, many, strong, hub_cap, sequence)):
         return None
     return Role(
         name=name,
@@ -150,6 +150,7 @@ def _role(name: str, described: Node) -> Role | None:
         many=many is not None and many.flag(),
         strong=strong is not None and strong.flag(),
         hub_cap=_DEFAULT_HUB_CAP if hub_cap is None else hub_cap.whole(1, 1_000_000_000),
+        sequence=sequence is not None and sequence.flag(),
     )
 
 

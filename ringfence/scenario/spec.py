@@ -45,6 +45,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     many: bool = False
     strong: bool = False  # identifies one person or thing, so that sharing it means something
     hub_cap: int = 1_000  # an entity with more events than this links nobody: everybody meets it
+    sequence: bool = False  # a model reads its entities' last events in order, of whatever type
 
 
 class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +183,15 @@ class KMeans(msgspec.Struct, frozen=True, kw_only=True):
     k: int  # segments
 
 
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A named condition on an event's features, and how many points it counts where it holds."""
+
+    name: str
+    when: str  # read by `scenario.condition`
+    points: int  # not 0; below zero: speaks against fraud
+    says: str = ""  # for whoever reads a reason; empty: the condition itself
+
+
 class EntityTicks(msgspec.Struct, frozen=True, kw_only=True):
     """Decided events that no source holds: one for each entity of a role at each multiple of `every_ms` since 1970.
 
@@ -238,6 +248,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     travel: Travel | None = None
     monotone: dict[str, Direction] = {}  # by feature of the catalogue, or attribute; what the trees must hold to
     branches: tuple[Brought, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     def event_type(self, name: str) -> EventType:
         return next(event_type for event_type in self.event_types if event_type.name == name)
@@ -283,8 +294,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         return self.travel is not None and role.name in self.travel.roles
 
     @property
+    def read_texts(self) -> tuple[Attribute, ...]:
+        """The decided event type's texts that models may read word by word, in the order of `Seen.texts`."""
+        return tuple(attribute for attribute in self.value_attributes if attribute.type is AttributeType.TEXT)
+
+    @property
     def text_attributes(self) -> tuple[Attribute, ...]:
         """The texts among them, in the column order of `Batch.simhash`; none unless the family `text` is on."""
-        if not self.features.get("text", False):
-            return ()
-        return tuple(attribute for attribute in self.value_attributes if attribute.type is AttributeType.TEXT)
+        return self.read_texts if self.features.get("text", False) else ()

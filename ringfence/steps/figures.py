@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ringfence.scoring.release import Release
 
 FIGURES: Final = ("average_precision", "roc_auc", "brier_skill", "ece")
@@ -23,3 +25,17 @@ def figure_of(found: Any) -> Figure:
     if isinstance(found, dict):
         return found.get("value"), found.get("low"), found.get("high")
     return found, None, None
+
+
+def figures_frame(release: Release) -> pl.DataFrame:
+    """Return release, measured_on, n, n_fraud, figure, value, low, high; a row for each headline figure."""
+    import polars as pl
+
+    headline = release.manifest.headline
+    rows = [
+        (release.id, headline.get("name"), headline.get("n"), headline.get("n_fraud"), name, value, low, high)
+        for name, (value, low, high) in headline_figures(release).items()
+    ]
+    names = {"release": pl.String, "measured_on": pl.String, "n": pl.Int64, "n_fraud": pl.Int64}
+    numbers = {"figure": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+    return pl.DataFrame(rows, schema={**names, **numbers}, orient="row")

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ringfence.scenario.clock import Clock
     from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
@@ -35,6 +37,8 @@ def make_release(
 
     Raises
     ------
+    MissingExtraError
+        If there are trials and optuna is not installed.
     LedgerLockedError
         If another process writes to the ledger: at once, since the release is recorded at the end.
     """
@@ -62,6 +66,7 @@ def make_release(
         seed=seed,
         n_threads=os.cpu_count() or 1,
         cache=cache,
+        studies=here.state_dir(scenario) / "search",
         progress=progress,
         lookup_files=lookup_files,
         brought=read_brought(scenario, here.path),
@@ -83,3 +88,21 @@ def row_cache(here: Workspace, scenario: Scenario, limit_bytes: int | None = Non
         return found
     found.clear()
     return None
+
+
+def as_made(release: Release) -> pl.DataFrame:
+    """Return what a training made, as one row."""
+    import polars as pl
+
+    made = release.manifest.made
+    return pl.DataFrame(
+        {
+            "release": [release.id],
+            "n_examples": [made.n_examples],
+            "n_fraud": [made.n_fraud],
+            "n_trees": [made.n_trees],
+            "until": pl.Series([made.until_ms]).cast(pl.Datetime("ms", "UTC")),
+            "report": [str(release.path / "report.html")],
+            "card": [str(release.path / "card.md")],
+        }
+    )

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scenario.spec import Scenario
-    from ringfence.scoring.release import Release
     from ringfence.steps.neighbourhoods import WrittenNeighbourhoods
     from ringfence.workspace import Workspace
 
@@ -142,6 +141,38 @@ class OpenWorkspace:
             None if from_ is None else self._ms("from_", from_),
             None if to is None else self._ms("to", to),
         )
+
+    def ticks(self, until: When | None = None, from_: When | None = None) -> pl.DataFrame:
+        """List entities whose tick is due and not decided yet (`ticks:` in `ringfence.yaml`). Writes nothing.
+
+        Parameters
+        ----------
+        until : the last moment that counts, inclusive; None: now.
+        from_ : the first one, inclusive; None: one period before `until`, so that each entity has its newest alone.
+
+        Returns
+        -------
+        In order of time: tick_id, tick_time (UTC, ms), and the entity under its role's column: rows of the decided
+        event type, which `import_` takes from a file.
+
+        Raises
+        ------
+        NoTicksError
+            If the scenario has none.
+        """
+        import polars as pl
+
+        from ringfence.scenario.clock import SystemClock
+        from ringfence.scenario.load_ticks import TICK_TIME
+        from ringfence.steps.entity_ticks import due_ticks
+
+        due = due_ticks(
+            self._here,
+            self._scenario,
+            until_ms=SystemClock().now_ms() if until is None else self._ms("until", until),
+            from_ms=None if from_ is None else self._ms("from_", from_),
+        )
+        return due.with_columns(pl.col(TICK_TIME).cast(pl.Datetime("ms", "UTC")))
 
     def catalogue(self, *, family: str | None = None, like: str | None = None) -> pl.DataFrame:
         """List the features of this scenario by family: what they mean, and when they are missing. Reads no ledger.
@@ -316,7 +347,7 @@ class OpenWorkspace:
         ----------
         examples_from : events from then on (inclusive) are examples; earlier ones only teach the features.
         until : nothing that became known after it is fitted; None: the end of the ledger.
-        trials : hyperparameter settings to try beside the default, >= 0.
+        trials : hyperparameter settings to try beside the default, >= 0; needs `ringfence[search]`.
         seed : the same seed on the same ledger makes the same release.
         row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
             0: none.
@@ -334,7 +365,7 @@ class OpenWorkspace:
             If another process writes to the ledger.
         """
         from ringfence.scenario.clock import SystemClock
-        from ringfence.steps.making import make_release, row_cache
+        from ringfence.steps.making import as_made, make_release, row_cache
 
         made = make_release(
             self._here,
@@ -347,7 +378,7 @@ class OpenWorkspace:
             cache=row_cache(self._here, self._scenario, row_cache_bytes),
             progress=progress,
         )
-        return _made(made)
+        return as_made(made)
 
     def score(
         self,
@@ -412,20 +443,10 @@ class OpenWorkspace:
         UnknownReleaseError, NoChampionError
             If there is no such release.
         """
-        import polars as pl
-
         from ringfence.steps.chosen import find_release
-        from ringfence.steps.figures import headline_figures
+        from ringfence.steps.figures import figures_frame
 
-        found = find_release(self._here, self._scenario, release)
-        headline = found.manifest.headline
-        rows = [
-            (found.id, headline.get("name"), headline.get("n"), headline.get("n_fraud"), name, value, low, high)
-            for name, (value, low, high) in headline_figures(found).items()
-        ]
-        names = {"release": pl.String, "measured_on": pl.String, "n": pl.Int64, "n_fraud": pl.Int64}
-        numbers = {"figure": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
-        return pl.DataFrame(rows, schema={**names, **numbers}, orient="row")
+        return figures_frame(find_release(self._here, self._scenario, release))
 
     def releases(self) -> pl.DataFrame:
         """List the releases in the order they were made.
@@ -468,23 +489,6 @@ class OpenWorkspace:
         if time_ms is None:
             raise NoTimeError(name, when)
         return time_ms
-
-
-def _made(release: Release) -> pl.DataFrame:
-    import polars as pl
-
-    made = release.manifest.made
-    return pl.DataFrame(
-        {
-            "release": [release.id],
-            "n_examples": [made.n_examples],
-            "n_fraud": [made.n_fraud],
-            "n_trees": [made.n_trees],
-            "until": pl.Series([made.until_ms]).cast(pl.Datetime("ms", "UTC")),
-            "report": [str(release.path / "report.html")],
-            "card": [str(release.path / "card.md")],
-        }
-    )
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -17,7 +17,7 @@ from ringfence.training.learner import Task
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_CHUNK: Final = 65_536  # rows encoded and scored at once
+_CHUNK: Final = 16_384  # rows encoded and scored at once
 
 
 class AnomalyLearner:

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ringfence.training.coverage import TOLD
 from ringfence.training.evaluation import Evaluation
 from ringfence.training.ranking import Interval
 from ringfence.training.report import FeatureImportance, ReportInput
 
 N_FEATURES_NAMED = 8
+_UNAIDED = (
+    f"decided without a person ({100 * TOLD[0]:g} % of frauds let through, declined at {100 * TOLD[1]:g} % precision)"
+)
 
 
 def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], audit_only: tuple[str, ...]) -> str:
@@ -98,6 +102,7 @@ def _measured(evaluation: Evaluation) -> list[str]:
         _row(f"recall at precision {precision}", found) for precision, found in evaluation.recall_at_precision.items()
     ]
     lines += [
+        _row(_UNAIDED, evaluation.coverage.told.share),
         _row("Brier score", evaluation.brier, 5),
         _row("Brier skill", evaluation.brier_skill),
         _row("expected calibration error (equal-mass bins)", evaluation.ece, 4),

@@ -9,6 +9,7 @@ that no earlier one had.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,9 @@ _MOST: Final = 5_000  # values looked at on each side
 _LEAST: Final = 20  # fewer present values on a side: nothing can be said
 
 
-def clocks(rows: FloatArray, folds: Sequence[Fold], is_category: Sequence[bool]) -> NDArray[np.int64]:
+def clocks(
+    rows: FloatArray, folds: Sequence[Fold], is_category: Sequence[bool], *, n_threads: int = 1
+) -> NDArray[np.int64]:
     """Find the features by which a fold's later events can be told from its earlier ones.
 
     Parameters
@@ -39,11 +42,17 @@ def clocks(rows: FloatArray, folds: Sequence[Fold], is_category: Sequence[bool])
     Kolmogorov-Smirnov distance of numbers, the total variation distance of categories, both in [0, 1] and over present
     values only. Where the earlier side has no value and the later one has, it is 1.
     """
-    distances = np.zeros((len(folds), rows.shape[1]))
-    for at, fold in enumerate(folds):
-        before, after = rows[_spread(fold.fit)], rows[_spread(fold.emit)]
-        for column, categorical in enumerate(is_category):
-            distances[at, column] = _distance(before[:, column], after[:, column], categorical=categorical)
+
+    def distances_of(fold: Fold) -> list[float]:
+        # Rows first, then columns: a column of many rows lies all over the memory.
+        before, after = (np.asfortranarray(rows[_spread(some)]) for some in (fold.fit, fold.emit))
+        return [
+            _distance(before[:, column], after[:, column], categorical=categorical)
+            for column, categorical in enumerate(is_category)
+        ]
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        distances = np.array(list(pool.map(distances_of, folds)))
     return np.flatnonzero(np.median(distances, axis=0) >= TELLS_TIME)
 
 

@@ -81,11 +81,12 @@ def cross_fit(
         past = rows[kept]  # a copy
         past[:, unread] = np.nan
         encoder = Encoder.fit(past, is_category)
-        past = encoder.apply(past, in_place=True)
+        given = [encoder.apply(past, in_place=True)]
+        del past  # so that nobody holds what `given` hands over
         looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))
         losses = _Losses(fraud[looked_at], weights, effort.patience)
         growth = grow_curve(
-            past,
+            given.pop,
             fraud[kept],
             encoder.apply(rows[looked_at], in_place=True),
             max_trees=max_trees,
@@ -118,10 +119,13 @@ def cross_fit(
     counts = min((one.growth.counts for one in grown), key=len)
     best = int(np.argmin(total))
     oof = np.full(fraud.shape[0], np.nan)
+    parts = [(one, part) for one in grown for part in one.parts()]
     with ThreadPoolExecutor(n_threads) as pool:
-        for one, raw in zip(grown, pool.map(lambda one: one.scores(best, rows), grown), strict=True):
+        for (one, part), raw in zip(
+            parts, pool.map(lambda some: some[0].scores(best, rows, some[1]), parts), strict=True
+        ):
             # Models of folds with more fraud forecast more of it: all are moved to one base rate (Elkan, 2001, thm 2).
-            oof[one.fold.emit] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
+            oof[one.fold.emit[part]] = raw + prior_log_odds(fraud) - prior_log_odds(fraud[one.fold.fit])
     there = ~np.isnan(oof)
     return OutOfFold(
         raw=oof,
@@ -141,18 +145,17 @@ class _Grown(NamedTuple):
     loss: FloatArray
     is_whole: bool  # the curve was read from the whole block
 
-    def scores(self, at: int, rows: FloatArray) -> FloatArray:
-        """Return the block's log-odds at one point of the curve."""
+    def parts(self) -> list[slice]:
+        """Cut the block into what is scored at once."""
+        return [slice(low, low + _CHUNK) for low in range(0, self.fold.emit.shape[0], _CHUNK)]
+
+    def scores(self, at: int, rows: FloatArray, part: slice) -> FloatArray:
+        """Return a part of the block's log-odds at one point of the curve."""
         if self.is_whole:
-            whole: FloatArray = self.growth.raw[at]
+            whole: FloatArray = self.growth.raw[at, part]
             return whole
-        n_trees, emit = int(self.growth.counts[at]), self.fold.emit
-        parts = [
-            self.growth.raw_after(n_trees, self.encoder.apply(rows[emit[low : low + _CHUNK]], in_place=True))
-            for low in range(0, emit.shape[0], _CHUNK)
-        ]
-        scores: FloatArray = np.concatenate(parts)
-        return scores
+        encoded = self.encoder.apply(rows[self.fold.emit[part]], in_place=True)
+        return self.growth.raw_after(int(self.growth.counts[at]), encoded)
 
 
 class _Losses:
@@ -193,55 +196,6 @@ def keep_legit(fraud: NDArray[np.int8], share: float, rng: np.random.Generator) 
     if share >= 1.0:
         return np.arange(fraud.shape[0])
     return np.flatnonzero((fraud == 1) | (rng.random(fraud.shape[0]) < share))
-
-
-def search(
-    try_setting: CrossFit,
-    default: Mapping[str, Any],
-    *,
-    trials: int,
-    seed: int,
-    report: Report | None = None,
-) -> tuple[dict[str, Any], OutOfFold, list[dict[str, Any]]]:
-    """Try the default and then `trials` random settings; the lowest out-of-fold log-loss wins.
-
-    Returns
-    -------
-    The winning parameters, its out-of-fold scores, and one line per setting for metrics.json.
-    """
-    rng = np.random.default_rng(seed)
-    best_params, best = dict(default), try_setting(default)
-    lines = [_line(best_params, best)]
-    for trial in range(trials):
-        params = {**default, **_draw(rng)}
-        found = try_setting(params)
-        lines.append(_line(params, found))
-        if found.log_loss.min() < best.log_loss.min():
-            best_params, best = params, found
-        if report is not None:
-            report(trial + 1, trials)
-    return best_params, best, lines
-
-
-def _draw(rng: np.random.Generator) -> dict[str, Any]:
-    return {
-        "num_leaves": int(rng.choice([7, 11, 15, 23, 31, 47])),
-        "min_data_in_leaf": int(rng.choice([10, 20, 35, 50, 100, 200])),
-        "learning_rate": float(rng.choice([0.02, 0.03, 0.05])),
-        "feature_fraction": float(rng.choice([0.2, 0.3, 0.4, 0.5, 0.7])),
-        "bagging_fraction": float(rng.choice([0.5, 0.65, 0.8, 1.0])),
-        "lambda_l2": float(10.0 ** rng.uniform(0.0, 2.0)),
-        "extra_trees": bool(rng.random() < 0.25),
-    }
-
-
-def _line(params: Mapping[str, Any], found: OutOfFold) -> dict[str, Any]:
-    return {
-        **params,
-        "n_trees": found.n_trees,
-        "log_loss": round(float(found.log_loss.min()), 6),
-        "average_precision": round(found.average_precision, 6),
-    }
 
 
 def _shift(fraud: NDArray[np.int8], raw: FloatArray, weights: FloatArray, steps: int = 4) -> float:

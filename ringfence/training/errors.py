@@ -118,14 +118,14 @@ def _iso(time_ms: int) -> str:
 
 
 class MissingExtraError(RingfenceError):
-    """A library that only training networks needs is not installed."""
+    """A library that only some trainings need is not installed."""
 
-    def __init__(self, library: str, extra: str) -> None:
+    def __init__(self, library: str, extra: str, *, what: str = "training a graph network") -> None:
         self.library = library
         self.extra = extra
         super().__init__(
-            f"training a graph network needs {library}, which is not installed; run: pip install 'ringfence[{extra}]' "
-            "(serving one does not need it)"
+            f"{what} needs {library}, which is not installed; run: pip install 'ringfence[{extra}]' "
+            "(serving does not need it)"
         )
 
 

@@ -15,12 +15,13 @@ from ringfence.models import metrics
 from ringfence.scenario.batch import MISSING_AMOUNT
 from ringfence.training import ranking
 from ringfence.training.calibration_error import calibration_error_interval
+from ringfence.training.coverage import Coverage, coverage_of
 from ringfence.training.ranking import Curve, Interval, Ranking
 from ringfence.training.slices import Slice, novelty_slices, value_slices, wilson
 
 FloatArray = NDArray[np.float64]
 DAY_MS = 86_400_000
-PRECISIONS = (0.5, 0.8, 0.9)
+PRECISIONS = (0.15, 0.5, 0.8, 0.9)
 ALERTS_PER_DAY = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 N_REPLICATES = 400
 N_BINS = 10
@@ -84,6 +85,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[Slice]  # by values of attributes
     reliability: list[ReliabilityBin]
     distribution: Distribution
+    coverage: Coverage  # what can be decided without a person
     pr: Curve
     roc: Curve
 
@@ -135,6 +137,7 @@ def evaluate(
         segments=value_slices(scored.fraud, scored.score, scored.segments, rng),
         reliability=_reliability(scored),
         distribution=_distribution(scored),
+        coverage=coverage_of(cells, draws, recall_grid),
         pr=ranking.pr_curve(cells, draws, recall_grid),
         roc=ranking.roc_curve(cells, draws, rate_grid),
     )

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
@@ -16,18 +16,19 @@ from numpy.typing import NDArray
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
-from ringfence.models.gbdt import Gbdt, average_boosters, train_gbdt
 from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE, Stack
 from ringfence.training.anomalies import AnomalyLearner
+from ringfence.training.boosters import begin_boosters
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.clocks import clocks
-from ringfence.training.crossfit import OutOfFold, Report, cross_fit, keep_legit, search
+from ringfence.training.crossfit import OutOfFold, Report, cross_fit
 from ringfence.training.effort import Effort, effort_for
 from ringfence.training.errors import NoFoldsError
 from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 from ringfence.training.learner import Learner, Task
+from ringfence.training.search import search
 from ringfence.training.stacking import BranchWorth, on_common_ground, stack_in_time
 
 FloatArray = NDArray[np.float64]
@@ -96,6 +97,7 @@ def fit(
     effort: Effort | None = None,
     learners: Sequence[Learner] = (AnomalyLearner(),),
     monotone: Sequence[int] = (),
+    studies: Path | None = None,
     report: Report | None = None,
 ) -> Fitted:
     """Choose the tree count and the branches out of fold, calibrate on the out-of-fold scores, refit on everything.
@@ -109,6 +111,7 @@ def fit(
     effort : what may be spent; None: what `effort_for` says of so many examples.
     learners : of the branches beside the trees, which are tried in this order.
     monotone : for each column 1 where the trees' score may only rise with it, -1 only fall, 0 either; empty: all free.
+    studies : the folder that finished trials are kept in, and recalled from; the model does not depend on it.
     report : called with (steps done, steps in all).
 
     Raises
@@ -118,7 +121,7 @@ def fit(
     """
     effort = effort_for(len(examples), examples.n_fraud) if effort is None else effort
     folds = _folds(examples, n_blocks=effort.n_blocks)
-    unread = clocks(rows, folds, is_category) if has_times else np.empty(0, dtype=np.int64)
+    unread = clocks(rows, folds, is_category, n_threads=n_threads) if has_times else np.empty(0, dtype=np.int64)
     held = {"monotone_constraints": list(monotone)} if any(monotone) else {}
     total = (1 + trials) * len(folds) + effort.n_seeds
     done, one_at_a_time = 0, Lock()
@@ -128,7 +131,7 @@ def fit(
         with one_at_a_time:
             done += 1
             if report is not None:
-                report(done, total)
+                report(min(done, total), total)
 
     try_setting = partial(
         _try,
@@ -143,8 +146,43 @@ def fit(
         unread=unread,
         held=held,
     )
-    default = default_params(examples.n_fraud)
-    chosen, found, settings = search(try_setting, {**default, **(params or {})}, trials=trials, seed=seed)
+    default = default_params(examples.n_fraud) | dict(params or {})
+
+    def study() -> Path | None:
+        if studies is None:
+            return None
+        from ringfence.training.study import study_key
+
+        key = study_key(
+            rows,
+            examples.fraud,
+            folds,
+            is_category=is_category,
+            unread=unread,
+            default={**default, **held},
+            effort=effort,
+            seed=seed,
+        )
+        return studies / key
+
+    def recalled() -> None:
+        for _ in folds:
+            step(0, 0)
+
+    chosen, found, settings = search(try_setting, default, trials=trials, seed=seed, directory=study, recalled=recalled)
+    encoder = Encoder.fit(rows, is_category)
+    grown = begin_boosters(
+        rows,
+        examples.fraud,
+        encoder,
+        unread=unread,
+        params={**chosen, **held},
+        n_trees=_refit_trees(found.n_trees, folds, len(examples)),
+        seed=seed,
+        effort=effort,
+        n_threads=n_threads,
+        report=step,
+    )
     task = Task(
         rows=rows,
         fraud=examples.fraud,
@@ -173,33 +211,7 @@ def fit(
         judged, found = on_common_ground(stacked, folds, found)
         # The stack was fitted on all legit events, whatever share of them the trees saw.
         calibrator, weight = calibrate_in_time(stacked, examples.fraud, judged)
-    encoder = Encoder.fit(rows, is_category)
-    n_trees = _refit_trees(found.n_trees, folds, len(examples))
-
-    def booster(place: int, n_threads: int) -> str:
-        kept = keep_legit(examples.fraud, effort.legit_share, np.random.default_rng([seed, place]))
-        read = rows[kept]  # a copy
-        read[:, unread] = np.nan
-        read = encoder.apply(read, in_place=True)
-        one = train_gbdt(
-            read,
-            examples.fraud[kept],
-            n_trees=n_trees,
-            seed=seed + place,
-            categories=encoder.category_columns,
-            params={**chosen, **held},
-            num_threads=n_threads,
-            bin_rows=effort.bin_rows,
-        )
-        step(0, 0)
-        return one.text
-
-    if effort.side_by_side:
-        with ThreadPoolExecutor(n_threads) as pool:
-            texts = list(pool.map(lambda place: booster(place, 1), range(effort.n_seeds)))
-    else:
-        texts = [booster(place, n_threads) for place in range(effort.n_seeds)]
-    gbdt = Gbdt(text=average_boosters(texts))
+    gbdt = grown()
     branches = {
         learner.name: learner.fit(task, encoder)
         for learner in learners

@@ -155,6 +155,7 @@ def fitted_inputs(examples: Examples, fit: IntArray, options: GnnOptions, *, see
         seat_columns=examples.seat_columns,
         hops=options.hops,
         last=options.last,
+        roles=options.roles,
         categories=examples.categories,
     )
 

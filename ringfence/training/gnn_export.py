@@ -43,7 +43,8 @@ class _Graph:
     def model(self) -> bytes:
         inputs, n_seats = self.inputs, len(self.inputs.seats)
         self._input("nodes", [n_seats, 1, inputs.node_width])
-        parts = [*(self._gathered() if inputs.hops else ()), "nodes"]
+        gathered = self._recurrent if self.options.gather == "recurrent" else self._gathered
+        parts = [*(gathered() if inputs.hops else ()), "nodes"]
         seat = self._op(
             "MatMul", self._op("Concat", *parts, axis=3), self._constant("seat_weight", self._seat_weight())
         )
@@ -99,6 +100,41 @@ class _Graph:
             self._op("ReduceSum", attended, along, keepdims=1),
             self._op("ReduceMax", message, axes=[2], keepdims=1),
         ]
+
+    def _recurrent(self) -> list[str]:
+        """Return [state after the newest event, mean state], each of shape (n, S, 1, M x H); a node for each role."""
+        inputs, channels = self.inputs, self.options.members * self.options.width
+        self._input("events", [len(inputs.seats), inputs.last, inputs.event_width])
+        self._input("per", [len(inputs.seats), 1, 1])
+        first = self._op("Transpose", "events", perm=[2, 0, 1, 3])  # (K, n, S, E)
+        newest, totals = [], []
+        for role in range(inputs.n_roles):
+            seats = [seat for seat, of in enumerate(inputs.seat_role) if of == role]  # of one role: side by side
+            taken = first
+            if inputs.n_roles > 1:
+                taken = self._op("Gather", first, self._constant(f"seats_{role}", seats), axis=2)
+            flat = self._op("Reshape", taken, self._constant(f"steps_{role}", [inputs.last, -1, inputs.event_width]))
+            step_in = _by_seat(self._gates("step_in", role)).transpose(0, 2, 1)  # (3, M x H, E)
+            step_on = _blocks(self._gates("step_on", role)).transpose(0, 2, 1)
+            made = [f"states_{role}", f"newest_{role}"]
+            given = [
+                flat,
+                self._constant(f"step_in_{role}", step_in.reshape(1, 3 * channels, -1)),
+                self._constant(f"step_on_{role}", step_on.reshape(1, 3 * channels, -1)),
+            ]
+            how = {"hidden_size": channels, "direction": "reverse", "linear_before_reset": 1}
+            self.nodes.append(helper.make_node("GRU", given, made, **how))
+            total = self._op("ReduceSum", made[0], self._constant("along_events", [0]), keepdims=0)
+            shape = self._constant(f"by_seat_{role}", [-1, len(seats), 1, channels])
+            newest.append(self._op("Reshape", made[1], shape))
+            totals.append(self._op("Reshape", total, shape))
+        both = [self._op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0] for parts in (newest, totals)]
+        return [both[0], self._op("Mul", both[1], "per")]
+
+    def _gates(self, name: str, role: int) -> Array:
+        """Shape (M, 3, inputs, H): update, reset and candidate of one role."""
+        given = self.weights[name][:, role]
+        return given.reshape(*given.shape[:2], 3, -1).transpose(0, 2, 1, 3)
 
     def _row(self) -> str:
         """Return the name of the row's inputs, shape (n, R + C x vector width); empty where no row is read."""

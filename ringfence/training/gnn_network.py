@@ -5,12 +5,14 @@
     message  m_k = relu(x_k A_r),    x_k the k-th sampled event of a seat of role r
     gated    u = [mean_k m_k * sigmoid(x_k B_r),  max_k the same]                         (Li et al., 2016, gates)
     attention u = [sum_k softmax_k(x_k B_r . y C_r / sqrt(d)) m_k,  max_k m_k]            (Vaswani et al., 2017)
+    recurrent u = [g_1, mean_k g_k],  g_k = GRU(x_k, g_k+1): k = 1 is the newest event      (Cho et al., 2014)
     seat     h_s = relu([u, y] D_r),  y the seat's own counts; seats of one role are summed
     row      e = relu(z E),  z the row's numbers and the vectors of its categories
     log-odds v . relu([h, e] F) + w . z + b
 
 No bias stands where an event or a seat may be missing: the constant 1 among the inputs of those that are there takes
-its part, so that what is missing adds exactly 0 and no mask is needed. Role, degree and time come as inputs; nothing
+its part, so that what is missing adds exactly 0 and no mask is needed; a recurrent unit that has seen nothing stays at
+0 too. Role, degree and time come as inputs; nothing
 knows an entity by name. M members lie side by side in every array.
 """
 
@@ -42,7 +44,10 @@ class GnnNetwork(nn.Module):
         n_codes, width = inputs.n_codes, options.vector_width
         self.row_inputs = inputs.number_width + len(inputs.categories) * width
         self.seat_inputs = (2 * h if inputs.hops else 0) + inputs.node_width
-        if inputs.hops:
+        if inputs.hops and options.gather == "recurrent":
+            self.step_in = _weight(m, p, inputs.event_width, 3 * h)  # update, reset, candidate
+            self.step_on = _weight(m, p, h, 3 * h)
+        elif inputs.hops:
             self.message = _weight(m, p, inputs.event_width, h)
             self.gate = _weight(m, p, inputs.event_width, h)
             if options.gather == "attention":
@@ -70,7 +75,8 @@ class GnnNetwork(nn.Module):
         nodes = nodes[:, :, 0].transpose(0, 1)  # (S, n, D)
         parts = [nodes[:, :, None].expand(-1, -1, self.options.members, -1)]  # (S, n, M, D)
         if self.inputs.hops:
-            parts = [*self._gathered(events, per, nodes, roles), *parts]
+            gathered = self._recurrent if self.options.gather == "recurrent" else self._gathered
+            parts = [*gathered(events, per, nodes, roles), *parts]
         seats = torch.relu(torch.einsum("snmx,msxh->snmh", torch.cat(parts, dim=3), self.seat[:, roles]))
         found = [torch.einsum("snmh,sp->nmph", seats, self.pooled).reshape(n, self.options.members, -1)]
         row = torch.cat([self.input_dropout(numbers), self.vectors[codes].reshape(n, -1)], dim=1)
@@ -98,6 +104,23 @@ class GnnNetwork(nn.Module):
         likeness = (gate * query).reshape(n_seats, n, last, m, heads, h // heads).sum(dim=5) / (h // heads) ** 0.5
         share = torch.softmax(likeness + (there - 1.0) * 1e4, dim=2).repeat_interleave(h // heads, dim=4)
         return [(message * share).sum(dim=2), message.amax(dim=2)]
+
+    def _recurrent(self, events: Tensor, per: Tensor, nodes: Tensor, roles: list[int]) -> list[Tensor]:
+        """Return [state after the newest event, mean state] of each seat, each of shape (S, n, M, H)."""
+        (n, n_seats, last, width), m, h = events.shape, self.options.members, self.options.width
+        flat = events.transpose(0, 1).reshape(n_seats, n * last, width)
+        read = torch.bmm(flat, self.step_in[:, roles].permute(1, 2, 0, 3).reshape(n_seats, width, 3 * m * h))
+        read = read.reshape(n_seats, n, last, m, 3 * h)
+        step_on = self.step_on[:, roles].transpose(0, 1)  # (S, M, H, 3 H)
+        state = torch.zeros(n_seats, n, m, h, dtype=events.dtype, device=events.device)
+        total = state
+        for back in range(last - 1, -1, -1):
+            kept = torch.einsum("snmh,smhg->snmg", state, step_on)
+            update, reset = torch.sigmoid(read[:, :, back, :, : 2 * h] + kept[..., : 2 * h]).chunk(2, dim=3)
+            candidate = torch.tanh(read[:, :, back, :, 2 * h :] + reset * kept[..., 2 * h :])
+            state = candidate + update * (state - candidate)
+            total = total + state
+        return [state, total * per[:, :, 0].transpose(0, 1)[:, :, None]]
 
 
 def _weight(*shape: int) -> Any:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-Gather = Literal["gated", "attention"]
+Gather = Literal["gated", "attention", "recurrent"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -16,7 +16,9 @@ class GnnOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     hops: Literal[0, 1, 2] = 2
     last: int | None = None  # newest events a seat; None: all that were sampled
-    gather: Gather = "gated"  # a sigmoid gate and a mean, or multi-head attention from the seat's counts
+    # A sigmoid gate and a mean; multi-head attention from the seat's counts; or a recurrent unit from oldest to newest.
+    gather: Gather = "gated"
+    roles: tuple[str, ...] | None = None  # whose seats are read; None: all
     reads_rows: bool = True  # the feature row of the event at hand is an input too
     members: int = 4  # networks trained side by side on the same batches, whose log-odds are averaged
     width: int = 16  # channels of a message and of a seat, a member

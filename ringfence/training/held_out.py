@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import numpy as np
 import polars as pl
@@ -21,6 +23,8 @@ from ringfence.training.fitting import Fitted
 from ringfence.training.slices import amount_bands
 
 FloatArray = NDArray[np.float64]
+
+_CHUNK: Final = 16_384  # rows copied at once
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +73,7 @@ def out_of_fold(
             score=fitted.out_of_fold_scores(),
             amount_minor=examples.amount_minor[at],
             novelty=_novelty(catalogue, rows, at),
-            segments=_by_kmeans(segmentation, rows[at])
+            segments=_by_kmeans(segmentation, rows, at)
             | _segments(ledger, catalogue.scenario, examples.seq[at], examples.amount_minor[at]),
         ),
     )
@@ -101,7 +105,7 @@ def later_window(
             score=fitted.scores(Seen(rows[at])),
             amount_minor=amount_minor,
             novelty=_novelty(catalogue, rows, at),
-            segments=_by_kmeans(segmentation, rows[at])
+            segments=_by_kmeans(segmentation, rows, at)
             | _segments(ledger, catalogue.scenario, later["seq"].to_numpy(), amount_minor),
         ),
     )
@@ -132,12 +136,14 @@ def segments_of(rows: FloatArray, catalogue: Catalogue, seed: int) -> Segmentati
     return Segmentation.fit(rows, asked.features, columns, k=asked.k, seed=seed)
 
 
-def _by_kmeans(segmentation: Segmentation | None, rows: FloatArray) -> dict[str, pl.Series]:
-    """Name the segment by k-means of each row; nothing without any."""
+def _by_kmeans(segmentation: Segmentation | None, rows: FloatArray, at: NDArray[np.int64]) -> dict[str, pl.Series]:
+    """Name the segment by k-means of the rows at some places; nothing without any."""
     if segmentation is None:
         return {}
     names = pl.Series("segment", segmentation.names)
-    return {"segment (k-means)": names.gather(segmentation.of(rows) - 1).cast(pl.Enum(segmentation.names))}
+    # A part at a time: rows of a million events are gigabytes, and a copy of most of them as many again.
+    parts = [segmentation.of(rows[at[low : low + _CHUNK]]) for low in range(0, at.shape[0], _CHUNK)]
+    return {"segment (k-means)": names.gather(np.concatenate(parts) - 1).cast(pl.Enum(segmentation.names))}
 
 
 def _segments(

@@ -87,18 +87,18 @@ class Ranking:
 
 
 def average_precision_interval(ranking: Ranking, draws: list[tuple[FloatArray, FloatArray]]) -> Interval:
-    return _interval(ranking.average_precision(), [_average_precision(*draw) for draw in draws])
+    return interval_of(ranking.average_precision(), [_average_precision(*draw) for draw in draws])
 
 
 def roc_auc_interval(ranking: Ranking, draws: list[tuple[FloatArray, FloatArray]]) -> Interval:
-    return _interval(ranking.roc_auc(), [_roc_auc(*draw) for draw in draws])
+    return interval_of(ranking.roc_auc(), [_roc_auc(*draw) for draw in draws])
 
 
 def recall_at_precision_interval(
     ranking: Ranking, draws: list[tuple[FloatArray, FloatArray]], precision: float
 ) -> Interval:
     """Largest recall at which the precision is at least `precision`; 0 where it never is."""
-    return _interval(
+    return interval_of(
         _recall_at_precision(ranking.fraud, ranking.legit, precision),
         [_recall_at_precision(*draw, precision) for draw in draws],
     )
@@ -106,12 +106,12 @@ def recall_at_precision_interval(
 
 def pr_curve(ranking: Ranking, draws: list[tuple[FloatArray, FloatArray]], grid: FloatArray) -> Curve:
     """Precision at each recall of `grid`, which lies in (0, 1]."""
-    return _curve(grid, _precision_on(ranking.fraud, ranking.legit, grid), [_precision_on(*d, grid) for d in draws])
+    return curve_of(grid, _precision_on(ranking.fraud, ranking.legit, grid), [_precision_on(*d, grid) for d in draws])
 
 
 def roc_curve(ranking: Ranking, draws: list[tuple[FloatArray, FloatArray]], grid: FloatArray) -> Curve:
     """True positive rate at each false positive rate of `grid`, which lies in [0, 1]."""
-    return _curve(grid, _tpr_on(ranking.fraud, ranking.legit, grid), [_tpr_on(*d, grid) for d in draws])
+    return curve_of(grid, _tpr_on(ranking.fraud, ranking.legit, grid), [_tpr_on(*d, grid) for d in draws])
 
 
 def _average_precision(fraud: FloatArray, legit: FloatArray) -> float:
@@ -157,14 +157,16 @@ def _tpr_on(fraud: FloatArray, legit: FloatArray, grid: FloatArray) -> FloatArra
     return rate
 
 
-def _interval(value: float, replicates: list[float]) -> Interval:
+def interval_of(value: float, replicates: list[float]) -> Interval:
+    """Put the middle 95 % of resampled values around a value."""
     if not replicates or np.isnan(value):
         return Interval(value, float("nan"), float("nan"))
     low, high = np.quantile(replicates, [0.025, 0.975])
     return Interval(value, float(low), float(high))
 
 
-def _curve(grid: FloatArray, y: FloatArray, replicates: list[FloatArray]) -> Curve:
+def curve_of(grid: FloatArray, y: FloatArray, replicates: list[FloatArray]) -> Curve:
+    """Put the middle 95 % of resampled curves, pointwise, around a curve; each has shape (n_grid,)."""
     if not replicates:
         return Curve(x=grid, y=y, low=y, high=y)
     low, high = np.quantile(np.stack(replicates), [0.025, 0.975], axis=0)

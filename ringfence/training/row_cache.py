@@ -71,14 +71,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @cache
-def code_digest() -> str:
-    """Hash what rows are made by: the sources of the rooms between ledger and row, libraries, machine."""
+def code_digest(rooms: tuple[str, ...] = _ROOMS, libraries: tuple[str, ...] = _LIBRARIES) -> str:
+    """Hash the sources of rooms, libraries, machine; by default what rows are made by, from the ledger on."""
     digest = blake2b(digest_size=16)
     package = Path(__file__).resolve().parents[1]
-    for path in sorted(path for room in _ROOMS for path in (package / room).rglob("*.py")):
+    for path in sorted(path for room in rooms for path in (package / room).rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())
-    for library in _LIBRARIES:
+    for library in libraries:
         digest.update(f"{library} {version(library)};".encode())
     digest.update(machine().encode())
     return digest.hexdigest()

@@ -30,6 +30,7 @@ from ringfence.training.label_delay import LabelDelay
 from ringfence.training.memory_use import Forgotten, room_told
 from ringfence.training.monotone import told_of
 from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
+from ringfence.training.search import searched
 from ringfence.training.stacking import BranchWorth
 
 N_DRIFTED: Final = 30  # features in metrics.json, most drifted first
@@ -85,6 +86,7 @@ def summarise(
         *((f"branch {one.name}", _worth_told(one)) for one in fitted.worth),
         *facts_of(fitted.ensemble),
         ("settings", shown),
+        *searched(fitted.settings),
         ("legit examples each booster saw", f"{fitted.effort.legit_share:.1%}"),
         *([("spared, as examples are many", fitted.effort.text)] if fitted.effort.text else []),
         (
@@ -178,6 +180,11 @@ def _not_comparable(examples: Examples, fitted: Fitted, evaluations: list[Evalua
         lines.append(
             "out-of-fold figures that respect the label delay: at least one fold here follows plain time order, "
             "because the delay would have left too few labels before it"
+        )
+    if len(fitted.settings) > 1:
+        lines.append(
+            "out-of-fold figures of a setting that was not chosen by them: these are of the best of "
+            f"{len(fitted.settings)}, a little flattered by the choice"
         )
     if examples.n_unlabelled:
         lines.append(f"figures on all events: {examples.n_unlabelled:,} without a known label are in none of these")

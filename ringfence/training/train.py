@@ -36,6 +36,7 @@ from ringfence.training.monotone import held_to, signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
 from ringfence.training.row_cache import RowCache
+from ringfence.training.search import require_search
 from ringfence.training.summary import alerts_of, data_digest, headline_of, metrics_of, summarise
 
 FloatArray = NDArray[np.float64]
@@ -57,6 +58,7 @@ def train(
     seed: int = 0,
     n_threads: int = 1,
     cache: RowCache | None = None,
+    studies: Path | None = None,
     progress: Progress | None = None,
     lookup_files: dict[str, bytes] | None = None,
     brought: dict[str, bytes] | None = None,
@@ -77,6 +79,8 @@ def train(
         keeps a copy.
     brought : the files of networks that were trained elsewhere, likewise.
     cache : feature rows of earlier trainings, and a place for these; the release does not depend on it.
+    studies : a place for finished trials: a search that was interrupted goes on, and processes share one; the release
+        does not depend on it.
 
     Raises
     ------
@@ -86,9 +90,13 @@ def train(
         If all feature families are switched off.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
+    MissingExtraError
+        If there are trials and optuna is not installed.
     DerivedChangedError, LabelRuleChangedError
         If the ledger was filled with other derived values than the scenario's, or labelled by another outcome.
     """
+    if trials:
+        require_search()
     ledger.check_derived()
     report = progress or _silent
     catalogue = Catalogue.build(scenario)
@@ -114,6 +122,7 @@ def train(
         has_times=scenario.decided.event_time_column is not None,
         learners=learners,
         monotone=signs_of(catalogue),
+        studies=studies,
         report=lambda done, total: report("fitting", done, total),
     )
     segmentation = segments_of(rows[: len(examples)], catalogue, seed)

@@ -165,6 +165,32 @@ def test_long_table_of_parties_is_joined(tmp_path: Path) -> None:
     assert imported(draft, tmp_path).n_events == N
 
 
+@pytest.mark.parametrize("flag", ["is_proxy", "status", "is_fraud"])
+@pytest.mark.parametrize("label", ["is_fraud", "outcome"])
+def test_longer_lookup_is_not_taken_for_the_events(flag: str, label: str, tmp_path: Path) -> None:
+    columns = payments()
+    columns[label] = columns.pop("is_fraud")
+    pl.DataFrame(columns).write_csv(tmp_path / "payments.csv")
+    rng = np.random.default_rng(3)
+    marks = (rng.random(5 * N) < 0.1).astype(int)
+    blocks = {"lower": np.arange(5 * N) * 256, "upper": np.arange(5 * N) * 256 + 255, flag: marks}
+    pl.DataFrame(blocks).write_csv(tmp_path / "blocks.csv")
+    draft = draft_scenario("drafted", [tmp_path / "blocks.csv", tmp_path / "payments.csv"])
+    assert draft.main.table.path.name == "payments.csv"
+    assert draft.label is not None
+    assert draft.label.column.name == label
+
+
+def test_without_a_label_the_file_with_a_time_holds_the_events(tmp_path: Path) -> None:
+    columns = {name: values for name, values in payments().items() if name != "is_fraud"}
+    pl.DataFrame(columns).write_csv(tmp_path / "payments.csv")
+    pl.DataFrame({"code": np.arange(5 * N), "text": [f"t{at % 7}" for at in range(5 * N)]}).write_csv(
+        tmp_path / "codes.csv"
+    )
+    draft = draft_scenario("drafted", [tmp_path / "codes.csv", tmp_path / "payments.csv"])
+    assert draft.main.table.path.name == "payments.csv"
+
+
 def test_other_events_that_share_an_entity_only_teach(tmp_path: Path) -> None:
     columns = payments()
     pl.DataFrame(columns).write_csv(tmp_path / "payments.csv")

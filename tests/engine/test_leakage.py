@@ -80,6 +80,15 @@ def test_honest_replay_beside_hubs_and_forgotten_events_has_no_violation(seed: i
     assert replay_leakage(ledger, catalogue, history.event_seq, history).holds
 
 
+def test_honest_replay_of_a_sequence_has_no_violation() -> None:
+    scenario = claims_scenario(sequence=True)
+    batch = batch_of(drawn_records(44, 200), scenario)
+    decided = batch.seq[(batch.kind == 0) & (batch.event_type == 0)]
+    ledger, catalogue = ListedLedger(batch), Catalogue.build(scenario, only=(), neighbourhoods=8)
+    assert replay_leakage(ledger, catalogue, decided, read_history(ledger, catalogue)).holds
+    assert replay_leakage(ledger, catalogue, decided, read_history(ledger, CATALOGUE)).n_not_on_record > 0
+
+
 def test_look_ahead_is_caught() -> None:
     ahead = LookAhead(LEDGER, CATALOGUE)
     report = replay_leakage(ahead, CATALOGUE, ahead.seqs(DECIDED), ahead.history)

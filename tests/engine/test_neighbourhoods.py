@@ -50,6 +50,7 @@ from tests.oracles.streams import (
 # Families that walk links are off: what is sampled must not need them.
 SCENARIO = claims_scenario(features={"one_hop": False, "neighbour_risk": False, "velocity": False, "label_risk": False})
 CATALOGUE = Catalogue.build(SCENARIO, neighbourhoods=16)
+IN_ORDER = claims_scenario(features=SCENARIO.features, sequence=True)
 ARRAYS = tuple(name for name in Neighbourhoods.__struct_fields__)
 
 
@@ -97,6 +98,29 @@ def assert_samples_equal_twin(
 def test_samples_of_rough_streams_equal_twin(seed: int) -> None:
     found = assert_samples_equal_twin(drawn_records(seed, 130), SCENARIO)
     assert found.mask.any(axis=0).all()  # every seat was filled to the last slot somewhere
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_events_of_other_types_stand_among_those_of_a_sequence(seed: int) -> None:
+    found = assert_samples_equal_twin(drawn_records(30 + seed, 130), IN_ORDER)
+    types = found.events[..., at.SAMPLE_TYPE]
+    assert set(np.unique(types[found.mask])) == {0.0, 1.0}
+    assert not types[:, 1:].any()  # the claimant's seat alone is one
+
+
+def test_samples_of_a_sequence_equal_twin_when_events_are_forgotten() -> None:
+    assert_samples_equal_twin(drawn_records(33, 160, n_people=9), IN_ORDER, stored=16)
+    assert_samples_equal_twin(drawn_records(34, 160, n_people=30), IN_ORDER, slots=40)
+    assert_samples_equal_twin(drawn_records(35, 100), IN_ORDER, n_sampled=3)
+
+
+def test_other_features_do_not_change_with_a_sequence() -> None:
+    records = drawn_records(36, 120)
+    rows = [
+        Engine(Catalogue.build(scenario, neighbourhoods=4)).observe(batch_of(records, scenario))
+        for scenario in (claims_scenario(), claims_scenario(sequence=True))
+    ]
+    assert rows[0].tobytes() == rows[1].tobytes()
 
 
 def test_samples_of_few_events_equal_twin() -> None:

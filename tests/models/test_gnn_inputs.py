@@ -119,7 +119,7 @@ def test_inputs_survive_their_own_json() -> None:
 
 def test_arrays_of_another_catalogue_are_refused() -> None:
     sampled, rows = drawn_sampled(9, 4), drawn_rows(9, 4)
-    with pytest.raises(ModelShapeError, match="expected \\(n, 4, >= 6, 16\\)"):
+    with pytest.raises(ModelShapeError, match="expected \\(n, 4, >= 6, 17\\)"):
         INPUTS.prepare(drawn_sampled(9, 4, last=5), rows)
     with pytest.raises(ModelShapeError, match="expected \\(4, 7\\)"):
         INPUTS.prepare(sampled, rows[:, 1:])

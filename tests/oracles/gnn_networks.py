@@ -23,7 +23,7 @@ TINY = {"members": 2, "width": 8, "heads": 2, "row_width": 6, "head_width": 5}
 def network_and_served(examples: ArrayExamples, *, seed: int = 0, **changes: Any) -> tuple[GnnNetwork, Gnn]:
     """Draw all weights, those that start at zero too, and export."""
     options = GnnOptions(**{**TINY, **changes})
-    inputs = inputs_of(examples, hops=options.hops, last=options.last)
+    inputs = inputs_of(examples, hops=options.hops, last=options.last, roles=options.roles)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = GnnNetwork(inputs, options, prior_log_odds=-2.0).eval()

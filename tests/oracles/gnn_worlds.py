@@ -30,6 +30,7 @@ from tests.oracles.streams import (
 SEATS = ("claimant", "witness.1", "witness.2", "shop")
 EVENT_COLUMNS = tuple(feature.name for feature in EVENT_FEATURES)
 SEAT_COLUMNS = tuple(feature.name for feature in SEAT_FEATURES)
+TYPE = EVENT_COLUMNS.index("event_type")
 PRESENT = SEAT_COLUMNS.index("present")
 N_FEATURES, CATEGORIES = 7, (5,)
 
@@ -43,6 +44,7 @@ def drawn_sampled(seed: int, n: int, *, last: int = 6) -> SampledArrays:
     mask = np.arange(last) < rng.integers(0, last + 1, (n, len(SEATS), 1))
     mask &= nodes[..., PRESENT, None] == 1.0
     events = rng.normal(0.5, 2.0, (n, len(SEATS), last, len(EVENT_COLUMNS))).astype(np.float32)
+    events[..., TYPE] = rng.integers(0, 3, mask.shape)
     return SampledArrays(np.where(mask[..., None], events, np.float32(0.0)), mask, nodes)
 
 
@@ -92,7 +94,7 @@ def prepared_twin(inputs: GnnInputs, sampled: SampledArrays, rows: NDArray[np.fl
     found = []
     for i in range(sampled.mask.shape[0]):
         events, pers, nodes = [], [], []
-        for s in range(len(inputs.seats)):
+        for s in inputs.places:
             is_taken = sampled.nodes[i, s, inputs.present_column] == 1.0
             n_sampled = 0
             for k in range(inputs.last if inputs.hops else 0):
@@ -104,6 +106,7 @@ def prepared_twin(inputs: GnnInputs, sampled: SampledArrays, rows: NDArray[np.fl
                 parts = zip(inputs.events.columns, inputs.events.mean, inputs.events.per_spread, strict=True)
                 events += [1.0, *(scaled(one[column], mean, spread) for column, mean, spread in parts)]
                 events += [math.exp(-max(one[inputs.gap_column], 0.0) / days) for days in inputs.fading_days]
+                events += [float(one[inputs.type_column] == kind) for kind in range(1, inputs.n_types + 1)]
             pers.append(1.0 / max(n_sampled, 1))
             if not is_taken:
                 nodes += [0.0] * inputs.node_width

@@ -84,8 +84,12 @@ class LinkTwin:
 
     def last(self, node: Node) -> list[Seen]:
         """Its last events that the store still holds, newest first."""
+        return self.held(self.events_of(node))
+
+    def held(self, events: list[Seen]) -> list[Seen]:
+        """Those of the last of some events that the store still holds, newest first."""
         oldest = self.seen[-self.most_stored].number if len(self.seen) > self.most_stored else 0
-        return [seen for seen in self.events_of(node)[-LAST:][::-1] if seen.number >= oldest]
+        return [seen for seen in events[-LAST:][::-1] if seen.number >= oldest]
 
     # -- observing ------------------------------------------------------------------------------------------------
 
@@ -100,6 +104,11 @@ class LinkTwin:
         self.seen.append(Seen(number, event, nodes, order[:KEPT]))
         for node, _ in nodes:
             self.by_node[node].append(self.seen[-1])
+
+    def store_told(self, number: int, event: Happening) -> Seen:
+        """Store an event of another type, which links nobody."""
+        self.seen.append(Seen(number, event, [], []))
+        return self.seen[-1]
 
     def learn(self, truth: Truth) -> None:
         labelled = [seen for seen in self.seen if seen.number == truth.of]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from ringfence.scenario.spec import Role, Scenario
@@ -37,6 +38,7 @@ class SampleTwin:
         self.links = LinkTwin(scenario, most_stored=most_stored, room=room)
         self.segments = SegmentTwin(scenario)
         self.records: list[Record] = []
+        self.told: dict[tuple[object, ...], list[Seen]] = defaultdict(list)  # by event type, role and number
 
     def observe(self, record: Record) -> Sample | None:
         number = len(self.records)
@@ -49,15 +51,49 @@ class SampleTwin:
                 self.segments.learn(record, event)
             return None
         if not self.is_decided(record):
-            self.links.touch(record)
+            self.touch(record)
+            self.tell(number, record)
             return None
         sample = self.sample(record)
-        self.links.touch(record)
+        self.touch(record)
         self.links.store(number, record)
         return sample
 
     def is_decided(self, event: Happening) -> bool:
         return self.scenario.event_types[event.kind].name == self.scenario.decide
+
+    def touch(self, event: Happening) -> None:
+        for key in self.links.touch(event):
+            self.told.pop(key, None)
+
+    def contexts(self, role: Role) -> list[tuple[str, str]]:
+        """Return the (event type, role) whose events stand among those of an entity in `role`."""
+        decided = [one.name for one in self.links.roles]
+        return [
+            (event_type.name, column.role)
+            for event_type in self.scenario.event_types
+            for column in event_type.roles
+            if role.sequence and event_type.name != self.scenario.decide
+            if column.role == role.name
+            or (column.role not in decided and self.scenario.role(column.role).entity_type == role.entity_type)
+        ]
+
+    def tell(self, number: int, event: Happening) -> None:
+        name = self.scenario.event_types[event.kind].name
+        wanted = {context for role in self.links.roles for context in self.contexts(role)}
+        named = [(name, self.scenario.roles[index].name, of) for index, of in dict.fromkeys(event.links)]
+        told = [key for key in named if key[:2] in wanted]
+        if told:
+            seen = self.links.store_told(number, event)
+            for key in told:
+                self.told[key].append(seen)
+
+    def last(self, node: Node, role: Role, number: int) -> list[Seen]:
+        """Its last events, newest first: decided ones, and where the role is a sequence others too."""
+        found = self.links.last(node)
+        for context in self.contexts(role):
+            found = found + self.links.held(self.told.get((*context, number), []))
+        return sorted(found, key=lambda seen: -seen.number)[: self.n_sampled]
 
     def prior(self, at_hand: Happening) -> float:
         standing = list(self.links.standing.values())
@@ -74,7 +110,7 @@ class SampleTwin:
                 if node not in nodes:
                     node = None
                 sample.seats[name] = self.seat(node, nodes)
-                last = self.links.last(node)[: self.n_sampled] if node is not None else []
+                last = self.last(node, role, numbers[place]) if node is not None else []
                 sample.events[name] = [self.event(seen, node, event, nodes) for seen in last if node is not None]
                 sample.places[name] = [(seen.number, seen.event.time_ms) for seen in last]
                 sample.n_visited += sum(len(seen.kept) for seen in last)
@@ -111,7 +147,8 @@ class SampleTwin:
             "is_known": float(label is not None),
             "is_fraud": float(own_fraud),
             "shared": float(sum(met in nodes for met in others)),
-            "links": float(len(seen.nodes)),
+            "links": float(len(seen.nodes) or len(set(seen.event.links))),
+            "event_type": float(seen.event.kind),
             "amount_ratio": 0.0 if theirs is None or ours is None else size - log_of(ours / 100),
             "others": float(len(others)),
             "others_events_mean": sum(sizes) / len(sizes) if sizes else 0.0,

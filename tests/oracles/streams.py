@@ -26,10 +26,11 @@ def claims_scenario(
     features: dict[str, bool] | None = None,
     hub_cap: int = 1_000,
     segments: tuple[str, ...] = (),
+    sequence: bool = False,
 ) -> Scenario:
     """Two roles share an entity type, one of them holds many; one context type; an attribute and a category."""
     roles = (
-        Role(name="claimant", entity_type="person", index=CLAIMANT, hub_cap=hub_cap),
+        Role(name="claimant", entity_type="person", index=CLAIMANT, hub_cap=hub_cap, sequence=sequence),
         Role(name="witness", entity_type="person", index=WITNESS, many=True, hub_cap=hub_cap),
         Role(name="shop", entity_type="shop", index=SHOP, hub_cap=hub_cap),
     )

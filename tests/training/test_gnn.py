@@ -40,6 +40,8 @@ QUICK = GnnOptions(
         {},
         {"gather": "attention"},
         {"gather": "attention", "heads": 1, "members": 3},
+        {"gather": "recurrent"},
+        {"gather": "recurrent", "hops": 1, "members": 1, "roles": ("witness",)},
         {"hops": 1, "last": 3},
         {"hops": 0},
         {"members": 1},
@@ -61,7 +63,7 @@ def test_an_export_that_computes_something_else_is_refused() -> None:
         check_export(gnn, lambda prepared: said_by(network, prepared), examples.take(np.arange(8)))
 
 
-@pytest.mark.parametrize("gather", ["gated", "attention"])
+@pytest.mark.parametrize("gather", ["gated", "attention", "recurrent"])
 def test_two_hops_find_a_signal_that_lies_two_hops_away(gather: Any) -> None:
     options = msgspec.structs.replace(QUICK, gather=gather)
     trained = train_gnn(WORLD, FRAUD, TIMES, fit=EARLY, options=options, seed=1)

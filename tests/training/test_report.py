@@ -26,6 +26,7 @@ SECTIONS = [
     "time",
     "quality",
     "capacity",
+    "unaided",
     "money",
     "parts",
     "drivers",

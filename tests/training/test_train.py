@@ -149,14 +149,27 @@ def test_a_cut_before_any_label_is_refused(
         train(ledger, scenario, policy, releases_dir=tmp_path, clock=clock, until_ms=at_ms(2))
 
 
-def test_trials_never_end_with_a_worse_log_loss_than_the_default(
-    ledger: Ledger, scenario: Scenario, policy: Policy, clock: FakeClock, tmp_path: Path
+def test_search_is_told_and_touches_nothing_after_the_cut(
+    ledger: Ledger, history: pl.DataFrame, scenario: Scenario, policy: Policy, clock: FakeClock, tmp_path: Path
 ) -> None:
     made = train(ledger, scenario, policy, releases_dir=tmp_path, clock=clock, until_ms=CUT_MS, trials=1, seed=3)
     tried = made.metrics["settings_tried"]
     assert len(tried) == 2
     best = np.argmin([setting["log_loss"] for setting in tried])
     assert made.manifest.made.settings["num_leaves"] == tried[best]["num_leaves"]
+    card, facts = (made.path / "card.md").read_text("utf-8"), made.metrics["facts"]
+    assert facts["search"].startswith("1 setting beside the default, proposed by optuna's TPE; the objective is the")
+    assert facts["search"] in card
+    assert "best of 2, a little flattered" in card
+    assert (made.path / "report.html").read_text("utf-8").count("the objective is the log-loss out of fold") == 1
+
+    later = pl.col("at") > "2024-02-12T00:00:00"
+    other = train(
+        ledger_of(tmp_path, history.with_columns(fraud=later.cast(int) ^ pl.col("fraud")), scenario),
+        scenario, policy, releases_dir=tmp_path / "other", clock=clock, until_ms=CUT_MS, trials=1, seed=3,
+    )  # fmt: skip
+    assert other.metrics["settings_tried"] == tried
+    assert other.id == made.id
 
 
 def test_release_says_what_was_forgotten_and_what_no_example_has(

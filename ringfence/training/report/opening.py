@@ -9,7 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from ringfence.reports import Block, Callout, Facts, Section, Tile, Tiles
-from ringfence.reports.numerals import date, days, decimal, money, share
+from ringfence.reports.numerals import date, days, decimal, money, share, short_share
+from ringfence.training.coverage import TOLD
 from ringfence.training.evaluation import N_REPLICATES, Evaluation
 from ringfence.training.ranking import Interval
 from ringfence.training.report.content import ReportInput
@@ -133,6 +134,14 @@ def _tiles(report: ReportInput, main: Evaluation) -> list[Tile]:
     else:
         half = main.recall_at_precision["0.50"]
         tiles.append(_share_tile("Fraud found at 50 % precision", half, aside="every second alert is fraud"))
+    missed, precision = TOLD
+    tiles.append(
+        _share_tile(
+            "Decided without a person",
+            main.coverage.told.share,
+            aside=f"{short_share(missed)} of frauds let through, declined at {short_share(precision)} precision",
+        )
+    )
     tiles.append(
         _tile(
             "Brier skill",

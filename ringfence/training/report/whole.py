@@ -12,6 +12,7 @@ from ringfence.training.report.opening import lede, opening, predicted
 from ringfence.training.report.parts import parts
 from ringfence.training.report.quality import quality
 from ringfence.training.report.timing import timing
+from ringfence.training.report.unaided import unaided
 from ringfence.training.report.work import actions, capacity
 
 
@@ -22,6 +23,7 @@ def render(report: ReportInput) -> str:
         timing(report),
         quality(report),
         capacity(report),
+        unaided(report),
         actions(report) if report.money is not None else None,
         parts(report),
         drivers(report),

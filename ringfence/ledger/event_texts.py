@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The texts of decided events, whole, for models that read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ringfence.ledger.records import EventBody, Kind
+from ringfence.ledger.segments import RECORDS, SEGMENTS, attribute_column
+
+if TYPE_CHECKING:
+    from ringfence.ledger.ledger import Ledger
+
+
+def event_texts(ledger: Ledger, seqs: NDArray[np.int64]) -> tuple[list[str | None], ...]:
+    """Read what decided events say in the text attributes that models may read (`Scenario.read_texts`).
+
+    Parameters
+    ----------
+    seqs : shape (n,), of events of the decided type, in any order.
+
+    Returns
+    -------
+    A list of n for each attribute, in the scenario's order; None where the event does not give it, or its import came
+    before the attribute was declared. Nothing at all where there is no such attribute.
+    """
+    wanted = ledger.scenario.read_texts
+    if not wanted:
+        return ()
+    decided = ledger.scenario.decided
+    asked = pl.DataFrame({"seq": pl.Series(seqs, dtype=pl.Int64)})
+    parts = [pl.DataFrame(schema={"seq": pl.Int64, **{a.name: pl.String() for a in wanted}})]
+    for segment in ledger.segments():
+        scan = pl.scan_parquet(ledger.directory / SEGMENTS / segment.path / RECORDS, glob=False)
+        present = set(scan.collect_schema().names())
+        given = [
+            (pl.col(column) if (column := attribute_column(decided, a)) in present else pl.lit(None))
+            .cast(pl.String)
+            .alias(a.name)
+            for a in wanted
+        ]
+        parts.append(scan.select("seq", *given).join(asked.lazy(), on="seq", how="semi").collect())
+    live: list[dict[str, Any]] = []
+    if seqs.shape[0]:
+        for record in ledger.records(int(seqs.min()) - 1, (Kind.EVENT,), until_seq=int(seqs.max())):
+            if isinstance(record.body, EventBody) and record.body.event.event_type == decided.name:
+                given_here = record.body.event.attributes
+                live.append({"seq": record.seq, **{a.name: given_here.get(a.name) for a in wanted}})
+    if live:
+        parts.append(pl.DataFrame(live, schema=parts[0].schema).join(asked, on="seq", how="semi"))
+    found = asked.join(pl.concat(parts), on="seq", how="left", maintain_order="left")
+    return tuple(found[a.name].to_list() for a in wanted)
