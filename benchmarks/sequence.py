@@ -68,7 +68,7 @@ def lagged(task: Task) -> FloatArray:
         events = np.asarray(chunk.neighbourhoods.events[:, seat][..., columns], np.float64)
         events[~np.asarray(chunk.neighbourhoods.mask[:, seat])] = np.nan
         found.append(events.reshape(events.shape[0], -1))
-    amount = [feature.name for feature in task.catalogue.features].index("amount")
+    amount = [feature.name for feature in task.catalogue.features].index("event.amount")
     return np.column_stack([np.concatenate(found), task.rows()[:, amount]])
 
 

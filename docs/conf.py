@@ -24,6 +24,7 @@ TREE = {
         "docs/python",
         "docs/neighbourhoods",
         "docs/gnn",
+        "docs/sequence",
         "docs/derived-values",
         "docs/policy",
         "docs/api",

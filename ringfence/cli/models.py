@@ -54,6 +54,10 @@ def train(
             help="Disk for feature rows, below state/, so that the next train replays only what changed; 0: none.",
         ),
     ] = "4GiB",
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BRANCH", help="A branch beside the trees that is not to be tried, such as gnn; repeat."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a release: replay the ledger, fit, calibrate, evaluate, write the bundle with report and card.
@@ -75,6 +79,7 @@ def train(
         trials=trials,
         seed=seed,
         row_cache_bytes=size_option(row_cache, "--row-cache"),
+        without=tuple(without or ()),
     )
     release = made.release
     warnings = shortfalls(release)
@@ -115,6 +120,7 @@ def make_release(
     trials: int = 0,
     seed: int = 0,
     row_cache_bytes: int | None = None,
+    without: tuple[str, ...] = (),
 ) -> MadeRelease:
     """Train with a bar per stage, on all cores; `row_cache_bytes` as in `steps.making.row_cache`."""
     from ringfence.scenario.clock import SystemClock
@@ -134,6 +140,7 @@ def make_release(
             trials=trials,
             seed=seed,
             cache=cache,
+            without=without,
             progress=phases,
         )
     n_all = len(release.features)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ringfence.models.anomaly import AnomalyModel
 from ringfence.models.branch import Branch, Need
 from ringfence.models.brought import BroughtBranch
+from ringfence.models.gnn_branch import GNN, GnnBranch
 
 if TYPE_CHECKING:
     from ringfence.models.seen import Seen
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 ANOMALY: Final = "anomaly"
+SEQUENCE: Final = "sequence"  # a network over neighbourhoods too, see `training.sequence`
 TEXT: Final = "text"
 RULES: Final = "rules"
 
@@ -78,6 +80,8 @@ class Stored:
 
 STORED: Final[dict[str, Stored]] = {
     ANOMALY: Stored("anomaly.npz", "the anomaly model", AnomalyBranch.from_bytes),
+    GNN: Stored("gnn.bin", "the graph network", GnnBranch.from_bytes),
+    SEQUENCE: Stored("sequence.bin", "the sequence model", GnnBranch.from_bytes),
     TEXT: Stored("text.npz", "the text model", _text),
     RULES: Stored("rules.json", "the rules", _rules),
 }

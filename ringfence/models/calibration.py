@@ -28,6 +28,7 @@ PLATT_BELOW: Final = 200  # frauds
 BETA_BELOW: Final = 1000  # frauds
 LEAST_SLOPE: Final = 1e-2  # a raw score that carries nothing still keeps its order
 _MAX_BLOCKS: Final = 200
+_NO_STEP: Final = 1e-13  # log-odds
 
 
 class Calibrator(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,8 +218,10 @@ def _maximise(columns: FloatArray, target: FloatArray, least: tuple[float | None
 
     def loss(coefficients: FloatArray) -> tuple[float, FloatArray]:
         z = scaled @ coefficients
-        value = float(np.mean(np.logaddexp(0.0, z) - target * z))
-        return value, scaled.T @ (sigmoid(z) - target) / target.shape[0]
+        e = np.exp(-np.abs(z))  # once for ln(1 + e^z) and for the sigmoid
+        value = float(np.mean(np.log1p(e) + np.maximum(z, 0.0) - target * z))
+        p = np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+        return value, scaled.T @ (p - target) / target.shape[0]
 
     start = np.zeros(columns.shape[1])
     start[0] = scale[0]
@@ -228,12 +231,19 @@ def _maximise(columns: FloatArray, target: FloatArray, least: tuple[float | None
 
 
 def _intercept_for(log_odds: FloatArray, rate: float) -> float:
-    """Return the shift at which the mean probability is `rate`: bisection, as the mean rises with the shift."""
-    low, high = -40.0, 40.0
+    """Return the shift at which the mean probability is `rate`: Newton's method, held in by bisection."""
+    low, high, shift = -40.0, 40.0, 0.0
     for _ in range(80):
-        middle = (low + high) / 2.0
-        if float(sigmoid(log_odds + middle).mean()) < rate:
-            low = middle
+        p = sigmoid(log_odds + shift)
+        excess = float(p.mean()) - rate
+        if excess < 0.0:
+            low = shift
         else:
-            high = middle
-    return (low + high) / 2.0
+            high = shift
+        slope = float((p * (1.0 - p)).mean())  # the mean rises with the shift
+        step = -excess / slope if slope > 0.0 else np.inf
+        moved = shift + step if low < shift + step < high else (low + high) / 2.0
+        if abs(moved - shift) <= _NO_STEP:
+            return moved
+        shift = moved
+    return shift

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,19 @@ from ringfence.models.errors import UnseenError
 from ringfence.models.stack import BACKBONE, Stack
 
 if TYPE_CHECKING:
-    from ringfence.models.branch import Branch
+    from ringfence.models.branch import Branch, Need
     from ringfence.models.encoder import Encoder
     from ringfence.models.gbdt import Gbdt
     from ringfence.models.seen import Seen
 
 FloatArray = NDArray[np.float64]
+
+
+class Contributions(NamedTuple):
+    """What the stacked log-odds of n events are made of."""
+
+    by_feature: FloatArray  # (n, n_features)
+    beside: dict[str, FloatArray]  # (n,) of each branch that is not made of features: what it adds above its mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,11 @@ class Ensemble:
     def encode(self, rows: FloatArray) -> FloatArray:
         """Return what the trees see, shape (n, n_features), of rows as the engine gives them."""
         return self.encoder.apply(rows)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What its branches read beside feature rows."""
+        return frozenset(need for branch in self.branches.values() for need in branch.needs)
 
     def alone(self) -> Ensemble:
         """Return the trees as the only ones that score; told beside them is what reads nothing but feature rows."""
@@ -77,14 +89,30 @@ class Ensemble:
 
         Trees by TreeSHAP, exact or fast enough to serve, and what branches say that they can share out among features.
         """
+        return self.explained(seen, encoded, {}, exact=exact).by_feature
+
+    def explained(
+        self, seen: Seen, encoded: FloatArray, members: Mapping[str, FloatArray], *, exact: bool = False
+    ) -> Contributions:
+        """Return `contributions`, and what the other branches add.
+
+        Parameters
+        ----------
+        members : as `members` returns them for these events; of a branch that is not in there nothing is told.
+        """
         shares = self.gbdt.contributions(encoded) if exact else self.gbdt.walker.contributions(encoded)
         total: FloatArray = self.stack.weight_of(BACKBONE) * shares
+        beside = {}
         for name, branch in self.branches.items():
             weight = self.stack.weight_of(name)
-            added = branch.shares(seen, encoded) if weight > 0.0 else None
+            if not weight > 0.0:
+                continue
+            added = branch.shares(seen, encoded)
             if added is not None:
                 total = total + weight * added
-        return total
+            elif name in members:
+                beside[name] = weight * (members[name] - self.stack.centre_of(name))
+        return Contributions(total, beside)
 
     def as_probability(self, name: str, raw: FloatArray) -> FloatArray:
         """Return a member's raw score as a number in [0, 1] for people, shape (n,)."""

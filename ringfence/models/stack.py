@@ -28,6 +28,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...] = (BACKBONE,)
     weights: tuple[float, ...] = (1.0,)  # >= 0: no member is ever turned around
     intercept: float = 0.0
+    centres: tuple[
+        float, ...
+    ] = ()  # mean raw score of each member where it was fitted; what is told is told against it
 
     def raw(self, members: Mapping[str, FloatArray]) -> FloatArray:
         """Return stacked log-odds, shape (n,), from each member's raw score of shape (n,); others are not read."""
@@ -42,6 +45,10 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     def weight_of(self, member: str) -> float:
         """Return the weight of a member, 0 where it takes no part."""
         return dict(zip(self.members, self.weights, strict=True)).get(member, 0.0)
+
+    def centre_of(self, member: str) -> float:
+        """Return a member's mean raw score over the events that the stack was fitted on; 0 where none was kept."""
+        return dict(zip(self.members, self.centres, strict=False)).get(member, 0.0)
 
     def to_json(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=1)
@@ -93,4 +100,9 @@ def fit_stack(members: Mapping[str, FloatArray], labels: NDArray[np.integer[Any]
     found = minimize(
         loss, np.append(before, 0.0), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(names) + [(None, None)]
     )
-    return Stack(members=tuple(names), weights=tuple(float(w) for w in found.x[:-1]), intercept=float(found.x[-1]))
+    return Stack(
+        members=tuple(names),
+        weights=tuple(float(w) for w in found.x[:-1]),
+        intercept=float(found.x[-1]),
+        centres=tuple(float(mean) for mean in x.mean(axis=0)),
+    )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.ledger.records import Reason
+from ringfence.models.branches import STORED
 from ringfence.scoring.sentences import FeatureText, say
 
 FloatArray = NDArray[np.float64]
@@ -20,6 +21,14 @@ FEWEST: Final = 3  # reasons on every answer that is not an approval
 MOST: Final = 5
 AMOUNT_AT_STAKE: Final = "AMOUNT_AT_STAKE"
 NO_MODEL: Final = "NO_MODEL"
+NEIGHBOURHOOD: Final = "NEIGHBOURHOOD"
+HISTORY: Final = "HISTORY"
+# Of branches that are not made of features: their reason code, and what is said of all that they add.
+BRANCHES: Final[dict[str, tuple[str, str]]] = {
+    "gnn": (NEIGHBOURHOOD, "What is known of the events around its {roles} (graph network)"),
+    "sequence": (HISTORY, "What went before, event by event (sequence model)"),
+}
+_MOST_ROLES: Final = 4
 
 
 class CatalogueFeature(Protocol):
@@ -53,15 +62,30 @@ def feature_texts(features: Sequence[CatalogueFeature]) -> tuple[FeatureText, ..
     )
 
 
+def branch_sentence(name: str, roles: Sequence[str]) -> str:
+    """Say what a branch looks at, in the words of a scenario's roles."""
+    named = [role.replace("_", " ") for role in roles]
+    if len(named) > _MOST_ROLES:
+        named = [*named[: _MOST_ROLES - 1], "others"]
+    told = f"{', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else "".join(named)
+    title = STORED[name].title if name in STORED else name
+    return BRANCHES.get(name, ("", f"What {title} says"))[1].format(roles=told)
+
+
 class ReasonBook:
     """Turns contributions of one row into reasons.
 
     A group is a family in one role or pair (`velocity:claimant`): its contribution is the sum over its features, its
     sentence that of the feature that adds most. Audit-only and personal attributes are no features, so that no reason
-    can name them.
+    can name them. A branch that is not made of features is one reason for all that it adds.
+
+    Parameters
+    ----------
+    roles : of the decided events, in whose words branches are told.
     """
 
-    def __init__(self, features: Sequence[FeatureText], *, currency: str = "") -> None:
+    def __init__(self, features: Sequence[FeatureText], *, roles: Sequence[str] = (), currency: str = "") -> None:
+        self.roles = tuple(roles)
         self.features = tuple(features)
         self.currency = currency
         self.groups = tuple(dict.fromkeys(feature.group for feature in self.features))
@@ -97,13 +121,21 @@ class ReasonBook:
             summed[:, family] += groups[:, group]
         return summed
 
-    def reasons(self, row: FloatArray, contributions: FloatArray, *, amount: float | None = None) -> tuple[Reason, ...]:
+    def reasons(
+        self,
+        row: FloatArray,
+        contributions: FloatArray,
+        beside: Mapping[str, float] | None = None,
+        *,
+        amount: float | None = None,
+    ) -> tuple[Reason, ...]:
         """Return the reasons of one row, largest contribution first.
 
         Parameters
         ----------
         row : shape (n_features,), as the engine gives it.
         contributions : shape (n_features,), log-odds.
+        beside : likewise, of each branch that is not made of features.
         amount : major units; None where the event has none.
 
         Returns
@@ -122,6 +154,8 @@ class ReasonBook:
             column = int(columns[np.argmax(contributions[columns])])
             spoken.add(column)
             told.append(self._reason(self.groups[group], column, row, float(totals[group])))
+        told += [self.branch_reason(name, added) for name, added in (beside or {}).items() if added > 0.0]
+        told = sorted(told, key=lambda reason: -reason.contribution)[:MOST]
         if len(told) >= FEWEST:
             return tuple(told)
         order = [column for column in np.argsort(-contributions, kind="stable").tolist() if column not in spoken]
@@ -137,6 +171,11 @@ class ReasonBook:
             sentence = f"{reason.sentence} (does not raise the score)"
             told.append(Reason(code=reason.code, sentence=sentence, contribution=reason.contribution))
         return tuple(told)
+
+    def branch_reason(self, name: str, contribution: float) -> Reason:
+        """Return the reason of a branch that is not made of features."""
+        code = BRANCHES.get(name, (code_of(name), ""))[0]
+        return Reason(code=code, sentence=branch_sentence(name, self.roles), contribution=contribution)
 
     def _reason(self, group: str, column: int, row: FloatArray, contribution: float) -> Reason:
         feature = self.features[column]

@@ -31,6 +31,7 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
+from ringfence.models.branch import Need
 from ringfence.models.branches import stored_among, stored_as
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
@@ -109,6 +110,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]  # of ringfence, Python, libraries and platform
     files: dict[str, str]  # file name -> blake2b-16 hex
     headline: dict[str, Any] = {}  # the figures worth reading first
+    neighbourhoods: int | None = None  # events of a seat that are sampled for its branches; None: none reads them
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +128,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     report: str = ""
     lookup_files: dict[str, bytes] = {}  # by the name that the scenario gives them
     segmentation: Segmentation | None = None
+    neighbourhoods: int | None = None  # events of a seat, where a branch reads them
 
 
 class Release:
@@ -173,6 +176,14 @@ class Release:
         return self.manifest.spec_hash
 
     @cached_property
+    def catalogue(self) -> Catalogue:
+        """What replays and serves it: its features, and neighbourhoods where a branch of it reads them.
+
+        The same where that branch is broken: state, ticks and kept rows are those of the release, whatever answers.
+        """
+        return Catalogue.build(self.scenario, neighbourhoods=self.manifest.neighbourhoods)
+
+    @cached_property
     def ensemble(self) -> Ensemble:
         """The branches that are there, with the stack that was fitted.
 
@@ -187,7 +198,8 @@ class Release:
 
     @cached_property
     def reason_book(self) -> ReasonBook:
-        return ReasonBook(self.features, currency=self.policy.costs.currency)
+        roles = tuple(role.role for role in self.scenario.decided.roles)
+        return ReasonBook(self.features, roles=roles, currency=self.policy.costs.currency)
 
     def lookups(self) -> Lookups:
         """Prepare the tables that derived values are looked up in, from the bundle's own copies.
@@ -221,7 +233,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
         Where model, encoder and catalogue differ in width, policy and scenario in currency, or a lookup file is not the
         one that the scenario was read with.
     """
-    catalogue = Catalogue.build(contents.scenario)
+    catalogue = Catalogue.build(contents.scenario, neighbourhoods=contents.neighbourhoods)
     _check(contents, len(catalogue.features))
     ensemble = contents.ensemble
     files = {
@@ -263,6 +275,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
         versions=_versions(),
         files=digests,
         headline=contents.headline,
+        neighbourhoods=contents.neighbourhoods,
     )
     path = releases_dir / manifest.id
     if not path.exists():
@@ -352,6 +365,10 @@ def _check(contents: Contents, n_features: int) -> None:
             widths[stored_as(name).title] = branch.n_features
     if contents.segmentation is not None:
         widths["the segments"] = contents.segmentation.n_features
+    if Need.NEIGHBOURHOODS in ensemble.needs and contents.neighbourhoods is None:
+        raise ReleaseMismatchError(
+            "neighbourhoods", "none", "those that a branch reads", "say how many events of a seat it was trained on"
+        )
     for what, width in widths.items():
         if width != n_features:
             raise ReleaseMismatchError(

@@ -31,6 +31,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     raw: FloatArray  # (n,) log-odds of the stack before calibration
     score: FloatArray  # (n,) calibrated probability of fraud
     members: dict[str, FloatArray]  # per member (n,), in [0, 1]: its own uncalibrated probability, or what is like one
+    raws: dict[str, FloatArray]  # per member (n,), what these probabilities are made of
     encoded: FloatArray  # (n, n_features) what the models saw
 
 
@@ -89,7 +90,7 @@ class Scorer:
 
         Returns
         -------
-        Scores whose bits for a row do not depend on the rows beside it.
+        Scores whose bits for a row do not depend on the rows beside it; with a network, by rounding below 1e-6.
 
         Raises
         ------
@@ -107,6 +108,7 @@ class Scorer:
             raw=raw,
             score=calibrator.apply(raw),
             members={name: ensemble.as_probability(name, found) for name, found in members.items()},
+            raws=members,
             encoded=encoded,
         )
 
@@ -143,11 +145,13 @@ class Scorer:
         told = np.flatnonzero(actions.codes != APPROVE)
         reasons: dict[int, tuple[Reason, ...]] = {}
         if told.shape[0]:
-            contributions = ensemble.contributions(seen.part(told), scores.encoded[told])
-            for at, shares in zip(told.tolist(), contributions, strict=True):
+            raws = {name: found[told] for name, found in scores.raws.items()}
+            contributions, beside = ensemble.explained(seen.part(told), scores.encoded[told], raws)
+            for place, (at, shares) in enumerate(zip(told.tolist(), contributions, strict=True)):
                 minor = amounts_minor[at]
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
-                reasons[at] = self._book.reasons(seen.rows[at], shares, amount=amount)
+                others = {name: float(added[place]) for name, added in beside.items()}
+                reasons[at] = self._book.reasons(seen.rows[at], shares, others, amount=amount)
         circumstances = {"review_price": policy.review_price, **degraded}
         segments = None if self.release.segmentation is None else self.release.segmentation.of(seen.rows).tolist()
         members = {name: found.tolist() for name, found in scores.members.items()}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def make_release(
     trials: int = 0,
     seed: int = 0,
     cache: RowCache | None = None,
+    without: Collection[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Release:
     """Make a release under the workspace's policy and record it; parameters and errors as in `training.train.train`.
@@ -70,6 +71,8 @@ def make_release(
         progress=progress,
         lookup_files=lookup_files,
         brought=read_brought(scenario, here.path),
+        without=without,
+        samples_dir=here.state_dir(scenario) / "samples",
     )
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ringfence.errors import RingfenceError
 
 
@@ -99,6 +101,27 @@ class BroughtFeatureError(RingfenceError):
         super().__init__(f"{where}: found {found}; {do}")
 
 
+class ExportPlaceError(RingfenceError):
+    """A release is to be exported to where something is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(f"{folder} is not an empty folder; nothing is written over it: name another one, or clear it")
+
+
+class ExportDifferenceError(RingfenceError):
+    """What was exported does not score as the release does."""
+
+    def __init__(self, release: str, rung: str, what: str, difference: float, most: float) -> None:
+        self.release, self.rung, self.what = release, rung, what
+        self.difference, self.most = difference, most
+        super().__init__(
+            f"{release}, rung {rung}: what was exported differs from the release by {difference:.2e} in {what}, at "
+            f"most {most:.0e} is rounding, so nothing was written; please report this with the versions of onnx and "
+            "onnxruntime"
+        )
+
+
 class EmptyWindowError(RingfenceError):
     """The window to score holds no decided event."""
 
@@ -127,6 +150,15 @@ class MissingExtraError(RingfenceError):
             f"{what} needs {library}, which is not installed; run: pip install 'ringfence[{extra}]' "
             "(serving does not need it)"
         )
+
+
+class UnknownBranchError(RingfenceError):
+    """A branch that a training is to leave out, and that does not exist."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self.known = known
+        super().__init__(f"no branch is called {name!r}; beside the trees there are {', '.join(known)}")
 
 
 class DeviceError(RingfenceError):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.event_columns import event_columns
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.ensemble import Ensemble
 from ringfence.models.seen import Seen
 from ringfence.policy.policy import Policy
 from ringfence.scoring.reasons import ReasonBook, feature_texts
@@ -26,6 +27,7 @@ from ringfence.training.given_columns import GivenEvents
 from ringfence.training.held_out import HeldOut, amounts_of, days_spanned
 from ringfence.training.label_delay import Bucket, LabelDelay, label_delays, through_time
 from ringfence.training.leaks import LeakHunt, hunt
+from ringfence.training.learners import Beside
 from ringfence.training.money import Money, money_of
 from ringfence.training.single_columns import single_columns
 
@@ -51,7 +53,7 @@ def findings_of(
     catalogue: Catalogue,
     policy: Policy,
     examples: Examples,
-    rows: FloatArray,
+    beside: Beside,
     fitted: Fitted,
     windows: Sequence[HeldOut],
     evaluated: Callable[[], Sequence[Evaluation]],
@@ -63,11 +65,11 @@ def findings_of(
     Parameters
     ----------
     policy : with its fitted review price.
-    rows : shape (n_rows, n_features): those of the examples, then those of a later window.
+    beside : rows, and what branches read, of the examples and then of a later window.
     windows : held-out windows, most telling first, out-of-fold last.
     evaluated : returns the evaluations of these; asked once all that needs none of them is found.
     """
-    main, scored = windows[0], windows[0].scored
+    main, scored, rows = windows[0], windows[0].scored, beside.rows
     drift = _drift(catalogue, examples, rows, fitted, main, seed)
     look = leaks_in(ledger, catalogue, examples, rows, seed=seed)
     evaluations = evaluated()
@@ -95,7 +97,13 @@ def findings_of(
             scored.score,
             amount_minor / 10.0**policy.costs.digits,
             decided.codes,
-            lambda at: _reasons(catalogue, policy, fitted, rows[main.row[at]], amount_minor[at]),
+            lambda at: _reasons(
+                catalogue,
+                policy,
+                fitted.ensemble,
+                beside.seen(main.row[at], fitted.ensemble.needs),
+                amount_minor[at],
+            ),
         ),
         cases_note=""
         if main.name == "later_window"
@@ -104,15 +112,19 @@ def findings_of(
 
 
 def _reasons(
-    catalogue: Catalogue, policy: Policy, fitted: Fitted, rows: FloatArray, amount_minor: FloatArray
+    catalogue: Catalogue, policy: Policy, ensemble: Ensemble, seen: Seen, amount_minor: FloatArray
 ) -> list[Why]:
-    book = ReasonBook(feature_texts(catalogue.features), currency=policy.costs.currency)
-    shares = fitted.ensemble.contributions(Seen(rows), fitted.ensemble.encode(rows), exact=True)
+    roles = tuple(role.role for role in catalogue.scenario.decided.roles)
+    book = ReasonBook(feature_texts(catalogue.features), roles=roles, currency=policy.costs.currency)
+    encoded = ensemble.encode(seen.rows)
+    shares, beside = ensemble.explained(seen, encoded, ensemble.members(seen, encoded), exact=True)
     amounts = amount_minor / 10.0**policy.costs.digits
     told = []
-    for row, share, amount in zip(rows, shares, amounts, strict=True):
-        raised = book.reasons(row, share, amount=None if np.isnan(amount) else float(amount))
-        against = book.reasons(row, -share)  # the same book read backwards: what spoke against fraud
+    for at, (row, share, amount) in enumerate(zip(seen.rows, shares, amounts, strict=True)):
+        others = {name: float(added[at]) for name, added in beside.items()}
+        raised = book.reasons(row, share, others, amount=None if np.isnan(amount) else float(amount))
+        turned = {name: -added for name, added in others.items()}
+        against = book.reasons(row, -share, turned)  # the same book read backwards: what spoke against fraud
         lowered = [msgspec.structs.replace(reason, contribution=-reason.contribution) for reason in against]
         told.append(
             (

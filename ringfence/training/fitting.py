@@ -64,6 +64,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 
     ensemble: Ensemble
     worth: list[BranchWorth]  # what each branch but the trees was found to add
+    unlearnt: tuple[str, ...]  # branches that found too little to learn from
     calibrator: Calibrator
     gbdt_calibrator: Calibrator  # of the trees alone, for the rung `gbdt`
     calibration_weight: float  # of the fitted map; the rest is the model's own score
@@ -220,6 +221,7 @@ def fit(
     return Fitted(
         ensemble=Ensemble(encoder=encoder, gbdt=gbdt, branches=branches, stack=stack),
         worth=worth,
+        unlearnt=tuple(learner.name for learner in learners if learner.name not in members),
         calibrator=calibrator,
         gbdt_calibrator=alone,
         calibration_weight=weight,

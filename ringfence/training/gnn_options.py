@@ -49,6 +49,21 @@ FEW: Final = GnnOptions(batch=128, most_epochs=16, dropout=0.3, input_dropout=0.
 FEW_FRAUDS: Final = 1_000
 
 
+MOST_A_PASS: Final = 40_000  # examples of one pass in a training of a release: beyond it, fewer legit ones a fraud
+
+
+def options_for(n_fraud: int) -> GnnOptions:
+    """Return `default_options`, less where frauds are many: what a training may cost is bounded.
+
+    Frauds beyond half of `MOST_A_PASS` make passes longer, and the passes are fewer.
+    """
+    options = default_options(n_fraud)
+    negatives = options.negatives_per_fraud
+    if negatives is None or n_fraud * (1.0 + negatives) <= MOST_A_PASS:
+        return options
+    return msgspec.structs.replace(options, negatives_per_fraud=max(1.0, MOST_A_PASS / n_fraud - 1.0), most_epochs=8)
+
+
 def default_options(n_fraud: int) -> GnnOptions:
     """Return the options tried first: the fewer frauds, the stronger what holds the network back."""
     return FEW if n_fraud < FEW_FRAUDS else GnnOptions()

@@ -38,8 +38,7 @@ class Found(NamedTuple):
     best_epoch: int
     device: str
     log_odds: Callable[[Prepared], FloatArray]  # of the network in PyTorch, shift in it
-    later_curve: FloatArray  # (epochs, n later) what it says of the later window after each epoch; of a resumed run,
-    # the epochs since then
+    after: Callable[[int], Found]  # the same of the network after so many epochs, where all were kept
 
 
 def run(
@@ -57,8 +56,12 @@ def run(
     n_threads: int,
     checkpoint: Path | None,
     progress: Progress | None,
+    keeps_epochs: bool = False,
 ) -> Found:
-    """Train until the later window stops to gain, or for `n_epochs`; parameters as in `train_gnn`."""
+    """Train until the later window stops to gain, or for `n_epochs`; parameters as in `train_gnn`.
+
+    `keeps_epochs`: the weights after every epoch are kept, and `Found.after` tells of each.
+    """
     place = chosen_device(device)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
@@ -71,25 +74,33 @@ def run(
             loop = _Loop(network.to(place), options, drawn, place, key, checkpoint)
             total = n_epochs or options.most_epochs
             shift = 0.0 if offset is not None else drawn.shift
-            curve: list[FloatArray] = []
+            every: list[dict[str, Any]] = []
             loop.resume()
             while loop.done < total and not (later is not None and n_epochs is None and loop.is_stale):
                 loss = loop.epoch(examples, fraud, offset, seed)
                 later_loss = float("nan")
                 if later is not None:
-                    curve.append(loop.scored(examples, later) + shift)
-                    later_loss = loss_at_base_rate(fraud[later], _sum(curve[-1], offset, later))
+                    said = loop.scored(examples, later) + shift
+                    later_loss = loss_at_base_rate(fraud[later], _sum(said, offset, later))
+                if keeps_epochs:
+                    every.append(_copied(loop.average))
                 loop.finish(loss, later_loss, keeps=later is None)
                 if progress is not None:
                     progress(loop.done, total, later_loss)
-            loop.restore_best()
 
-            def log_odds(prepared: Prepared) -> FloatArray:
-                return loop.log_odds(prepared) + shift
+            def found(state: dict[str, Any], n_passes: int) -> Found:
+                loop.average.load_state_dict(state)
+                return Found(
+                    weights={name: value.detach().cpu().numpy().copy() for name, value in state.items()},
+                    shift=shift,
+                    epochs=tuple(loop.epochs),
+                    best_epoch=n_passes,
+                    device=place.type,
+                    log_odds=lambda prepared: loop.log_odds(prepared) + shift,
+                    after=lambda n: found(every[n - 1], n),
+                )
 
-            weights = {name: value.detach().cpu().numpy() for name, value in loop.average.state_dict().items()}
-            scored = np.array(curve).reshape(len(curve), 0 if later is None else later.shape[0])
-            return Found(weights, shift, tuple(loop.epochs), loop.best_epoch, place.type, log_odds, scored)
+            return found(loop.best, loop.best_epoch)
     finally:
         torch.set_num_threads(threads_before)
 
@@ -228,9 +239,6 @@ class _Loop:
             self.best_loss, self.best_epoch, self.best = later_loss, self.done, _copied(self.average)
         if self.checkpoint is not None:
             self._save(self.checkpoint)
-
-    def restore_best(self) -> None:
-        self.average.load_state_dict(self.best)
 
     def _save(self, path: Path) -> None:
         state = {

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.event_columns import event_columns
 from ringfence.ledger.ledger import Ledger
-from ringfence.models.seen import Seen
 from ringfence.models.segmentation import Segmentation
 from ringfence.scenario.batch import FRAUD, MISSING_AMOUNT
 from ringfence.scenario.spec import AttributeType, AttributeUse, Scenario
 from ringfence.training.evaluation import Evaluation, Scored, evaluate
 from ringfence.training.examples import Examples
 from ringfence.training.fitting import Fitted
+from ringfence.training.learners import Beside
 from ringfence.training.slices import amount_bands
 
 FloatArray = NDArray[np.float64]
@@ -84,6 +84,7 @@ def later_window(
     n_examples: int,
     rows: FloatArray,
     fitted: Fitted,
+    beside: Beside,
     ledger: Ledger,
     catalogue: Catalogue,
     segmentation: Segmentation | None = None,
@@ -102,7 +103,7 @@ def later_window(
         scored=Scored(
             event_time_ms=later["event_time_ms"].to_numpy(),
             fraud=(later["value"].to_numpy() == FRAUD).astype(np.int8),
-            score=fitted.scores(Seen(rows[at])),
+            score=np.concatenate([fitted.scores(seen) for seen in beside.shown(at, fitted.ensemble.needs)]),
             amount_minor=amount_minor,
             novelty=_novelty(catalogue, rows, at),
             segments=_by_kmeans(segmentation, rows, at)

@@ -8,28 +8,33 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Feature
 from ringfence.models.ensemble import Ensemble
-from ringfence.models.seen import Seen
+from ringfence.scoring.reasons import branch_sentence
+from ringfence.training.learners import Beside
 from ringfence.training.report import FeatureImportance
 
 FloatArray = NDArray[np.float64]
 N_SAMPLED = 400
+BRANCHES = "branches"  # stands where a feature has its family
 
 
 def importance_of(
     ensemble: Ensemble,
-    rows: FloatArray,
+    beside: Beside,
     at: NDArray[np.int64],
     fraud: NDArray[np.int8],
     features: tuple[Feature, ...],
+    roles: tuple[str, ...],
     *,
     seed: int,
 ) -> list[FeatureImportance]:
     """Return each feature's share of the absolute contributions, largest first; shares sum to 1, or are all 0.
 
+    A branch of the score that is not made of features stands among them as a whole.
+
     Parameters
     ----------
-    rows : shape (n_rows, n_features), as the engine gives them.
-    at, fraud : shape (n,), which rows are sampled from, and their truth.
+    at, fraud : shape (n,), which events of the training are drawn from, and their truth.
+    roles : of the decided events, in whose words a branch is told.
 
     Half of the sample is fraud where there is enough of it: among legit events alone hardly anything moves.
     """
@@ -39,16 +44,19 @@ def importance_of(
         for pool in (np.flatnonzero(fraud == 1), np.flatnonzero(fraud == 0))
     ]
     sample = np.sort(np.concatenate(chosen))
-    seen = Seen(rows[at[sample]])
-    weight = np.abs(ensemble.contributions(seen, ensemble.encode(seen.rows), exact=True)).mean(axis=0)
-    total = float(weight.sum())
-    shares = weight / total if total > 0 else weight
-    return [
-        FeatureImportance(
-            name=features[column].name,
-            sentence=features[column].sentence,
-            family=features[column].family,
-            share=float(shares[column]),
-        )
-        for column in np.argsort(-shares, kind="stable")
+    seen = beside.seen(at[sample], ensemble.needs)
+    encoded = ensemble.encode(seen.rows)
+    found = ensemble.explained(seen, encoded, ensemble.members(seen, encoded), exact=True)
+    weight = np.abs(found.by_feature).mean(axis=0)
+    others = {name: float(np.abs(added).mean()) for name, added in found.beside.items()}
+    total = float(weight.sum()) + sum(others.values())
+    scale = 1.0 / total if total > 0 else 1.0
+    shares = [
+        FeatureImportance(name=one.name, sentence=one.sentence, family=one.family, share=scale * float(weight[column]))
+        for column, one in enumerate(features)
     ]
+    shares += [
+        FeatureImportance(name=name, sentence=branch_sentence(name, roles), family=BRANCHES, share=scale * mean)
+        for name, mean in others.items()
+    ]
+    return sorted(shares, key=lambda one: -one.share)

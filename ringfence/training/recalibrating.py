@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.engine.catalogue import Catalogue
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.seen import Seen
@@ -26,6 +25,7 @@ from ringfence.training.held_out import amounts_of
 from ringfence.training.recalibrated import Rung, Shift, card_of, gain_of, headline_of, metrics_of, page_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.row_cache import RowCache
+from ringfence.training.score import shown
 from ringfence.training.summary import data_digest
 
 FloatArray = NDArray[np.float64]
@@ -76,10 +76,9 @@ def recalibrate(
     ledger = Ledger.open(ledger.directory, base.scenario)
     examples = new_examples(ledger, base, until_ms)
     fitted, judged = _parts(examples, base, until_ms)
-    catalogue = Catalogue.build(base.scenario)
-    rows, _ = recalled_rows(ledger, catalogue, examples.seq, cache, n_threads=n_threads, report=report)
+    found = _raw_scores(base, _shown(ledger, base, examples.seq, cache, n_threads, report))
     report("calibrating", 0, 2)
-    raw = _raw_scores(base, rows)
+    raw, rows = found.raw, found.rows
     old = {"full": base.calibrator, BACKBONE: base.gbdt_calibrator}
     new, rungs = {}, []
     for name, scores in raw.items():
@@ -122,6 +121,7 @@ def recalibrate(
             scenario=base.scenario,
             lookup_files=_lookup_files(base),
             segmentation=base.segmentation,
+            neighbourhoods=base.manifest.neighbourhoods,
             ensemble=base.ensemble,
             calibrator=new["full"],
             gbdt_calibrator=new[BACKBONE],
@@ -204,15 +204,31 @@ def _parts(examples: Examples, base: Release, until_ms: int | None) -> _Parts:
     return _Parts(np.flatnonzero(first), np.flatnonzero(~first))
 
 
-def _raw_scores(base: Release, rows: FloatArray) -> dict[str, FloatArray]:
+class _Found(NamedTuple):
+    raw: dict[str, FloatArray]  # by rung: (n,) log-odds before calibration
+    rows: FloatArray  # (n, n_features)
+
+
+def _raw_scores(base: Release, shown: Iterator[Seen]) -> _Found:
     ensemble = base.ensemble
-    found = {"full": np.empty(rows.shape[0]), BACKBONE: np.empty(rows.shape[0])}
-    for low in range(0, rows.shape[0], _CHUNK):
-        seen = Seen(rows[low : low + _CHUNK])
+    stacked, alone, rows = [], [], []
+    for seen in shown:
         members = ensemble.members(seen, ensemble.encode(seen.rows))
-        found["full"][low : low + _CHUNK] = ensemble.stack.raw(members)
-        found[BACKBONE][low : low + _CHUNK] = members[BACKBONE]
-    return found
+        stacked.append(ensemble.stack.raw(members))
+        alone.append(members[BACKBONE])
+        rows.append(seen.rows)
+    return _Found({"full": np.concatenate(stacked), BACKBONE: np.concatenate(alone)}, np.concatenate(rows))
+
+
+def _shown(
+    ledger: Ledger, base: Release, seqs: IntArray, cache: RowCache | None, n_threads: int, report: Progress
+) -> Iterator[Seen]:
+    if base.ensemble.needs:
+        yield from shown(ledger, base, seqs, lambda done, total: report("replaying", done, total))
+        return
+    rows, _ = recalled_rows(ledger, base.catalogue, seqs, cache, n_threads=n_threads, report=report)
+    for low in range(0, rows.shape[0], _CHUNK):
+        yield Seen(rows[low : low + _CHUNK])
 
 
 def _rung(

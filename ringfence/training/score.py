@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ringfence.engine.catalogue import Catalogue
-from ringfence.engine.replay import feature_rows
+from ringfence.engine.replay import feature_rows, sampled_batches
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.seen import Seen
 from ringfence.rollout.errors import NoChampionError
@@ -51,7 +50,7 @@ def score(
         If no decided event lies in the window.
     """
     events = _events(ledger, release, from_ms, to_ms)
-    return _scored(events, _rows(ledger, release, events, progress), release)
+    return _scored(ledger, release, events, progress)
 
 
 def score_as_live(
@@ -88,8 +87,7 @@ def score_as_live(
     for change in np.unique(at):
         release = load(changes[int(change)][1])
         mine = events.filter(pl.Series(at == change))
-        rows = _rows(ledger, release, mine, progress)
-        parts.append(_scored(mine, rows, release).with_columns(release=pl.lit(release.id)))
+        parts.append(_scored(ledger, release, mine, progress).with_columns(release=pl.lit(release.id)))
     return pl.concat(parts, how="diagonal")
 
 
@@ -117,25 +115,43 @@ def _events(ledger: Ledger, release: Release, from_ms: int, to_ms: int | None) -
     return events
 
 
-def _rows(
-    ledger: Ledger, release: Release, events: pl.DataFrame, progress: Callable[[int, int], None] | None
-) -> np.ndarray:
+def shown(
+    ledger: Ledger, release: Release, seqs: NDArray[np.int64], progress: Callable[[int, int], None] | None = None
+) -> Iterator[Seen]:
+    """Yield what a release looks at of events, a block at a time; neighbourhoods are never all there.
+
+    Parameters
+    ----------
+    seqs : shape (n,), strictly ascending seqs of decided events.
+    """
     # Read as the release knows the scenario: ringfence.yaml may have gained or lost attributes since.
-    seen = Ledger.open(ledger.directory, release.scenario)
-    return feature_rows(seen, Catalogue.build(release.scenario), events["seq"].to_numpy(), progress=progress).rows
+    known = Ledger.open(ledger.directory, release.scenario)
+    if release.catalogue.neighbourhoods is not None:
+        for found in sampled_batches(known, release.catalogue, seqs, progress=progress):
+            yield Seen(*found)
+        return
+    rows = feature_rows(known, release.catalogue, seqs, progress=progress).rows
+    for low in range(0, rows.shape[0], _BLOCK):
+        yield Seen(rows[low : low + _BLOCK])
 
 
-def _scored(events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.DataFrame:
+def _scored(
+    ledger: Ledger, release: Release, events: pl.DataFrame, progress: Callable[[int, int], None] | None
+) -> pl.DataFrame:
     scorer = Scorer(release)
     amounts = events["amount_minor"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    scores = np.empty(events.height)
+    scores, segments = np.empty(events.height), np.empty(events.height, np.int64)
     members: dict[str, np.ndarray] = {}
-    for low in range(0, events.height, _BLOCK):
-        block = slice(low, min(low + _BLOCK, events.height))
-        found = scorer.score(Seen(rows[block]))
+    done = 0
+    for seen in shown(ledger, release, events["seq"].to_numpy(), progress):
+        block = slice(done, done + seen.n)
+        found = scorer.score(seen)
         scores[block] = found.score
         for name, values in found.members.items():
             members.setdefault(name, np.empty(events.height))[block] = values
+        if release.segmentation is not None:
+            segments[block] = release.segmentation.of(seen.rows)
+        done += seen.n
     actions = release.policy.decide(scores, amounts, rung=FULL, reviews_left=None).names
     return pl.DataFrame(
         {
@@ -145,6 +161,6 @@ def _scored(events: pl.DataFrame, rows: np.ndarray, release: Release) -> pl.Data
             "action": actions,
             "rung": [FULL] * events.height,
             **members,
-            **({} if release.segmentation is None else {"segment": release.segmentation.of(rows)}),
+            **({} if release.segmentation is None else {"segment": segments}),
         }
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final
@@ -34,6 +35,7 @@ from ringfence.training.search import searched
 from ringfence.training.stacking import BranchWorth
 
 N_DRIFTED: Final = 30  # features in metrics.json, most drifted first
+_TOO_LITTLE: Final = "too little to learn from before one of the blocks"
 
 
 def alerts_of(policy: Policy) -> tuple[int, ...]:
@@ -65,6 +67,7 @@ def summarise(
     policy: Policy,
     examples: Examples,
     fitted: Fitted,
+    left_out: Mapping[str, str],
     evaluations: list[Evaluation],
     importance: list[FeatureImportance],
     found: Findings,
@@ -75,6 +78,7 @@ def summarise(
 ) -> ReportInput:
     """Gather what report, card and metrics.json say about a training run; the release's own name is still open."""
     times = examples.event_time_ms
+    not_tried = {**left_out, **dict.fromkeys(fitted.unlearnt, _TOO_LITTLE)}
     shown = ", ".join(f"{name} {value:g}" for name, value in sorted(fitted.params.items()))
     facts = [
         ("release", UNNAMED),
@@ -83,7 +87,11 @@ def summarise(
         ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
         ("feature spec", catalogue.spec_hash),
         ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.gbdt.n_trees} trees in all"),
-        *((f"branch {one.name}", _worth_told(one)) for one in fitted.worth),
+        *(
+            (f"branch {one.name}", _worth_told(one, is_told=one.name in fitted.ensemble.branches))
+            for one in fitted.worth
+        ),
+        *((f"branch {name}", f"not tried: {why}") for name, why in not_tried.items()),
         *facts_of(fitted.ensemble),
         ("settings", shown),
         *searched(fitted.settings),
@@ -129,14 +137,16 @@ def summarise(
         leaks=found.leaks,
         forgotten=forgotten,
         absent=absent,
+        branches_not_tried=not_tried,
     )
 
 
-def _worth_told(worth: BranchWorth) -> str:
+def _worth_told(worth: BranchWorth, *, is_told: bool) -> str:
+    beside = "told beside the score" if is_told else "left out of the release"
     if not worth.n:
-        return "told beside the score, without a part in it: no block of time to try it on"
+        return f"{beside}, without a part in the score: no block of time to try it on"
     gain = f"log-loss better by {worth.gain:.5f} an event ({worth.low:.5f} to {worth.high:.5f}) in later blocks"
-    return f"weight {worth.weight:.2f}: {gain}" if worth.stays else f"told beside the score, no part in it: {gain}"
+    return f"weight {worth.weight:.2f}: {gain}" if worth.stays else f"{beside}, no part in the score: {gain}"
 
 
 def _label_rule(scenario: Scenario) -> str:
@@ -220,6 +230,7 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
             "log_loss": [round(float(value), 8) for value in fitted.out_of_fold.log_loss],
         },
         "branches": plain(fitted.worth),
+        "branches_not_tried": summary.branches_not_tried,
         **brought_metrics(fitted.ensemble),
         "settings_tried": fitted.settings,
         "importance": msgspec.to_builtins(summary.importance),

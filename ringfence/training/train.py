@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.stats import FAMILIES
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branch import Need
 from ringfence.policy.policy import Policy
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.batch import FRAUD
@@ -22,7 +23,6 @@ from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import Contents, Made, Release, write_release
 from ringfence.training.absent import absent_from
-from ringfence.training.anomalies import AnomalyLearner
 from ringfence.training.brought import brought_learners
 from ringfence.training.card import write_card
 from ringfence.training.errors import NoFeaturesError
@@ -31,7 +31,7 @@ from ringfence.training.findings import findings_of
 from ringfence.training.fitting import fit
 from ringfence.training.held_out import amounts_of, days_spanned, later_window, out_of_fold, segments_of
 from ringfence.training.importance import importance_of
-from ringfence.training.learner import Learner
+from ringfence.training.learners import beside_trees
 from ringfence.training.monotone import held_to, signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.report import render
@@ -61,6 +61,8 @@ def train(
     studies: Path | None = None,
     progress: Progress | None = None,
     lookup_files: dict[str, bytes] | None = None,
+    without: Collection[str] = (),
+    samples_dir: Path | None = None,
     brought: dict[str, bytes] | None = None,
 ) -> Release:
     """Make a release from the ledger and record it there; the first one becomes the champion.
@@ -79,6 +81,8 @@ def train(
         keeps a copy.
     brought : the files of networks that were trained elsewhere, likewise.
     cache : feature rows of earlier trainings, and a place for these; the release does not depend on it.
+    without : branches beside the trees that are not tried, such as `gnn`.
+    samples_dir : where neighbourhoods may be written while it lasts; None: branches that read them are not tried.
     studies : a place for finished trials: a search that was interrupted goes on, and processes share one; the release
         does not depend on it.
 
@@ -90,6 +94,8 @@ def train(
         If all feature families are switched off.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
+    UnknownBranchError
+        If `without` names a branch that does not exist.
     MissingExtraError
         If there are trials and optuna is not installed.
     DerivedChangedError, LabelRuleChangedError
@@ -102,7 +108,8 @@ def train(
     catalogue = Catalogue.build(scenario)
     if not catalogue.features:
         raise NoFeaturesError(scenario.name, FAMILIES)
-    learners: list[Learner] = [AnomalyLearner(), *brought_learners(catalogue, brought or {})]
+    networks = brought_learners(catalogue, brought or {})
+    roles = tuple(role.role for role in scenario.decided.roles)
     label = scenario.decided.label
     settled_after_ms = 0 if label is None else label.settled_after_ms
     examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms, settled_after_ms=settled_after_ms)
@@ -111,48 +118,75 @@ def train(
     later = _later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
     rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, n_threads=n_threads, report=report)
-    report("fitting", 0, 0)
-    fitted = fit(
-        rows[: len(examples)],
+    with beside_trees(
+        ledger,
+        catalogue,
+        seqs,
         examples,
-        is_category=[feature.is_category for feature in catalogue.features],
-        trials=trials,
+        rows,
+        brought=networks,
+        without=without,
+        folder=samples_dir,
         seed=seed,
-        n_threads=n_threads,
-        has_times=scenario.decided.event_time_column is not None,
-        learners=learners,
-        monotone=signs_of(catalogue),
-        studies=studies,
-        report=lambda done, total: report("fitting", done, total),
-    )
-    segmentation = segments_of(rows[: len(examples)], catalogue, seed)
-    windows = [out_of_fold(examples, rows, fitted, ledger, catalogue, segmentation)]
-    emitted = windows[0]
-    policy = policy.fit_capacity(
-        emitted.scored.score,
-        amounts_of(emitted.scored.amount_minor),
-        n_days=days_spanned(emitted.scored.event_time_ms),
-    )
-    if later is not None:
-        windows.insert(0, later_window(later, len(examples), rows, fitted, ledger, catalogue, segmentation))
-    report("evaluating", 0, 3)
-    with ThreadPoolExecutor(2) as pool:  # figures beside findings, and what was fitted digested as there is time
-        evaluating = pool.submit(
-            lambda: [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
+        report=report,
+    ) as beside:
+        report("fitting", 0, 0)
+        fitted = fit(
+            rows[: len(examples)],
+            examples,
+            is_category=[feature.is_category for feature in catalogue.features],
+            trials=trials,
+            seed=seed,
+            n_threads=n_threads,
+            has_times=scenario.decided.event_time_column is not None,
+            monotone=signs_of(catalogue),
+            studies=studies,
+            learners=beside.learners,
+            report=lambda done, total: report("fitting", done, total),
         )
-        digesting = pool.submit(data_digest, examples, rows[: len(examples)])
-        importance = importance_of(
-            fitted.ensemble, rows, emitted.row, emitted.scored.fraud, catalogue.features, seed=seed
+        if Need.NEIGHBOURHOODS in fitted.ensemble.needs and beside.samples is not None:
+            catalogue = Catalogue.build(scenario, neighbourhoods=beside.samples.last)
+        segmentation = segments_of(rows[: len(examples)], catalogue, seed)
+        windows = [out_of_fold(examples, rows, fitted, ledger, catalogue, segmentation)]
+        emitted = windows[0]
+        policy = policy.fit_capacity(
+            emitted.scored.score,
+            amounts_of(emitted.scored.amount_minor),
+            n_days=days_spanned(emitted.scored.event_time_ms),
         )
-        report("evaluating", 1, 3)
-        found = findings_of(ledger, catalogue, policy, examples, rows, fitted, windows, evaluating.result, seed=seed)
-        evaluations, digest = evaluating.result(), digesting.result()
-        report("evaluating", 2, 3)
-        absent = absent_from(rows[: len(examples)], catalogue)
+        if later is not None:
+            windows.insert(0, later_window(later, len(examples), rows, fitted, beside, ledger, catalogue, segmentation))
+        report("evaluating", 0, 3)
+        with ThreadPoolExecutor(2) as pool:  # figures beside findings, and what was fitted digested as there is time
+            evaluating = pool.submit(
+                lambda: [window.evaluation(seed=seed, alerts_per_day=alerts_of(policy)) for window in windows]
+            )
+            digesting = pool.submit(data_digest, examples, rows[: len(examples)])
+            importance = importance_of(
+                fitted.ensemble, beside, emitted.row, emitted.scored.fraud, catalogue.features, roles, seed=seed
+            )
+            report("evaluating", 1, 3)
+            found = findings_of(
+                ledger, catalogue, policy, examples, beside, fitted, windows, evaluating.result, seed=seed
+            )
+            evaluations, digest = evaluating.result(), digesting.result()
+            report("evaluating", 2, 3)
+            absent = absent_from(rows[: len(examples)], catalogue)
     summary = summarise(
-        scenario, catalogue, policy, examples, fitted, evaluations, importance, found, forgotten, absent, cut_ms, seed
+        scenario,
+        catalogue,
+        policy,
+        examples,
+        fitted,
+        beside.left_out,
+        evaluations,
+        importance,
+        found,
+        forgotten,
+        absent,
+        cut_ms,
+        seed,
     )
-    roles = tuple(role.role for role in scenario.decided.roles)
     audit_only = tuple(a.name for a in scenario.decided.attributes if a.use is AttributeUse.AUDIT_ONLY)
     release = write_release(
         releases_dir,
@@ -160,6 +194,7 @@ def train(
             scenario=scenario,
             lookup_files=lookup_files or {},
             segmentation=segmentation,
+            neighbourhoods=catalogue.neighbourhoods,
             ensemble=fitted.ensemble,
             calibrator=fitted.calibrator,
             gbdt_calibrator=fitted.gbdt_calibrator,

@@ -64,7 +64,7 @@ scenarios:
         event_id: row
         event_time: claim_time
         amount: {field: claim_amount, currency: JPY}
-        entities: {claimant: {column: claimant_id, type: person, hub_cap: 50}, country: NO}
+        entities: {claimant: {column: claimant_id, type: person, hub_cap: 50, sequence: true}, country: NO}
         attributes: {vehicle_make: category, age: {type: number, column: "Age"}}
         label: {field: is_fraud, values: {fraud: [Yes, 1], legit: No, unlabelled: [pending]}, delay: 30d,
                 absent: {legit_after: 90d}, source: archive}
@@ -101,6 +101,7 @@ scenarios:
         every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, tie_ms=14 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30
     )
     assert (scenario.role("claimant").hub_cap, scenario.role("country").hub_cap) == (50, 1_000)
+    assert [role.name for role in scenario.roles if role.sequence] == ["claimant"]
 
 
 def test_derived_values_become_attributes_and_roles() -> None:

@@ -64,4 +64,5 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     leaks: LeakHunt | None = None
     forgotten: Forgotten = Forgotten()  # by the replay, for want of memory
     absent: Absent = Absent()  # what no example has
+    branches_not_tried: dict[str, str] = {}  # beside the trees: name -> why
     has_times: bool = True  # False: file order stands in for the time of events
