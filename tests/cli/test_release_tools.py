@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ringfence release …` beyond promotion: calibrated anew, what was live when, what it was made from."""
+"""`ringfence release …` beyond promotion: calibrated anew, exported, what was live when, what it was made from."""
 
 from __future__ import annotations
 
@@ -120,6 +120,19 @@ def test_show_tells_what_a_release_was_made_from(place: Path, result: Run, capsy
     text = capsys.readouterr().out
     assert f"{made['n_examples']:,}, {made['n_fraud']:,} of them fraud, from the first event" in text
     assert all(word in text for word in (made["data_digest"], "setting num_leaves", "version of lightgbm", "trees.npz"))
+
+
+def test_export_says_what_it_wrote_and_refuses_to_write_over_it(
+    place: Path, result: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "elsewhere"
+    told = result("release", "export", "--format", "onnx", "--output", str(folder), "--events", "20")
+    assert (told["folder"], told["n_golden"]) == (str(folder), 22)
+    assert "gbdt" in told["rungs"]
+    assert max(one for rung in told["differences"].values() for one in rung.values()) <= 1e-5
+    assert {"README.md", "score.py", "trees.onnx", "golden.json"} <= {path.name for path in folder.iterdir()}
+    assert run(["release", "export", "-w", str(place), "--output", str(folder)]) == Exit.BAD_INPUT
+    assert "nothing is written over it" in capsys.readouterr().err
 
 
 def test_show_tells_whose_models_a_calibration_has(
