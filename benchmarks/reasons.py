@@ -25,9 +25,11 @@ import numpy as np
 from benchmarks.subject import Subject, prepare
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
-from ringfence.engine.replay import feature_rows
+from ringfence.engine.replay import feature_rows, sampled_batches
 from ringfence.ledger.assembly import BatchAssembler
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.gnn_inputs import SampledArrays
+from ringfence.models.packed import joined
 from ringfence.models.seen import Seen
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.rollout.registry import Registry
@@ -41,8 +43,8 @@ LEAST_AGREEMENT = 0.9
 TOP = 3
 
 
-def live_rows(subject: Subject, ledger: Ledger, catalogue: Catalogue, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Feature rows and amounts (minor units, NaN where missing) of `n` claims after the ledger's end."""
+def live_events(subject: Subject, ledger: Ledger, catalogue: Catalogue, n: int) -> tuple[Seen, np.ndarray]:
+    """What is seen of `n` claims after the ledger's end, and their amounts (minor units, NaN where missing)."""
     engine = Engine(catalogue)
     for batch in ledger.batches():
         engine.observe(batch, want=np.zeros(len(batch), np.bool_))
@@ -53,20 +55,28 @@ def live_rows(subject: Subject, ledger: Ledger, catalogue: Catalogue, n: int) ->
         admission = door.admit(raw, now_ms=now_ms)
         assembler.add_event(seq, admission.event, admission.values)
         amounts.append(np.nan if admission.event.amount_minor is None else float(admission.event.amount_minor))
-    return engine.observe(assembler.take()), np.array(amounts)
+    batch = assembler.take()
+    seen = Seen(engine.observe(batch)) if catalogue.neighbourhoods is None else Seen(*engine.observe_sampled(batch))
+    return seen, np.array(amounts)
 
 
-def window_rows(ledger: Ledger, catalogue: Catalogue, since: str, until: str) -> tuple[np.ndarray, np.ndarray]:
-    """Feature rows and amounts of the decided events of a window, dates in UTC, `until` exclusive."""
+def window_events(ledger: Ledger, catalogue: Catalogue, since: str, until: str) -> tuple[Seen, np.ndarray]:
+    """What is seen of the decided events of a window, and their amounts; dates in UTC, `until` exclusive."""
     from_ms, to_ms = (int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000) for day in (since, until))
     events = ledger.events(from_ms, to_ms, ledger.last_seq).sort("seq")
     amounts = events["amount_minor"].cast(float).fill_null(float("nan")).to_numpy()
-    return feature_rows(ledger, catalogue, events["seq"].to_numpy()).rows, amounts
+    seqs = events["seq"].to_numpy()
+    if catalogue.neighbourhoods is None:
+        return Seen(feature_rows(ledger, catalogue, seqs).rows), amounts
+    parts = [
+        (rows, SampledArrays(near.events, near.mask, near.nodes))
+        for rows, near in sampled_batches(ledger, catalogue, seqs)
+    ]
+    return Seen(np.concatenate([rows for rows, _ in parts]), joined([near for _, near in parts])), amounts
 
 
-def compare(scorer: Scorer, rows: np.ndarray, amounts: np.ndarray, most: int) -> dict[str, Any]:
+def compare(scorer: Scorer, seen: Seen, amounts: np.ndarray, most: int) -> dict[str, Any]:
     """Attribute the events that are not approved twice, and compare."""
-    seen = Seen(rows)
     found = scorer.score(seen)
     codes = scorer.release.policy.decide(found.score, amounts, reviews_left=None).codes
     told = np.flatnonzero(codes != APPROVE)[:most]
@@ -82,11 +92,11 @@ def compare(scorer: Scorer, rows: np.ndarray, amounts: np.ndarray, most: int) ->
     first_exact = np.argsort(-book.by_group(exact), axis=1, kind="stable")[:, :TOP]
     shared = [len(set(a) & set(b)) / TOP for a, b in zip(first_fast.tolist(), first_exact.tolist(), strict=True)]
     return {
-        "events": rows.shape[0],
+        "events": seen.n,
         "not_approved": int(np.count_nonzero(codes != APPROVE)),
         "compared": told.shape[0],
         "actions": {name: int(np.count_nonzero(codes == code)) for code, name in enumerate(ACTIONS)},
-        "features": rows.shape[1],
+        "features": seen.rows.shape[1],
         "trees": scorer.release.ensemble.gbdt.n_trees,
         "same_first_family": round(float(same.mean()), 4),
         "top_three_overlap": round(float(np.mean(shared)), 4),
@@ -113,12 +123,12 @@ def main() -> None:
         scenario = workspace.scenario()
         ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
         release = load_release(workspace.releases_dir / (options.release or Registry.read(ledger).champion() or ""))
-        catalogue = Catalogue.build(release.scenario)
+        catalogue = release.catalogue
         if subject is not None:
-            rows, amounts = live_rows(subject, ledger, catalogue, options.live)
+            seen, amounts = live_events(subject, ledger, catalogue, options.live)
         else:
-            rows, amounts = window_rows(ledger, catalogue, options.since, options.until)
-        found = compare(Scorer(release), rows, amounts, options.most)
+            seen, amounts = window_events(ledger, catalogue, options.since, options.until)
+        found = compare(Scorer(release), seen, amounts, options.most)
     print(json.dumps(found, indent=2))
     sys.exit(0 if found["same_first_family"] >= LEAST_AGREEMENT else 1)
 

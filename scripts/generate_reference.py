@@ -78,6 +78,16 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….branches.*.output", "`probability` `log_odds`", "`probability`", "What its output is, of fraud."),
     ("….branches.*.missing", "number, or `nan`", "`nan`", "What stands for a missing value."),
     ("….branches.*.trained_until", "moment", "not stated", "No event from then on had a part in its training."),
+    ("….rules", "list of rules", "none", "[Conditions with points](../texts-and-rules.md#rules), at most 200."),
+    ("….rules[].name", "name", "required", "Small letters, digits, - and _."),
+    ("….rules[].when", "condition", "required", "A part of SQL over features, attributes and `amount`."),
+    (
+        "….rules[].points",
+        "whole number",
+        "required",
+        "-1000 to 1000, not 0; 20 double the odds until labels are known.",
+    ),
+    ("….rules[].says", "text", "the condition", "What a reason says where the rule holds."),
     ("….sources", "event type: files", "`{}`", "Which files `ringfence import` reads, relative to the workspace."),
     ("….sources.*.files", "name, pattern or list", "required", "CSV, JSON lines or Parquet."),
     (

@@ -101,6 +101,8 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
     rows += [(f"branch {one.name}", _brought(one)) for one in spec.branches]
     if spec.monotone:
         rows.append(("monotone", _named([f"{name} {way}" for name, way in _monotone(spec, catalogue).items()])))
+    if spec.rules:
+        rows.append(("rules", f"{len(spec.rules)}: {_named([f'{rule.name} {rule.points:+}' for rule in spec.rules])}"))
     rows.append(("windows", spans))
     rows.append(("memory", _memory(spec, catalogue)))
     context = [event_type.name for event_type in spec.event_types if event_type.name != spec.decide]
@@ -309,6 +311,7 @@ def _as_dict(
         "label": None if label is None else label.column or msgspec.to_builtins(label.outcome),
         "features": dict(families),
         "monotone": _monotone(spec, catalogue),
+        "rules": [rule.name for rule in spec.rules],
         "memory": {"budget_bytes": spec.memory_bytes, "room": room_told(catalogue.plan.room)},
         "files": None if outlook is None else msgspec.to_builtins(outlook),
         "warnings": warnings,

@@ -14,6 +14,7 @@ from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOpt
 from ringfence.cli.output import require_folder, write_whole
 from ringfence.cli.phases import Phase, Phases, phase_table
 from ringfence.cli.shortfalls import shortfalls
+from ringfence.cli.studies import studied
 from ringfence.cli.terminal import progress, remark, show, staged_progress, table
 
 if TYPE_CHECKING:
@@ -283,16 +284,41 @@ def _overlap(n_seen: int, n_events: int, release: Release) -> list[str]:
 
 def evaluate(
     release: ReleaseOption = None,
+    study: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Ask what would have been: branches, families, shuffled, frozen, personal, or all; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a world whose rings are known: a row per event with its ring_id, as `simulate` writes it.",
+            show_default=False,
+        ),
+    ] = None,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a release measured of itself: figures with intervals, and where its report lies."""
+    """Show what a release measured of itself: figures with intervals, and where its report lies.
+
+    With --study, trees are fitted again another way and compared on the same events: without each family of features,
+    with links shuffled, with features frozen at midnight, with attributes that are kept out; and the stack without each
+    branch. With --truth, how soon rings are found after the cut. Both are written below reports/, and take minutes.
+    """
     from ringfence.steps.chosen import find_release
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
-    found = find_release(here, here.scenario(scenario), release)
+    spec = here.scenario(scenario)
+    if study or truth is not None:
+        studied(here, spec, study or [], release=release, truth=truth, as_json=as_json)
+        return
+    found = find_release(here, spec, release)
     show(
         {**_described(found), "metrics": found.metrics},
         as_json=as_json,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ringfence.cli.terminal import Progress
 from ringfence.errors import RingfenceError
@@ -37,6 +38,7 @@ class ParityProof(msgspec.Struct, frozen=True, kw_only=True):
     n_records: int
     n_rows: int
     n_features: int
+    neighbourhoods: int | None  # events of each seat that are compared beside the rows; None: none are sampled
     restored_at_seq: int
     n_different_rows: int
     first_different_seq: int | None
@@ -96,14 +98,17 @@ class UnknownDecisionError(RingfenceError):
         super().__init__(f"no decision {decision_id!r} in the ledger; use the decision_id of an answer, such as d-1042")
 
 
-def live_scenario(here: Workspace, scenario: Scenario) -> tuple[str | None, Scenario]:
-    """The champion and its scenario, which state is built from; the workspace's while there is none."""
+def live_catalogue(here: Workspace, scenario: Scenario) -> tuple[str | None, Catalogue]:
+    """The champion and its catalogue, which state is built from; the workspace's while there is none."""
+    from ringfence.engine.catalogue import Catalogue
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scoring.release import load_release
 
     champion = Registry.read(Ledger.open(here.ledger_dir(scenario), scenario)).champion()
-    return champion, scenario if champion is None else load_release(here.releases_dir / champion).scenario
+    if champion is None:
+        return None, Catalogue.build(scenario)
+    return champion, load_release(here.releases_dir / champion).catalogue
 
 
 def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progress: Progress) -> ParityProof:
@@ -125,10 +130,10 @@ def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progres
     n_records = n_rows = n_different = restored_at = 0
     first: tuple[int, tuple[str, ...]] | None = None
     for batch in _until_rows(ledger, catalogue, n_events):
-        replayed = bulk.observe(batch)
+        replayed = _read_of(bulk, batch)
         rows = []
         for i in range(len(batch)):
-            rows.append(single.observe(slice_batch(batch, i, i + 1)))
+            rows.append(_read_of(single, slice_batch(batch, i, i + 1)))
             if n_records + i + 1 == middle:
                 restored_at = single.seq
                 with tempfile.TemporaryDirectory(prefix="ringfence-parity-") as folder:
@@ -137,12 +142,14 @@ def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progres
                     assert restored is not None
                     single = restored
         observed = np.concatenate(rows)
-        different = (replayed.view(np.uint64) != observed.view(np.uint64)).any(axis=1)
+        different = (replayed != observed).any(axis=1)
         if first is None and different.any():
             at = int(np.flatnonzero(different)[0])
             decided = (batch.kind == 0) & (batch.event_type == catalogue.scenario.decided.index)
-            columns = np.flatnonzero(replayed[at].view(np.uint64) != observed[at].view(np.uint64))
-            first = int(batch.seq[decided][at]), tuple(catalogue.names[column] for column in columns)
+            columns = np.flatnonzero(replayed[at] != observed[at])
+            names = (*catalogue.names, "neighbourhood")
+            named = [names[min(column, len(names) - 1)] for column in columns.tolist()]
+            first = int(batch.seq[decided][at]), tuple(dict.fromkeys(named))
         n_records += len(batch)
         n_rows += replayed.shape[0]
         n_different += int(different.sum())
@@ -151,12 +158,24 @@ def parity_proof(ledger: Ledger, catalogue: Catalogue, *, n_events: int, progres
         n_records=n_records,
         n_rows=n_rows,
         n_features=len(catalogue.features),
+        neighbourhoods=catalogue.neighbourhoods,
         restored_at_seq=restored_at,
         n_different_rows=n_different,
         first_different_seq=first[0] if first else None,
         different_features=first[1] if first else (),
         state_one_by_one=single.state_hash(),
         state_replayed=bulk.state_hash(),
+    )
+
+
+def _read_of(engine: Engine, batch: Batch) -> NDArray[np.uint64]:
+    """What an engine reads of a batch, bit by bit: feature rows, and neighbourhoods where it samples them."""
+    if engine.catalogue.neighbourhoods is None:
+        return engine.observe(batch).view(np.uint64)
+    rows, found = engine.observe_sampled(batch)
+    near = [found.events.view(np.uint32), found.mask, found.nodes.view(np.uint32)]
+    return np.concatenate(
+        [rows.view(np.uint64), *(part.reshape(len(found), -1).astype(np.uint64) for part in near)], axis=1
     )
 
 
@@ -184,14 +203,13 @@ def state_proof(here: Workspace, scenario: Scenario, progress: Progress | None =
     ----------
     progress : called with (seq replayed, last seq).
     """
-    from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
     from ringfence.engine.snapshot import restore_newest
     from ringfence.engine.ticks import wrong_ticks
     from ringfence.ledger.ledger import Ledger
 
-    release, live = live_scenario(here, scenario)
-    catalogue = Catalogue.build(live)
+    release, catalogue = live_catalogue(here, scenario)
+    live = catalogue.scenario
     ledger = Ledger.open(here.ledger_dir(live), live)
     until = ledger.last_seq
     refused: list[str] = []
@@ -261,9 +279,10 @@ def _made_again(
     decisions: dict[int, tuple[str, DecisionBody]],
     progress: Progress,
 ) -> Iterator[DecisionProof]:
-    from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
+    from ringfence.ledger.event_texts import event_texts
     from ringfence.ledger.ledger import Ledger
+    from ringfence.models.packed import pack
     from ringfence.models.seen import Seen
     from ringfence.scenario.batch import MISSING_AMOUNT
     from ringfence.scoring.release import load_release
@@ -271,24 +290,33 @@ def _made_again(
 
     release = load_release(here.releases_dir / release_id)
     ledger = Ledger.open(ledger.directory, release.scenario)  # ringfence.yaml may have been edited since
-    engine, scorer = Engine(Catalogue.build(release.scenario)), Scorer(release)
+    engine, scorer = Engine(release.catalogue), Scorer(release)
     until = max(decisions)
     seqs = np.array(sorted(decisions), np.int64)
+    texts = event_texts(ledger, seqs)
     for batch in ledger.batches(until_seq=until):
         want = np.isin(batch.seq, seqs)
-        rows = engine.observe(batch, want=want)
+        near = None
+        if release.catalogue.neighbourhoods is None:
+            seen = Seen(engine.observe(batch, want=want))
+        else:
+            rows, near = engine.observe_sampled(batch, want, want)
+            seen = Seen(rows, near)
         progress(int(batch.seq[-1]), until)
-        for seq, amount, row in zip(batch.seq[want], batch.amount_minor[want], rows, strict=True):
+        for at, (seq, amount) in enumerate(zip(batch.seq[want], batch.amount_minor[want], strict=True)):
+            one, packed = seen.part(slice(at, at + 1)), b"" if near is None else pack(near, at)
             decision_id, body = decisions[int(seq)]
             left = body.circumstances.get("reviews_left")
             amount_minor = None if amount == MISSING_AMOUNT else int(amount)
             rung = str(body.circumstances.get("rung", FULL))
-            again = scorer.answer(Seen(row[None, :]), [amount_minor], reviews_left=left, rung=rung)[0]
+            place = int(np.searchsorted(seqs, seq))
+            one = one._replace(texts=tuple(text[place : place + 1] for text in texts))
+            again = scorer.answer(one, [amount_minor], reviews_left=left, rung=rung)[0]
             yield DecisionProof(
                 decision_id=decision_id,
                 event_id=body.event_id,
                 release=release_id,
-                same_features=blake2b(row.tobytes(), digest_size=16).digest() == body.feature_digest,
+                same_features=blake2b(one.rows.tobytes() + packed, digest_size=16).digest() == body.feature_digest,
                 score=body.score,
                 score_again=again.score,
                 action=body.action,

@@ -28,7 +28,7 @@ def parity(
 
     In the middle of the records compared the one-by-one engine is written to a snapshot and restored.
     """
-    from ringfence.cli.proofs import parity_proof
+    from ringfence.cli.proofs import live_catalogue, parity_proof
     from ringfence.engine.catalogue import Catalogue
     from ringfence.ledger.ledger import Ledger
     from ringfence.workspace import Workspace
@@ -37,12 +37,15 @@ def parity(
     spec = here.scenario(scenario)
     ledger = Ledger.open(here.ledger_dir(spec), spec)
     with progress("comparing", unit="events") as report_progress:
-        proof = parity_proof(ledger, Catalogue.build(spec), n_events=events, progress=report_progress)
+        # What serving reads, of the scenario as it stands in ringfence.yaml.
+        catalogue = Catalogue.build(spec, neighbourhoods=live_catalogue(here, spec)[1].neighbourhoods)
+        proof = parity_proof(ledger, catalogue, n_events=events, progress=report_progress)
+    beside = "" if proof.neighbourhoods is None else " and their neighbourhoods"
     if proof.holds:
         text = (
-            f"parity holds: the oldest {proof.n_rows:,} rows of {proof.n_features} features over {proof.n_records:,} "
-            "records are equal byte for byte, observed one by one and replayed in bulk, with a snapshot and restore at "
-            f"seq {proof.restored_at_seq:,}; both end in state {proof.state_replayed}"
+            f"parity holds: the oldest {proof.n_rows:,} rows of {proof.n_features} features{beside} over "
+            f"{proof.n_records:,} records are equal byte for byte, observed one by one and replayed in bulk, with a "
+            f"snapshot and restore at seq {proof.restored_at_seq:,}; both end in state {proof.state_replayed}"
         )
     elif proof.n_rows == 0:
         text = "nothing to compare: the ledger holds no event of the decided type"

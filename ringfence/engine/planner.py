@@ -183,7 +183,7 @@ class PlanBuilder:
             texts=bool(self._text_gathers),
             places=any(reader[3] & at.NEED_PLACES for reader in readers),
         )
-        timelines, is_told = self._timelines() if neighbourhoods else ([], np.zeros(self._stream_of.shape, np.bool_))
+        timelines, is_told = self._timelines() if has_links else ([], np.zeros(self._stream_of.shape, np.bool_))
         amount = scenario.decided.amount
         windows_ms = np.array(scenario.windows_ms, np.int64)
         longest_ms = int(windows_ms[-1]) + granule_ms(int(windows_ms[-1])) if len(windows_ms) else 0

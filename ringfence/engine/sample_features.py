@@ -177,8 +177,7 @@ def seat_places(scenario: Scenario) -> NDArray[np.int64]:
 def sampling_spec(scenario: Scenario, n_sampled: int) -> list[object]:
     """Return what decides the values of a sample, for `Catalogue.spec_hash`."""
     columns = [[feature.name, feature.version] for feature in (*EVENT_FEATURES, *SEAT_FEATURES)]
-    in_order = [role.name for role in scenario.roles if role.sequence]
-    return [n_sampled, [seat.name for seat in seats_of(scenario)], columns, in_order]
+    return [n_sampled, [seat.name for seat in seats_of(scenario)], columns]
 
 
 def samples_markdown() -> str:

@@ -48,6 +48,9 @@ def spec_hash(
         "constants": [at.RECENT, at.RECENT_MEAN, at.RECENT_LABELS, at.PAIR_FAN, at.LARGE, at.RATE_STRENGTH],
         "link constants": [at.LAST, at.STORED_LINKS, at.MOST_NODES, at.SIMILAR_MS, at.SIMILAR],
     }
+    in_order = [role.name for role in scenario.roles if role.sequence]
+    if in_order:  # events of other types are kept for them, sampled or not: what is forgotten is the same
+        decides["sequences"] = in_order
     if scenario.segments:
         decides["segments"] = [*scenario.segments, at.SEGMENT_FRAUDS, at.MOST_SEGMENTS]
     if scenario.travel is not None:

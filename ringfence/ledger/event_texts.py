@@ -29,9 +29,9 @@ def event_texts(ledger: Ledger, seqs: NDArray[np.int64]) -> tuple[list[str | Non
     before the attribute was declared. Nothing at all where there is no such attribute.
     """
     wanted = ledger.scenario.read_texts
-    if not wanted:
-        return ()
-    decided = ledger.scenario.decided
+    if not wanted or not seqs.shape[0]:
+        return tuple([] for _ in wanted)
+    decided, first, last = ledger.scenario.decided, int(seqs.min()), int(seqs.max())
     asked = pl.DataFrame({"seq": pl.Series(seqs, dtype=pl.Int64)})
     parts = [pl.DataFrame(schema={"seq": pl.Int64, **{a.name: pl.String() for a in wanted}})]
     for segment in ledger.segments():
@@ -43,13 +43,13 @@ def event_texts(ledger: Ledger, seqs: NDArray[np.int64]) -> tuple[list[str | Non
             .alias(a.name)
             for a in wanted
         ]
-        parts.append(scan.select("seq", *given).join(asked.lazy(), on="seq", how="semi").collect())
+        near = scan.filter(pl.col("seq").is_between(first, last))
+        parts.append(near.select("seq", *given).join(asked.lazy(), on="seq", how="semi").collect())
     live: list[dict[str, Any]] = []
-    if seqs.shape[0]:
-        for record in ledger.records(int(seqs.min()) - 1, (Kind.EVENT,), until_seq=int(seqs.max())):
-            if isinstance(record.body, EventBody) and record.body.event.event_type == decided.name:
-                given_here = record.body.event.attributes
-                live.append({"seq": record.seq, **{a.name: given_here.get(a.name) for a in wanted}})
+    for record in ledger.records(first - 1, (Kind.EVENT,), until_seq=last):
+        if isinstance(record.body, EventBody) and record.body.event.event_type == decided.name:
+            given_here = record.body.event.attributes
+            live.append({"seq": record.seq, **{a.name: given_here.get(a.name) for a in wanted}})
     if live:
         parts.append(pl.DataFrame(live, schema=parts[0].schema).join(asked, on="seq", how="semi"))
     found = asked.join(pl.concat(parts), on="seq", how="left", maintain_order="left")

@@ -61,7 +61,7 @@ class DecisionBody(msgspec.Struct, frozen=True, kw_only=True):
         str, Any
     ]  # rung, degraded, review_price, reviews_open, batch size: what clock and machine decided
     propensity: float  # probability with which this action was taken, 1 where nothing was randomised
-    feature_digest: bytes  # 16-byte blake2b of the feature row's bytes
+    feature_digest: bytes  # 16-byte blake2b of the feature row's bytes, and of the neighbourhood's if one is read
     row: bytes | None  # the float64 feature row, where the policy of record-keeping says so
 
 

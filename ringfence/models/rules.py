@@ -43,7 +43,6 @@ class RulesModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     width: int  # of a feature row
     slope: float = SLOPE  # >= 0
     intercept: float = 0.0
-    mean: float = 0.0  # of the raw score over the events that it was fitted on
 
     @classmethod
     def of(cls, rules: Sequence[Rule], features: Mapping[str, Known], width: int) -> RulesModel:
@@ -117,15 +116,16 @@ class RulesModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None
 
     def said(self, seen: Seen, encoded: FloatArray) -> list[tuple[Said, ...]]:
-        """Say which rules hold, and what each adds; those that add nothing are not told."""
-        return [
-            tuple(
-                Said(f"RULE_{rule.name.upper().replace('-', '_')}", self.sentence(rule), self.slope * rule.points)
-                for rule in self.hits(row)
-                if self.slope > 0.0
-            )
-            for row in seen.rows
-        ]
+        """Say which rules hold and raise the score, the most points first, and what each adds."""
+        return [self.reasons(row) for row in seen.rows]
+
+    def reasons(self, row: FloatArray) -> tuple[Said, ...]:
+        """Say the same of one event, whose row has the shape (n_features,), as the engine gives it."""
+        raising = sorted((rule for rule in self.hits(row) if rule.points > 0), key=lambda rule: -rule.points)
+        return tuple(
+            Said(f"RULE_{rule.name.upper().replace('-', '_')}", self.sentence(rule), self.slope * rule.points)
+            for rule in raising
+        )
 
     @staticmethod
     def sentence(rule: Rule) -> str:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.branch import Need, Said
+from ringfence.models.branch import Need
 from ringfence.models.calibration import sigmoid
 from ringfence.models.errors import ModelShapeError, TooFewEventsError, TooFewLabelsError
 from ringfence.models.grams import Grams, Hashed, SingleArray, Written, rarity_of, words_of
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-SAYS: Final = "TEXT"  # code of its reason
 LEAST_TEXTS: Final = 50
 STRENGTH: Final = 1.0  # C of scikit-learn's LogisticRegression; chosen in benchmarks/texts.py
 _GRAMS: Final = Grams()
@@ -49,7 +48,6 @@ class TextModel:
     Attributes
     ----------
     rarity, weights : shape (n_bins,), float32.
-    mean : of the raw score over the texts that it was fitted on.
     """
 
     grams: Grams
@@ -57,7 +55,6 @@ class TextModel:
     rarity: SingleArray
     weights: SingleArray
     intercept: float
-    mean: float
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -92,13 +89,6 @@ class TextModel:
         """Return None: a text's score is made of words, and of no feature."""
         return None
 
-    def said(self, seen: Seen, encoded: FloatArray) -> list[tuple[Said, ...]]:
-        """Say that an event's texts count, and no word of them: a reason is read by more people than a narrative."""
-        return [
-            (Said(SAYS, "What its texts say is like what confirmed frauds said", above),) if above > 0.0 else ()
-            for above in (self.raw_of(seen.texts) - self.mean).tolist()
-        ]
-
     def probability(self, raw: FloatArray) -> FloatArray:
         return sigmoid(raw)
 
@@ -122,7 +112,7 @@ class TextModel:
 
     def shifted(self, by: float) -> TextModel:
         """Return the same model at another base rate."""
-        return replace(self, intercept=self.intercept + by, mean=self.mean + by)
+        return replace(self, intercept=self.intercept + by)
 
     def to_bytes(self) -> bytes:
         """Return the model as one npz file; equal models give equal bytes."""
@@ -133,21 +123,19 @@ class TextModel:
             n_texts=np.array(self.n_texts),
             rarity=self.rarity,
             weights=self.weights,
-            scalars=np.array([self.intercept, self.mean]),
+            intercept=np.array(self.intercept),
         )
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TextModel:
         with np.load(BytesIO(data)) as stored:
-            intercept, mean = stored["scalars"].tolist()
             return cls(
                 grams=msgspec.json.decode(stored["grams"].tobytes(), type=Grams),
                 n_texts=int(stored["n_texts"]),
                 rarity=stored["rarity"],
                 weights=stored["weights"],
-                intercept=intercept,
-                mean=mean,
+                intercept=float(stored["intercept"]),
             )
 
 
@@ -192,14 +180,12 @@ def train_texts(
         csr_matrix((y.shape[0], grams.n_bins), dtype=np.float32),
     )
     fitted = LogisticRegression(C=strength, max_iter=500).fit(matrix, y)
-    raw = matrix @ fitted.coef_[0] + fitted.intercept_[0]
     return TextModel(
         grams=grams,
         n_texts=len(texts),
         rarity=rarity,
         weights=np.asarray(fitted.coef_[0], np.float32),
         intercept=float(fitted.intercept_[0]),
-        mean=float(raw.mean()),
     )
 
 

@@ -21,13 +21,19 @@ FEWEST: Final = 3  # reasons on every answer that is not an approval
 MOST: Final = 5
 AMOUNT_AT_STAKE: Final = "AMOUNT_AT_STAKE"
 NO_MODEL: Final = "NO_MODEL"
+BASE_RATE: Final = "BASE_RATE"
 NEIGHBOURHOOD: Final = "NEIGHBOURHOOD"
 HISTORY: Final = "HISTORY"
+TEXT: Final = "TEXT"  # no word of it: a reason is read by more people than a narrative
+RULES: Final = "RULES"
 # Of branches that are not made of features: their reason code, and what is said of all that they add.
 BRANCHES: Final[dict[str, tuple[str, str]]] = {
     "gnn": (NEIGHBOURHOOD, "What is known of the events around its {roles} (graph network)"),
     "sequence": (HISTORY, "What went before, event by event (sequence model)"),
+    "text": (TEXT, "What its texts say is like what confirmed frauds said"),
+    "rules": (RULES, "The rules that hold for it"),
 }
+WHOLE: Final = {code: name for name, (code, _) in BRANCHES.items()}  # reason code -> branch
 _MOST_ROLES: Final = 4
 
 
@@ -126,6 +132,7 @@ class ReasonBook:
         row: FloatArray,
         contributions: FloatArray,
         beside: Mapping[str, float] | None = None,
+        said: Sequence[Reason] = (),
         *,
         amount: float | None = None,
     ) -> tuple[Reason, ...]:
@@ -136,6 +143,7 @@ class ReasonBook:
         row : shape (n_features,), as the engine gives it.
         contributions : shape (n_features,), log-odds.
         beside : likewise, of each branch that is not made of features.
+        said : reasons that branches give themselves.
         amount : major units; None where the event has none.
 
         Returns
@@ -155,6 +163,7 @@ class ReasonBook:
             spoken.add(column)
             told.append(self._reason(self.groups[group], column, row, float(totals[group])))
         told += [self.branch_reason(name, added) for name, added in (beside or {}).items() if added > 0.0]
+        told += [reason for reason in said if reason.contribution > 0.0]
         told = sorted(told, key=lambda reason: -reason.contribution)[:MOST]
         if len(told) >= FEWEST:
             return tuple(told)

@@ -8,6 +8,7 @@
       segments.json   the centres of its segments by k-means, if it has any
       encoder.json  gbdt.txt  trees.npz  stack.json  calibrator.json  calibrator-gbdt.json
       policy.json  reasons.json   what answers
+      calibrator-rules.json   where there are rules: they answer when no model can
       anomaly.npz  brought-….bin …   a file for each branch beside the trees (`models.branches`)
       metrics.json  card.md  report.html   what was measured
 
@@ -31,12 +32,14 @@ import msgspec
 
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
-from ringfence.models.branch import Need
-from ringfence.models.branches import stored_among, stored_as
+from ringfence.models.branch import Branch, Need
+from ringfence.models.branches import RULES, stored_among, stored_as
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
+from ringfence.models.errors import ModelError
 from ringfence.models.gbdt import Gbdt
+from ringfence.models.rules import RulesModel
 from ringfence.models.segmentation import Segmentation
 from ringfence.models.stack import Stack
 from ringfence.models.walker import TreeWalker
@@ -62,6 +65,7 @@ ANSWERS: Final = (
     "policy.json",
     "reasons.json",
 )
+BY_RULES: Final = "calibrator-rules.json"
 # What a release can be loaded without, beside its branches.
 TREES: Final = ("gbdt.txt", "trees.npz")
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
@@ -122,6 +126,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     gbdt_calibrator: Calibrator  # of the trees alone
     policy: Policy
     made: Made
+    rules_calibrator: Calibrator | None = None  # of the rules alone
     metrics: dict[str, Any] = {}
     headline: dict[str, Any] = {}
     card: str = ""
@@ -146,6 +151,7 @@ class Release:
         manifest: Manifest,
         digest: str,
         answers: dict[str, bytes],
+        branches: dict[str, Branch],
         broken: dict[str, ReleaseDamagedError],
     ) -> None:
         self.path = path
@@ -160,7 +166,8 @@ class Release:
             if "gbdt" not in broken
             else None
         )
-        self._branches = {name: stored.read(answers[stored.file]) for name, stored in stored_among(answers).items()}
+        self._branches = branches
+        self.rules_calibrator = Calibrator.from_json(answers[BY_RULES]) if RULES in branches else None
         self.calibrator = Calibrator.from_json(answers["calibrator.json"])
         self.gbdt_calibrator = Calibrator.from_json(answers.get("calibrator-gbdt.json", answers["calibrator.json"]))
         self.policy = Policy.from_json(answers["policy.json"])
@@ -195,6 +202,14 @@ class Release:
         if self._gbdt is None:
             raise self.broken["gbdt"]
         return Ensemble(encoder=self.encoder, gbdt=self._gbdt, branches=self._branches, stack=self.stack)
+
+    @property
+    def rules(self) -> tuple[RulesModel, Calibrator] | None:
+        """The rules and the calibrator of their points, which answer without any model; None where there are none."""
+        rules = self._branches.get(RULES)
+        if self.rules_calibrator is None or not isinstance(rules, RulesModel):
+            return None
+        return rules, self.rules_calibrator
 
     @cached_property
     def reason_book(self) -> ReasonBook:
@@ -254,6 +269,8 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
     optional |= {stored_as(name).file: branch.to_bytes() for name, branch in ensemble.branches.items()}
+    if contents.rules_calibrator is not None:
+        optional[BY_RULES] = contents.rules_calibrator.to_json()
     files |= optional
     answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
     named = {
@@ -312,8 +329,8 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
     branch_of = {stored.file: name for name, stored in stored_among(manifest.files).items()}
-    optional = tuple(name for name in (SEGMENTS, *branch_of) if name in manifest.files)
-    branch_of |= dict.fromkeys(TREES, "gbdt")
+    optional = tuple(name for name in (SEGMENTS, *branch_of, BY_RULES) if name in manifest.files)
+    branch_of |= {**dict.fromkeys(TREES, "gbdt"), BY_RULES: RULES}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
     for name in (*needed, *optional):
@@ -325,9 +342,21 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
             if branch_of[name] not in broken:
                 without(error)
             broken.setdefault(branch_of[name], error)
+    branches: dict[str, Branch] = {}
+    for name, stored in stored_among(answers).items():
+        if name in broken:
+            continue
+        try:
+            branches[name] = stored.read(answers[stored.file])
+        except ModelError as error:  # such as a network that this machine has no runtime for
+            damaged = ReleaseDamagedError(str(path), stored.file, str(error))
+            if without is None:
+                raise damaged from error
+            without(damaged)
+            broken[name] = damaged
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
         _read(path, name, manifest)
-    return Release(path, manifest, _digest(data), answers, broken)
+    return Release(path, manifest, _digest(data), answers, branches, broken)
 
 
 def lookup_name(lookup: Lookup) -> str:

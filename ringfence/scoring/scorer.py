@@ -10,13 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.ledger.records import Reason
+from ringfence.models.branch import Outspoken
 from ringfence.models.calibration import Calibrator
 from ringfence.models.ensemble import Ensemble
+from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.seen import Seen
 from ringfence.policy.costs import ACTIONS, APPROVE
-from ringfence.scoring.reasons import AMOUNT_AT_STAKE, NO_MODEL
 from ringfence.scoring.release import Release
+from ringfence.scoring.without_model import without_model
 
 FloatArray = NDArray[np.float64]
 
@@ -55,7 +58,7 @@ class Scorer:
     Attributes
     ----------
     rung : the highest one that the release's files allow: `full`; `gbdt` where a branch that the stack counts on is
-        broken; `rules` where the trees are.
+        broken; `rules` where the trees are: the rules answer there, or the base rate where there are none.
     degraded : what keeps it from `full`; empty where nothing does.
     """
 
@@ -75,7 +78,7 @@ class Scorer:
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that the first event does not wait for it."""
-        seen = Seen(np.full((2, self.release.encoder.n_features), np.nan))
+        seen = self.blank(np.full((2, self.release.encoder.n_features), np.nan))
         for rung, (ensemble, _) in self._by_rung.items():
             ensemble.contributions(seen, self.score(seen, rung=rung).encoded)
         self.answer(seen, [None, None], reviews_left=1)
@@ -119,6 +122,7 @@ class Scorer:
         *,
         reviews_left: int | None,
         rung: str | None = None,
+        why: str = "",
     ) -> list[Answer]:
         """Score, decide and give reasons for events in the order given.
 
@@ -129,15 +133,17 @@ class Scorer:
         reviews_left : reviews that may still be asked for, counted down event by event; None: no limit.
         rung : recorded, and what decides which actions are permitted; None: the highest that the release allows. What
             is wrong with the release is then told as the circumstance `degraded`.
+        why : told as that circumstance where a `rung` is asked for because a higher one failed.
 
         Returns
         -------
         n answers; every one that is not an approval has at least three reasons, largest contribution first.
         """
-        degraded = {"degraded": self.degraded} if rung is None and self.degraded else {}
+        told_why = self.degraded if rung is None else why
+        degraded = {"degraded": told_why} if told_why else {}
         rung = rung or self.rung
         if rung == RULES:
-            return self.answer_without_model(amounts_minor, why=self.degraded, reviews_left=reviews_left)
+            return self.answer_without_model(amounts_minor, why=told_why, reviews_left=reviews_left, rows=seen.rows)
         scores = self.score(seen, rung=rung)
         ensemble, _ = self._by_rung[rung]
         policy = self.release.policy
@@ -147,11 +153,16 @@ class Scorer:
         if told.shape[0]:
             raws = {name: found[told] for name, found in scores.raws.items()}
             contributions, beside = ensemble.explained(seen.part(told), scores.encoded[told], raws)
+            spoken = _spoken(ensemble, seen.part(told), scores.encoded[told])
             for place, (at, shares) in enumerate(zip(told.tolist(), contributions, strict=True)):
                 minor = amounts_minor[at]
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
-                others = {name: float(added[place]) for name, added in beside.items()}
-                reasons[at] = self._book.reasons(seen.rows[at], shares, others, amount=amount)
+                others = {
+                    name: float(added[place])
+                    for name, added in beside.items()
+                    if not isinstance(ensemble.branches[name], Outspoken)
+                }
+                reasons[at] = self._book.reasons(seen.rows[at], shares, others, spoken[place], amount=amount)
         circumstances = {"review_price": policy.review_price, **degraded}
         segments = None if self.release.segmentation is None else self.release.segmentation.of(seen.rows).tolist()
         members = {name: found.tolist() for name, found in scores.members.items()}
@@ -179,42 +190,35 @@ class Scorer:
         ]
 
     def answer_without_model(
-        self, amounts_minor: Sequence[int | None], *, why: str, reviews_left: int | None
+        self,
+        amounts_minor: Sequence[int | None],
+        *,
+        why: str,
+        reviews_left: int | None,
+        rows: FloatArray | None = None,
     ) -> list[Answer]:
-        """Answer on the `rules` rung from the base rate alone: what is left when features or models are not there.
+        """Answer on the `rules` rung: from the rules, or from the base rate alone where there are none, or no features.
 
         Parameters
         ----------
         why : recorded as the circumstance `degraded`, and told as a reason.
+        rows : shape (n, n_features), as the engine gives them; None where they are not there.
         """
-        rate = self.base_rate
         policy = self.release.policy
-        scores = np.full(len(amounts_minor), rate)
-        actions = policy.decide(scores, _amounts(amounts_minor), rung=RULES, reviews_left=reviews_left)
+        found = without_model(self.release, len(amounts_minor), rows, base_rate=self.base_rate)
+        actions = policy.decide(found.score, _amounts(amounts_minor), rung=RULES, reviews_left=reviews_left)
         answers = []
-        for code, minor, costs in zip(
-            actions.codes.tolist(), amounts_minor, actions.expected_costs.tolist(), strict=True
+        for at, (code, minor, costs) in enumerate(
+            zip(actions.codes.tolist(), amounts_minor, actions.expected_costs.tolist(), strict=True)
         ):
-            reasons = (
-                Reason(code=NO_MODEL, sentence=f"No model could be asked: {why}", contribution=0.0),
-                Reason(
-                    code="BASE_RATE",
-                    sentence=f"Of all events known to training, {100.0 * rate:.3g} % were fraud",
-                    contribution=0.0,
-                ),
-                Reason(
-                    code=AMOUNT_AT_STAKE,
-                    sentence=_at_stake(minor, policy.costs.currency, policy.costs.digits),
-                    contribution=0.0,
-                ),
-            )
+            money = _at_stake(minor, policy.costs.currency, policy.costs.digits)
             answers.append(
                 Answer(
                     action=ACTIONS[code],
-                    score=rate,
-                    raw=float(np.log(rate) - np.log1p(-rate)),
-                    members={},
-                    reasons=reasons if code != APPROVE else (),
+                    score=float(found.score[at]),
+                    raw=float(found.raw[at]),
+                    members=found.members[at],
+                    reasons=found.reasons(at, why, money) if code != APPROVE else (),
                     rung=RULES,
                     circumstances={"review_price": policy.review_price, "degraded": why},
                     propensity=1.0,
@@ -222,6 +226,14 @@ class Scorer:
                 )
             )
         return answers
+
+    def blank(self, rows: FloatArray) -> Seen:
+        """Return events of which nothing is known beside their rows, for warming up."""
+        catalogue, near = self.release.catalogue, None
+        if catalogue.neighbourhoods is not None:
+            nothing = empty_samples(catalogue.plan, rows.shape[0])
+            near = SampledArrays(nothing.events, nothing.mask, nothing.nodes)
+        return Seen(rows, near, tuple([""] * rows.shape[0] for _ in self.release.scenario.read_texts))
 
     def explain(self, seen: Seen) -> FloatArray:
         """Return exact contributions by TreeSHAP, shape (n, n_features), in log-odds. For after the answer.
@@ -241,6 +253,17 @@ class Scorer:
         """Rate of fraud among the events that calibrated the release, in (0, 1)."""
         calibrator = self.release.calibrator
         return (calibrator.n_fraud + 1.0) / (calibrator.n_fraud + calibrator.n_legit + 2.0)
+
+
+def _spoken(ensemble: Ensemble, seen: Seen, encoded: FloatArray) -> list[list[Reason]]:
+    """Let the branches that give reasons of their own say them, each as far as it counts."""
+    found: list[list[Reason]] = [[] for _ in range(seen.n)]
+    for name, branch in ensemble.branches.items():
+        weight = ensemble.stack.weight_of(name)
+        if weight > 0.0 and isinstance(branch, Outspoken):
+            for told, said in zip(found, branch.said(seen, encoded), strict=True):
+                told += [Reason(code=one.code, sentence=one.sentence, contribution=weight * one.adds) for one in said]
+    return found
 
 
 def _amounts(amounts_minor: Sequence[int | None]) -> FloatArray:

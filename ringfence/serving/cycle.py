@@ -14,17 +14,20 @@ import structlog
 from numpy.typing import NDArray
 
 from ringfence.engine.engine import Engine
+from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.records import DecisionBody, Kind, Record, TickBody
 from ringfence.ledger.writer import Duplicate, Staged, Writer
-from ringfence.models.seen import Seen
-from ringfence.scenario.batch import FRAUD
-from ringfence.scenario.event import Admission, LabelNotice
-from ringfence.scoring.scorer import Answer, Scorer
+from ringfence.models.gnn_inputs import Sampled, SampledArrays
+from ringfence.models.packed import joined, pack, unpack
+from ringfence.models.seen import Seen, Texts
+from ringfence.scenario.batch import FRAUD, Batch
+from ringfence.scenario.event import Admission, AttributeValue, LabelNotice
+from ringfence.scoring.scorer import FULL, GBDT, Answer, Scorer
 from ringfence.serving import wire
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
-from ringfence.serving.kept import KeptRows
+from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.telemetry import Telemetry
@@ -48,12 +51,13 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 class _Wanted:
     """An event to decide in this turn, and everybody who waits for it."""
 
-    __slots__ = ("admission", "row", "tickets", "was_kept")
+    __slots__ = ("admission", "had", "near", "tickets", "was_kept")
 
-    def __init__(self, admission: Admission, row: Rows | None) -> None:
+    def __init__(self, admission: Admission, had: Kept | None, near: SampledArrays | None) -> None:
         self.admission = admission
-        self.row = row
-        self.was_kept = row is not None
+        self.had = had  # None until the event is observed
+        self.near = near  # its neighbourhood, where the release reads such
+        self.was_kept = had is not None
         self.tickets: list[Ticket] = []
 
 
@@ -80,7 +84,9 @@ class Cycle:
         self._telemetry = telemetry
         self._commit_seconds = telemetry.commit_seconds.labels(scenario_name)
         self._row_sample = row_sample
-        self._to_keep: list[tuple[int, bytes, Rows]] = []
+        self._to_keep: list[tuple[int, bytes, Kept]] = []
+        samples = live.engine.catalogue.neighbourhoods is not None
+        self._no_samples = _nothing(live.engine) if samples else None
         self._to_forget: list[int] = []
 
     def take(self, tickets: list[Ticket]) -> None:
@@ -106,7 +112,7 @@ class Cycle:
                 self._guard(ticket, lambda ticket: self._event(ticket, wanted, fresh, late))
         self._writer.mature()
         batch = self._writer.batch()
-        rows = self._live.engine.observe(batch) if len(batch) else np.empty((0, 0))
+        rows, near = self._observe(batch)
         for effect in self._live.engine.take_effects():
             self._writer.stage(
                 Kind.TICK,
@@ -118,16 +124,24 @@ class Cycle:
                 ),
             )
         observed_ns = time.perf_counter_ns()
-        for (seq, admission), row in zip(fresh.items(), rows, strict=True):
+        for at, ((seq, admission), row) in enumerate(zip(fresh.items(), rows, strict=True)):
+            had = Kept(row, b"" if near is None else pack(near, at))
             if seq in wanted:
-                wanted[seq].row = row
+                wanted[seq].had, wanted[seq].near = had, None if near is None else _one_of(near, at)
             else:
-                self._to_keep.append((seq, admission.event.payload_digest, row))
+                self._to_keep.append((seq, admission.event.payload_digest, had))
         if wanted:
             self._decide_all(wanted, late, len(tickets))
         scored_ns = time.perf_counter_ns()
         for ticket in tickets:
             ticket.observe_ns, ticket.score_ns = observed_ns - began_ns, scored_ns - observed_ns
+
+    def _observe(self, batch: Batch) -> tuple[Rows, Sampled | None]:
+        if not len(batch):
+            return np.empty((0, 0)), self._no_samples
+        if self._no_samples is None:
+            return self._live.engine.observe(batch), None
+        return self._live.engine.observe_sampled(batch)
 
     def commit(self) -> None:
         """Make the turn durable.
@@ -203,24 +217,29 @@ class Cycle:
             ticket.result = answer_of(staged.decision)
             return
         if seq not in wanted:
-            row = None
+            had, near = None, None
             if seq not in fresh:
-                row = self._kept.get(seq, event.payload_digest)
-                if row is None:
+                had = self._kept.get(seq, event.payload_digest)
+                if had is not None and self._no_samples is not None:
+                    near = unpack(had.near, self._no_samples)
+                if had is None or (near is None and self._no_samples is not None):
                     raise HistoryEventError(event.event_id, seq)
             ticket.repeated = False
-            wanted[seq] = _Wanted(admission, row)
+            wanted[seq] = _Wanted(admission, had, near)
         wanted[seq].tickets.append(ticket)
 
     def _decide_all(self, wanted: dict[int, _Wanted], late: set[int], batch_size: int) -> None:
         entries = list(wanted.items())
-        rows = np.stack([entry.row for _, entry in entries if entry.row is not None])
+        had = [entry.had for _, entry in entries if entry.had is not None]
+        near = [entry.near for _, entry in entries if entry.near is not None]
+        seen = Seen(np.stack([one.row for one in had]), joined(near) if near else None)
         amounts = [entry.admission.event.amount_minor for _, entry in entries]
         reviews_left = self._reviews.left()
-        answers = self._score(rows, amounts, reviews_left)
-        for (seq, entry), row, answer in zip(entries, rows, answers, strict=True):
+        texts = self._texts([entry.admission.event.attributes for _, entry in entries])
+        answers = self._score(seen._replace(texts=texts), amounts, reviews_left)
+        for (seq, entry), (row, packed), answer in zip(entries, had, answers, strict=True):
             event = entry.admission.event
-            digest = blake2b(row.tobytes(), digest_size=16).digest()
+            digest = blake2b(row.tobytes() + packed, digest_size=16).digest()
             sampled = int.from_bytes(digest[:4], "big") % self._row_sample == 0
             keeps_row = answer.action != APPROVE or bool(answer.circumstances.get("degraded")) or sampled
             self._writer.stage_decision(
@@ -256,18 +275,43 @@ class Cycle:
             for ticket in entry.tickets:
                 ticket.result = result
 
-    def _score(self, rows: Rows, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
-        try:
-            answers = self._live.scorer.answer(Seen(rows), amounts, reviews_left=reviews_left)
-            if self._live.scorer.degraded:
-                self._telemetry.degraded.labels(self._name, "broken release").inc(len(rows))
+    def _texts(self, attributes: list[dict[str, AttributeValue]]) -> Texts:
+        names = [attribute.name for attribute in self._live.scorer.release.scenario.read_texts]
+        return tuple(
+            [None if (text := given.get(name)) is None else str(text) for given in attributes] for name in names
+        )
+
+    def _score(self, seen: Seen, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
+        # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
+        scorer = self._live.scorer
+        has_trees_alone = scorer.rung == FULL and len(scorer.release.stack.members) > 1
+        why = ""
+        for rung in (None, GBDT) if has_trees_alone else (None,):
+            try:
+                answers = scorer.answer(seen, amounts, reviews_left=reviews_left, rung=rung, why=why)
+            except Exception as error:
+                why = type(error).__name__
+                _log.exception("scoring failed; a lower rung answers", scenario=self._name, rung=rung or scorer.rung)
+                continue
+            if cause := why or ("broken release" if scorer.degraded else ""):
+                self._telemetry.degraded.labels(self._name, cause).inc(seen.n)
             return answers
-        except Exception as error:
-            # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
-            why = type(error).__name__
-            _log.exception("scoring failed; the rules rung answers", scenario=self._name)
-            self._telemetry.degraded.labels(self._name, why).inc(len(rows))
-            return self._live.scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
+        self._telemetry.degraded.labels(self._name, why).inc(seen.n)
+        try:
+            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left, rows=seen.rows)
+        except Exception:
+            _log.exception("the rules failed; the base rate answers", scenario=self._name)
+            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
+
+
+def _one_of(near: Sampled, at: int) -> SampledArrays:
+    one = slice(at, at + 1)
+    return SampledArrays(near.events[one], near.mask[one], near.nodes[one])
+
+
+def _nothing(engine: Engine) -> SampledArrays:
+    found = empty_samples(engine.catalogue.plan, 0)
+    return SampledArrays(found.events, found.mask, found.nodes)
 
 
 def answer_of(record: Record) -> wire.DecisionAnswer:

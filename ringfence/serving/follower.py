@@ -18,13 +18,13 @@ from typing import Final
 import numpy as np
 import structlog
 
-from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.errors import TickMismatchError
 from ringfence.engine.follower import run_follower
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, Record
 from ringfence.models.seen import Seen
 from ringfence.scoring.errors import ReleaseDamagedError
+from ringfence.scoring.reasons import WHOLE
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import RULES, Scorer
 from ringfence.serving.config import ServiceConfig
@@ -67,7 +67,7 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
     explainer.start()
     run_follower(
         ledger,
-        Catalogue.build(release.scenario),
+        release.catalogue,
         workspace.state_dir(scenario),
         every_records=config.snapshot_every_records,
         every_seconds=config.snapshot_every_s,
@@ -113,11 +113,11 @@ def _ignored(error: ReleaseDamagedError) -> None:
 
 
 def _explain(release: Release, decisions: list[tuple[Record, DecisionBody]]) -> list[tuple[int, list[ExactReason]]]:
-    features = Catalogue.build(release.scenario).features
+    features = release.catalogue.features
     rows = np.stack([np.frombuffer(body.row or b"", np.float64) for _, body in decisions])
     contributions = Scorer(release).explain(Seen(rows))
     explained = []
-    for (record, _), row, shares in zip(decisions, rows, contributions, strict=True):
+    for (record, body), row, shares in zip(decisions, rows, contributions, strict=True):
         strongest = np.argsort(-np.abs(shares), kind="stable")[:_TOP]
         exact = [
             ExactReason(
@@ -128,5 +128,14 @@ def _explain(release: Release, decisions: list[tuple[Record, DecisionBody]]) -> 
             )
             for column in map(int, strongest)
         ]
+        # What a branch adds as a whole was exact when it was told, and its neighbourhood is not kept.
+        exact += [
+            ExactReason(
+                feature=WHOLE[reason.code], sentence=reason.sentence, value=None, contribution=reason.contribution
+            )
+            for reason in body.reasons
+            if reason.code in WHOLE
+        ]
+        exact = sorted(exact, key=lambda one: -abs(one.contribution))[:_TOP]
         explained.append((record.seq, exact))
     return explained

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feature rows that must outlive their batch: an event learned now and decided later is decided from the row it had.
+"""What an event had when it was learned, and must outlive its batch: it is decided later from just that.
 
-The row is written, with its fsync, before the commit that makes its event durable. So an event that the ledger holds
+Its feature row, and its neighbourhood where the release reads such: both are of the event and the feature spec, so that
+whatever release of that spec decides it sees what serving would have seen then; a branch's score would be of one model.
+
+They are written, with their fsync, before the commit that makes the event durable. So an event that the ledger holds
 has its row; a row whose event never became durable is harmless, as whatever takes its seq later carries another digest
 and overwrites it. The table is state, not truth: without it `HistoryEventError` says what is missing.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,13 @@ from numpy.typing import NDArray
 KEPT_ROWS: Final = "kept_rows.db"
 
 Row = NDArray[np.float64]
+
+
+class Kept(NamedTuple):
+    """What an event had."""
+
+    row: Row
+    near: bytes = b""  # its neighbourhood, as `models.packed` packs one; empty where none is sampled
 
 
 class KeptRows:
@@ -34,28 +44,31 @@ class KeptRows:
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS kept (event_seq INTEGER PRIMARY KEY, payload_digest BLOB NOT NULL, "
-            "spec_hash TEXT NOT NULL, row BLOB NOT NULL)"
+            "spec_hash TEXT NOT NULL, row BLOB NOT NULL, near BLOB NOT NULL DEFAULT x'')"
         )
+        columns = [name for _, name, *_ in self._connection.execute("PRAGMA table_info(kept)")]
+        if "near" not in columns:  # written before neighbourhoods were kept
+            self._connection.execute("ALTER TABLE kept ADD COLUMN near BLOB NOT NULL DEFAULT x''")
 
-    def put(self, rows: Iterable[tuple[int, bytes, Row]]) -> None:
-        """Keep (event seq, payload digest, row) durably; returns after the fsync."""
-        values = [(seq, digest, self._spec_hash, row.tobytes()) for seq, digest, row in rows]
+    def put(self, rows: Iterable[tuple[int, bytes, Kept]]) -> None:
+        """Keep (event seq, payload digest, what the event had) durably; returns after the fsync."""
+        values = [(seq, digest, self._spec_hash, kept.row.tobytes(), kept.near) for seq, digest, kept in rows]
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", values)
+            self._connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)", values)
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def get(self, event_seq: int, payload_digest: bytes) -> Row | None:
-        """Return the row the event had when it was learned; None if it was not kept or another spec made it."""
-        query = "SELECT row FROM kept WHERE event_seq = ? AND payload_digest = ? AND spec_hash = ?"
+    def get(self, event_seq: int, payload_digest: bytes) -> Kept | None:
+        """Return what the event had when it was learned; None if it was not kept or another spec made it."""
+        query = "SELECT row, near FROM kept WHERE event_seq = ? AND payload_digest = ? AND spec_hash = ?"
         found = self._connection.execute(query, (event_seq, payload_digest, self._spec_hash)).fetchone()
         if found is None or len(found[0]) != 8 * self._n_features:
             return None
-        return np.frombuffer(found[0], np.float64)
+        return Kept(np.frombuffer(found[0], np.float64), found[1])
 
     def forget(self, event_seqs: Iterable[int]) -> None:
         """Drop rows of events that are decided now. Losing this to a crash costs only room."""

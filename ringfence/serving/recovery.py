@@ -12,7 +12,6 @@ import numpy as np
 import structlog
 
 from ringfence import __version__
-from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.errors import SnapshotError
 from ringfence.engine.replay import replay
@@ -60,7 +59,7 @@ def recover(
     A damaged or foreign snapshot is refused by the engine and an older one, or the whole ledger, takes its place. Ticks
     on record are held against those of the replay; a difference is logged and counted, and stops nothing.
     """
-    catalogue = Catalogue.build(release.scenario)
+    catalogue = release.catalogue
 
     def refused(error: SnapshotError) -> None:
         _log.warning("snapshot refused", scenario=ledger.scenario.name, cause=str(error))
@@ -96,12 +95,15 @@ def warm_up(ledger: Ledger, live: Live) -> None:
     """Run everything compiled once on an engine that is thrown away; the first call of a kernel takes a second."""
     catalogue = live.engine.catalogue
     scratch = Engine(catalogue)
-    rows = np.full((1, len(catalogue.names)), np.nan)
+    seen = Seen(np.full((0, len(catalogue.names)), np.nan))
     for batch in ledger.batches(until_seq=_WARM_RECORDS, size=_WARM_RECORDS):
-        found = scratch.observe(batch)
-        rows = found if len(found) else rows
+        found = (
+            Seen(scratch.observe(batch)) if catalogue.neighbourhoods is None else Seen(*scratch.observe_sampled(batch))
+        )
+        seen = found if found.n else seen
     scratch.rehearse_tick()
     local_offset_ms_at(ledger.scenario.time_zone, ledger.watermark_ms)  # the door's table of offsets
     live.scorer.warm_up()
-    for n in {1, len(rows)}:
-        live.scorer.answer(Seen(rows[:n]), [None] * n, reviews_left=None)
+    seen = seen._replace(texts=live.scorer.blank(seen.rows).texts)
+    for n in {1, seen.n} if seen.n else ():
+        live.scorer.answer(seen.part(slice(0, n)), [None] * n, reviews_left=None)

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Final
 from ringfence.steps.errors import SpineColumnsError
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
-    from numpy.typing import NDArray
 
-    from ringfence.scenario.batch import Batch
     from ringfence.scenario.spec import Scenario
     from ringfence.workspace import Workspace
 
@@ -60,6 +57,7 @@ def features_as_of(
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.spine import spine_rows
     from ringfence.ledger.ledger import Ledger
+    from ringfence.scenario.batches import taken
     from ringfence.steps.spine import spine_of
     from ringfence.steps.spine_doubts import nearly_read, never_seen
 
@@ -69,7 +67,7 @@ def features_as_of(
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
     read = spine_of(spine, scenario, ledger.identity)
     order = np.argsort(read.batch.time_ms, kind="stable")
-    asked = _taken(read.batch, order)
+    asked = taken(read.batch, order)
     rows = spine_rows(ledger, catalogue, asked, ledger.seen_at(asked.time_ms), progress=progress)
     if doubt is not None:
         for text in (*nearly_read(spine, scenario, read), *never_seen(ledger, asked)):
@@ -81,20 +79,3 @@ def features_as_of(
         some = rows[:, first : first + _AT_ONCE][place]
         columns += [pl.Series(catalogue.names[first + at], some[:, at]) for at in range(some.shape[1])]
     return spine.hstack(columns)
-
-
-def _taken(batch: Batch, order: NDArray[np.int64]) -> Batch:
-    """Return the events of a batch in another order."""
-    import numpy as np
-
-    from ringfence.scenario.batch import Batch
-
-    counts = np.diff(batch.link_start)[order]
-    start = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
-    links = np.repeat(batch.link_start[:-1][order] - start[:-1], counts) + np.arange(start[-1])
-    parts = {
-        name: getattr(batch, name)[links if name in ("link_role", "link_lo", "link_hi") else order]
-        for name in Batch.__struct_fields__
-        if name != "link_start"
-    }
-    return Batch(link_start=start, **parts)

@@ -339,6 +339,7 @@ class OpenWorkspace:
         trials: int = 0,
         seed: int = 0,
         row_cache_bytes: int | None = None,
+        without: Collection[str] = (),
         progress: Progress | None = None,
     ) -> pl.DataFrame:
         """Make a release: replay the ledger, fit, calibrate, evaluate; the first one becomes the champion.
@@ -351,6 +352,7 @@ class OpenWorkspace:
         seed : the same seed on the same ledger makes the same release.
         row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
             0: none.
+        without : branches beside the trees that are not tried, such as `gnn`.
 
         Returns
         -------
@@ -376,6 +378,7 @@ class OpenWorkspace:
             trials=trials,
             seed=seed,
             cache=row_cache(self._here, self._scenario, row_cache_bytes),
+            without=without,
             progress=progress,
         )
         return as_made(made)

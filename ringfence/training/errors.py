@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ringfence.errors import RingfenceError
@@ -182,3 +183,19 @@ class ExportMismatchError(RingfenceError):
             f"the exported network differs from the trained one by {difference:.2e} in log-odds on {n} events, at most "
             f"{most:.0e} is rounding; please report this with the versions of torch, onnx and onnxruntime"
         )
+
+
+class TruthFileError(RingfenceError):
+    """A file that should say what is true of a world does not."""
+
+    def __init__(self, where: str, found: str, wanted: str) -> None:
+        self.where = where
+        super().__init__(f"truth file {where}: {found}; needed is {wanted}, as `ringfence simulate` writes it")
+
+
+class UnknownStudyError(RingfenceError):
+    """A study that does not exist."""
+
+    def __init__(self, wanted: str, known: Sequence[str]) -> None:
+        self.wanted = wanted
+        super().__init__(f"there is no study {wanted!r}; there are: {', '.join(known)}, or all")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
@@ -67,6 +69,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     unlearnt: tuple[str, ...]  # branches that found too little to learn from
     calibrator: Calibrator
     gbdt_calibrator: Calibrator  # of the trees alone, for the rung `gbdt`
+    rules_calibrator: Calibrator | None  # of the rules alone, for the rung `rules`; None without rules
     calibration_weight: float  # of the fitted map; the rest is the model's own score
     clocks: NDArray[np.int64]  # columns that tell the time, and that nothing was learnt from
     params: dict[str, Any]
@@ -75,6 +78,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     out_of_fold: OutOfFold  # of the trees, where every member of the stack speaks
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
+    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch that was tried
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
@@ -122,7 +126,10 @@ def fit(
     """
     effort = effort_for(len(examples), examples.n_fraud) if effort is None else effort
     folds = _folds(examples, n_blocks=effort.n_blocks)
-    unread = clocks(rows, folds, is_category, n_threads=n_threads) if has_times else np.empty(0, dtype=np.int64)
+    with ThreadPoolExecutor(1) as beside:  # neither reads what the other finds
+        encoding = beside.submit(Encoder.fit, rows, is_category)
+        unread = clocks(rows, folds, is_category, n_threads=n_threads) if has_times else np.empty(0, dtype=np.int64)
+        encoder = encoding.result()
     held = {"monotone_constraints": list(monotone)} if any(monotone) else {}
     total = (1 + trials) * len(folds) + effort.n_seeds
     done, one_at_a_time = 0, Lock()
@@ -171,7 +178,6 @@ def fit(
             step(0, 0)
 
     chosen, found, settings = search(try_setting, default, trials=trials, seed=seed, directory=study, recalled=recalled)
-    encoder = Encoder.fit(rows, is_category)
     grown = begin_boosters(
         rows,
         examples.fraud,
@@ -203,6 +209,7 @@ def fit(
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
     judged = folds
+    ruled = calibrate_in_time(members[RULES], examples.fraud, folds)[0] if RULES in members else None
     if stack != Stack():
         if effort.curve_rows is not None:
             taking_part = [learner for learner in learners if learner.name in stack.members]
@@ -224,6 +231,7 @@ def fit(
         unlearnt=tuple(learner.name for learner in learners if learner.name not in members),
         calibrator=calibrator,
         gbdt_calibrator=alone,
+        rules_calibrator=ruled,
         calibration_weight=weight,
         clocks=unread,
         params=chosen,
@@ -232,6 +240,7 @@ def fit(
         out_of_fold=found,
         stacked=stacked,
         settings=settings,
+        members=members,
     )
 
 

@@ -55,13 +55,15 @@ MOST_A_PASS: Final = 40_000  # examples of one pass in a training of a release: 
 def options_for(n_fraud: int) -> GnnOptions:
     """Return `default_options`, less where frauds are many: what a training may cost is bounded.
 
-    Frauds beyond half of `MOST_A_PASS` make passes longer, and the passes are fewer.
+    Beyond `MOST_A_PASS` examples there are fewer legit ones a fraud, at least one, and fewer passes, at least two.
     """
     options = default_options(n_fraud)
     negatives = options.negatives_per_fraud
     if negatives is None or n_fraud * (1.0 + negatives) <= MOST_A_PASS:
         return options
-    return msgspec.structs.replace(options, negatives_per_fraud=max(1.0, MOST_A_PASS / n_fraud - 1.0), most_epochs=8)
+    negatives = max(1.0, MOST_A_PASS / n_fraud - 1.0)
+    passes = max(2, round(8 * MOST_A_PASS / (n_fraud * (1.0 + negatives))))
+    return msgspec.structs.replace(options, negatives_per_fraud=negatives, most_epochs=passes)
 
 
 def default_options(n_fraud: int) -> GnnOptions:

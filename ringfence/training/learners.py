@@ -20,16 +20,18 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import BatchSource
+from ringfence.engine.rule_features import rule_features
 from ringfence.models.branch import Need
-from ringfence.models.branches import ANOMALY, SEQUENCE, STORED
+from ringfence.models.branches import ANOMALY, RULES, SEQUENCE, STORED, TEXT
 from ringfence.models.gnn_branch import GNN
 from ringfence.models.gnn_inputs import SampledArrays
-from ringfence.models.seen import Seen
+from ringfence.models.seen import Seen, Texts
 from ringfence.training.anomalies import AnomalyLearner
 from ringfence.training.errors import MissingExtraError, UnknownBranchError
 from ringfence.training.examples import Examples
 from ringfence.training.gnn_learner import GnnLearner
 from ringfence.training.learner import Learner
+from ringfence.training.rules import RulesLearner
 from ringfence.training.samples import Samples, sampled, sampling_catalogue
 from ringfence.training.sequence import (
     FEWEST_EVENTS,
@@ -38,6 +40,7 @@ from ringfence.training.sequence import (
     sequence_roles,
     why_no_sequence,
 )
+from ringfence.training.texts import TextLearner
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -55,6 +58,7 @@ class Given:
     source: BatchSource
     catalogue: Catalogue
     examples: Examples
+    texts: Texts  # of its events, the examples first
 
     @cached_property
     def lengths(self) -> dict[str, float]:
@@ -101,6 +105,11 @@ def _sequence_model(given: Given, samples: Samples | None, report: Report) -> Le
     )
 
 
+def _rules(given: Given, samples: Samples | None, report: Report) -> Learner:
+    features = given.catalogue.features
+    return RulesLearner(given.catalogue.scenario.rules, rule_features(features), len(features))
+
+
 OFFERS: Final = (
     Offer(ANOMALY, frozenset(), lambda given: "", lambda given, samples, report: AnomalyLearner()),
     Offer(GNN, frozenset({Need.NEIGHBOURHOODS}), _why_no_gnn, _graph_network),
@@ -109,6 +118,18 @@ OFFERS: Final = (
         frozenset({Need.NEIGHBOURHOODS}),
         lambda given: why_no_sequence(given.lengths) or _why_no_network(given),
         _sequence_model,
+    ),
+    Offer(
+        TEXT,
+        frozenset({Need.TEXTS}),
+        lambda given: "" if given.texts else "no text that models may read",
+        lambda given, samples, report: TextLearner(given.texts),
+    ),
+    Offer(
+        RULES,
+        frozenset(),
+        lambda given: "" if given.catalogue.scenario.rules else "no rules in ringfence.yaml",
+        _rules,
     ),
 )
 
@@ -120,14 +141,16 @@ class Beside(NamedTuple):
     left_out: dict[str, str]  # branch -> why it is not tried
     rows: FloatArray  # (n, n_features) of the events of the training, examples first
     samples: Samples | None
+    texts: Texts = ()
 
     def shown(self, positions: IntArray, needs: Collection[Need]) -> Iterator[Seen]:
         """Yield ascending `positions`, a block at a time, with what `needs` names as far as it is there."""
+        texts = self.texts if Need.TEXTS in needs else ()
         if Need.NEIGHBOURHOODS not in needs or self.samples is None:
-            yield Seen(self.rows[positions])
+            yield Seen(self.rows, texts=texts).part(positions)
             return
         for part, neighbourhoods in self.samples.blocks(positions):
-            yield Seen(self.rows[part], neighbourhoods)
+            yield Seen(self.rows, texts=texts).part(part)._replace(neighbourhoods=neighbourhoods)
 
     def seen(self, positions: IntArray, needs: Collection[Need]) -> Seen:
         """Return a few events, in the order of `positions`; those that are not on disk take a replay."""
@@ -144,7 +167,10 @@ class Beside(NamedTuple):
             if near
             else None
         )
-        return Seen(rows, joined).part(back)
+        texts = tuple(
+            [text for part in column for text in part] for column in zip(*(one.texts for one in parts), strict=True)
+        )
+        return Seen(rows, joined, texts).part(back)
 
 
 @contextmanager
@@ -156,6 +182,7 @@ def beside_trees(
     rows: FloatArray,
     *,
     brought: Sequence[Learner] = (),
+    texts: Texts = (),
     without: Collection[str] = (),
     folder: Path | None = None,
     seed: int = 0,
@@ -165,7 +192,7 @@ def beside_trees(
 
     Parameters
     ----------
-    seqs, rows : of the n events of the training; the first of them are the examples.
+    seqs, rows, texts : of the n events of the training; the first of them are the examples.
     brought : networks that were trained elsewhere, tried last.
     without : names of branches that are not to be tried.
     folder : where neighbourhoods may be written meanwhile; None: nowhere, and branches that read them are left out.
@@ -180,7 +207,7 @@ def beside_trees(
     for name in without:
         if name not in known:
             raise UnknownBranchError(name, known)
-    given = Given(source, catalogue, examples)
+    given = Given(source, catalogue, examples, texts)
     left_out: dict[str, str] = {}
     for offer in OFFERS:
         why = ASKED if offer.name in without else offer.why_not(given)
@@ -209,4 +236,4 @@ def beside_trees(
                 left_out |= {offer.name: why for offer in tried if Need.NEIGHBOURHOODS in offer.needs}
         learners = [offer.learner(given, samples, report) for offer in OFFERS if offer.name not in left_out]
         learners += [learner for learner in brought if learner.name not in without]
-        yield Beside(tuple(learners), left_out, rows, samples)
+        yield Beside(tuple(learners), left_out, rows, samples, texts)

@@ -35,7 +35,7 @@ _SHOWN: Final = (
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
     """One rung on the judged events, under the calibrator of the base and under one that did not see them."""
 
-    name: str  # full | gbdt
+    name: str  # full | gbdt | rules
     before: Evaluation
     after: Evaluation
     gain: Interval  # of the Brier score, mean per event; above zero: better after

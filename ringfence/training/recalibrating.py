@@ -11,7 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.replay import sampled_batches
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branch import Need
+from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE
@@ -25,7 +30,7 @@ from ringfence.training.held_out import amounts_of
 from ringfence.training.recalibrated import Rung, Shift, card_of, gain_of, headline_of, metrics_of, page_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.row_cache import RowCache
-from ringfence.training.score import shown
+from ringfence.training.samples import sampling_catalogue
 from ringfence.training.summary import data_digest
 
 FloatArray = NDArray[np.float64]
@@ -76,10 +81,13 @@ def recalibrate(
     ledger = Ledger.open(ledger.directory, base.scenario)
     examples = new_examples(ledger, base, until_ms)
     fitted, judged = _parts(examples, base, until_ms)
-    found = _raw_scores(base, _shown(ledger, base, examples.seq, cache, n_threads, report))
+    catalogue = Catalogue.build(base.scenario)
+    rows, _ = recalled_rows(ledger, catalogue, examples.seq, cache, n_threads=n_threads, report=report)
     report("calibrating", 0, 2)
-    raw, rows = found.raw, found.rows
+    raw = _raw_scores(ledger, base, examples.seq, rows)
     old = {"full": base.calibrator, BACKBONE: base.gbdt_calibrator}
+    if base.rules is not None:
+        old[RULES] = base.rules[1]
     new, rungs = {}, []
     for name, scores in raw.items():
         then = fit_calibrator(scores[fitted], examples.fraud[fitted])
@@ -125,6 +133,7 @@ def recalibrate(
             ensemble=base.ensemble,
             calibrator=new["full"],
             gbdt_calibrator=new[BACKBONE],
+            rules_calibrator=new.get(RULES),
             policy=policy,
             made=msgspec.structs.replace(made, until_ms=until, until_seq=examples.until_seq, calibrated=calibrated),
             metrics=metrics_of(base, shift),
@@ -204,31 +213,31 @@ def _parts(examples: Examples, base: Release, until_ms: int | None) -> _Parts:
     return _Parts(np.flatnonzero(first), np.flatnonzero(~first))
 
 
-class _Found(NamedTuple):
-    raw: dict[str, FloatArray]  # by rung: (n,) log-odds before calibration
-    rows: FloatArray  # (n, n_features)
-
-
-def _raw_scores(base: Release, shown: Iterator[Seen]) -> _Found:
+def _raw_scores(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> dict[str, FloatArray]:
     ensemble = base.ensemble
-    stacked, alone, rows = [], [], []
-    for seen in shown:
-        members = ensemble.members(seen, ensemble.encode(seen.rows))
-        stacked.append(ensemble.stack.raw(members))
-        alone.append(members[BACKBONE])
-        rows.append(seen.rows)
-    return _Found({"full": np.concatenate(stacked), BACKBONE: np.concatenate(alone)}, np.concatenate(rows))
+    alone = [BACKBONE] if base.rules is None else [BACKBONE, RULES]
+    found = {name: np.empty(rows.shape[0]) for name in ("full", *alone)}
+    texts = event_texts(ledger, seqs) if Need.TEXTS in ensemble.needs else ()
+    low = 0
+    for seen in _shown(ledger, base, seqs, rows):
+        part = slice(low, low + seen.n)
+        members = ensemble.members(seen._replace(texts=tuple(text[part] for text in texts)), ensemble.encode(seen.rows))
+        found["full"][part] = ensemble.stack.raw(members)
+        for name in alone:
+            found[name][part] = members[name]
+        low += seen.n
+    return found
 
 
-def _shown(
-    ledger: Ledger, base: Release, seqs: IntArray, cache: RowCache | None, n_threads: int, report: Progress
-) -> Iterator[Seen]:
-    if base.ensemble.needs:
-        yield from shown(ledger, base, seqs, lambda done, total: report("replaying", done, total))
+def _shown(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> Iterator[Seen]:
+    last = base.manifest.neighbourhoods
+    if last is None:
+        yield from (Seen(rows[low : low + _CHUNK]) for low in range(0, rows.shape[0], _CHUNK))
         return
-    rows, _ = recalled_rows(ledger, base.catalogue, seqs, cache, n_threads=n_threads, report=report)
-    for low in range(0, rows.shape[0], _CHUNK):
-        yield Seen(rows[low : low + _CHUNK])
+    low = 0
+    for _, found in sampled_batches(ledger, sampling_catalogue(base.catalogue, last), seqs):
+        yield Seen(rows[low : low + len(found)], found)
+        low += len(found)
 
 
 def _rung(

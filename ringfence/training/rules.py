@@ -68,5 +68,4 @@ def fit_points(model: RulesModel, points: FloatArray, fraud: NDArray[np.integer[
     fraud : shape (n,), 1 for fraud, 0 for legit.
     """
     stack = fit_stack({BACKBONE: SLOPE * points}, fraud, [BACKBONE])
-    fitted = msgspec.structs.replace(model, slope=SLOPE * stack.weights[0], intercept=stack.intercept)
-    return msgspec.structs.replace(fitted, mean=float(fitted.log_odds(points).mean()))
+    return msgspec.structs.replace(model, slope=SLOPE * stack.weights[0], intercept=stack.intercept)

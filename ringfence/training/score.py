@@ -11,7 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.engine.replay import feature_rows, sampled_batches
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branch import Need
 from ringfence.models.seen import Seen
 from ringfence.rollout.errors import NoChampionError
 from ringfence.rollout.registry import Registry
@@ -139,13 +141,15 @@ def _scored(
     ledger: Ledger, release: Release, events: pl.DataFrame, progress: Callable[[int, int], None] | None
 ) -> pl.DataFrame:
     scorer = Scorer(release)
+    known, reads_texts = Ledger.open(ledger.directory, release.scenario), Need.TEXTS in release.ensemble.needs
     amounts = events["amount_minor"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     scores, segments = np.empty(events.height), np.empty(events.height, np.int64)
     members: dict[str, np.ndarray] = {}
     done = 0
     for seen in shown(ledger, release, events["seq"].to_numpy(), progress):
         block = slice(done, done + seen.n)
-        found = scorer.score(seen)
+        texts = event_texts(known, events["seq"][block].to_numpy()) if reads_texts else ()
+        found = scorer.score(seen._replace(texts=texts))
         scores[block] = found.score
         for name, values in found.members.items():
             members.setdefault(name, np.empty(events.height))[block] = values

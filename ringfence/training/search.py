@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ringfence.training.study import Tried
 
 AHEAD: Final = 4  # trials that may run side by side
-AT_RANDOM: Final = 8  # trials before the proposals learn from them
+AT_RANDOM: Final = 5  # trials known before proposals learn from them: 1 to 7 are random ones
 _DIGITS: Final = 4  # of a proposed value
 
 

@@ -22,6 +22,7 @@ from ringfence.scoring.release import UNNAMED
 from ringfence.training.absent import Absent
 from ringfence.training.brought import facts_of
 from ringfence.training.brought import metrics_of as brought_metrics
+from ringfence.training.comparisons.branches import branches_study
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
 from ringfence.training.examples import Examples
@@ -135,6 +136,7 @@ def summarise(
         cases=found.cases,
         cases_note=found.cases_note,
         leaks=found.leaks,
+        branches=branches_study(fitted.members, fitted.ensemble.stack, examples.fraud, fitted.folds, seed=seed),
         forgotten=forgotten,
         absent=absent,
         branches_not_tried=not_tried,
@@ -230,6 +232,7 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
             "log_loss": [round(float(value), 8) for value in fitted.out_of_fold.log_loss],
         },
         "branches": plain(fitted.worth),
+        "branches_left_out": plain(summary.branches),
         "branches_not_tried": summary.branches_not_tried,
         **brought_metrics(fitted.ensemble),
         "settings_tried": fitted.settings,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.stats import FAMILIES
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.branch import Need
 from ringfence.policy.policy import Policy
@@ -115,7 +116,7 @@ def train(
     examples = collect_examples(ledger, from_ms=examples_from_ms, until_ms=until_ms, settled_after_ms=settled_after_ms)
     require_both_classes(examples)
     cut_ms = until_ms if until_ms is not None else ledger.watermark_ms
-    later = _later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
+    later = later_events(ledger, cut_ms, settled_after_ms) if until_ms is not None else None
     seqs = examples.seq if later is None else np.concatenate([examples.seq, later["seq"].to_numpy()])
     rows, forgotten = recalled_rows(ledger, catalogue, seqs, cache, n_threads=n_threads, report=report)
     with beside_trees(
@@ -124,6 +125,7 @@ def train(
         seqs,
         examples,
         rows,
+        texts=event_texts(ledger, seqs),
         brought=networks,
         without=without,
         folder=samples_dir,
@@ -198,6 +200,7 @@ def train(
             ensemble=fitted.ensemble,
             calibrator=fitted.calibrator,
             gbdt_calibrator=fitted.gbdt_calibrator,
+            rules_calibrator=fitted.rules_calibrator,
             policy=policy,
             made=Made(
                 data_digest=digest,
@@ -231,7 +234,7 @@ def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
-def _later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.DataFrame | None:
+def later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.DataFrame | None:
     """Take the first events after the cut whose label is known by now; None where there are none of both kinds.
 
     Of events whose horizon has not passed, only the frauds are known: they are left out (`collect_examples`).

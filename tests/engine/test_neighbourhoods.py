@@ -123,6 +123,16 @@ def test_other_features_do_not_change_with_a_sequence() -> None:
     assert rows[0].tobytes() == rows[1].tobytes()
 
 
+def test_rows_do_not_depend_on_whether_a_sequence_is_sampled() -> None:
+    scenario = claims_scenario(sequence=True)
+    batch = batch_of(drawn_records(37, 160, n_people=9), scenario)
+    rows = [
+        Engine(with_room(Catalogue.build(scenario, neighbourhoods=n_sampled), stored=16)).observe(batch)
+        for n_sampled in (None, 4)
+    ]
+    assert rows[0].tobytes() == rows[1].tobytes()
+
+
 def test_samples_of_few_events_equal_twin() -> None:
     assert_samples_equal_twin(drawn_records(4, 100), claims_scenario(), n_sampled=3)
 

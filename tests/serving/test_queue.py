@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ringfence.serving.errors import QueueFullError
-from ringfence.serving.kept import KeptRows
+from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.queue import Ask, Ticket, WorkQueue
 
 
@@ -51,12 +51,12 @@ def test_wake_ends_a_wait_without_a_ticket() -> None:
 def test_a_kept_row_comes_back_as_bytes_for_its_own_event_only(tmp_path: Path) -> None:
     row = np.array([1.5, np.nan, -0.0])
     kept = KeptRows(tmp_path, "spec", 3)
-    kept.put([(7, b"digest", row)])
+    kept.put([(7, b"digest", Kept(row, b"near"))])
     kept.close()
     again = KeptRows(tmp_path, "spec", 3)
     found = again.get(7, b"digest")
     assert found is not None
-    assert found.tobytes() == row.tobytes()
+    assert (found.row.tobytes(), found.near) == (row.tobytes(), b"near")
     assert again.get(7, b"other!") is None
     assert again.get(8, b"digest") is None
     again.forget([7])
@@ -66,7 +66,7 @@ def test_a_kept_row_comes_back_as_bytes_for_its_own_event_only(tmp_path: Path) -
 
 def test_a_row_of_another_feature_spec_is_not_used(tmp_path: Path) -> None:
     kept = KeptRows(tmp_path, "old", 1)
-    kept.put([(7, b"digest", np.ones(1))])
+    kept.put([(7, b"digest", Kept(np.ones(1)))])
     kept.close()
     renewed = KeptRows(tmp_path, "new", 1)
     assert renewed.get(7, b"digest") is None

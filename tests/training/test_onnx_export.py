@@ -154,7 +154,8 @@ def test_what_cannot_be_exported_is_named_and_its_rung_left_out(ledger: Ledger, 
     stack = Stack(members=("gbdt", "rules"), weights=(0.8, 0.3))
     rules = RulesModel(rules=(), columns={}, width=len(Catalogue.build(made.scenario).features))
     ensemble = replace(made.ensemble, branches={**made.ensemble.branches, "rules": rules}, stack=stack)
-    release = write_release(tmp_path / "releases", msgspec.structs.replace(made, ensemble=ensemble))
+    made = msgspec.structs.replace(made, ensemble=ensemble, rules_calibrator=made.gbdt_calibrator)
+    release = write_release(tmp_path / "releases", made)
     found = export_onnx(ledger, release, tmp_path / "out", n_events=5)
     assert found.rungs == ["gbdt"]
     assert set(found.left_out) == {"rules"}

@@ -29,6 +29,7 @@ SECTIONS = [
     "unaided",
     "money",
     "parts",
+    "branches",
     "drivers",
     "drift",
     "examples",

@@ -7,6 +7,7 @@ import msgspec
 
 from ringfence.training.absent import Absent
 from ringfence.training.cases import Case
+from ringfence.training.comparisons.study import Study
 from ringfence.training.drift import Drift
 from ringfence.training.evaluation import Evaluation
 from ringfence.training.label_delay import Bucket, LabelDelay
@@ -62,6 +63,7 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     cases: list[Case] = []
     cases_note: str = ""
     leaks: LeakHunt | None = None
+    branches: Study | None = None  # each left out of the stack, or let in
     forgotten: Forgotten = Forgotten()  # by the replay, for want of memory
     absent: Absent = Absent()  # what no example has
     branches_not_tried: dict[str, str] = {}  # beside the trees: name -> why

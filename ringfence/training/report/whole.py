@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ringfence.reports import Page, Section
 from ringfence.reports.numerals import date
+from ringfence.training.comparisons.section import study_section
 from ringfence.training.report.content import ReportInput
 from ringfence.training.report.doubts import comparability, examples, leaks
 from ringfence.training.report.drivers import drift, drivers
@@ -26,6 +27,7 @@ def render(report: ReportInput) -> str:
         unaided(report),
         actions(report) if report.money is not None else None,
         parts(report),
+        study_section(report.branches) if report.branches is not None and report.branches.variants else None,
         drivers(report),
         drift(report) if report.drift is not None else None,
         examples(report) if report.cases else None,
