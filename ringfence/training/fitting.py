@@ -31,7 +31,7 @@ from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 from ringfence.training.learner import Learner, Task
 from ringfence.training.search import search
-from ringfence.training.stacking import BranchWorth, on_common_ground, stack_in_time
+from ringfence.training.stacking import BranchWorth, comparable, on_common_ground, stack_in_time
 
 FloatArray = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     out_of_fold: OutOfFold  # of the trees, where every member of the stack speaks
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
-    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch that was tried
+    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch to compare
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
@@ -240,7 +240,7 @@ def fit(
         out_of_fold=found,
         stacked=stacked,
         settings=settings,
-        members=members,
+        members=comparable(members, stack, folds),
     )
 
 

@@ -76,6 +76,18 @@ def stack_in_time(
     return stack, [msgspec.structs.replace(one, weight=stack.weight_of(one.name)) for one in worth]
 
 
+def comparable(members: Mapping[str, FloatArray], stack: Stack, folds: Sequence[Fold]) -> dict[str, FloatArray]:
+    """Leave out what is no member of the stack and has nothing to say in more than half of the blocks.
+
+    Comparisons are of examples that all speak of: one that is silent so long would leave them little to go by.
+    """
+
+    def n_spoken(said: FloatArray) -> int:
+        return sum(bool((~np.isnan(said[fold.emit])).any()) for fold in folds)
+
+    return {name: said for name, said in members.items() if name in stack.members or 2 * n_spoken(said) >= len(folds)}
+
+
 def on_common_ground(
     stacked: FloatArray, folds: Sequence[Fold], out_of_fold: OutOfFold
 ) -> tuple[list[Fold], OutOfFold]:

@@ -104,6 +104,8 @@ def test_without_a_stated_end_it_is_told_and_takes_no_part() -> None:
     assert found.worth[0].n == 0
     assert "net" in found.ensemble.branches
     assert fitted(0).out_of_fold.n_trees == found.out_of_fold.n_trees
+    assert set(found.members) == {"gbdt"}  # nothing to compare it by
+    assert set(fitted(0).members) == {"gbdt", "net"}
 
 
 def test_one_trained_until_the_end_cannot_be_judged() -> None:
