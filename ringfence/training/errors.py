@@ -134,6 +134,17 @@ class ExportPlaceError(RingfenceError):
         super().__init__(f"{folder} is not an empty folder; nothing is written over it: name another one, or clear it")
 
 
+class NoTreesToExportError(RingfenceError):
+    """A release that was made without labels, and has no trees to hand on."""
+
+    def __init__(self, release: str) -> None:
+        super().__init__(
+            f"release {release}: found no trees, since it was made without labels, expected those that an export hands "
+            "on; train with labels first, or name another release"
+        )
+        self.release = release
+
+
 class ExportDifferenceError(RingfenceError):
     """What was exported does not score as the release does."""
 

@@ -25,7 +25,7 @@ from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE
 from ringfence.scoring.release import Release
 from ringfence.scoring.scorer import FULL, GBDT, Scorer
-from ringfence.training.errors import ExportDifferenceError, ExportPlaceError
+from ringfence.training.errors import ExportDifferenceError, ExportPlaceError, NoTreesToExportError
 from ringfence.training.onnx_trees import onnx_trees
 from ringfence.training.score import shown
 
@@ -56,6 +56,8 @@ def export_onnx(ledger: Ledger, release: Release, folder: Path, *, n_events: int
     ------
     ExportPlaceError
         If the folder holds something.
+    NoTreesToExportError
+        If the release was made without labels.
     ExportDifferenceError
         If ONNX Runtime does not reproduce the golden vectors to 1e-5.
     MissingExtraError
@@ -63,6 +65,9 @@ def export_onnx(ledger: Ledger, release: Release, folder: Path, *, n_events: int
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportPlaceError(folder)
+    gbdt = release.ensemble.gbdt
+    if gbdt is None:
+        raise NoTreesToExportError(release.id)
     branches, files, left_out = _branches(release)
     stack = release.ensemble.stack
     rungs: dict[str, Any] = {}
@@ -74,7 +79,7 @@ def export_onnx(ledger: Ledger, release: Release, folder: Path, *, n_events: int
     rows, golden = _golden(ledger, release, list(rungs), n_events)
     files |= {
         "calibrator-gbdt.json": release.gbdt_calibrator.to_json(),
-        "trees.onnx": onnx_trees(release.ensemble.gbdt.walker),
+        "trees.onnx": onnx_trees(gbdt.walker),
         "encoder.json": release.encoder.to_json(),
         "features.json": _json(
             [
