@@ -73,7 +73,7 @@ def fold_networks(
 
     The number minimises the log-loss over all blocks, each weighted by the frauds that its network learnt from: with
     few it has learnt all that it will after a pass or two, and the network of the release learns from more than any.
-    The newest fold, which has the most to learn from, stops where its block gains no more; the others go little further.
+    The newest fold, which learns from the most, stops where its block gains no more; the others go little further.
 
     Parameters
     ----------
