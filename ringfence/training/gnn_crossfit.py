@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from ringfence.training.gnn_options import Device, GnnOptions, default_options
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+HEADROOM: Final = 1.5  # folds after the first train for this multiple of its best number of epochs, and one more
 _CHECKED: Final = 64  # examples on which an exported network is held against the trained one
 
 
@@ -71,6 +73,7 @@ def fold_networks(
 
     The number minimises the log-loss over all blocks, each weighted by the frauds that its network learnt from: with
     few it has learnt all that it will after a pass or two, and the network of the release learns from more than any.
+    The newest fold, which learns from the most, stops where its block gains no more; the others go little further.
 
     Parameters
     ----------
@@ -97,6 +100,7 @@ def fold_networks(
     made: list[tuple[Fold, IntArray, IntArray, Examples, GnnInputs, Any]] = []
     losses: list[FloatArray] = []
     weights: list[float] = []
+    most_epochs: int | None = None
     for done, fold in enumerate(reversed(folds)):
         fit, emit = _with_offset(fold.fit[there[fold.fit]], offset), _with_offset(fold.emit, offset)
         judged = _judged(emit[there[emit]], fraud, most_judged, np.random.default_rng([seed, 4]))
@@ -110,7 +114,7 @@ def fold_networks(
                 offset=offset,
                 fit=fit,
                 later=judged,
-                n_epochs=chosen.most_epochs,
+                n_epochs=most_epochs,
                 options=chosen,
                 seed=seed,
                 device=device,
@@ -121,12 +125,15 @@ def fold_networks(
             )
             made.append((fold, fit, emit, taken, inputs, found))
             losses.append(np.array([epoch.later_loss for epoch in found.epochs]))
+            reach = math.ceil(HEADROOM * (int(np.argmin(losses[-1])) + 1)) + 1
+            most_epochs = min(reach, losses[-1].shape[0])
             weights.append(float(fraud[fit].sum()) * emit.shape[0])
         if report is not None:
             report(done + 1, len(folds))
     if not made:
         return FoldNetworks(networks=(), n_epochs=chosen.most_epochs, log_loss=np.empty(0))
-    total = np.average(losses, axis=0, weights=weights)
+    n_epochs = min(loss.shape[0] for loss in losses)
+    total = np.average([loss[:n_epochs] for loss in losses], axis=0, weights=weights)
     best = int(np.argmin(total))
     networks = []
     for fold, fit, emit, taken, inputs, found in made:

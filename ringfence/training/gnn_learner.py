@@ -26,7 +26,7 @@ from ringfence.training.samples import Samples
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-MOST_JUDGED: Final = 5_000  # legit examples of a block that the number of epochs is chosen by
+MOST_JUDGED: Final = 2_000  # legit examples of a block that the number of epochs is chosen by
 _AT_ONCE: Final = 1_024  # events a thread scores; of one size, so that no bit depends on the number of threads
 
 

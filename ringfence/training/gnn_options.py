@@ -49,7 +49,7 @@ FEW: Final = GnnOptions(batch=128, most_epochs=16, dropout=0.3, input_dropout=0.
 FEW_FRAUDS: Final = 1_000
 
 
-MOST_A_PASS: Final = 40_000  # examples of one pass in a training of a release: beyond it, fewer legit ones a fraud
+MOST_A_PASS: Final = 12_000  # examples of one pass in a training of a release: beyond it, fewer legit ones a fraud
 
 
 def options_for(n_fraud: int) -> GnnOptions:
@@ -62,7 +62,7 @@ def options_for(n_fraud: int) -> GnnOptions:
     if negatives is None or n_fraud * (1.0 + negatives) <= MOST_A_PASS:
         return options
     negatives = max(1.0, MOST_A_PASS / n_fraud - 1.0)
-    passes = max(2, round(8 * MOST_A_PASS / (n_fraud * (1.0 + negatives))))
+    passes = max(2, round(options.most_epochs * MOST_A_PASS / (n_fraud * (1.0 + negatives))))
     return msgspec.structs.replace(options, negatives_per_fraud=negatives, most_epochs=passes)
 
 
