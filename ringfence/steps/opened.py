@@ -351,8 +351,7 @@ class OpenWorkspace:
         until : nothing that became known after it is fitted; None: the end of the ledger.
         trials : hyperparameter settings to try beside the default, >= 0; needs `ringfence[search]`.
         seed : the same seed on the same ledger makes the same release.
-        row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
-            0: none.
+        row_cache_bytes : of disk for rows that the next training need not replay; None: 4 GiB, 0: none.
         without : branches beside the trees that are not tried, such as `gnn`.
         assumed_rate : in (0, 1): look at no label, as `ringfence train --assumed-rate`; None: learn from labels.
 
