@@ -28,19 +28,19 @@ def network_study(remade: Remade) -> Study:
     if not names:
         return study("This release has no network that walks links, so there is none to drop.")
     true = remade.branches(remade.ledger, names)
-    random = remade.branches(InMemory(shuffled_history(remade)), names)
-    if set(true) != set(names) or set(random) != set(names):
+    strangers = remade.branches(InMemory(shuffled_history(remade)), names)
+    if set(true) != set(names) or set(strangers) != set(names):
         return study("The network cannot be learnt here as the release's was, so it was not compared.")
     whole, fraud = remade.whole, remade.examples.fraud
     trees = {BACKBONE: whole.fitted.out_of_fold.raw}
     ways = {
         "with the network": {**trees, **{name: one.raw for name, one in true.items()}},
-        "network on shuffled links": {**trees, **{name: one.raw for name, one in random.items()}},
+        "network on shuffled links": {**trees, **{name: one.raw for name, one in strangers.items()}},
         "the trees alone": trees,
     }
     spent = [
         whole.seconds + sum(one.seconds for one in true.values()),
-        whole.seconds + sum(one.seconds for one in random.values()),
+        whole.seconds + sum(one.seconds for one in strangers.values()),
         whole.seconds,
     ]
     scores = {

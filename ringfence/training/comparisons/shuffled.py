@@ -53,9 +53,9 @@ def shuffled_study(remade: Remade) -> Study:
     compared = remade.comparison()
     rows = remade.rows.copy()
     rows[:, linked] = shuffled_rows(remade, linked)
-    random = compared.add("shuffled links", remade.trees(rows), text="as often, on the same days, with anybody")
+    strangers = compared.add("shuffled links", remade.trees(rows), text="as often, on the same days, with anybody")
     none = compared.add("no links", remade.trees(remade.rows, kept=~linked))
-    carry, told = says_more(random.against)
+    carry, told = says_more(strangers.against)
     off = ", ".join(f"{name}: false" for name in dict.fromkeys(remade.family[linked].tolist()))
     if carry:
         answer = (
