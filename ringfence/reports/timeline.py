@@ -28,7 +28,7 @@ def timeline(
     """Draw one row of bars per name, in order of appearance; marks are vertical lines with a text above."""
     rows = list(dict.fromkeys(span.row for span in spans))
     left = 20.0 + 6.6 * max(len(row) for row in rows)
-    low = min(span.from_ms for span in spans)
+    low = min(min(span.from_ms for span in spans), min((at for at, _ in marks), default=spans[0].from_ms))
     high = max(max(span.to_ms for span in spans), max((at for at, _ in marks), default=low + 1), low + 1)
     bottom = TOP + ROW_HEIGHT * len(rows)
 
