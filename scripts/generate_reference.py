@@ -71,6 +71,13 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "Numbers of the catalogue (or an attribute, or `amount`) in which "
         "[the trees' score moves one way only](../training.md#one-way-only).",
     ),
+    ("….branches", "list", "none", "[Networks of your own](../onnx.md#a-network-of-your-own), 1 to 4."),
+    ("….branches.*.name", "name", "required", "In scores, answers and the card."),
+    ("….branches.*.onnx", "name", "required", "Its file, inside the workspace; releases keep a copy."),
+    ("….branches.*.features", "list of features", "required", "Numbers of the catalogue, in the order of its input."),
+    ("….branches.*.output", "`probability` `log_odds`", "`probability`", "What its output is, of fraud."),
+    ("….branches.*.missing", "number, or `nan`", "`nan`", "What stands for a missing value."),
+    ("….branches.*.trained_until", "moment", "not stated", "No event from then on had a part in its training."),
     ("….rules", "list of rules", "none", "[Conditions with points](../texts-and-rules.md#rules), at most 200."),
     ("….rules[].name", "name", "required", "Small letters, digits, - and _."),
     ("….rules[].when", "condition", "required", "A part of SQL over features, attributes and `amount`."),

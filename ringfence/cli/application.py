@@ -16,6 +16,7 @@ from ringfence.cli import (
     demo,
     doctor,
     drafts,
+    exporting,
     features,
     keys,
     models,
@@ -50,6 +51,7 @@ app.command("features")(features.features)
 app.command("ticks")(ticks.ticks)
 app.command("evaluate")(models.evaluate)
 releases.app.command("recalibrate")(recalibration.recalibrate)
+releases.app.command("export")(exporting.export)
 app.add_typer(releases.app, name="release")
 app.command("rings")(rings.rings)
 app.command("serve")(service.serve)

@@ -18,7 +18,7 @@ from ringfence.cli.terminal import remark, show
 if TYPE_CHECKING:
     from ringfence.drafting import Outlook
     from ringfence.engine.catalogue import Catalogue
-    from ringfence.scenario.spec import Scenario
+    from ringfence.scenario.spec import Brought, Scenario
 
 _DAY_MS = 86_400_000
 _MOST_NAMED = 8
@@ -36,6 +36,7 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
     from ringfence.ledger.errors import SourceMissingError
     from ringfence.policy.load import load_policy
     from ringfence.scenario.clock import SystemClock
+    from ringfence.training.brought import columns_of, read_brought
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
@@ -55,6 +56,9 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
                 warnings.append(f"{spec.name}: {missing.file}: {missing.found}; only ringfence.yaml was checked")
         else:
             warnings.append(f"{spec.name}: no `sources`, so only ringfence.yaml was checked")
+        for place, one in enumerate(spec.branches):
+            columns_of(catalogue, place, one)
+        read_brought(spec, here.path)
         found = [*_of_settings(spec, catalogue), *_of_memory(spec, catalogue, outlook)]
         found += _warnings(spec, outlook, SystemClock().now_ms())
         notes += [f"{spec.name}: {text}" for text in _notes(spec)]
@@ -95,6 +99,7 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
     spans = ", ".join(_span(window) for window in spec.windows_ms)
     named = ", ".join(f"{n} {family}" for family, n in families.items())
     rows.append(("learns", f"{total} features: {named}" if total else "nothing: every feature family is off"))
+    rows += [(f"branch {one.name}", _brought(one)) for one in spec.branches]
     if spec.monotone:
         rows.append(("monotone", _named([f"{name} {way}" for name, way in _monotone(spec, catalogue).items()])))
     if spec.rules:
@@ -108,6 +113,12 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
         rows += _found(spec, outlook)
     width = max(len(what) for what, _ in rows)
     return [f"{spec.name}: decides {spec.decide}", *(f"  {what:<{width}}  {text}" for what, text in rows)]
+
+
+def _brought(one: Brought) -> str:
+    stated = "nobody says until when it was trained" if one.trained_until_ms is None else "trained until "
+    when = (iso_time(one.trained_until_ms) or "")[:10]
+    return f"{one.file}, {len(one.features)} features to {one.output.value.replace('_', '-')}; {stated}{when}"
 
 
 def _monotone(spec: Scenario, catalogue: Catalogue) -> dict[str, str]:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 def shortfalls(release: Release) -> list[str]:
     """Warn of what `train` wrote into the release's metrics; nothing where the release is older than that."""
     metrics = release.metrics
-    return [*_forgotten(metrics.get("memory") or {}), *_missing(metrics.get("missing_in_every_example") or {})]
+    return [
+        *_forgotten(metrics.get("memory") or {}),
+        *_missing(metrics.get("missing_in_every_example") or {}),
+        *(metrics.get("brought") or {}).get("warnings", []),
+    ]
 
 
 def size_text(n_bytes: int) -> str:

@@ -72,7 +72,7 @@ class AnomalyModel:
         """
         total = self.walker.raw(_as_grown(rows))
         inside = np.interp(total, self.lengths, self.surprise)
-        return np.asarray(inside + self._slope_beyond * np.maximum(self.lengths[0] - total, 0.0))
+        return np.asarray(inside + self.slope_beyond * np.maximum(self.lengths[0] - total, 0.0))
 
     def contributions(self, rows: FloatArray) -> FloatArray:
         """Return how much each feature shortens the way to a row, shape (n, n_features), in splits; TreeSHAP.
@@ -94,7 +94,8 @@ class AnomalyModel:
         return np.asarray(np.maximum(scale, 0.0)[:, None] * splits)
 
     @property
-    def _slope_beyond(self) -> float:
+    def slope_beyond(self) -> float:
+        """How much surprise each split adds by which a path is shorter than all that training saw."""
         tail = max(1, self.lengths.shape[0] // 10)
         gap = float(self.lengths[tail] - self.lengths[0])
         return float(self.surprise[0] - self.surprise[tail]) / gap

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ringfence.models.anomaly import AnomalyModel
 from ringfence.models.branch import Branch, Need
+from ringfence.models.brought import BroughtBranch
 from ringfence.models.gnn_branch import GNN, GnnBranch
 
 if TYPE_CHECKING:
@@ -84,3 +85,20 @@ STORED: Final[dict[str, Stored]] = {
     TEXT: Stored("text.npz", "the text model", _text),
     RULES: Stored("rules.json", "the rules", _rules),
 }
+
+_BROUGHT: Final = ("brought-", ".bin")  # around the name of a network that was trained elsewhere
+
+
+def stored_as(name: str) -> Stored:
+    """Return where a branch of any name has its file; what is none of `STORED` was trained elsewhere."""
+    if name in STORED:
+        return STORED[name]
+    return Stored(f"{_BROUGHT[0]}{name}{_BROUGHT[1]}", f"the branch {name}", BroughtBranch.from_bytes)
+
+
+def stored_among(files: Iterable[str]) -> dict[str, Stored]:
+    """Return the branches by name that some files of a release are of."""
+    names = [name for name, stored in STORED.items() if stored.file in files]
+    before, after = _BROUGHT
+    names += [file[len(before) : -len(after)] for file in sorted(files) if file.startswith(before)]
+    return {name: stored_as(name) for name in names}

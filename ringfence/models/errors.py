@@ -79,6 +79,14 @@ class MissingRuntimeError(ModelError):
         self.reason = reason
 
 
+class BroughtModelError(ModelError):
+    """A network that was trained elsewhere and cannot be fed, run or relied on."""
+
+    def __init__(self, name: str, found: str, do: str) -> None:
+        super().__init__(f"branch {name}: found {found}; {do}")
+        self.name, self.found, self.do = name, found, do
+
+
 class UnseenError(ModelError):
     """A branch that the score counts on, and nothing that it could look at."""
 

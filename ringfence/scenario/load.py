@@ -12,6 +12,7 @@ from ringfence.scenario.dialect import Dialect
 from ringfence.scenario.document import read_document
 from ringfence.scenario.duration import SECOND_MS
 from ringfence.scenario.errors import did_you_mean
+from ringfence.scenario.load_branches import read_branches
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
 from ringfence.scenario.load_events import read_event_types
 from ringfence.scenario.load_monotone import read_monotone
@@ -47,6 +48,7 @@ _KNOWN: Final = (
     "ticks",
     "travel",
     "monotone",
+    "branches",
     "rules",
 )
 
@@ -111,6 +113,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         kmeans=read_kmeans(node.get("segments")),
         travel=read_travel(node.get("travel"), event_types[0]),
         monotone=read_monotone(node.get("monotone")),
+        branches=read_branches(node.get("branches"), _time_zone(node)),
         rules=read_rules(node.get("rules")),
     )
 

@@ -209,6 +209,22 @@ class EntityTicks(msgspec.Struct, frozen=True, kw_only=True):
         return -(-self.active_ms // self.every_ms)
 
 
+class BroughtOutput(StrEnum):
+    PROBABILITY = "probability"  # of fraud
+    LOG_ODDS = "log_odds"
+
+
+class Brought(msgspec.Struct, frozen=True, kw_only=True):
+    """A network that was trained elsewhere. Its input is float32, shape (n, k), its output one number a row."""
+
+    name: str
+    file: str  # inside the workspace
+    features: tuple[str, ...]  # names of the feature catalogue, in the order of its input
+    output: BroughtOutput = BroughtOutput.PROBABILITY
+    missing: float | None = None  # stands for a missing value; None: the network takes NaN
+    trained_until_ms: int | None = None  # nothing from then on had a part in its training; None: not stated
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of decision. Built by `scenario.load`; nothing else constructs it outside tests."""
 
@@ -231,6 +247,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     kmeans: KMeans | None = None
     travel: Travel | None = None
     monotone: dict[str, Direction] = {}  # by feature of the catalogue, or attribute; what the trees must hold to
+    branches: tuple[Brought, ...] = ()
     rules: tuple[Rule, ...] = ()
 
     def event_type(self, name: str) -> EventType:

@@ -9,7 +9,7 @@
       encoder.json  gbdt.txt  trees.npz  stack.json  calibrator.json  calibrator-gbdt.json
       policy.json  reasons.json   what answers
       calibrator-rules.json   where there are rules: they answer when no model can
-      anomaly.npz …   a file for each branch beside the trees (`models.branches`)
+      anomaly.npz  brought-….bin …   a file for each branch beside the trees (`models.branches`)
       metrics.json  card.md  report.html   what was measured
 
 The id is a hash of what answers, and of the data, seeds and versions it came from: training twice on the same ledger
@@ -33,7 +33,7 @@ import msgspec
 from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
 from ringfence.models.branch import Branch, Need
-from ringfence.models.branches import RULES, STORED
+from ringfence.models.branches import RULES, stored_among, stored_as
 from ringfence.models.calibration import Calibrator
 from ringfence.models.encoder import Encoder
 from ringfence.models.ensemble import Ensemble
@@ -67,12 +67,8 @@ ANSWERS: Final = (
 )
 BY_RULES: Final = "calibrator-rules.json"
 OF_TREES: Final = ("gbdt.txt", "trees.npz", "calibrator-gbdt.json")  # not in a release that was made without labels
-# What a release can be loaded without.
-BRANCHES: Final = {
-    "gbdt": ("gbdt.txt", "trees.npz"),
-    **{name: (stored.file,) for name, stored in STORED.items()},
-    RULES: (STORED[RULES].file, BY_RULES),
-}
+# What a release can be loaded without, beside its branches.
+TREES: Final = ("gbdt.txt", "trees.npz")
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
 MEASURED: Final = ("metrics.json", "card.md", "report.html")
 LOOKUP: Final = "lookup-"
@@ -280,7 +276,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     optional = _tables(contents)
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
-    optional |= {STORED[name].file: branch.to_bytes() for name, branch in ensemble.branches.items()}
+    optional |= {stored_as(name).file: branch.to_bytes() for name, branch in ensemble.branches.items()}
     if contents.rules_calibrator is not None:
         optional[BY_RULES] = contents.rules_calibrator.to_json()
     files |= optional
@@ -342,9 +338,9 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
     if manifest.made.assumed_rate is not None:
         needed = tuple(name for name in needed if name not in OF_TREES)
-    stored_files = (one.file for one in STORED.values())
-    optional = tuple(name for name in (SEGMENTS, *stored_files, BY_RULES) if name in manifest.files)
-    branch_of = {name: branch for branch, names in BRANCHES.items() for name in names}
+    branch_of = {stored.file: name for name, stored in stored_among(manifest.files).items()}
+    optional = tuple(name for name in (SEGMENTS, *branch_of, BY_RULES) if name in manifest.files)
+    branch_of |= {**dict.fromkeys(TREES, "gbdt"), BY_RULES: RULES}
     answers: dict[str, bytes] = {}
     broken: dict[str, ReleaseDamagedError] = {}
     for name in (*needed, *optional):
@@ -357,8 +353,8 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
                 without(error)
             broken.setdefault(branch_of[name], error)
     branches: dict[str, Branch] = {}
-    for name, stored in STORED.items():
-        if stored.file not in answers or name in broken:
+    for name, stored in stored_among(answers).items():
+        if name in broken:
             continue
         try:
             branches[name] = stored.read(answers[stored.file])
@@ -407,7 +403,7 @@ def _check(contents: Contents, n_features: int) -> None:
         widths["the trees"] = ensemble.gbdt.walker.n_features
     for name, branch in ensemble.branches.items():
         if branch.n_features is not None:
-            widths[STORED[name].title] = branch.n_features
+            widths[stored_as(name).title] = branch.n_features
     if contents.segmentation is not None:
         widths["the segments"] = contents.segmentation.n_features
     if Need.NEIGHBOURHOODS in ensemble.needs and contents.neighbourhoods is None:

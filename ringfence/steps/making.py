@@ -50,6 +50,7 @@ def make_release(
     from ringfence.ledger.lock import writer_lock
     from ringfence.policy.load import load_policy
     from ringfence.scenario.lookup_files import read_lookup_files
+    from ringfence.training.brought import read_brought
     from ringfence.training.train import train
 
     policy = load_policy(here.policy_path(scenario))
@@ -90,6 +91,7 @@ def make_release(
         studies=here.state_dir(scenario) / "search",
         progress=progress,
         lookup_files=lookup_files,
+        brought=read_brought(scenario, here.path),
         without=without,
         samples_dir=here.state_dir(scenario) / "samples",
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ringfence.errors import RingfenceError
 
@@ -106,6 +107,54 @@ class TooFewNewLabelsError(RingfenceError):
             f"{release} cannot be calibrated anew: of events that it was not fitted on, {n_fraud} fraud and {n_legit} "
             f"legit labels became known after its cut ({_iso(after_ms)}) and by {until}{where}; at least {needed} of "
             "each are needed; move --until, wait for labels, or train"
+        )
+
+
+class BroughtFileError(RingfenceError):
+    """The file of a network that was trained elsewhere cannot be read."""
+
+    def __init__(self, where: str, file: str, found: str, do: str) -> None:
+        self.where, self.file, self.found, self.do = where, file, found, do
+        super().__init__(f"{where}: {file}: found {found}; {do}")
+
+
+class BroughtFeatureError(RingfenceError):
+    """A feature that a network trained elsewhere cannot be fed."""
+
+    def __init__(self, where: str, found: str, do: str) -> None:
+        self.where, self.found, self.do = where, found, do
+        super().__init__(f"{where}: found {found}; {do}")
+
+
+class ExportPlaceError(RingfenceError):
+    """A release is to be exported to where something is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(f"{folder} is not an empty folder; nothing is written over it: name another one, or clear it")
+
+
+class NoTreesToExportError(RingfenceError):
+    """A release that was made without labels, and has no trees to hand on."""
+
+    def __init__(self, release: str) -> None:
+        super().__init__(
+            f"release {release}: found no trees, since it was made without labels, expected those that an export hands "
+            "on; train with labels first, or name another release"
+        )
+        self.release = release
+
+
+class ExportDifferenceError(RingfenceError):
+    """What was exported does not score as the release does."""
+
+    def __init__(self, release: str, rung: str, what: str, difference: float, most: float) -> None:
+        self.release, self.rung, self.what = release, rung, what
+        self.difference, self.most = difference, most
+        super().__init__(
+            f"{release}, rung {rung}: what was exported differs from the release by {difference:.2e} in {what}, at "
+            f"most {most:.0e} is rounding, so nothing was written; please report this with the versions of onnx and "
+            "onnxruntime"
         )
 
 

@@ -31,7 +31,7 @@ from ringfence.training.examples import Examples
 from ringfence.training.folds import Fold, expanding_folds
 from ringfence.training.learner import Learner, Task
 from ringfence.training.search import search
-from ringfence.training.stacking import BranchWorth, stack_in_time
+from ringfence.training.stacking import BranchWorth, comparable, on_common_ground, stack_in_time
 
 FloatArray = NDArray[np.float64]
 
@@ -75,10 +75,10 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
     effort: Effort
     folds: list[Fold]
-    out_of_fold: OutOfFold  # of the trees
+    out_of_fold: OutOfFold  # of the trees, where every member of the stack speaks
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
-    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch that was tried
+    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch to compare
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
@@ -208,6 +208,7 @@ def fit(
     stack, worth = stack_in_time(members, examples.fraud, folds)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
+    judged = folds
     ruled = calibrate_in_time(members[RULES], examples.fraud, folds)[0] if RULES in members else None
     if stack != Stack():
         if effort.curve_rows is not None:
@@ -215,8 +216,9 @@ def fit(
             whole = {learner.name: learner.out_of_fold(task, most=None) for learner in taking_part}
             members |= {name: said for name, said in whole.items() if said is not None}
         stacked = stack.raw(members)
+        judged, found = on_common_ground(stacked, folds, found)
         # The stack was fitted on all legit events, whatever share of them the trees saw.
-        calibrator, weight = calibrate_in_time(stacked, examples.fraud, folds)
+        calibrator, weight = calibrate_in_time(stacked, examples.fraud, judged)
     gbdt = grown()
     branches = {
         learner.name: learner.fit(task, encoder)
@@ -234,11 +236,11 @@ def fit(
         clocks=unread,
         params=chosen,
         effort=effort,
-        folds=folds,
+        folds=judged,
         out_of_fold=found,
         stacked=stacked,
         settings=settings,
-        members=members,
+        members=comparable(members, stack, folds),
     )
 
 

@@ -7,7 +7,7 @@ not there (a library, frauds, roles, disk) is told in card, report and `metrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -181,6 +181,7 @@ def beside_trees(
     examples: Examples,
     rows: FloatArray,
     *,
+    brought: Sequence[Learner] = (),
     texts: Texts = (),
     without: Collection[str] = (),
     folder: Path | None = None,
@@ -192,6 +193,7 @@ def beside_trees(
     Parameters
     ----------
     seqs, rows, texts : of the n events of the training; the first of them are the examples.
+    brought : networks that were trained elsewhere, tried last.
     without : names of branches that are not to be tried.
     folder : where neighbourhoods may be written meanwhile; None: nowhere, and branches that read them are left out.
     report : called with (stage, done, total).
@@ -201,9 +203,10 @@ def beside_trees(
     UnknownBranchError
         If `without` names a branch that does not exist.
     """
+    known = (*STORED, *(learner.name for learner in brought))
     for name in without:
-        if name not in STORED:
-            raise UnknownBranchError(name, tuple(STORED))
+        if name not in known:
+            raise UnknownBranchError(name, known)
     given = Given(source, catalogue, examples, texts)
     left_out: dict[str, str] = {}
     for offer in OFFERS:
@@ -231,5 +234,6 @@ def beside_trees(
             except OSError as error:
                 why = f"neighbourhoods cannot be written to {folder} ({error.strerror})"
                 left_out |= {offer.name: why for offer in tried if Need.NEIGHBOURHOODS in offer.needs}
-        learners = tuple(offer.learner(given, samples, report) for offer in OFFERS if offer.name not in left_out)
-        yield Beside(learners, left_out, rows, samples, texts)
+        learners = [offer.learner(given, samples, report) for offer in OFFERS if offer.name not in left_out]
+        learners += [learner for learner in brought if learner.name not in without]
+        yield Beside(tuple(learners), left_out, rows, samples, texts)

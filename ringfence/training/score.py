@@ -117,10 +117,15 @@ def _events(ledger: Ledger, release: Release, from_ms: int, to_ms: int | None) -
     return events
 
 
-def _shown(
-    ledger: Ledger, release: Release, seqs: NDArray[np.int64], progress: Callable[[int, int], None] | None
+def shown(
+    ledger: Ledger, release: Release, seqs: NDArray[np.int64], progress: Callable[[int, int], None] | None = None
 ) -> Iterator[Seen]:
-    """Yield what the release looks at of the events, a block at a time; neighbourhoods are never all there."""
+    """Yield what a release looks at of events, a block at a time; neighbourhoods are never all there.
+
+    Parameters
+    ----------
+    seqs : shape (n,), strictly ascending seqs of decided events.
+    """
     # Read as the release knows the scenario: ringfence.yaml may have gained or lost attributes since.
     known = Ledger.open(ledger.directory, release.scenario)
     if release.catalogue.neighbourhoods is not None:
@@ -141,7 +146,7 @@ def _scored(
     scores, segments = np.empty(events.height), np.empty(events.height, np.int64)
     members: dict[str, np.ndarray] = {}
     done = 0
-    for seen in _shown(ledger, release, events["seq"].to_numpy(), progress):
+    for seen in shown(ledger, release, events["seq"].to_numpy(), progress):
         block = slice(done, done + seen.n)
         texts = event_texts(known, events["seq"][block].to_numpy()) if reads_texts else ()
         found = scorer.score(seen._replace(texts=texts))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.models.stack import BACKBONE, Stack, fit_stack
+from ringfence.training.crossfit import OutOfFold
 from ringfence.training.folds import Fold
 
 FloatArray = NDArray[np.float64]
@@ -73,6 +74,37 @@ def stack_in_time(
     emitted = _scored(members, chosen, np.concatenate([fold.emit for fold in folds]))
     stack = fit_stack({name: members[name][emitted] for name in chosen}, fraud[emitted], chosen)
     return stack, [msgspec.structs.replace(one, weight=stack.weight_of(one.name)) for one in worth]
+
+
+def comparable(members: Mapping[str, FloatArray], stack: Stack, folds: Sequence[Fold]) -> dict[str, FloatArray]:
+    """Leave out what is no member of the stack and has nothing to say in more than half of the blocks.
+
+    Comparisons are of examples that all speak of: one that is silent so long would leave them little to go by.
+    """
+
+    def n_spoken(said: FloatArray) -> int:
+        return sum(bool((~np.isnan(said[fold.emit])).any()) for fold in folds)
+
+    return {name: said for name, said in members.items() if name in stack.members or 2 * n_spoken(said) >= len(folds)}
+
+
+def on_common_ground(
+    stacked: FloatArray, folds: Sequence[Fold], out_of_fold: OutOfFold
+) -> tuple[list[Fold], OutOfFold]:
+    """Leave to calibration and figures what every member of the stack spoke of: one may have seen the other examples.
+
+    Parameters
+    ----------
+    stacked : shape (n,), NaN where a member does not speak.
+
+    Returns
+    -------
+    The folds that still emit something, and the trees' scores there.
+    """
+    speaks = ~np.isnan(stacked)
+    cut = [msgspec.structs.replace(fold, emit=fold.emit[speaks[fold.emit]]) for fold in folds]
+    raw = np.where(speaks, out_of_fold.raw, np.nan)
+    return [fold for fold in cut if fold.emit.shape[0]], msgspec.structs.replace(out_of_fold, raw=raw)
 
 
 def _gains(

@@ -20,6 +20,8 @@ from ringfence.policy.policy import Policy
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import UNNAMED
 from ringfence.training.absent import Absent
+from ringfence.training.brought import facts_of
+from ringfence.training.brought import metrics_of as brought_metrics
 from ringfence.training.comparisons.branches import branches_study
 from ringfence.training.drift import FeatureDrift
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
@@ -91,6 +93,7 @@ def summarise(
             for one in fitted.worth
         ),
         *((f"branch {name}", f"not tried: {why}") for name, why in not_tried.items()),
+        *facts_of(fitted.ensemble),
         ("settings", shown),
         *searched(fitted.settings),
         ("legit examples each booster saw", f"{fitted.effort.legit_share:.1%}"),
@@ -231,6 +234,7 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
         "branches": plain(fitted.worth),
         "branches_left_out": plain(summary.branches),
         "branches_not_tried": summary.branches_not_tried,
+        **brought_metrics(fitted.ensemble),
         "settings_tried": fitted.settings,
         "importance": msgspec.to_builtins(summary.importance),
         "label_delays": plain([_without_curve(one) for one in summary.label_delays]),

@@ -24,6 +24,7 @@ from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import Contents, Made, Release, write_release
 from ringfence.training.absent import absent_from
+from ringfence.training.brought import brought_learners
 from ringfence.training.card import write_card
 from ringfence.training.errors import NoFeaturesError
 from ringfence.training.examples import collect_examples, require_both_classes
@@ -63,6 +64,7 @@ def train(
     lookup_files: dict[str, bytes] | None = None,
     without: Collection[str] = (),
     samples_dir: Path | None = None,
+    brought: dict[str, bytes] | None = None,
 ) -> Release:
     """Make a release from the ledger and record it there; the first one becomes the champion.
 
@@ -78,6 +80,7 @@ def train(
     n_threads : of LightGBM; the model does not depend on it.
     lookup_files : the files that derived values are looked up in, by the name that the scenario gives them; the release
         keeps a copy.
+    brought : the files of networks that were trained elsewhere, likewise.
     cache : feature rows of earlier trainings, and a place for these; the release does not depend on it.
     without : branches beside the trees that are not tried, such as `gnn`.
     samples_dir : where neighbourhoods may be written while it lasts; None: branches that read them are not tried.
@@ -106,6 +109,7 @@ def train(
     catalogue = Catalogue.build(scenario)
     if not catalogue.features:
         raise NoFeaturesError(scenario.name, FAMILIES)
+    networks = brought_learners(catalogue, brought or {})
     roles = tuple(role.role for role in scenario.decided.roles)
     label = scenario.decided.label
     settled_after_ms = 0 if label is None else label.settled_after_ms
@@ -122,6 +126,7 @@ def train(
         examples,
         rows,
         texts=event_texts(ledger, seqs),
+        brought=networks,
         without=without,
         folder=samples_dir,
         seed=seed,

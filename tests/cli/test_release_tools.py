@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ringfence release …` beyond promotion: calibrated anew, what was live when, what it was made from."""
+"""`ringfence release …` beyond promotion: calibrated anew, exported, what was live when, what it was made from."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
+from tests.oracles.onnx_graphs import linear
 from tests.training.conftest import POLICY, payments
 
 Run = Callable[..., Any]
@@ -21,6 +23,9 @@ SCENARIO: dict[str, Any] = {
     "decide": "payment",
     "sources": {"payment": "payments.csv"},
     "windows": ["1d", "7d"],
+    "branches": [
+        {"name": "my-net", "onnx": "my_net.onnx", "features": ["event.amount", "shop.fraud_rate"], "missing": 0}
+    ],
     "events": {
         "payment": {
             "event_id": "id",
@@ -43,7 +48,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "policies").mkdir()
     (folder / "policies" / "payments.yaml").write_text(POLICY)
     assert run(["import", "-w", str(folder)]) == Exit.OK
-    assert run(["train", "-w", str(folder), "--until", "2024-01-31"]) == Exit.OK
+    (folder / "my_net.onnx").write_bytes(linear(np.array([0.02, 3.0]), -3.5))
+    assert run(["train", "-w", str(folder), "--until", "2024-01-31", "--without", "gnn"]) == Exit.OK
     return folder
 
 
@@ -57,6 +63,13 @@ def result(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         return json.loads(capsys.readouterr().out)
 
     return call
+
+
+def test_train_takes_a_network_of_the_workspace_and_warns_of_what_it_may_have_seen(result: Run) -> None:
+    brought = result("evaluate")["metrics"]["brought"]
+    assert [one["name"] for one in brought["branches"]] == ["my-net"]
+    assert "branch my-net: nobody says until when it was trained" in brought["warnings"][0]
+    assert "brought-my-net.bin" in result("release", "show")["files"]
 
 
 def test_recalibrated_release_waits_beside_the_champion(place: Path, result: Run) -> None:
@@ -120,6 +133,21 @@ def test_show_tells_what_a_release_was_made_from(place: Path, result: Run, capsy
     text = capsys.readouterr().out
     assert f"{made['n_examples']:,}, {made['n_fraud']:,} of them fraud, from the first event" in text
     assert all(word in text for word in (made["data_digest"], "setting num_leaves", "version of lightgbm", "trees.npz"))
+
+
+def test_export_says_what_it_wrote_and_refuses_to_write_over_it(
+    place: Path, result: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "elsewhere"
+    told = result("release", "export", "--format", "onnx", "--output", str(folder), "--events", "20")
+    assert (told["folder"], told["n_golden"]) == (str(folder), 22)
+    assert "gbdt" in told["rungs"]
+    assert max(one for rung in told["differences"].values() for one in rung.values()) <= 1e-5
+    assert {"README.md", "score.py", "trees.onnx", "golden.json", "my-net.onnx"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert run(["release", "export", "-w", str(place), "--output", str(folder)]) == Exit.BAD_INPUT
+    assert "nothing is written over it" in capsys.readouterr().err
 
 
 def test_show_tells_whose_models_a_calibration_has(

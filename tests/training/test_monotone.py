@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -77,17 +76,6 @@ def test_release_pins_the_directions_and_its_card_tells_them(release: Release, a
     assert f"[monotone_constraints: {','.join(str(HELD.get(f.name, 0)) for f in release.features)}]" in (
         release.ensemble.gbdt.text
     )
-
-
-def test_other_directions_make_another_release_of_the_same_features(
-    ledger: Ledger, asking: Scenario, policy: Policy, clock: FakeClock, release: Release, tmp_path: Path
-) -> None:
-    free = msgspec.structs.replace(asking, monotone={})
-    plain = train(ledger, free, policy, releases_dir=tmp_path, clock=clock, until_ms=CUT_MS)
-    assert plain.id != release.id
-    assert plain.spec_hash == release.spec_hash
-    assert "monotone" not in plain.manifest.made.settings
-    assert "monotone" not in plain.card
 
 
 def test_folds_are_held_to_it_as_the_refit_is() -> None:
