@@ -57,8 +57,18 @@ def days(value: float) -> str:
     return f"{value:.0f} days" if value >= 10 else f"{value:.1f} days"
 
 
+def n_days(value: float) -> str:
+    """Write a number of whole days."""
+    return "1 day" if round(value) == 1 else f"{value:,.0f} days"
+
+
 def date(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%d")
+
+
+def row(time_ms: int) -> str:
+    """Write the place in a file whose order stands for the time, a second a row; the first is row 0, as its id says."""
+    return f"row {time_ms // 1000:,}"
 
 
 def moment(time_ms: int) -> str:
