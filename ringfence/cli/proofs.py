@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -174,9 +175,8 @@ def _read_of(engine: Engine, batch: Batch) -> NDArray[np.uint64]:
         return engine.observe(batch).view(np.uint64)
     rows, found = engine.observe_sampled(batch)
     near = [found.events.view(np.uint32), found.mask, found.nodes.view(np.uint32)]
-    return np.concatenate(
-        [rows.view(np.uint64), *(part.reshape(len(found), -1).astype(np.uint64) for part in near)], axis=1
-    )
+    flat = [part.reshape(len(found), math.prod(part.shape[1:])).astype(np.uint64) for part in near]
+    return np.concatenate([rows.view(np.uint64), *flat], axis=1)
 
 
 def _until_rows(ledger: Ledger, catalogue: Catalogue, n_events: int) -> Iterator[Batch]:

@@ -8,11 +8,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from ringfence.cli.proofs import decision_proofs
-from ringfence.engine import Engine
+from ringfence.cli.proofs import decision_proofs, live_catalogue, parity_proof, state_proof
+from ringfence.engine import Catalogue, Engine, write_snapshot
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind
 from ringfence.models.gnn import Gnn
@@ -23,6 +24,8 @@ from ringfence.scoring import Release, load_release
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.follower import explain_next
+from ringfence.serving.recovery import champion_of
+from ringfence.training.recalibrating import recalibrate
 from ringfence.training.score import score
 from ringfence.workspace import Workspace
 from tests.oracles.gnn_worlds import drawn_sampled
@@ -181,6 +184,43 @@ def test_scores_of_the_past_are_those_of_the_replay(workspace: Workspace) -> Non
     found = [expected[by_id[name]] for name in scored["event_id"].to_list()]
     np.testing.assert_allclose(scored["gnn"].to_numpy(), found, atol=1e-6)
     assert scored.height == 300
+
+
+def test_parity_and_state_are_proved_with_neighbourhoods(workspace: Workspace) -> None:
+    scenario = workspace.scenario()
+    ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
+    release, catalogue = live_catalogue(workspace, scenario)
+    assert (release, catalogue.neighbourhoods) == (champion_of(ledger, workspace.releases_dir).id, 4)
+    proof = parity_proof(ledger, catalogue, n_events=60, progress=lambda done, total: None)
+    assert (proof.holds, proof.n_rows, proof.neighbourhoods) == (True, 60, 4)
+    write_snapshot(replayed(ledger, catalogue), workspace.state_dir(scenario))
+    state = state_proof(workspace, scenario)
+    assert state.holds
+    assert state.snapshot_seq is not None
+
+
+def test_a_calibration_made_anew_is_of_what_the_network_says(workspace: Workspace) -> None:
+    scenario = workspace.scenario()
+    ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
+    release = champion_of(ledger, workspace.releases_dir)
+    cut_ms = int(ledger.events(-(2**62))["event_time_ms"].quantile(0.05) or 0)
+    made = msgspec.structs.replace(release.manifest.made, until_ms=cut_ms)
+    earlier = msgspec.structs.replace(release.manifest, made=made)
+    release.manifest = earlier  # as if it had been made from the first of them
+    again = recalibrate(ledger, release, releases_dir=workspace.releases_dir, clock=FakeClock(NOW_MS))
+    assert again.manifest.neighbourhoods == 4
+    assert again.stack == release.stack
+    scored = score(ledger, again, cut_ms)
+    raw = score(ledger, release, cut_ms)
+    np.testing.assert_allclose(scored["gnn"].to_numpy(), raw["gnn"].to_numpy(), atol=1e-9)
+    assert scored["score"].to_list() != raw["score"].to_list()
+
+
+def replayed(ledger: Ledger, catalogue: Catalogue) -> Engine:
+    engine = Engine(catalogue)
+    for batch in ledger.batches():
+        engine.observe_sampled(batch)
+    return engine
 
 
 def test_a_packed_neighbourhood_is_the_one_that_was_packed() -> None:
