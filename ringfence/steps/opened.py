@@ -160,19 +160,12 @@ class OpenWorkspace:
         NoTicksError
             If the scenario has none.
         """
-        import polars as pl
-
         from ringfence.scenario.clock import SystemClock
-        from ringfence.scenario.load_ticks import TICK_TIME
-        from ringfence.steps.entity_ticks import due_ticks
+        from ringfence.steps.entity_ticks import dated, due_ticks
 
-        due = due_ticks(
-            self._here,
-            self._scenario,
-            until_ms=SystemClock().now_ms() if until is None else self._ms("until", until),
-            from_ms=None if from_ is None else self._ms("from_", from_),
-        )
-        return due.with_columns(pl.col(TICK_TIME).cast(pl.Datetime("ms", "UTC")))
+        until_ms = SystemClock().now_ms() if until is None else self._ms("until", until)
+        from_ms = None if from_ is None else self._ms("from_", from_)
+        return dated(due_ticks(self._here, self._scenario, until_ms=until_ms, from_ms=from_ms))
 
     def catalogue(self, *, family: str | None = None, like: str | None = None) -> pl.DataFrame:
         """List the features of this scenario by family: what they mean, and when they are missing. Reads no ledger.
