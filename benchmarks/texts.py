@@ -99,6 +99,7 @@ def judged(setting: Setting, texts: list[str], bad: np.ndarray) -> tuple[float, 
         dtype=np.float32,
     )
     counts = hashing.transform(texts)
+    counts = counts[:, counts.getnnz(axis=0) > 0]  # empty bins change nothing but the time
     losses, precisions = [], []
     for fit, left_out in KFold(N_FOLDS, shuffle=True, random_state=0).split(texts):
         weighting = TfidfTransformer(use_idf=setting.rarity, sublinear_tf=setting.sublinear and not setting.signed)

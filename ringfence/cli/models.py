@@ -59,6 +59,15 @@ def train(
         list[str] | None,
         typer.Option(metavar="BRANCH", help="A branch beside the trees that is not to be tried, such as gnn; repeat."),
     ] = None,
+    assumed_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            min=0.0,
+            max=1.0,
+            help="Without labels: order events by how unusual they are and by rules, their mean score being this rate.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a release: replay the ledger, fit, calibrate, evaluate, write the bundle with report and card.
@@ -70,6 +79,12 @@ def train(
     """
     from ringfence.workspace import Workspace
 
+    if assumed_rate is not None and not 0.0 < assumed_rate < 1.0:
+        raise UsageError(
+            f"--assumed-rate {assumed_rate:g} is no rate of fraud; write one between 0 and 1, such as 0.01"
+        )
+    if assumed_rate is not None and (trials or without):
+        raise UsageError("--assumed-rate learns from no label: leave out --trials and --without")
     here = Workspace(workspace)
     spec = here.scenario(scenario)
     made = make_release(
@@ -81,6 +96,7 @@ def train(
         seed=seed,
         row_cache_bytes=size_option(row_cache, "--row-cache"),
         without=tuple(without or ()),
+        assumed_rate=assumed_rate,
     )
     release = made.release
     warnings = shortfalls(release)
@@ -122,6 +138,7 @@ def make_release(
     seed: int = 0,
     row_cache_bytes: int | None = None,
     without: tuple[str, ...] = (),
+    assumed_rate: float | None = None,
 ) -> MadeRelease:
     """Train with a bar per stage, on all cores; `row_cache_bytes` as in `steps.making.row_cache`."""
     from ringfence.scenario.clock import SystemClock
@@ -142,6 +159,7 @@ def make_release(
             seed=seed,
             cache=cache,
             without=without,
+            assumed_rate=assumed_rate,
             progress=phases,
         )
     n_all = len(release.features)
@@ -164,6 +182,12 @@ def headline(release: Release) -> str:
         f"release {release.id} from {made.n_examples:,} examples, {made.n_fraud:,} of them fraud, "
         f"known by {iso_time(made.until_ms)}"
     ]
+    if made.assumed_rate is not None:
+        lines = [
+            f"release {release.id} from {made.n_examples:,} events without labels, known by {iso_time(made.until_ms)}",
+            f"nothing was measured: a rate of {made.assumed_rate:.4g} is assumed, and the score orders events by how "
+            "unusual they are and by rules; it may approve and review, and nothing else",
+        ]
     if made.calibrated is not None:
         lines.append(
             f"its models are those of {made.calibrated.release}; calibrated anew on {made.calibrated.n:,} events, "
@@ -202,6 +226,7 @@ def _described(release: Release) -> dict[str, Any]:
         "until": iso_time(made.until_ms),
         "n_examples": made.n_examples,
         "n_fraud": made.n_fraud,
+        "assumed_rate": made.assumed_rate,
         "n_trees": made.n_trees,
         "headline": release.manifest.headline,
         "leaks": leaks(release),
@@ -288,7 +313,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Ask what would have been: branches, families, shuffled, frozen, personal, or all; may be repeated.",
+            help="Ask what would have been: branches, families, shuffled, network, frozen, personal, all; repeatable.",
             show_default=False,
         ),
     ] = None,

@@ -62,7 +62,7 @@ def _told(study: Study) -> str:
 
 def _rings(found: Detection) -> str:
     n, seen = len(found.rings), len(found.found)
-    median = "" if found.median_days is None else f", half of them within {found.median_days:.1f} days"
+    median = "" if found.median_days is None else f", half of them {_within(found.median_days)}"
     ahead = sum(ring.is_ahead_of_labels for ring in found.rings)
     lines = [
         f"Rings: {seen} of {n} found by {found.alerts_per_day} alerts a day{median}; {ahead} before any label "
@@ -77,3 +77,9 @@ def _rings(found: Detection) -> str:
     ]
     lines += [f"  {line}" for line in table(["after the third event", "found", "of"], rows).splitlines()]
     return "\n".join(lines)
+
+
+def _within(days: float) -> str:
+    from ringfence.reports.numerals import days as told
+
+    return f"within {told(days)}" if days > 0.0 else "at their first event"

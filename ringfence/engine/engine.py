@@ -173,14 +173,18 @@ class Engine:
         self._check_order(batch)
         return self._fold(batch, self._wanted(batch, want), None, apply=True)
 
-    def _observe_one(self, batch: Batch) -> NDArray[np.float64]:
-        # The common case of a service, where a numpy call costs more than what it computes.
+    def _is_wanted_one(self, batch: Batch) -> bool:
+        # Checks a batch of one, and tells whether it is an event of the decided type.
         shapes = batch.values.shape, batch.link_start.shape, batch.simhash.shape
         if shapes != self._shapes_of_one or batch.link_role.shape[0] > self._scratch.slots.shape[0]:
             self._check(batch)  # says what is wrong, or makes room
         if batch.seq.item() <= self._state.meta.item(at.SEQ):
             self._check_order(batch)
-        is_wanted = batch.kind.item() == EVENT and batch.event_type.item() == self._decided
+        return bool(batch.kind.item() == EVENT and batch.event_type.item() == self._decided)
+
+    def _observe_one(self, batch: Batch) -> NDArray[np.float64]:
+        # The common case of a service, where a numpy call costs more than what it computes.
+        is_wanted = self._is_wanted_one(batch)
         rows, wanted = (np.empty(self._shape_of_row), _ONE) if is_wanted else (np.empty(self._shape_of_none), _NONE)
         call = self._call
         if call is not None and call.state is self._state and call.scratch is self._scratch:
@@ -213,11 +217,20 @@ class Engine:
         SequenceError, BatchShapeError
             As in `observe`.
         """
+        if want is None and sampled is None and batch.seq.shape[0] == 1 and self.catalogue.neighbourhoods is not None:
+            return self._observe_one_sampled(batch)
         self._check(batch)
         self._check_order(batch)
         samples = self._samples(batch, sampled)
         rows = self._fold(batch, self._wanted(batch, want), samples, apply=True)
         return rows, Neighbourhoods(seq=batch.seq[samples[0]], **samples[1]._asdict())
+
+    def _observe_one_sampled(self, batch: Batch) -> tuple[NDArray[np.float64], Neighbourhoods]:
+        if not self._is_wanted_one(batch):
+            return self._observe_one(batch), Neighbourhoods(seq=batch.seq[:0], **self._no_samples[1]._asdict())
+        rows, samples = np.empty(self._shape_of_row), empty_samples(self.catalogue.plan, 1)
+        self.fold_part(arrays_of(batch), 0, _ONE, rows, 0, (_ONE, samples), apply=True)
+        return rows, Neighbourhoods(seq=batch.seq, **samples._asdict())
 
     def peek(self, batch: Batch) -> NDArray[np.float64]:
         """Return the rows that the decided events of `batch` would have if each were next; change nothing."""

@@ -100,6 +100,19 @@ def fit_calibrator(raw: FloatArray, labels: NDArray[np.integer[Any]], *, method:
     return shift(fitted, _intercept_for(fitted.log_odds(raw), float(y.mean())))
 
 
+def assume_rate(raw: FloatArray, rate: float) -> Calibrator:
+    """Move log-odds so that their mean probability is `rate`: no calibration, but a stated assumption.
+
+    Parameters
+    ----------
+    raw : shape (n,), log-odds up to a constant.
+    rate : of fraud, in (0, 1).
+    """
+    if not 0.0 < rate < 1.0:
+        raise ValueError(f"a rate lies in (0, 1), found {rate}")
+    return Calibrator(method="platt", slope=1.0, intercept=_intercept_for(np.asarray(raw, dtype=np.float64), rate))
+
+
 def shift(calibrator: Calibrator, by: float) -> Calibrator:
     """Add `by` to the calibrated log-odds everywhere."""
     if calibrator.method == "isotonic":

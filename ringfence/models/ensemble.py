@@ -36,12 +36,13 @@ class Ensemble:
 
     Attributes
     ----------
+    gbdt : None where nothing was labelled when it was made: what needs no labels scores alone.
     branches : beside the trees, by name.
     stack : names the members that take part in the score; the others are told beside it.
     """
 
     encoder: Encoder
-    gbdt: Gbdt
+    gbdt: Gbdt | None
     branches: Mapping[str, Branch]
     stack: Stack
 
@@ -53,6 +54,11 @@ class Ensemble:
     def needs(self) -> frozenset[Need]:
         """What its branches read beside feature rows."""
         return frozenset(need for branch in self.branches.values() for need in branch.needs)
+
+    @property
+    def n_trees(self) -> int:
+        """Boosted trees; 0 where there are none."""
+        return 0 if self.gbdt is None else self.gbdt.n_trees
 
     def alone(self) -> Ensemble:
         """Return the trees as the only ones that score; told beside them is what reads nothing but feature rows."""
@@ -71,7 +77,7 @@ class Ensemble:
         UnseenError
             If a branch that the stack counts on has nothing to look at.
         """
-        found = {BACKBONE: self.gbdt.raw(encoded)}
+        found = {} if self.gbdt is None else {BACKBONE: self.gbdt.raw(encoded)}
         for name, branch in self.branches.items():
             unmet = [need for need in branch.needs if not need.is_met_by(seen)]
             if not unmet:
@@ -100,8 +106,10 @@ class Ensemble:
         ----------
         members : as `members` returns them for these events; of a branch that is not in there nothing is told.
         """
-        shares = self.gbdt.contributions(encoded) if exact else self.gbdt.walker.contributions(encoded)
-        total: FloatArray = self.stack.weight_of(BACKBONE) * shares
+        total: FloatArray = np.zeros(encoded.shape)
+        if self.gbdt is not None:
+            shares = self.gbdt.contributions(encoded) if exact else self.gbdt.walker.contributions(encoded)
+            total = self.stack.weight_of(BACKBONE) * shares
         beside = {}
         for name, branch in self.branches.items():
             weight = self.stack.weight_of(name)

@@ -174,22 +174,27 @@ def train_texts(
     if int(has_words.sum()) < LEAST_TEXTS:
         raise TooFewEventsError("events with a text", int(has_words.sum()), LEAST_TEXTS)
     # Attributes share bins: what is in every narrative is common, however rare it is in remarks.
-    rarity = rarity_of(np.sum([n_texts for _, n_texts in counted], axis=0), y.shape[0] * len(texts))
+    n_texts = np.sum([one for _, one in counted], axis=0)
+    rarity, used = rarity_of(n_texts, y.shape[0] * len(texts)), np.flatnonzero(n_texts)
     matrix = sum(
-        (_matrix(one.hashed(sizes, rarity), grams.n_bins) for one, (sizes, _) in zip(written, counted, strict=True)),
-        csr_matrix((y.shape[0], grams.n_bins), dtype=np.float32),
+        (_matrix(one.hashed(sizes, rarity), used) for one, (sizes, _) in zip(written, counted, strict=True)),
+        csr_matrix((y.shape[0], used.shape[0]), dtype=np.float32),
     )
     fitted = LogisticRegression(C=strength, max_iter=500).fit(matrix, y)
+    weights = np.zeros(grams.n_bins, np.float32)
+    weights[used] = fitted.coef_[0]
     return TextModel(
         grams=grams,
         n_texts=len(texts),
         rarity=rarity,
-        weights=np.asarray(fitted.coef_[0], np.float32),
+        weights=weights,
         intercept=float(fitted.intercept_[0]),
     )
 
 
-def _matrix(hashed: Hashed, n_bins: int) -> Any:
+def _matrix(hashed: Hashed, used: NDArray[np.int64]) -> Any:
+    """Return texts by used bins: most bins are empty where texts are few, and each costs an optimiser's step."""
     from scipy.sparse import csr_matrix
 
-    return csr_matrix((hashed.values, hashed.bins, hashed.begins), shape=(hashed.begins.shape[0] - 1, n_bins))
+    columns = np.searchsorted(used, hashed.bins)
+    return csr_matrix((hashed.values, columns, hashed.begins), shape=(hashed.begins.shape[0] - 1, used.shape[0]))

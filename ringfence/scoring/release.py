@@ -66,6 +66,7 @@ ANSWERS: Final = (
     "reasons.json",
 )
 BY_RULES: Final = "calibrator-rules.json"
+OF_TREES: Final = ("gbdt.txt", "trees.npz", "calibrator-gbdt.json")  # not in a release that was made without labels
 # What a release can be loaded without, beside its branches.
 TREES: Final = ("gbdt.txt", "trees.npz")
 _SINCE_2: Final = ("stack.json", "calibrator-gbdt.json")
@@ -101,6 +102,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     n_seeds: int = 1
     n_trees: int = 0
     settings: dict[str, Any] = {}  # hyperparameters and folds
+    assumed_rate: float | None = None  # of fraud, as somebody said; None: labels were known, and learnt from
     calibrated: Calibrated | None = None  # None: calibrated in the training that made its models
 
 
@@ -163,7 +165,7 @@ class Release:
         self.stack = Stack.from_json(answers["stack.json"]) if "stack.json" in answers else Stack()
         self._gbdt = (
             Gbdt.of(answers["gbdt.txt"].decode(), TreeWalker.from_bytes(answers["trees.npz"]))
-            if "gbdt" not in broken
+            if "gbdt" not in broken and "gbdt.txt" in answers
             else None
         )
         self._branches = branches
@@ -199,9 +201,14 @@ class Release:
         ReleaseDamagedError
             If the trees are broken, without which no branch answers.
         """
-        if self._gbdt is None:
+        if "gbdt" in self.broken:
             raise self.broken["gbdt"]
         return Ensemble(encoder=self.encoder, gbdt=self._gbdt, branches=self._branches, stack=self.stack)
+
+    @property
+    def has_trees(self) -> bool:
+        """Whether trees were fitted, be their files broken or not; False: it was made without labels."""
+        return self.manifest.made.assumed_rate is None
 
     @property
     def rules(self) -> tuple[RulesModel, Calibrator] | None:
@@ -254,17 +261,18 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     files = {
         "scenario.json": _json(contents.scenario),
         "encoder.json": ensemble.encoder.to_json(),
-        "gbdt.txt": ensemble.gbdt.text.encode(),
-        "trees.npz": ensemble.gbdt.walker.to_bytes(),
         "stack.json": ensemble.stack.to_json(),
         "calibrator.json": contents.calibrator.to_json(),
-        "calibrator-gbdt.json": contents.gbdt_calibrator.to_json(),
         "policy.json": contents.policy.to_json(),
         "reasons.json": _json(feature_texts(catalogue.features)),
         "metrics.json": _json(contents.metrics),
         "card.md": contents.card.encode(),
         "report.html": contents.report.encode(),
     }
+    if ensemble.gbdt is not None:
+        files["gbdt.txt"] = ensemble.gbdt.text.encode()
+        files["trees.npz"] = ensemble.gbdt.walker.to_bytes()
+        files["calibrator-gbdt.json"] = contents.gbdt_calibrator.to_json()
     optional = _tables(contents)
     if contents.segmentation is not None:
         optional[SEGMENTS] = contents.segmentation.to_json()
@@ -272,7 +280,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     if contents.rules_calibrator is not None:
         optional[BY_RULES] = contents.rules_calibrator.to_json()
     files |= optional
-    answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional))}
+    answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional)) if name in files}
     named = {
         "files": answering,
         "spec_hash": catalogue.spec_hash,
@@ -328,6 +336,8 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     if manifest.id != path.name:
         raise ReleaseDamagedError(str(path), MANIFEST, f"it says it is {manifest.id}")
     needed = ANSWERS if manifest.format == FORMAT else tuple(name for name in ANSWERS if name not in _SINCE_2)
+    if manifest.made.assumed_rate is not None:
+        needed = tuple(name for name in needed if name not in OF_TREES)
     branch_of = {stored.file: name for name, stored in stored_among(manifest.files).items()}
     optional = tuple(name for name in (SEGMENTS, *branch_of, BY_RULES) if name in manifest.files)
     branch_of |= {**dict.fromkeys(TREES, "gbdt"), BY_RULES: RULES}
@@ -388,7 +398,9 @@ def _read(path: Path, name: str, manifest: Manifest) -> bytes:
 
 def _check(contents: Contents, n_features: int) -> None:
     ensemble = contents.ensemble
-    widths = {"the encoder": ensemble.encoder.n_features, "the trees": ensemble.gbdt.walker.n_features}
+    widths = {"the encoder": ensemble.encoder.n_features}
+    if ensemble.gbdt is not None:
+        widths["the trees"] = ensemble.gbdt.walker.n_features
     for name, branch in ensemble.branches.items():
         if branch.n_features is not None:
             widths[stored_as(name).title] = branch.n_features

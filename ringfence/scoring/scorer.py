@@ -70,11 +70,16 @@ class Scorer:
             whole = release.ensemble
             if not set(release.broken) & set(whole.stack.members):
                 self._by_rung[FULL] = whole, release.calibrator
-            self._by_rung[GBDT] = whole.alone(), release.gbdt_calibrator
+            if release.has_trees:
+                self._by_rung[GBDT] = whole.alone(), release.gbdt_calibrator
         self.rung = next(iter(self._by_rung), RULES)
         self.degraded = (
             "" if self.rung == FULL else ", ".join(f"{error.file} is broken" for error in release.broken.values())
         )
+
+    @property
+    def _assumed(self) -> dict[str, float]:
+        return {} if self.release.has_trees else {"assumed_rate": self.base_rate}
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that the first event does not wait for it."""
@@ -163,7 +168,7 @@ class Scorer:
                     if not isinstance(ensemble.branches[name], Outspoken)
                 }
                 reasons[at] = self._book.reasons(seen.rows[at], shares, others, spoken[place], amount=amount)
-        circumstances = {"review_price": policy.review_price, **degraded}
+        circumstances = {"review_price": policy.review_price, **degraded, **self._assumed}
         segments = None if self.release.segmentation is None else self.release.segmentation.of(seen.rows).tolist()
         members = {name: found.tolist() for name, found in scores.members.items()}
         return [
@@ -220,7 +225,7 @@ class Scorer:
                     members=found.members[at],
                     reasons=found.reasons(at, why, money) if code != APPROVE else (),
                     rung=RULES,
-                    circumstances={"review_price": policy.review_price, "degraded": why},
+                    circumstances={"review_price": policy.review_price, "degraded": why, **self._assumed},
                     propensity=1.0,
                     expected_costs=tuple(costs),
                 )
@@ -250,7 +255,10 @@ class Scorer:
 
     @property
     def base_rate(self) -> float:
-        """Rate of fraud among the events that calibrated the release, in (0, 1)."""
+        """Rate of fraud among the events that calibrated the release, or the one that was assumed, in (0, 1)."""
+        assumed = self.release.manifest.made.assumed_rate
+        if assumed is not None:
+            return assumed
         calibrator = self.release.calibrator
         return (calibrator.n_fraud + 1.0) / (calibrator.n_fraud + calibrator.n_legit + 2.0)
 

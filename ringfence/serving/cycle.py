@@ -284,7 +284,7 @@ class Cycle:
     def _score(self, seen: Seen, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
         # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
         scorer = self._live.scorer
-        has_trees_alone = scorer.rung == FULL and len(scorer.release.stack.members) > 1
+        has_trees_alone = scorer.rung == FULL and scorer.release.has_trees and len(scorer.release.stack.members) > 1
         why = ""
         for rung in (None, GBDT) if has_trees_alone else (None,):
             try:

@@ -28,6 +28,7 @@ def make_release(
     seed: int = 0,
     cache: RowCache | None = None,
     without: Collection[str] = (),
+    assumed_rate: float | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Release:
     """Make a release under the workspace's policy and record it; parameters and errors as in `training.train.train`.
@@ -35,6 +36,8 @@ def make_release(
     Parameters
     ----------
     cache : as `row_cache` opens it; None: everything is replayed, and nothing kept.
+    assumed_rate : of fraud, where nothing is labelled: as in `training.unlabelled.train_unlabelled`, and neither trials
+        nor branches count. None: labels are learnt from.
 
     Raises
     ------
@@ -55,6 +58,24 @@ def make_release(
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
     with writer_lock(ledger.directory):
         pass  # the release is recorded at the end: better learn now than then that someone else writes
+    if assumed_rate is not None:
+        from ringfence.training.unlabelled import train_unlabelled
+
+        return train_unlabelled(
+            ledger,
+            scenario,
+            policy,
+            assumed_rate=assumed_rate,
+            releases_dir=here.releases_dir,
+            clock=clock,
+            examples_from_ms=examples_from_ms,
+            until_ms=until_ms,
+            seed=seed,
+            n_threads=os.cpu_count() or 1,
+            cache=cache,
+            progress=progress,
+            lookup_files=lookup_files,
+        )
     return train(
         ledger,
         scenario,

@@ -63,7 +63,7 @@ def study_release(
     from ringfence.training.comparisons.detection import detect, read_truth
     from ringfence.training.comparisons.page import studies_page
     from ringfence.training.comparisons.remade import Remade
-    from ringfence.training.comparisons.run import BRANCHES, FITTED, read_found, told_branches, wanted_studies
+    from ringfence.training.comparisons.run import FITTED, read_found, wanted_studies
     from ringfence.training.score import score
 
     wanted = wanted_studies(names)
@@ -71,18 +71,17 @@ def study_release(
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
     told = None if truth is None else read_truth(_table(truth), bundle.scenario.decided.event_id_column, str(truth))
     studies = []
-    if BRANCHES in wanted and (branches := told_branches(bundle)) is not None:
-        studies.append(branches)
-    if any(name in FITTED for name in wanted):
+    if wanted:
         remade = Remade(
             ledger,
             bundle,
             n_threads=os.cpu_count() or 1,
             now=now,
+            samples_dir=here.state_dir(scenario) / "samples",
             cache=row_cache(here, scenario),
             report=progress,
         )
-        studies += [FITTED[name](remade) for name in wanted if name in FITTED]
+        studies = [FITTED[name](remade) for name in wanted]
     detection = None
     if told is not None:
         scored = score(

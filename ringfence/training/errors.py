@@ -19,7 +19,31 @@ class NoExamplesError(RingfenceError):
         super().__init__(
             f"no example to train on: {n_events} decided events are in the span and {n_labels} labels are known by "
             f"{'now' if until_ms is None else _iso(until_ms)}, but no event has both; move --until to a time when "
-            "labels are known, move --examples-from back, or check `label` in ringfence.yaml"
+            "labels are known, move --examples-from back, or check `label` in ringfence.yaml; without any label, say "
+            "`--assumed-rate RATE`"
+        )
+
+
+class NoEventsError(RingfenceError):
+    """There is no event to look at."""
+
+    def __init__(self, decides: str, until_ms: int | None) -> None:
+        self.decides, self.until_ms = decides, until_ms
+        until = "" if until_ms is None else f" by {_iso(until_ms)}"
+        super().__init__(
+            f"no {decides} event is on record{until}; run `ringfence import`, move --until, or move --examples-from "
+            "back"
+        )
+
+
+class UnlabelledBaseError(RingfenceError):
+    """A release that was made without labels has no calibration that could be renewed."""
+
+    def __init__(self, release: str) -> None:
+        self.release = release
+        super().__init__(
+            f"{release} was made without labels, so there is nothing to calibrate anew; now that labels are known, run "
+            "`ringfence train` without --assumed-rate"
         )
 
 
@@ -108,6 +132,17 @@ class ExportPlaceError(RingfenceError):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         super().__init__(f"{folder} is not an empty folder; nothing is written over it: name another one, or clear it")
+
+
+class NothingToExportError(RingfenceError):
+    """A release without trees whose other models have no ONNX form."""
+
+    def __init__(self, release: str, left_out: tuple[str, ...]) -> None:
+        self.release, self.left_out = release, left_out
+        super().__init__(
+            f"{release} was made without labels, so it has no trees, and its score counts on {' and '.join(left_out)}, "
+            "which cannot be exported; train once labels are known"
+        )
 
 
 class ExportDifferenceError(RingfenceError):

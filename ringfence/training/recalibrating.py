@@ -23,7 +23,7 @@ from ringfence.models.stack import BACKBONE
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import Clock
 from ringfence.scoring.release import Calibrated, Contents, Release, lookup_name, write_release
-from ringfence.training.errors import NoExamplesError, TooFewNewLabelsError
+from ringfence.training.errors import NoExamplesError, TooFewNewLabelsError, UnlabelledBaseError
 from ringfence.training.evaluation import Evaluation, Scored, evaluate
 from ringfence.training.examples import Examples, collect_examples
 from ringfence.training.held_out import amounts_of
@@ -74,9 +74,13 @@ def recalibrate(
     ------
     TooFewNewLabelsError
         If fewer than 30 frauds or 30 legit events became known, or all at one moment.
+    UnlabelledBaseError
+        If `base` was made without labels.
     LedgerLockedError
         If another process writes to the ledger; the bundle exists then, but is not registered.
     """
+    if not base.has_trees:
+        raise UnlabelledBaseError(base.id)
     report = progress or _silent
     ledger = Ledger.open(ledger.directory, base.scenario)
     examples = new_examples(ledger, base, until_ms)

@@ -87,7 +87,7 @@ def summarise(
         ("nothing known after", _iso(cut_ms)),
         ("features", f"{len(catalogue.features)} of {len(catalogue.families)} families"),
         ("feature spec", catalogue.spec_hash),
-        ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.gbdt.n_trees} trees in all"),
+        ("model", f"LightGBM, {fitted.effort.n_seeds} seeds averaged, {fitted.ensemble.n_trees} trees in all"),
         *(
             (f"branch {one.name}", _worth_told(one, is_told=one.name in fitted.ensemble.branches))
             for one in fitted.worth

@@ -211,7 +211,7 @@ def train(
                 n_fraud=examples.n_fraud,
                 seed=seed,
                 n_seeds=fitted.effort.n_seeds,
-                n_trees=fitted.ensemble.gbdt.n_trees,
+                n_trees=fitted.ensemble.n_trees,
                 settings={
                     **fitted.params,
                     "trials": trials,
@@ -225,7 +225,7 @@ def train(
             report=render(summary),
         ),
     )
-    _record(ledger, release, clock)
+    record_release(ledger, release, clock)
     report("evaluating", 3, 3)
     return release
 
@@ -252,7 +252,8 @@ def later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.DataF
     return known if 0 < n_fraud < known.height else None
 
 
-def _record(ledger: Ledger, release: Release, clock: Clock) -> None:
+def record_release(ledger: Ledger, release: Release, clock: Clock) -> None:
+    """Write a release to the ledger; the first one becomes the champion."""
     with ledger.writer(clock) as writer:
         registry = Registry.read(ledger)
         if registry.register(writer, release.id, digest=release.digest):

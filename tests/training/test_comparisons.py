@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from itertools import count
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import feature_rows
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.stack import BACKBONE, Stack
@@ -26,9 +28,9 @@ from ringfence.training.comparisons.frozen import frozen_rows, frozen_study, mid
 from ringfence.training.comparisons.page import studies_page
 from ringfence.training.comparisons.personal import personal_study
 from ringfence.training.comparisons.remade import Remade
-from ringfence.training.comparisons.run import Found, read_found, told_branches, wanted_studies
+from ringfence.training.comparisons.run import Found, read_found, timed_branches, wanted_studies
 from ringfence.training.comparisons.shuffled import InMemory, shuffled, shuffled_rows, shuffled_study
-from ringfence.training.comparisons.study import Judge, Study
+from ringfence.training.comparisons.study import Judge, Study, says_more
 from ringfence.training.errors import UnknownStudyError
 from ringfence.training.folds import expanding_folds
 from ringfence.training.train import train
@@ -45,7 +47,7 @@ HOUR_MS = 3_600_000
 @pytest.fixture(scope="module")
 def history() -> pl.DataFrame:
     rng = np.random.default_rng(4)
-    return payments(1_500).with_columns(sex=pl.Series(rng.choice(["f", "m"], 1_500)))
+    return payments(1_100).with_columns(sex=pl.Series(rng.choice(["f", "m"], 1_100)))
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +74,40 @@ def release(ledger: Ledger, watched: Scenario, policy: Policy, clock: FakeClock)
     return train(ledger, watched, policy, releases_dir=folder, clock=clock, until_ms=CUT_MS)
 
 
+def _remade(ledger: Ledger, release: Release, *, enough_frauds: int) -> Remade:
+    ticks = count()
+    return Remade(
+        ledger,
+        release,
+        n_threads=1,
+        now=lambda: float(next(ticks)),
+        enough_frauds=enough_frauds,
+        report=lambda stage, done, total: None,
+    )
+
+
 @pytest.fixture(scope="module")
 def remade(ledger: Ledger, release: Release) -> Remade:
-    ticks = count()
-    return Remade(ledger, release, n_threads=1, now=lambda: float(next(ticks)), report=lambda stage, done, total: None)
+    return _remade(ledger, release, enough_frauds=10)
 
 
 def test_what_is_made_again_is_what_the_release_was_fitted_on(remade: Remade, release: Release) -> None:
     assert len(remade.examples) == release.manifest.made.n_examples
     assert remade.whole.fitted.ensemble.gbdt.text == release.ensemble.gbdt.text
-    study = remade.comparison().study("families", title="", question="", answer="", is_good=None)
+
+
+@pytest.mark.parametrize(("window", "enough_frauds"), [("later_window", 10), ("out_of_fold", 1_000)])
+def test_ways_are_judged_where_the_release_was(
+    ledger: Ledger, release: Release, remade: Remade, window: str, enough_frauds: int
+) -> None:
+    assert release.stack == Stack()  # else its own figures would not be those of trees
+    judged = remade if enough_frauds == 10 else _remade(ledger, release, enough_frauds=enough_frauds)
+    study = judged.comparison().study("families", title="", question="", answer="", is_good=None)
+    measured = next(one for one in release.metrics["evaluations"] if one["name"] == window)
     assert study.notes == []
-    assert (study.n, study.n_fraud) == (release.metrics["headline"]["n"], release.metrics["headline"]["n_fraud"])
-    headline = release.metrics["headline"]["average_precision"]["value"]
-    assert study.variants[0].figures["average_precision"].value == pytest.approx(headline, abs=1e-6)
+    assert (study.n, study.n_fraud) == (measured["n"], measured["n_fraud"])
+    for metric in ("average_precision", "roc_auc"):
+        assert study.variants[0].figures[metric].value == pytest.approx(measured[metric]["value"], abs=1e-6)
 
 
 def test_frozen_rows_are_those_of_a_ledger_that_ends_before_midnight(
@@ -191,8 +213,8 @@ def test_a_history_in_memory_gives_the_rows_of_its_ledger(remade: Remade) -> Non
 
 def test_studies_answer_in_words_and_show_on_one_page(remade: Remade, release: Release) -> None:
     studies = [shuffled_study(remade), frozen_study(remade), personal_study(remade)]
-    branches = told_branches(release)
-    assert branches is not None
+    branches = timed_branches(remade)
+    assert [(one.name, one.seconds) for one in branches.variants] == [("the trees alone", 1.0), ("with anomaly", 2.0)]
     assert [one.name for one in studies[0].variants] == ["all features", "shuffled links", "no links"]
     assert studies[0].variants[2].n_features == int((~np.isin(remade.family, ["one_hop", "neighbour_risk"])).sum())
     assert "Berlin" in studies[1].notes[0]
@@ -208,11 +230,33 @@ def test_studies_answer_in_words_and_show_on_one_page(remade: Remade, release: R
 
 
 def test_links_that_are_drawn_by_lot_are_told_to_be_dropped(remade: Remade) -> None:
-    #  cards meet shops by lot in this history; what is wrong are four shops, whoever comes to them
-    study = shuffled_study(remade)
+    #  a release whose features that walk links are of a shuffled history already: another shuffle does as well
+    linked = np.isin(remade.family, ["one_hop", "neighbour_risk"])
+    names = [name for name, kept in zip(remade.catalogue.names, linked.tolist(), strict=True) if kept]
+    history = shuffled(joined(remade.ledger.batches()), np.random.default_rng(99))
+    catalogue = Catalogue.build(remade.release.scenario, only=names)
+    by_lot = copy(remade)
+    del by_lot.__dict__["whole"]
+    by_lot.rows = remade.rows.copy()
+    by_lot.rows[:, linked] = feature_rows(InMemory(history), catalogue, remade.seqs).rows
+    study = shuffled_study(by_lot)
     assert study.is_good is False
     assert "Random links do as well" in study.answer
     assert "one_hop: false" in study.answer
+    assert any("not those that the release was fitted on" in note for note in study.notes)
+
+
+def test_one_way_says_more_where_an_interval_lies_above_zero() -> None:
+    rng = np.random.default_rng(0)
+    fraud = (rng.random(800) < 0.2).astype(np.int8)
+    score = rng.normal(size=800) + 2.0 * fraud
+    judge = Judge(fraud, seed=3)
+    judge.variant("first", score, n_features=1, seconds=0.0)
+    worse = judge.variant("worse", score + 3.0 * rng.normal(size=800), n_features=1, seconds=0.0).against
+    like = judge.variant("like", score + 0.01 * rng.normal(size=800), n_features=1, seconds=0.0).against
+    assert says_more(worse)[0]
+    assert not says_more(like)[0]
+    assert "ROC-AUC +" in says_more(worse)[1]
 
 
 def test_branches_are_judged_by_weights_of_the_blocks_before() -> None:

@@ -46,7 +46,7 @@ def test_opened_events_are_those_of_a_plain_count(seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def history() -> pl.DataFrame:
-    return payments(1_500)
+    return payments(1_000)
 
 
 @pytest.fixture(scope="module")

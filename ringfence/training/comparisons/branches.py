@@ -29,7 +29,13 @@ WINDOW: Final = (
 
 
 def branches_study(
-    members: Mapping[str, FloatArray], stack: Stack, fraud: NDArray[np.int8], folds: Sequence[Fold], *, seed: int
+    members: Mapping[str, FloatArray],
+    stack: Stack,
+    fraud: NDArray[np.int8],
+    folds: Sequence[Fold],
+    *,
+    seed: int,
+    seconds: Mapping[str, float] | None = None,
 ) -> Study:
     """Leave each member out of the stack, and let each that is no member in.
 
@@ -40,6 +46,7 @@ def branches_study(
     stack : of the release.
     fraud : shape (n,).
     folds : earliest first.
+    seconds : that learning each member took; None: not timed.
     """
     inside = [name for name in stack.members if name in members]
     ways = {_named(inside): inside}
@@ -59,7 +66,8 @@ def branches_study(
             is_good=None,
         )
     judge = Judge(fraud[there], seed=seed)
-    variants = [judge.variant(name, one[there], n_features=None, seconds=None) for name, one in scores.items()]
+    spent = {name: None if seconds is None else sum(seconds[one] for one in names) for name, names in ways.items()}
+    variants = [judge.variant(name, one[there], n_features=None, seconds=spent[name]) for name, one in scores.items()]
     told = [
         f"{one.name} {in_words(one.against['average_precision'])}"
         for one in variants[1:]

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,13 +13,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.replay import BatchSource
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branches import STORED
 from ringfence.models.seen import Seen
 from ringfence.scenario.batch import FRAUD
 from ringfence.scoring.release import Release
 from ringfence.training.comparisons.study import Judge, Study, Variant
 from ringfence.training.examples import collect_examples
 from ringfence.training.fitting import Fitted, fit
+from ringfence.training.learner import Task
+from ringfence.training.learners import beside_trees
 from ringfence.training.monotone import signs_of
 from ringfence.training.recalled import recalled_rows
 from ringfence.training.row_cache import RowCache
@@ -41,6 +46,13 @@ class Trees(NamedTuple):
     n_features: int
 
 
+class Said(NamedTuple):
+    """What a branch says out of fold, and what learning it took."""
+
+    raw: FloatArray  # (n,) of the examples, NaN where no fold emits them
+    seconds: float
+
+
 class Remade:
     """A release's n examples and m later events of known label, in ledger order, with their rows.
 
@@ -57,6 +69,8 @@ class Remade:
         *,
         n_threads: int,
         now: Callable[[], float],
+        enough_frauds: int = ENOUGH_FRAUDS,
+        samples_dir: Path | None = None,
         cache: RowCache | None = None,
         report: Report,
     ) -> None:
@@ -67,6 +81,9 @@ class Remade:
         ledger : of the release's scenario.
         n_threads : of replay and fits; no score depends on it.
         now : seconds of a clock that never goes back, to time fits with.
+        enough_frauds : of the later events, to judge by them.
+        samples_dir : where neighbourhoods may be written while they are read; None: branches that read them are not
+            learnt.
         cache : of feature rows, as in `train`: what is in there is not replayed.
         report : called with (stage, done, total).
 
@@ -79,7 +96,8 @@ class Remade:
         self.release, self.report = release, report
         self.ledger = Ledger.open(ledger.directory, scenario)  # as the release knows the scenario
         self.catalogue = Catalogue.build(scenario)
-        self._n_threads, self._now = n_threads, now
+        self._enough_frauds = enough_frauds
+        self._n_threads, self._now, self._samples_dir = n_threads, now, samples_dir
         label = scenario.decided.label
         settled_after_ms = 0 if label is None else label.settled_after_ms
         self.examples = collect_examples(
@@ -111,7 +129,7 @@ class Remade:
     @property
     def judges_later(self) -> bool:
         """Whether ways are compared on the later events; else on the examples, each scored out of fold."""
-        return int(self._later_fraud.sum()) >= ENOUGH_FRAUDS and bool((self._later_fraud == 0).any())
+        return int(self._later_fraud.sum()) >= self._enough_frauds and bool((self._later_fraud == 0).any())
 
     @cached_property
     def judged(self) -> NDArray[np.int64]:
@@ -166,6 +184,46 @@ class Remade:
         seconds = self._now() - began
         scores = fitted.scores(Seen(rows[n:])) if self.judges_later else fitted.stacked[fitted.out_of_fold.emitted]
         return Trees(fitted, scores, seconds, rows.shape[1])
+
+    def branches(self, source: BatchSource, names: Collection[str] | None = None) -> dict[str, Said]:
+        """Learn branches beside the trees, as `train` would: out of fold, and from all examples.
+
+        Parameters
+        ----------
+        source : the records that neighbourhoods are sampled from.
+        names : of branches; None: all. Those that cannot be learnt here are not in what is returned.
+        """
+        fitted = self.whole.fitted
+        n = len(self.examples)
+        task = Task(
+            rows=self.rows[:n],
+            fraud=self.examples.fraud,
+            event_time_ms=self.examples.event_time_ms,
+            folds=fitted.folds,
+            is_category=self.is_category,
+            unread=fitted.clocks,
+            seed=self.seed,
+            n_threads=self._n_threads,
+        )
+        found = {}
+        with beside_trees(
+            source,
+            self.catalogue,
+            self.seqs,
+            self.examples,
+            self.rows,
+            without=() if names is None else [name for name in STORED if name not in names],
+            folder=self._samples_dir,
+            seed=self.seed,
+            report=self.report,
+        ) as beside:
+            for learner in beside.learners:
+                began = self._now()
+                raw = learner.out_of_fold(task, most=None)
+                if raw is not None:
+                    learner.fit(task, fitted.ensemble.encoder)
+                    found[learner.name] = Said(raw, self._now() - began)
+        return found
 
     def comparison(self) -> Comparison:
         return Comparison(self)

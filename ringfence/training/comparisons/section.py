@@ -6,11 +6,14 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
-from ringfence.reports import Axis, Block, Callout, Figure, Figures, Section, Table, figure, small
+from ringfence.reports import Axis, Block, Callout, Figure, Figures, Section, Table, figure
 from ringfence.reports.intervals import IntervalRow, interval_rows
 from ringfence.reports.numerals import decimal
 from ringfence.reports.page import Cell
 from ringfence.training.comparisons.study import TITLES, Study, Variant, in_words
+
+_NAMED = Markup("{}<div><small>{}</small></div>")  # within a block of its own a name's small print may break
+_BELOW = Markup("{}<br><small>{}</small>")
 
 
 def study_section(study: Study) -> Section:
@@ -74,13 +77,13 @@ def _figures(study: Study) -> Table:
     has_width, is_timed = first.n_features is not None, first.seconds is not None
     rows: list[list[Cell]] = []
     for one in study.variants:
-        cells: list[Cell] = [small(one.name, one.text) if one.text else one.name]
+        cells: list[Cell] = [_NAMED.format(one.name, one.text) if one.text else one.name]
         if has_width:
             cells.append(f"{one.n_features:,}")
         cells += [_figure(one, metric) for metric in TITLES]
         if one.seconds is not None and first.seconds is not None:
             more = f"{one.seconds - first.seconds:+.1f} s".replace("-", "−") if one is not first else ""
-            cells.append(small(f"{one.seconds:.1f} s", more))
+            cells.append(_BELOW.format(f"{one.seconds:.1f} s", more))
         rows.append(cells)
     columns = ["way", *(["features"] * has_width), *TITLES.values(), *(["time to fit"] * is_timed)]
     return Table(
@@ -98,4 +101,4 @@ def _figure(one: Variant, metric: str) -> Cell:
     gain = one.against.get(metric)
     if gain is None:
         return cell
-    return cell + Markup("<br><small>{}</small>").format(in_words(gain))
+    return _BELOW.format(cell, in_words(gain))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -104,6 +105,18 @@ class Judge:
             against=against,
             is_control=is_control,
         )
+
+
+def says_more(first: Mapping[str, Difference]) -> tuple[bool, str]:
+    """Tell whether the first way orders events better than chance would explain, and both differences in words.
+
+    Parameters
+    ----------
+    first : `Variant.against` of the other way.
+    """
+    both = {name: first[name] for name in ("average_precision", "roc_auc")}
+    told = ", ".join(f"{TITLES[name]} {in_words(gain)}" for name, gain in both.items())
+    return any(gain.low > 0.0 for gain in both.values()), told
 
 
 def in_words(difference: Difference) -> str:
