@@ -180,7 +180,7 @@ def headline(release: Release) -> str:
     made, figures = release.manifest.made, release.manifest.headline
     lines = [
         f"release {release.id} from {made.n_examples:,} examples, {made.n_fraud:,} of them fraud, "
-        f"known by {iso_time(made.until_ms)}"
+        f"known by {iso_time(made.models_until_ms)}"
     ]
     if made.assumed_rate is not None:
         lines = [
