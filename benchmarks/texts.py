@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the text branch reads a text, and what it costs.
 
-    python -m benchmarks.texts                     # microseconds a text
+    python -m benchmarks.texts                     # microseconds a text, seconds of a fit
     python -m benchmarks.texts --rated DIR         # n-grams, bins, weighting and price of weights, on rated sentences
 
 DIR holds tab-separated files without header, UTF-8 or Latin-1: id, rating from -4 to 4, text. Those that the defaults
@@ -28,8 +28,11 @@ from sklearn.model_selection import KFold
 
 from ringfence.models.grams import words_of
 from ringfence.models.text import train_texts
+from ringfence.simulate.motor.narratives import CLAIM_TYPES, narratives
+from ringfence.training.texts import MOST_FRAUDS, MOST_LEGIT
 
 N_FOLDS = 5
+N_FITTED = MOST_FRAUDS + MOST_LEGIT
 SENTENCE = "It was raining and the other driver came from the right, I braked but could not stop in time. "
 
 
@@ -150,6 +153,16 @@ def cost() -> None:
     print(f"the words that raise a score most, after the answer: {(time.perf_counter() - began) * 1e3:.2f} ms a text")
 
 
+def fit_cost() -> None:
+    rng = np.random.default_rng(0)
+    texts = narratives(rng.integers(0, len(CLAIM_TYPES), N_FITTED), rng.random((6, N_FITTED))).to_list()
+    began = time.perf_counter()
+    train_texts((texts,), (rng.random(N_FITTED) < 0.5).astype(int))
+    mean = np.mean([len(text) for text in texts])
+    seconds = time.perf_counter() - began
+    print(f"a fit on {N_FITTED:,} simulated narratives of {mean:.0f} characters, the most there are: {seconds:.1f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rated", type=Path)
@@ -157,6 +170,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.rated is None:
         cost()
+        fit_cost()
     else:
         choose(asked.rated, asked.most)
 

@@ -18,7 +18,7 @@ from ringfence.models.errors import (
     UnseenError,
     UnsupportedModelError,
 )
-from ringfence.models.gbdt import DEFAULTS, Gbdt, average_boosters, grow_curve, train_gbdt
+from ringfence.models.gbdt import DEFAULTS, Gbdt, average_boosters, cut_into_bins, grow_curve, grow_trees, train_gbdt
 from ringfence.models.gnn import Gnn
 from ringfence.models.resampling import Difference, Interval, bootstrap, paired_bootstrap
 from ringfence.models.seen import Seen
@@ -55,9 +55,11 @@ __all__ = [
     "average_boosters",
     "bootstrap",
     "correct_prior",
+    "cut_into_bins",
     "fit_calibrator",
     "fit_stack",
     "grow_curve",
+    "grow_trees",
     "paired_bootstrap",
     "train_anomaly",
     "train_gbdt",

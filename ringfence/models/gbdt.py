@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -17,11 +16,9 @@ from ringfence.models.errors import ModelShapeError, TooFewLabelsError
 from ringfence.models.walker import TreeWalker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 FloatArray = NDArray[np.float64]
-# Rows, or who hands them over. What nobody else holds is given up once it is cut into bins: an eighth of it is left.
-Rows = FloatArray | Callable[[], FloatArray]
 
 DEFAULTS: Final[dict[str, Any]] = {
     "objective": "binary",  # log-loss; imbalance is the calibrator's and the policy's business, not the loss's
@@ -84,8 +81,47 @@ class Gbdt:
         return self.text.count("\nTree=")
 
 
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Rows cut into bins, an eighth of their size, and what is grown on them; the rows themselves may go."""
+
+    dataset: lgb.Dataset
+    settings: dict[str, Any]  # of LightGBM
+    seed: int
+
+
+def cut_into_bins(
+    rows: FloatArray,
+    labels: NDArray[np.integer[Any]],
+    *,
+    seed: int,
+    categories: Sequence[int] = (),
+    params: Mapping[str, Any] | None = None,
+    num_threads: int = 1,
+    weights: FloatArray | None = None,
+    bin_rows: int | None = None,
+) -> Bins:
+    """Find the bins of each column, and every row's; parameters and errors as in `train_gbdt`."""
+    if rows.ndim != 2 or labels.shape != (rows.shape[0],):
+        raise ModelShapeError(f"rows of shape {rows.shape} do not go with labels of shape {labels.shape}")
+    n_fraud = int(np.count_nonzero(labels == 1))
+    if n_fraud == 0 or n_fraud == labels.shape[0]:
+        raise TooFewLabelsError("boosted trees", n_fraud, labels.shape[0] - n_fraud)
+    settings = {**DEFAULTS, **(params or {}), **_FIXED, "num_threads": num_threads}
+    sample = {} if bin_rows is None else {"bin_construct_sample_cnt": bin_rows}
+    dataset = lgb.Dataset(
+        rows,
+        label=np.asarray(labels, dtype=np.float64),
+        weight=weights,
+        categorical_feature=list(categories),
+        params={**settings, "seed": seed, **sample},
+        free_raw_data=True,
+    )
+    return Bins(dataset.construct(), settings, seed)
+
+
 def train_gbdt(
-    rows: Rows,
+    rows: FloatArray,
     labels: NDArray[np.integer[Any]],
     *,
     n_trees: int,
@@ -102,7 +138,7 @@ def train_gbdt(
 
     Parameters
     ----------
-    rows : shape (n, n_features), encoded float64; NaN where missing. Or a function that hands them over.
+    rows : shape (n, n_features), encoded float64; NaN where missing.
     labels : shape (n,), 1 for fraud, 0 for legit.
     n_trees : boosting rounds of each booster, >= 1.
     seed : whole number; booster i of `n_seeds` uses `seed + i`.
@@ -122,49 +158,54 @@ def train_gbdt(
     ModelShapeError
         Where rows and labels differ in length.
     """
+    bins = cut_into_bins(
+        rows,
+        labels,
+        seed=seed,
+        categories=categories,
+        params=params,
+        num_threads=num_threads,
+        weights=weights,
+        bin_rows=bin_rows,
+    )
+    return grow_trees(bins, n_trees=n_trees, n_seeds=n_seeds, progress=progress)
+
+
+def grow_trees(
+    bins: Bins, *, n_trees: int, n_seeds: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Gbdt:
+    """Fit boosted trees on rows that are cut into bins; parameters as in `train_gbdt`."""
     texts = []
-    dataset = _binned("train_gbdt", rows, labels, categories, weights, bin_rows, _parameters(params, seed, num_threads))
-    del rows
     for index in range(n_seeds):
 
         def report(env: Any, before: int = index * n_trees) -> None:
             if progress is not None:
                 progress(before + env.iteration + 1, n_seeds * n_trees)
 
-        booster = lgb.train(
-            _parameters(params, seed + index, num_threads), dataset, num_boost_round=n_trees, callbacks=[report]
-        )
+        settings = {**bins.settings, "seed": bins.seed + index}
+        booster = lgb.train(settings, bins.dataset, num_boost_round=n_trees, callbacks=[report])
         # the number of threads is written into the text but changes nothing in the model: keep equal models equal
         texts.append(re.sub(r"\[num_threads: \d+\]", "[num_threads: 1]", booster.model_to_string(num_iteration=-1)))
     return Gbdt(text=average_boosters(texts))
 
 
 def grow_curve(
-    rows: Rows,
-    labels: NDArray[np.integer[Any]],
+    bins: Bins,
     later_rows: FloatArray,
     *,
     max_trees: int,
     step: int,
-    seed: int,
-    categories: Sequence[int] = (),
-    params: Mapping[str, Any] | None = None,
-    num_threads: int = 1,
-    bin_rows: int | None = None,
     enough: Callable[[FloatArray], bool] | None = None,
 ) -> Growth:
     """Fit on one span and score a later one after every `step` trees: what out-of-fold tree counts are chosen from.
 
     Parameters
     ----------
-    rows, labels, seed, categories, params, num_threads, bin_rows : as in `train_gbdt`.
+    bins : of the rows of the span.
     later_rows : shape (n_later, n_features), encoded.
     max_trees, step : trees are grown up to the one, and counted in steps of the other; both >= 1.
     enough : given the log-odds of `later_rows` after every step, shape (n_later,); True stops the growth there.
     """
-    settings = _parameters(params, seed, num_threads)
-    dataset = _binned("grow_curve", rows, labels, categories, None, bin_rows, settings)
-    del rows
     counts: list[int] = []
     raw: list[FloatArray] = []
 
@@ -178,14 +219,15 @@ def grow_curve(
             start_iteration=before,
             num_iteration=n_trees - before,
             raw_score=True,
-            num_threads=num_threads,
+            num_threads=bins.settings["num_threads"],
         )
         counts.append(n_trees)
         raw.append(added + (raw[-1] if raw else np.zeros(later_rows.shape[0])))
         if enough is not None and enough(raw[-1]):
             raise lgb.callback.EarlyStopException(env.iteration, [])
 
-    booster = lgb.train(settings, dataset, num_boost_round=max_trees, callbacks=[score])
+    settings = {**bins.settings, "seed": bins.seed}
+    booster = lgb.train(settings, bins.dataset, num_boost_round=max_trees, callbacks=[score])
     return Growth(np.array(counts, dtype=np.int64), np.stack(raw), booster.model_to_string(num_iteration=-1))
 
 
@@ -229,34 +271,3 @@ def _divide_leaves(body: str, by: int) -> str:
         return match.group(1) + " ".join(repr(float(value) / by) for value in match.group(2).split())
 
     return re.sub(r"(?m)^((?:leaf|internal)_value=)(.*)$", divided, body)
-
-
-def _parameters(params: Mapping[str, Any] | None, seed: int, num_threads: int) -> dict[str, Any]:
-    return {**DEFAULTS, **(params or {}), **_FIXED, "seed": seed, "num_threads": num_threads}
-
-
-def _binned(
-    what: str,
-    rows: Rows,
-    labels: NDArray[np.integer[Any]],
-    categories: Sequence[int],
-    weights: FloatArray | None,
-    bin_rows: int | None,
-    settings: Mapping[str, Any],
-) -> lgb.Dataset:
-    if callable(rows):
-        rows = rows()
-    if rows.ndim != 2 or labels.shape != (rows.shape[0],):
-        raise ModelShapeError(f"{what}: rows of shape {rows.shape} do not go with labels of shape {labels.shape}")
-    n_fraud = int(np.count_nonzero(labels == 1))
-    if n_fraud == 0 or n_fraud == labels.shape[0]:
-        raise TooFewLabelsError(what, n_fraud, labels.shape[0] - n_fraud)
-    sample = {} if bin_rows is None else {"bin_construct_sample_cnt": bin_rows}
-    return lgb.Dataset(
-        rows,
-        label=np.asarray(labels, dtype=np.float64),
-        weight=weights,
-        categorical_feature=list(categories),
-        params={**settings, **sample},
-        free_raw_data=True,
-    ).construct()

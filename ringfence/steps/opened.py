@@ -340,6 +340,7 @@ class OpenWorkspace:
         seed: int = 0,
         row_cache_bytes: int | None = None,
         without: Collection[str] = (),
+        assumed_rate: float | None = None,
         progress: Progress | None = None,
     ) -> pl.DataFrame:
         """Make a release: replay the ledger, fit, calibrate, evaluate; the first one becomes the champion.
@@ -353,6 +354,7 @@ class OpenWorkspace:
         row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
             0: none.
         without : branches beside the trees that are not tried, such as `gnn`.
+        assumed_rate : in (0, 1): look at no label, as `ringfence train --assumed-rate`; None: learn from labels.
 
         Returns
         -------
@@ -379,6 +381,7 @@ class OpenWorkspace:
             seed=seed,
             cache=row_cache(self._here, self._scenario, row_cache_bytes),
             without=without,
+            assumed_rate=assumed_rate,
             progress=progress,
         )
         return as_made(made)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.models.encoder import Encoder
-from ringfence.models.gbdt import Gbdt, average_boosters, train_gbdt
+from ringfence.models.gbdt import Gbdt, average_boosters, cut_into_bins, grow_trees
+from ringfence.training.copies import Copies
 from ringfence.training.crossfit import Report, keep_legit
 from ringfence.training.effort import Effort
 
@@ -46,24 +47,24 @@ def begin_boosters(
     Waits for the trees. The model does not depend on what is done meanwhile, nor on `n_threads`.
     """
 
+    copies = Copies()
+
     def booster(place: int, n_threads: int) -> str:
         kept = keep_legit(fraud, effort.legit_share, np.random.default_rng([seed, place]))
-
-        def sampled() -> FloatArray:
-            own = rows[kept]  # a copy
+        with copies.of(kept.shape[0] * rows.itemsize * rows.shape[1]):
+            own = rows[kept]
             own[:, unread] = np.nan
-            return encoder.apply(own, in_place=True)
-
-        one = train_gbdt(
-            sampled,
-            fraud[kept],
-            n_trees=n_trees,
-            seed=seed + place,
-            categories=encoder.category_columns,
-            params=params,
-            num_threads=n_threads,
-            bin_rows=effort.bin_rows,
-        )
+            bins = cut_into_bins(
+                encoder.apply(own, in_place=True),
+                fraud[kept],
+                seed=seed + place,
+                categories=encoder.category_columns,
+                params=params,
+                num_threads=n_threads,
+                bin_rows=effort.bin_rows,
+            )
+            del own
+        one = grow_trees(bins, n_trees=n_trees)
         report(0, 0)
         return one.text
 

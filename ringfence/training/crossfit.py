@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.models.encoder import Encoder
-from ringfence.models.gbdt import Growth, grow_curve
+from ringfence.models.gbdt import Growth, cut_into_bins, grow_curve
 from ringfence.training.calibrating import prior_log_odds
+from ringfence.training.copies import Copies
 from ringfence.training.effort import Effort
 from ringfence.training.folds import Fold
 from ringfence.training.ranking import Ranking
@@ -76,28 +77,28 @@ def cross_fit(
     report : called once a fold.
     """
 
+    copies = Copies()
+
     def grow(fold: Fold, max_trees: int, n_threads: int) -> _Grown:
         kept = fold.fit[keep_legit(fraud[fold.fit], effort.legit_share, np.random.default_rng(seed))]
-        past = rows[kept]  # a copy
-        past[:, unread] = np.nan
-        encoder = Encoder.fit(past, is_category)
-        given = [encoder.apply(past, in_place=True)]
-        del past  # so that nobody holds what `given` hands over
+        with copies.of(kept.shape[0] * rows.itemsize * rows.shape[1]):
+            past = rows[kept]
+            past[:, unread] = np.nan
+            encoder = Encoder.fit(past, is_category)
+            bins = cut_into_bins(
+                encoder.apply(past, in_place=True),
+                fraud[kept],
+                seed=seed,
+                categories=encoder.category_columns,
+                params=params,
+                num_threads=n_threads,
+                bin_rows=effort.bin_rows,
+            )
+            del past
         looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))
         losses = _Losses(fraud[looked_at], weights, effort.patience)
-        growth = grow_curve(
-            given.pop,
-            fraud[kept],
-            encoder.apply(rows[looked_at], in_place=True),
-            max_trees=max_trees,
-            step=step,
-            seed=seed,
-            categories=encoder.category_columns,
-            params=params,
-            num_threads=n_threads,
-            bin_rows=effort.bin_rows,
-            enough=losses,
-        )
+        later = encoder.apply(rows[looked_at], in_place=True)
+        growth = grow_curve(bins, later, max_trees=max_trees, step=step, enough=losses)
         if report is not None:
             report(0, len(folds))
         return _Grown(fold, encoder, growth, np.array(losses.found), looked_at.shape[0] == fold.emit.shape[0])

@@ -134,15 +134,15 @@ class ExportPlaceError(RingfenceError):
         super().__init__(f"{folder} is not an empty folder; nothing is written over it: name another one, or clear it")
 
 
-class NothingToExportError(RingfenceError):
-    """A release without trees whose other models have no ONNX form."""
+class NoTreesToExportError(RingfenceError):
+    """A release that was made without labels, and has no trees to hand on."""
 
-    def __init__(self, release: str, left_out: tuple[str, ...]) -> None:
-        self.release, self.left_out = release, left_out
+    def __init__(self, release: str) -> None:
         super().__init__(
-            f"{release} was made without labels, so it has no trees, and its score counts on {' and '.join(left_out)}, "
-            "which cannot be exported; train once labels are known"
+            f"release {release}: found no trees, since it was made without labels, expected those that an export hands "
+            "on; train with labels first, or name another release"
         )
+        self.release = release
 
 
 class ExportDifferenceError(RingfenceError):

@@ -25,7 +25,7 @@ from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE
 from ringfence.scoring.release import Release
 from ringfence.scoring.scorer import FULL, GBDT, Scorer
-from ringfence.training.errors import ExportDifferenceError, ExportPlaceError, NothingToExportError
+from ringfence.training.errors import ExportDifferenceError, ExportPlaceError, NoTreesToExportError
 from ringfence.training.onnx_trees import onnx_trees
 from ringfence.training.score import shown
 
@@ -33,10 +33,6 @@ FloatArray = NDArray[np.float64]
 
 MOST_APART: Final = 1e-5  # of golden vectors, in log-odds and in probability
 _UNSEEN: Final = 1.0  # no hash of a category
-_TREES: Final = (
-    "| `trees.onnx` | the trees: input `rows`, double, (n, {n_features}), encoded; output `raw`, float, (n, 1), "
-    "log-odds |\n"
-)
 
 
 class Exported(NamedTuple):
@@ -60,15 +56,18 @@ def export_onnx(ledger: Ledger, release: Release, folder: Path, *, n_events: int
     ------
     ExportPlaceError
         If the folder holds something.
+    NoTreesToExportError
+        If the release was made without labels.
     ExportDifferenceError
         If ONNX Runtime does not reproduce the golden vectors to 1e-5.
-    NothingToExportError
-        If it has no trees, and its score counts on what cannot be exported.
     MissingExtraError
         If onnx is not installed.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportPlaceError(folder)
+    gbdt = release.ensemble.gbdt
+    if gbdt is None:
+        raise NoTreesToExportError(release.id)
     branches, files, left_out = _branches(release)
     stack = release.ensemble.stack
     rungs: dict[str, Any] = {}
@@ -76,14 +75,11 @@ def export_onnx(ledger: Ledger, release: Release, folder: Path, *, n_events: int
         weights = dict(zip(stack.members, stack.weights, strict=True))
         rungs[FULL] = {"weights": weights, "intercept": stack.intercept, "calibrator": "calibrator.json"}
         files["calibrator.json"] = release.calibrator.to_json()
-    if (trees := release.ensemble.gbdt) is not None:
-        rungs[GBDT] = {"weights": {BACKBONE: 1.0}, "intercept": 0.0, "calibrator": "calibrator-gbdt.json"}
-        files["calibrator-gbdt.json"] = release.gbdt_calibrator.to_json()
-        files["trees.onnx"] = onnx_trees(trees.walker)
-    if not rungs:
-        raise NothingToExportError(release.id, tuple(left_out))
+    rungs[GBDT] = {"weights": {BACKBONE: 1.0}, "intercept": 0.0, "calibrator": "calibrator-gbdt.json"}
     rows, golden = _golden(ledger, release, list(rungs), n_events)
     files |= {
+        "calibrator-gbdt.json": release.gbdt_calibrator.to_json(),
+        "trees.onnx": onnx_trees(gbdt.walker),
         "encoder.json": release.encoder.to_json(),
         "features.json": _json(
             [
@@ -208,9 +204,7 @@ def _readme(
     differences: Mapping[str, Mapping[str, float]],
 ) -> str:
     lines = []
-    if GBDT not in rungs:
-        lines.append("It was made without labels: it has no trees, and the rung `full` alone.")
-    elif FULL in rungs:
+    if FULL in rungs:
         lines.append("Rung `full` is the release's score; rung `gbdt` is what answers where a branch is missing.")
     else:
         lines.append(
@@ -224,8 +218,8 @@ def _readme(
         release=release.id,
         scenario=release.scenario.name,
         until=datetime.fromtimestamp(until_ms / 1000, tz=UTC).isoformat(timespec="seconds"),
-        model_files=_TREES.format(n_features=release.encoder.n_features) * (GBDT in rungs)
-        + "".join(f"| `{how['file']}` | {_what(name, how)} |\n" for name, how in branches.items()),
+        n_features=release.encoder.n_features,
+        branch_files="".join(f"| `{how['file']}` | {_what(name, how)} |\n" for name, how in branches.items()),
         n_golden=n_golden,
         rungs="\n".join(lines),
         runtime=version("onnxruntime"),

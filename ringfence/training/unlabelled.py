@@ -94,7 +94,11 @@ def train_unlabelled(
         If there are too few events for an anomaly model, or none that differ.
     LedgerLockedError, DerivedChangedError
         As in `train`.
+    ValueError
+        If the rate does not lie in (0, 1).
     """
+    if not 0.0 < assumed_rate < 1.0:
+        raise ValueError(f"a rate lies in (0, 1), found {assumed_rate}")
     ledger.check_derived()
     report = progress or (lambda stage, done, total: None)
     catalogue = Catalogue.build(scenario)

@@ -112,6 +112,26 @@ def test_evaluate_shows_the_figures_of_the_champion(world: Path, result: Run) ->
     assert Path(shown["report"]).is_file()
 
 
+def test_studies_are_answered_and_kept_beside_those_before(world: Path, result: Run) -> None:
+    first = result("evaluate", "-w", str(world), "--truth", str(world / "truth.parquet"))
+    assert first["studies"] == []
+    rings = first["detection"]["rings"]
+    assert 0 < sum(ring["found_ms"] is not None for ring in rings) <= len(rings)
+    second = result("evaluate", "-w", str(world), "--study", "personal")
+    assert second["made_now"] == ["personal"]
+    assert [one["name"] for one in second["studies"][0]["variants"]] == ["all features", "with sex"]
+    assert second["detection"] == first["detection"]
+    page = Path(second["page"])
+    assert page.parent == world / "reports" / second["release"]
+    assert "How rings are found" in page.read_text(encoding="utf-8")
+    assert json.loads(page.with_name("studies.json").read_text(encoding="utf-8"))["studies"] == second["studies"]
+
+
+def test_a_study_that_does_not_exist_names_those_that_do(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "-w", str(world), "--study", "famlies"]) == Exit.BAD_INPUT
+    assert "branches, families, shuffled" in capsys.readouterr().err
+
+
 def test_parity_state_and_audit_hold(world: Path, result: Run) -> None:
     parity = result("verify", "parity", "--events", "2000", "-w", str(world))
     assert parity["holds"] is True

@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from weakref import ref
+
 import numpy as np
 import pytest
 
-from ringfence.models import Gbdt, ModelShapeError, TooFewLabelsError, average_boosters, grow_curve, train_gbdt
+from ringfence.models import (
+    Gbdt,
+    ModelShapeError,
+    TooFewLabelsError,
+    average_boosters,
+    cut_into_bins,
+    grow_curve,
+    grow_trees,
+    train_gbdt,
+)
 from tests.models.test_walker import table
 
 
@@ -30,7 +41,7 @@ def test_importance_sums_to_one_and_finds_the_signal() -> None:
 
 def test_growth_curve_ends_at_the_model_of_that_size() -> None:
     rows, labels = table()
-    growth = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
+    growth = grow_curve(cut_into_bins(rows, labels, seed=2, categories=(2,)), rows[:50], max_trees=12, step=5)
     assert growth.counts.tolist() == [5, 10, 12]
     fitted = train_gbdt(rows, labels, n_trees=12, seed=2, categories=(2,))
     np.testing.assert_allclose(growth.raw[-1], fitted.raw(rows[:50]), rtol=0, atol=1e-12)
@@ -39,7 +50,7 @@ def test_growth_curve_ends_at_the_model_of_that_size() -> None:
 
 def test_growth_tells_other_rows_after_any_number_of_trees() -> None:
     rows, labels = table()
-    growth = grow_curve(rows, labels, rows[:50], max_trees=12, step=5, seed=2, categories=(2,))
+    growth = grow_curve(cut_into_bins(rows, labels, seed=2, categories=(2,)), rows[:50], max_trees=12, step=5)
     for n_trees, raw in zip(growth.counts.tolist(), growth.raw, strict=True):
         np.testing.assert_allclose(growth.raw_after(n_trees, rows[:50]), raw, rtol=0, atol=1e-12)
     fitted = train_gbdt(rows, labels, n_trees=7, seed=2, categories=(2,))
@@ -57,6 +68,20 @@ def test_bins_found_from_fewer_rows_still_order_the_labels() -> None:
     rows, labels = table(4_000)
     raw = train_gbdt(rows, labels, n_trees=20, seed=2, categories=(2,), bin_rows=300).raw(rows)
     assert raw[labels == 1].mean() > raw[labels == 0].mean() + 0.5
+
+
+def test_trees_grow_on_bins_after_the_rows_are_gone() -> None:
+    rows, labels = table()
+    own = rows.copy()
+    there = ref(own)
+    bins = cut_into_bins(own, labels, seed=2, categories=(2,))
+    del own
+    assert there() is None
+    grown = [
+        grow_trees(bins, n_trees=4, n_seeds=2),
+        train_gbdt(rows, labels, n_trees=4, seed=2, categories=(2,), n_seeds=2),
+    ]
+    assert grown[0].text == grown[1].text
 
 
 def test_progress_counts_every_tree_of_every_seed() -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from ringfence.models.calibration import sigmoid
+from ringfence.models.encoder import Encoder
 from ringfence.models.seen import Seen
+from ringfence.training.boosters import begin_boosters
 from ringfence.training.calibrating import calibrate_in_time
 from ringfence.training.crossfit import OutOfFold, cross_fit
 from ringfence.training.effort import VERY_MANY_EXAMPLES, Effort, effort_for
@@ -103,6 +105,24 @@ def test_scores_do_not_depend_on_how_many_folds_grow_at_once() -> None:
         for n in (1, 2, 3)
     ]
     assert len({(one.n_trees, one.raw.tobytes(), one.log_loss.tobytes()) for one in found}) == 1
+
+
+def test_boosters_that_grow_meanwhile_are_those_that_grow_in_turn() -> None:
+    rows, _, fraud, _ = world()
+    encoder = Encoder.fit(rows, [False] * 4 + [True])
+    in_turn = msgspec.structs.replace(SPARED, side_by_side=False)
+    seen: list[tuple[int, int]] = []
+
+    def begun(effort: Effort, n_threads: int) -> str:
+        unread = np.array([1])
+        grown = begin_boosters(
+            rows, fraud, encoder, unread=unread, params=PARAMS, n_trees=6, seed=1, effort=effort, n_threads=n_threads,
+            report=lambda done, total: seen.append((done, total)),
+        )  # fmt: skip
+        return grown().text
+
+    assert len({begun(effort, n) for effort in (SPARED, in_turn) for n in (1, 2)}) == 1
+    assert len(seen) == 4 * SPARED.n_seeds
 
 
 def test_a_fold_stops_growing_when_more_trees_do_not_help() -> None:

@@ -180,15 +180,3 @@ def test_scores_that_32_bits_cannot_hold_are_not_written(ledger: Ledger, release
         export_onnx(ledger, changed, tmp_path / "out", n_events=5)
     assert refusal.value.difference > 1e-5
     assert not list(tmp_path.iterdir())
-
-
-def test_a_release_without_trees_is_exported_as_what_it_has(ledger: Ledger, tmp_path: Path) -> None:
-    made = contents()
-    stack = Stack(members=("anomaly",), weights=(1.0,), intercept=-4.0)
-    ensemble = replace(made.ensemble, gbdt=None, stack=stack)
-    unlabelled = msgspec.structs.replace(made.made, assumed_rate=0.02)
-    release = write_release(tmp_path / "releases", msgspec.structs.replace(made, ensemble=ensemble, made=unlabelled))
-    found = export_onnx(ledger, release, tmp_path / "out", n_events=5)
-    assert found.rungs == ["full"]
-    assert not (found.folder / "trees.onnx").exists()
-    assert "It was made without labels" in (found.folder / "README.md").read_text()

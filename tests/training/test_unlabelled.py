@@ -20,7 +20,8 @@ from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import FakeClock
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import FULL, RULES, Scorer
-from ringfence.training.errors import NoEventsError, UnlabelledBaseError
+from ringfence.training.errors import NoEventsError, NoTreesToExportError, UnlabelledBaseError
+from ringfence.training.onnx_export import export_onnx
 from ringfence.training.recalibrating import recalibrate
 from ringfence.training.score import score
 from ringfence.training.unlabelled import mild, train_unlabelled
@@ -57,6 +58,12 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 def release(ledger: Ledger, policy: Policy, clock: FakeClock) -> Release:
     folder = ledger.directory.parent / "releases"
     return train_unlabelled(ledger, SCENARIO, policy, assumed_rate=RATE, releases_dir=folder, clock=clock)
+
+
+def test_it_has_no_trees_to_hand_on(ledger: Ledger, release: Release, tmp_path: Path) -> None:
+    with pytest.raises(NoTreesToExportError, match="made without labels"):
+        export_onnx(ledger, release, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_is_the_champion_and_says_what_it_is(ledger: Ledger, release: Release) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import BatchSource
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.branches import STORED
 from ringfence.models.seen import Seen
@@ -212,6 +213,7 @@ class Remade:
             self.seqs,
             self.examples,
             self.rows,
+            texts=event_texts(self.ledger, self.seqs),
             without=() if names is None else [name for name in STORED if name not in names],
             folder=self._samples_dir,
             seed=self.seed,
