@@ -176,8 +176,8 @@ def work_done(made: MadeRelease) -> str:
 
 
 def _known_by(release: Release) -> str:
-    """The cut of a release; where events have no time, which row that is, too."""
-    until_ms = release.manifest.made.until_ms
+    """The cut of a release's models; where events have no time, which row that is, too."""
+    until_ms = release.manifest.made.models_until_ms
     is_row = release.scenario.decided.event_time_column is None
     return f"row {until_ms // 1000:,} ({iso_time(until_ms)})" if is_row else str(iso_time(until_ms))
 
