@@ -176,10 +176,12 @@ def work_done(made: MadeRelease) -> str:
 
 
 def _known_by(release: Release) -> str:
-    """The cut of a release's models; where events have no time, which row that is, too."""
+    """The cut of a release; where events have no time, which row that is, too."""
+    from ringfence.reports.numerals import MOST_ROWS, row
+
     until_ms = release.manifest.made.models_until_ms
-    is_row = release.scenario.decided.event_time_column is None
-    return f"row {until_ms // 1000:,} ({iso_time(until_ms)})" if is_row else str(iso_time(until_ms))
+    is_row = release.scenario.decided.event_time_column is None and until_ms < 1000 * MOST_ROWS
+    return f"{row(until_ms)} ({iso_time(until_ms)})" if is_row else str(iso_time(until_ms))
 
 
 def headline(release: Release) -> str:
