@@ -130,30 +130,33 @@ def intervals(runs: list[Run]) -> dict[str, tuple[FloatArray, FloatArray]]:
     names = list(runs[0].answers)
     drawn = np.zeros((RESAMPLES, len(names), 2))
     for place, run in enumerate(runs):
-        orders = [_ordered(run.answers[name].test) for name in names]
+        orders = [_ordered(run.answers[name].test, run.test) for name in names]
         rng, n = np.random.default_rng(place), run.test.shape[0]
         for at in range(RESAMPLES):
             weight = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
+            frauds = weight * run.test
             for method, (order, ends) in enumerate(orders):
-                drawn[at, method] += _recall_and_precision(run.test[order], weight[order], ends)
+                drawn[at, method] += _recall_and_precision(
+                    np.cumsum(frauds[order])[ends], np.cumsum(weight[order])[ends]
+                )
     drawn = (drawn - drawn[:, [names.index(DEFAULT)]]) / len(runs)
     bounds = np.quantile(drawn, [0.025, 0.975], axis=0)
     return {name: (bounds[:, method, 0], bounds[:, method, 1]) for method, name in enumerate(names)}
 
 
-def _ordered(score: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ordered(score: FloatArray, fraud: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order of falling scores, and where in it those groups of one score end that hold a fraud."""
     order = np.argsort(-score, kind="stable")
     ends = np.flatnonzero(np.append(score[order][1:] != score[order][:-1], True))
-    return order, ends
+    return order, ends[np.diff(np.cumsum(fraud[order])[ends], prepend=0) > 0]
 
 
-def _recall_and_precision(fraud: Labels, weight: FloatArray, ends: NDArray[np.int64]) -> tuple[float, float]:
-    caught, flagged = np.cumsum(weight * fraud)[ends], np.cumsum(weight)[ends]
-    good = caught >= PRECISION * flagged
+def _recall_and_precision(caught: FloatArray, flagged: FloatArray) -> tuple[float, float]:
+    """Return recall at `PRECISION` and average precision; groups without fraud change neither."""
     gained = np.diff(caught, prepend=0.0)
     precision = np.divide(caught, flagged, out=np.zeros_like(caught), where=flagged > 0)
-    total = caught[-1]
-    return float(caught[good].max(initial=0.0) / total), float((precision * gained).sum() / total)
+    good = (precision >= PRECISION) & (caught > 0)
+    return float(caught[good].max(initial=0.0) / caught[-1]), float((precision * gained).sum() / caught[-1])
 
 
 def table(runs: list[Run]) -> list[str]:

@@ -27,7 +27,7 @@ from sklearn.metrics import average_precision_score, log_loss
 from sklearn.model_selection import KFold
 
 from ringfence.models.grams import words_of
-from ringfence.models.text import train_texts
+from ringfence.models.text import STRENGTH, train_texts
 from ringfence.simulate.motor.narratives import CLAIM_TYPES, narratives
 from ringfence.training.texts import MOST_FRAUDS, MOST_LEGIT
 
@@ -46,7 +46,7 @@ class Setting:
     signed: bool = False
     sublinear: bool = True
     rarity: bool = True
-    strength: float = 1.0
+    strength: float = STRENGTH
 
     def grams(self, text: str) -> Iterator[str]:
         words = words_of(text)
@@ -76,9 +76,9 @@ SETTINGS = {
     "signed": replace(USED, signed=True),
     "plain counts": replace(USED, sublinear=False),
     "without rarity": replace(USED, rarity=False),
-    "C 0.3": replace(USED, strength=0.3),
+    "C 1": replace(USED, strength=1.0),
     "C 3": replace(USED, strength=3.0),
-    "C 10": replace(USED, strength=10.0),
+    "C 30": replace(USED, strength=30.0),
 }
 
 

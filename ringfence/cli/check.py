@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _DAY_MS = 86_400_000
 _MOST_NAMED = 8
+_FITTED = 0.7  # of the rows, before the suggested split of a file without times
 
 
 def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
@@ -140,8 +141,18 @@ def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
             )
         )
     else:
-        rows.append(("split", "by the order of the rows" if spec.decided.event_time_column is None else "by time"))
+        rows.append(("split", _row_split(outlook) if spec.decided.event_time_column is None else "by time"))
     return rows
+
+
+def _row_split(outlook: Outlook) -> str:
+    at = int(_FITTED * outlook.files[0][1])
+    if len(outlook.files) > 1 or at < 1:
+        return "by the order of the rows, a second each from 1970-01-01T00:00:00Z on"
+    return (
+        f"by the order of the rows, a second each, such as ringfence train --until {iso_time(1000 * at - 1000)}: "
+        f"the first {at:,} rows"
+    )
 
 
 def _events(spec: Scenario, outlook: Outlook | None) -> str:
@@ -169,6 +180,9 @@ def _roles(spec: Scenario, outlook: Outlook | None) -> list[tuple[str, str]]:
         words = [word for word, is_so in (("many", role.many), ("strong", role.strong)) if is_so]
         words += [f"of type {role.entity_type}"] if role.entity_type != role.name else []
         count = "" if seen is None or not seen.n_entities else f"{seen.n_entities:,}, {seen.reuse:,.1f} events each"
+        if spec.ticks is not None and spec.ticks.role == column.role:
+            rows.append((f"entity {column.role}", "whoever is active"))  # its column is of no file
+            continue
         made = next((one.sentence for one in spec.decided.derived if one.name == role.name), column.column)
         text = "; ".join(part for part in (made, count, ", ".join(words)) if part)
         rows.append((f"entity {column.role}", text))

@@ -28,6 +28,8 @@ _FIGURES = {
     "brier_skill": "Brier skill",
     "ece": "calibration error",
 }
+_BEGINNING_MS = -62_135_596_800_000  # 0001-01-01, before any event
+
 ReleaseOption = Annotated[
     str | None, typer.Option(metavar="RELEASE", help="A release id, or `latest`.", show_default="the champion")
 ]
@@ -173,6 +175,15 @@ def work_done(made: MadeRelease) -> str:
     return f"in {made.seconds:.1f} s, {made.n_replayed} features replayed{recalled}\n{phase_table(made.phases)}"
 
 
+def _known_by(release: Release) -> str:
+    """The cut of a release; where events have no time, which row that is, too."""
+    from ringfence.reports.numerals import MOST_ROWS, row
+
+    until_ms = release.manifest.made.models_until_ms
+    is_row = release.scenario.decided.event_time_column is None and until_ms < 1000 * MOST_ROWS
+    return f"{row(until_ms)} ({iso_time(until_ms)})" if is_row else str(iso_time(until_ms))
+
+
 def headline(release: Release) -> str:
     """Say what a release was made from and the figures worth reading first, with their intervals."""
     from ringfence.steps.figures import headline_figures
@@ -180,11 +191,11 @@ def headline(release: Release) -> str:
     made, figures = release.manifest.made, release.manifest.headline
     lines = [
         f"release {release.id} from {made.n_examples:,} examples, {made.n_fraud:,} of them fraud, "
-        f"known by {iso_time(made.until_ms)}"
+        f"known by {_known_by(release)}"
     ]
     if made.assumed_rate is not None:
         lines = [
-            f"release {release.id} from {made.n_examples:,} events without labels, known by {iso_time(made.until_ms)}",
+            f"release {release.id} from {made.n_examples:,} events without labels, known by {_known_by(release)}",
             f"nothing was measured: a rate of {made.assumed_rate:.4g} is assumed, and the score orders events by how "
             "unusual they are and by rules; it may approve and review, and nothing else",
         ]
@@ -238,7 +249,10 @@ def _described(release: Release) -> dict[str, Any]:
 
 def score(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file to write.")],
-    from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="Events from this time on (inclusive).")],
+    from_time: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Events from this time on (inclusive); default: the first."),
+    ] = None,
     to_time: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="Events before this time (exclusive); default: the end.")
     ] = None,
@@ -263,9 +277,10 @@ def score(
         raise UsageError("--as-live and --release exclude each other: one takes the release live then, one names it")
     here = Workspace(workspace)
     spec = here.scenario(scenario)
-    from_ms, to_ms = time_option(from_time, "--from", spec.time_zone), _time(to_time, "--to", spec)
-    if to_ms is not None and to_ms <= from_ms:
+    from_ms, to_ms = _time(from_time, "--from", spec), _time(to_time, "--to", spec)
+    if from_ms is not None and to_ms is not None and to_ms <= from_ms:
         raise UsageError(f"--to {to_time} is not after --from {from_time}; --from is inclusive, --to exclusive")
+    from_ms = _BEGINNING_MS if from_ms is None else from_ms
     require_folder(output)
     began = time.monotonic()
     with progress("scoring", unit="records") as report_progress:

@@ -36,7 +36,7 @@ def data_of(release: Release, ledger: Ledger) -> dict[str, Any]:
         "scenario": manifest.scenario,
         "examples": {
             "from": iso_time(made.examples_from_ms),
-            "until": iso_time(made.until_ms if made.calibrated is None else made.calibrated.models_until_ms),
+            "until": iso_time(made.models_until_ms),
             "n": made.n_examples,
             "n_fraud": made.n_fraud,
             "digest": made.data_digest,

@@ -14,7 +14,9 @@ import typer
 
 Progress = Callable[[int, int], None]  # (done, total); a total of 0 means unknown
 QUIET_S: Final = 8.0  # without anything moving, until a word is said about it
-_QUIET: Final = "still at work: the first run on a machine compiles its code, a minute or two, once"
+_QUIET: Final = (
+    "still at work: only the first run on a machine compiles its code, for a minute or two, longer where it is busy"
+)
 
 
 def show(result: Any, *, as_json: bool, text: str) -> None:

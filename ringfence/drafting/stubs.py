@@ -55,7 +55,7 @@ def _reviews(draft: Draft, found: re.Match[str]) -> str:
     """The line on how many reviews people have time for, scaled to the table, with why; a guess in any case."""
     daily = _daily(draft)
     if daily is None:
-        why, usual = "CHECK how many your people have time for", found["usual"]
+        why, usual = "CHECK how many your people have time for in 86,400 rows, a day here", found["usual"]
     else:
         usual = str(max(round(_REVIEWED * daily), 1))
         rate = f"{daily:,.0f}" if daily >= 1.0 else f"{daily:.2g}"

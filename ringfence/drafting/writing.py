@@ -270,7 +270,9 @@ def _left_out(lines: _Lines, draft: Draft) -> None:
 def _label(lines: _Lines, draft: Draft) -> None:
     label = draft.label
     if label is None:
-        lines.note("CHECK label: no column looks like one. Such as:", 8)
+        lines.note(
+            "CHECK label: no column looks like one. It is written so, or named by a later event (docs/training.md):", 8
+        )
         lines.note("label: {field: is_fraud, values: {fraud: [1], legit: [0]}, delay: 30d}", 8)
         return
     lists = {"fraud": label.fraud, "legit": label.legit, "unlabelled": label.unlabelled}

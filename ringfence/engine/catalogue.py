@@ -262,8 +262,9 @@ class _Layout:
     def _add_event(self) -> None:
         if not self._is_on(EVENT):
             return
+        has_clock = self.scenario.decided.event_time_column is not None
         for stat in EVENT_STATS:
-            if stat.amount and not self.has_amount:
+            if (stat.amount and not self.has_amount) or (stat.clock and not has_clock):
                 continue
             column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))
             self.builder.event_gather(stat.source, column)
@@ -339,6 +340,8 @@ class _Layout:
                 self._read(reader, role, prefix, who, stat, window)
 
     def _add_together(self) -> None:
+        if not self.roles:
+            return  # nothing links events: counts would be 0, and rates those of all events, which tell the time
         for stat in map(self._falling_back, TOGETHER_STATS):
             if self._is_on(stat.family):
                 column = self._put(_feature(f"event.{stat.name}", stat, stat.sentence))

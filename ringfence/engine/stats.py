@@ -49,6 +49,7 @@ class Stat(msgspec.Struct, frozen=True, kw_only=True):
     detail: int = FULL  # the poorest detail that still has it
     windowed: bool = False
     amount: bool = False  # exists only where events carry an amount
+    clock: bool = False  # exists only where events say when they happened
     context: bool = False  # also read from context streams
     partners: bool = False  # exists only where the role has partners
     same_type: bool = False  # of a pair: exists only where both roles name the same type of entity
@@ -447,11 +448,20 @@ EVENT_STATS: Final[tuple[Stat, ...]] = (
         amount=True,
         sentence="amount of the event",
     ),
-    Stat(name="hour", source=at.E_HOUR, family=EVENT, unit="0..23", missing="never", sentence="local hour of the day"),
+    Stat(
+        name="hour",
+        source=at.E_HOUR,
+        family=EVENT,
+        clock=True,
+        unit="0..23",
+        missing="never",
+        sentence="local hour of the day",
+    ),
     Stat(
         name="weekday",
         source=at.E_WEEKDAY,
         family=EVENT,
+        clock=True,
         unit="0..6",
         missing="never",
         sentence="local day of the week, Monday is 0",
@@ -460,6 +470,7 @@ EVENT_STATS: Final[tuple[Stat, ...]] = (
         name="weekend",
         source=at.E_WEEKEND,
         family=EVENT,
+        clock=True,
         unit="0/1",
         missing="never",
         sentence="the event falls on a Saturday or Sunday",
@@ -468,6 +479,7 @@ EVENT_STATS: Final[tuple[Stat, ...]] = (
         name="night",
         source=at.E_NIGHT,
         family=EVENT,
+        clock=True,
         unit="0/1",
         missing="never",
         sentence="the event falls between midnight and six, local time",
@@ -476,6 +488,7 @@ EVENT_STATS: Final[tuple[Stat, ...]] = (
         name="month_day",
         source=at.E_MONTH_DAY,
         family=EVENT,
+        clock=True,
         unit="1..31",
         missing="never",
         sentence="local day of the month",

@@ -95,7 +95,7 @@ def _truths(condition: Expression, rows: FloatArray) -> Truths:
             return np.minimum(above, _compared_columns("<=", value, _column(high, rows)))
         case In(of=of, values=values):
             value = _column(of, rows)
-            found = np.isin(value, [float(one.value) for one in values])
+            found = reduce(np.logical_or, [value == float(one.value) for one in values])
             return _as_truth(found, np.isnan(value))
         case IsNull(of=of):
             value = _column(of, rows)
@@ -138,7 +138,10 @@ def _compared_columns(sign: str, a: FloatArray, b: FloatArray) -> Truths:
 
 
 def _as_truth(found: NDArray[np.bool_], is_unknown: NDArray[np.bool_]) -> Truths:
-    return np.where(is_unknown, UNKNOWN, np.where(found, TRUE, FALSE)).astype(np.int8)
+    truths: Truths = found.astype(np.int8)
+    truths *= TRUE
+    np.putmask(truths, is_unknown, UNKNOWN)
+    return truths
 
 
 def _value(node: Expression) -> Callable[[Row], float]:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
+
+from ringfence.reports.numerals import date
 
 
 class Axis(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +61,8 @@ def linear_axis(
     return Axis(label=label, low=ticks[0], high=ticks[-1], ticks=ticks, text=text)
 
 
-def time_axis(label: str, low_ms: int, high_ms: int, n_ticks: int = 4) -> Axis:
-    """Make an axis of UTC dates over `low_ms` to `high_ms`."""
+def time_axis(label: str, low_ms: int, high_ms: int, n_ticks: int = 4, *, text: Callable[[int], str] = date) -> Axis:
+    """Make an axis over `low_ms` to `high_ms`, told by `text`, as UTC dates if left out."""
     high_ms = max(high_ms, low_ms + 1)
     ticks = tuple(float(at) for at in np.linspace(low_ms, high_ms, n_ticks + 1))
-    return Axis(label=label, low=float(low_ms), high=float(high_ms), ticks=ticks, text=_date)
-
-
-def _date(value: float) -> str:
-    return datetime.fromtimestamp(value / 1000, tz=UTC).strftime("%Y-%m-%d")
+    return Axis(label=label, low=float(low_ms), high=float(high_ms), ticks=ticks, text=lambda value: text(int(value)))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 DASH = "–"
+MOST_ROWS = 1_000_000_000  # as seconds since 1970 they end in 2001, before any live event
 
 
 def decimal(value: float, digits: int = 3) -> str:
@@ -57,8 +58,22 @@ def days(value: float) -> str:
     return f"{value:.0f} days" if value >= 10 else f"{value:.1f} days"
 
 
+def n_days(value: float) -> str:
+    """Write a number of whole days."""
+    return "1 day" if round(value) == 1 else f"{value:,.0f} days"
+
+
 def date(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%d")
+
+
+def row(time_ms: int) -> str:
+    """Write the place in a file whose order stands for the time, a second a row; the first is row 0, as its id says.
+
+    What was decided live since has a time of its own, which lies behind any file of less than 1e9 rows: that is a day.
+    """
+    at = time_ms // 1000
+    return f"row {at:,}" if at < MOST_ROWS else date(time_ms)
 
 
 def moment(time_ms: int) -> str:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from html import escape
 
 import msgspec
+
+from ringfence.reports.numerals import date
 
 ROW_HEIGHT, TOP = 28.0, 30.0
 
@@ -23,12 +24,21 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def timeline(
-    spans: Sequence[Span], *, marks: Sequence[tuple[int, str]], title: str, description: str, width: float = 940.0
+    spans: Sequence[Span],
+    *,
+    marks: Sequence[tuple[int, str]],
+    title: str,
+    description: str,
+    width: float = 940.0,
+    text: Callable[[int], str] = date,
 ) -> str:
-    """Draw one row of bars per name, in order of appearance; marks are vertical lines with a text above."""
+    """Draw one row of bars per name, in order of appearance; marks are vertical lines with a text above.
+
+    `text` tells a time below the bars, as a UTC date if left out.
+    """
     rows = list(dict.fromkeys(span.row for span in spans))
     left = 20.0 + 6.6 * max(len(row) for row in rows)
-    low = min(span.from_ms for span in spans)
+    low = min(min(span.from_ms for span in spans), min((at for at, _ in marks), default=spans[0].from_ms))
     high = max(max(span.to_ms for span in spans), max((at for at, _ in marks), default=low + 1), low + 1)
     bottom = TOP + ROW_HEIGHT * len(rows)
 
@@ -39,11 +49,11 @@ def timeline(
         f'<svg viewBox="0 0 {width:g} {bottom + 30:g}" role="img" aria-label="{escape(title)}">'
         f"<desc>{escape(description)}</desc>"
     ]
-    for at, text in marks:
-        half = 3.2 * len(text)
+    for at, said in marks:
+        half = 3.2 * len(said)
         middle = min(max(place(at), left + half), width - half)
         parts.append(f'<line class="cut" x1="{place(at):.1f}" x2="{place(at):.1f}" y1="{TOP - 6}" y2="{bottom}"/>')
-        parts.append(f'<text class="tick" x="{middle:.1f}" y="{TOP - 12}" text-anchor="middle">{escape(text)}</text>')
+        parts.append(f'<text class="tick" x="{middle:.1f}" y="{TOP - 12}" text-anchor="middle">{escape(said)}</text>')
     for index, row in enumerate(rows):
         y = TOP + index * ROW_HEIGHT
         parts.append(f'<text class="tick" x="{left - 10}" y="{y + 17}" text-anchor="end">{escape(row)}</text>')
@@ -57,6 +67,7 @@ def timeline(
     for tick in range(n_ticks + 1):
         at = int(low + tick / n_ticks * (high - low))
         anchor = "start" if tick == 0 else "end" if tick == n_ticks else "middle"
-        date = datetime.fromtimestamp(at / 1000, tz=UTC).strftime("%Y-%m-%d")
-        parts.append(f'<text class="tick" x="{place(at):.1f}" y="{bottom + 18}" text-anchor="{anchor}">{date}</text>')
+        parts.append(
+            f'<text class="tick" x="{place(at):.1f}" y="{bottom + 18}" text-anchor="{anchor}">{escape(text(at))}</text>'
+        )
     return "".join(parts) + "</svg>"

@@ -105,6 +105,11 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     assumed_rate: float | None = None  # of fraud, as somebody said; None: labels were known, and learnt from
     calibrated: Calibrated | None = None  # None: calibrated in the training that made its models
 
+    @property
+    def models_until_ms(self) -> int:
+        """Nothing known later was used for the models; earlier than `until_ms` where they were calibrated anew."""
+        return self.until_ms if self.calibrated is None else self.calibrated.models_until_ms
+
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int

@@ -47,6 +47,15 @@ def due_ticks(here: Workspace, scenario: Scenario, *, until_ms: int, from_ms: in
     return pl.concat([pl.DataFrame(schema=schema), *collector.frames(ledger, until_ms, begins_ms)])
 
 
+def dated(due: pl.DataFrame) -> pl.DataFrame:
+    """Turn the times of ticks into moments (UTC, ms)."""
+    import polars as pl
+
+    from ringfence.scenario.load_ticks import TICK_TIME
+
+    return due.with_columns(pl.col(TICK_TIME).cast(pl.Datetime("ms", "UTC")))
+
+
 def as_events(due: pl.DataFrame, scenario: Scenario) -> list[dict[str, object]]:
     """Turn ticks into messages for `POST /v1/decisions/batch`, one a line."""
     role = scenario.decided.roles[0].role

@@ -160,19 +160,12 @@ class OpenWorkspace:
         NoTicksError
             If the scenario has none.
         """
-        import polars as pl
-
         from ringfence.scenario.clock import SystemClock
-        from ringfence.scenario.load_ticks import TICK_TIME
-        from ringfence.steps.entity_ticks import due_ticks
+        from ringfence.steps.entity_ticks import dated, due_ticks
 
-        due = due_ticks(
-            self._here,
-            self._scenario,
-            until_ms=SystemClock().now_ms() if until is None else self._ms("until", until),
-            from_ms=None if from_ is None else self._ms("from_", from_),
-        )
-        return due.with_columns(pl.col(TICK_TIME).cast(pl.Datetime("ms", "UTC")))
+        until_ms = SystemClock().now_ms() if until is None else self._ms("until", until)
+        from_ms = None if from_ is None else self._ms("from_", from_)
+        return dated(due_ticks(self._here, self._scenario, until_ms=until_ms, from_ms=from_ms))
 
     def catalogue(self, *, family: str | None = None, like: str | None = None) -> pl.DataFrame:
         """List the features of this scenario by family: what they mean, and when they are missing. Reads no ledger.
@@ -351,8 +344,7 @@ class OpenWorkspace:
         until : nothing that became known after it is fitted; None: the end of the ledger.
         trials : hyperparameter settings to try beside the default, >= 0; needs `ringfence[search]`.
         seed : the same seed on the same ledger makes the same release.
-        row_cache_bytes : of disk for feature rows, so that the next training replays only what changed; None: 4 GiB,
-            0: none.
+        row_cache_bytes : of disk for rows that the next training need not replay; None: 4 GiB, 0: none.
         without : branches beside the trees that are not tried, such as `gnn`.
         assumed_rate : in (0, 1): look at no label, as `ringfence train --assumed-rate`; None: learn from labels.
 

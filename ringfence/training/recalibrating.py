@@ -108,7 +108,7 @@ def recalibrate(
     calibrated = Calibrated(
         release=base.id,
         digest=base.digest,
-        models_until_ms=made.until_ms if made.calibrated is None else made.calibrated.models_until_ms,
+        models_until_ms=made.models_until_ms,
         after_ms=made.until_ms,
         n=len(examples),
         n_fraud=examples.n_fraud,

@@ -21,6 +21,7 @@ MOST_CODES: Final = 500  # values of a category that get a bin of their own
 STRENGTH: Final = 5.0  # pseudo-count of the base rate in a bin, in events
 N_REPLICATES: Final = 200
 MOST_OF_A_CLASS: Final = 50_000  # rows looked at
+_COLUMNS: Final = 64  # copied at once
 
 
 class SingleColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +64,11 @@ def single_columns(
     for value in (0, 1):  # stratified: with ten frauds, chance alone may put nine into one half
         shuffled = rng.permutation(np.flatnonzero(y == value))
         half[shuffled] = np.arange(shuffled.shape[0]) % 2
-    found, looked_at = [], np.asfortranarray(rows[kept])  # a column of many rows lies all over the memory
+    found = []
     for column, name in enumerate(names):
-        values = looked_at[:, column]
+        if column % _COLUMNS == 0:  # a column of many rows lies all over the memory
+            looked_at = np.asfortranarray(rows[kept, column : column + _COLUMNS])
+        values = looked_at[:, column % _COLUMNS]
         bins, n_bins = _category_bins(values) if is_category[column] else _number_bins(values, y)
         cells = _cells(bins, n_bins, y, half)
         point = Interval(cells.average_precision(), float("nan"), float("nan"))

@@ -61,8 +61,8 @@ def test_a_negation_that_the_labels_do_not_care_for_changes_little() -> None:
     texts, _ = narratives(3, 400)
     fraud = np.array(["van" in text for text in texts]).astype(int)
     model = train_texts((texts,), fraud)
-    with_it, without_it = model.raw_of((["The car was not stolen", "The car was stolen"],))
-    assert abs(with_it - without_it) < 0.5
+    kept, stolen, other = model.raw_of((["The car was not stolen", "The car was stolen", "The van was stolen"],))
+    assert other - stolen > 5.0 * abs(kept - stolen)
 
 
 @given(st.lists(st.one_of(st.none(), st.text(alphabet="ab \t.éß漢–nN't😀", max_size=60)), min_size=1, max_size=4))

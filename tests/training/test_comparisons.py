@@ -25,6 +25,7 @@ from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
 from ringfence.training.comparisons.branches import branches_study, stacked_in_time
 from ringfence.training.comparisons.frozen import frozen_rows, frozen_study, midnights
+from ringfence.training.comparisons.networks import network_study
 from ringfence.training.comparisons.page import studies_page
 from ringfence.training.comparisons.personal import personal_study
 from ringfence.training.comparisons.remade import Remade
@@ -227,6 +228,12 @@ def test_studies_answer_in_words_and_show_on_one_page(remade: Remade, release: R
         assert study.answer.split(":")[0] in read.text
         for variant in study.variants:
             assert variant.seconds == 1.0  # two readings of the clock
+
+
+def test_a_release_without_a_network_has_none_to_drop(remade: Remade) -> None:
+    study = network_study(remade)
+    assert (study.variants, study.is_good) == ([], None)
+    assert "none to drop" in study.answer
 
 
 def test_links_that_are_drawn_by_lot_are_told_to_be_dropped(remade: Remade) -> None:

@@ -10,11 +10,13 @@ import polars as pl
 import pytest
 
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.rules import RulesModel
 from ringfence.policy.policy import Policy
 from ringfence.scenario.clock import FakeClock
-from ringfence.scenario.spec import Scenario
+from ringfence.scenario.condition_names import Kind, Known
+from ringfence.scenario.spec import Rule, Scenario
 from ringfence.scoring.release import Release
-from ringfence.training.comparisons.detection import Detection, alerted_of, detect, read_truth
+from ringfence.training.comparisons.detection import Detection, alerted_of, detect, fired, read_truth
 from ringfence.training.comparisons.page import studies_page
 from ringfence.training.errors import TruthFileError
 from ringfence.training.evaluation import DAY_MS
@@ -143,3 +145,14 @@ def test_a_truth_file_without_rings_is_refused(tmp_path: Path) -> None:
 def test_honest_events_of_a_ring_do_not_count() -> None:
     truth = pl.DataFrame({"event_id": [1, 2], "ring_id": ["r", "r"], "fraud": [True, False]})
     assert read_truth(truth, None, "x").rows() == [("1", "r")]
+
+
+def test_rules_fire_where_what_holds_speaks_for_fraud_in_sum() -> None:
+    #  dear +20, young -30: dear alone fires; both together, or young alone, do not; nothing holds, nothing fires
+    features = {"event.amount": Known(0, Kind.NUMBER), "attribute.age": Known(1, Kind.NUMBER)}
+    told = [Rule(name="dear", when="amount > 100", points=20), Rule(name="young", when="age < 30", points=-30)]
+    rules = RulesModel.of(told, features, 2)
+    rows = np.array([[200.0, 50.0], [200.0, 20.0], [50.0, 20.0], [50.0, 50.0]])
+    scored = pl.DataFrame({"rules": rules.probability(rules.log_odds(rules.points(rows)))})
+    assert fired(scored, rules).to_list() == [True, False, False, False]
+    assert fired(scored, None).to_list() == [None] * 4

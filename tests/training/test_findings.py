@@ -198,6 +198,23 @@ def test_single_columns_find_any_shape_and_nothing_in_noise() -> None:
     assert found["magic"].roc_auc.low > 0.9
 
 
+def test_a_column_among_many_is_told_what_it_is_told_alone() -> None:
+    rng = np.random.default_rng(6)
+    rows = np.floor(rng.random((400, 150)) * 9)
+    fraud = (rng.random(400) < 0.2 + 0.05 * rows[:, 130]).astype(np.int8)
+    names = [f"c{at}" for at in range(150)]
+    features = [_feature(name, is_category=False) for name in names]
+    ranked = {one.name: one for one in single_columns(rows, fraud, names, [False] * 150, seed=0, n_intervals=0)}
+    before, after = np.arange(250), np.arange(250, 400)
+    drifts = {one.name: one for one in drift_between(rows, before, after, features, what="", seed=0).features}
+    for at in (0, 63, 64, 130, 149):
+        own, name = rows[:, [at]], names[at]
+        (alone,) = single_columns(own, fraud, [name], [False], seed=0, n_intervals=0)
+        assert (ranked[name].column, alone.column) == (at, 0)
+        assert ranked[name].roc_auc.value == alone.roc_auc.value
+        assert drift_between(own, before, after, [features[at]], what="", seed=0).features == [drifts[name]]
+
+
 def test_label_delay_and_buckets_count_every_event_once() -> None:
     times = np.arange(400) * DAY_MS
     fraud = (np.arange(400) % 4 == 0).astype(np.int8)

@@ -155,6 +155,8 @@ def test_a_calibration_can_be_calibrated_again(ledger: Ledger, base: Release, cl
     calibrated = second.manifest.made.calibrated
     assert calibrated is not None
     assert (calibrated.release, calibrated.after_ms, calibrated.models_until_ms) == (first.id, at_ms(41), CUT_MS)
+    made = second.manifest.made
+    assert made.until_ms > made.models_until_ms == base.manifest.made.models_until_ms == CUT_MS
     assert second.ensemble.gbdt.text == base.ensemble.gbdt.text
     assert second.card.count("## Recalibrated") == 1
     assert f"The models are those of `{first.id}`" in second.card

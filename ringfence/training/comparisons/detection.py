@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ringfence.ledger.ledger import Ledger
+from ringfence.models.branch import Branch
 from ringfence.models.branches import RULES
 from ringfence.models.rules import RulesModel
 from ringfence.scenario.batch import FRAUD
@@ -44,7 +45,7 @@ class RingFound(msgspec.Struct, frozen=True, kw_only=True):
     third_ms: int | None  # its third event of all; None where it has fewer, or had it before the cut
     found_ms: int | None  # its first alerted event
     label_ms: int | None  # when the first label called one of its events fraud, before or after the cut
-    by_rule: bool | None  # a rule fired on one of its events after the cut; None where the release has no rules
+    by_rule: bool | None  # rules spoke for fraud at one of its events after the cut; None: the release has none
 
     @property
     def days_to_detection(self) -> float | None:
@@ -118,7 +119,12 @@ def detect(scored: pl.DataFrame, ledger: Ledger, release: Release, truth: pl.Dat
     alerts = int(capacity) if capacity is not None and capacity >= 1 else ALERTS_PER_DAY
     time_ms = scored["event_time"].dt.epoch("ms")
     alerted = alerted_of(time_ms.to_numpy(), scored["score"].to_numpy(), alerts)
-    later = scored.select("event_id", time_ms=time_ms, alerted=pl.Series(alerted), fired=_fired(scored, release))
+    later = scored.select(
+        "event_id",
+        time_ms=time_ms,
+        alerted=pl.Series(alerted),
+        fired=fired(scored, release.ensemble.branches.get(RULES)),
+    )
     before = ledger.events(-(2**62), made.until_ms + 1, ledger.last_seq).select("event_id", "seq", "event_time_ms")
     labelled = ledger.labels(ledger.last_seq).filter(pl.col("value") == FRAUD)
     told = (
@@ -174,9 +180,14 @@ def alerted_of(time_ms: IntArray, score: NDArray[np.float64], alerts_per_day: in
     return found
 
 
-def _fired(scored: pl.DataFrame, release: Release) -> pl.Series:
-    """Tell at which events the rules that hold have points in sum; null where there are no rules."""
-    rules = release.ensemble.branches.get(RULES)
+def fired(scored: pl.DataFrame, rules: Branch | None) -> pl.Series:
+    """Tell at which events the rules that hold speak for fraud, in sum; null where there are no rules, shape (n,).
+
+    Parameters
+    ----------
+    scored : with the rules' own probability as the column `rules`.
+    rules : that branch of the release.
+    """
     if not isinstance(rules, RulesModel) or RULES not in scored.columns:
         return pl.Series([None] * scored.height, dtype=pl.Boolean)
     silent = float(rules.probability(rules.log_odds(np.zeros(1)))[0])

@@ -85,7 +85,9 @@ def _lives(found: Detection, drawn: list[RingFound]) -> Figure:
 def _within(found: Detection) -> Table:
     rows: list[list[Cell]] = []
     for one in found.within:
-        when = "at its third event, or before" if one.days == 0 else f"within {one.days} days of it"
+        when = (
+            "at its third event, or before" if one.days == 0 else f"within {one.days} day{'s' * (one.days > 1)} of it"
+        )
         value, low, high = one.share.value, one.share.low, one.share.high
         rows.append([when, figure(value, low, high, share), bar(value), f"{one.n:,}"])
     return Table(

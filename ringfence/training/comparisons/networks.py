@@ -65,7 +65,7 @@ def network_study(remade: Remade) -> Study:
         without = " ".join(f"--without {name}" for name in names)
         answer = (
             f"Random links do as well ({told}), so links carry nothing here that only {' and '.join(names)} would see: "
-            f"drop it (`train {without}`)."
+            f"drop it, train {without}."
         )
     return Study(
         name="network",

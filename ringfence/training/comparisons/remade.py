@@ -102,7 +102,7 @@ class Remade:
         label = scenario.decided.label
         settled_after_ms = 0 if label is None else label.settled_after_ms
         self.examples = collect_examples(
-            self.ledger, from_ms=made.examples_from_ms, until_ms=made.until_ms, settled_after_ms=settled_after_ms
+            self.ledger, from_ms=made.examples_from_ms, until_ms=made.models_until_ms, settled_after_ms=settled_after_ms
         )
         later = later_events(self.ledger, made.until_ms, settled_after_ms)
         if later is None:

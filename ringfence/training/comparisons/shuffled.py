@@ -65,7 +65,7 @@ def shuffled_study(remade: Remade) -> Study:
     else:
         answer = (
             f"Random links do as well ({told}), so links carry nothing here that can be shown: drop the features that "
-            f"walk them (`features: {{{off}}}`)."
+            f"walk them, features: {{{off}}}."
         )
     return compared.study("shuffled", title=TITLE, question=QUESTION, answer=answer, is_good=carry, notes=[FLATTERS])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ringfence.reports.numerals import date, moment, row
 from ringfence.training.absent import Absent
 from ringfence.training.cases import Case
 from ringfence.training.comparisons.study import Study
@@ -68,3 +69,11 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     absent: Absent = Absent()  # what no example has
     branches_not_tried: dict[str, str] = {}  # beside the trees: name -> why
     has_times: bool = True  # False: file order stands in for the time of events
+
+    def date(self, time_ms: int) -> str:
+        """Write a day; the number of a row where events have no time."""
+        return date(time_ms) if self.has_times else row(time_ms)
+
+    def moment(self, time_ms: int) -> str:
+        """Write a day and a time; the number of a row where events have no time."""
+        return moment(time_ms) if self.has_times else row(time_ms)

@@ -16,7 +16,7 @@ from ringfence.reports import (
     whisker,
 )
 from ringfence.reports.cells import code
-from ringfence.reports.numerals import decimal, moment, money, share
+from ringfence.reports.numerals import decimal, money, share
 from ringfence.reports.page import Cell
 from ringfence.training.cases import Case
 from ringfence.training.leaks import LeakHunt
@@ -99,7 +99,7 @@ def examples(report: ReportInput) -> Section:
         if kind == "miss" and without_amounts:
             text = "Of the frauds that were approved, those with the lowest scores."
         chosen = [case for case in report.cases if case.kind == kind]
-        cards = [_card(case, main.n, currency) for case in chosen]
+        cards = [_card(case, main.n, currency, over=report.moment(case.event_time_ms)) for case in chosen]
         blocks.append(Cards(title=title, text=text, style=style, cards=cards, empty="There is none."))
     return Section(
         anchor="examples",
@@ -112,7 +112,7 @@ def examples(report: ReportInput) -> Section:
     )
 
 
-def _card(case: Case, n: int, currency: str) -> Card:
+def _card(case: Case, n: int, currency: str, *, over: str) -> Card:
     told = (*case.reasons[:2], *case.against[:3]) if case.kind == "miss" else case.reasons
     largest = max((abs(reason.contribution) for reason in told), default=1.0) or 1.0
     figures = [("score", share(case.score)), ("action", case.action), ("rank", f"{case.rank:,} of {n:,}")]
@@ -120,7 +120,7 @@ def _card(case: Case, n: int, currency: str) -> Card:
         figures.append(("amount", money(case.amount, currency)))
     return Card(
         title=case.event_id,
-        over=moment(case.event_time_ms),
+        over=over,
         figures=figures,
         lines=[
             CardLine(

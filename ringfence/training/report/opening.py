@@ -9,9 +9,10 @@ import numpy as np
 from markupsafe import Markup
 
 from ringfence.reports import Block, Callout, Facts, Section, Tile, Tiles
-from ringfence.reports.numerals import date, days, decimal, money, share, short_share
+from ringfence.reports.numerals import days, decimal, money, n_days, share, short_share
 from ringfence.training.coverage import TOLD
 from ringfence.training.evaluation import N_REPLICATES, Evaluation
+from ringfence.training.label_delay import LabelDelay
 from ringfence.training.ranking import Interval
 from ringfence.training.report.content import ReportInput
 
@@ -28,7 +29,8 @@ def lede(report: ReportInput) -> str:
     )
     return (
         f"Learnt from {report.n_examples:,} events, {report.n_fraud:,} of them fraud "
-        f"({share(report.n_fraud / report.n_examples)}), with nothing known after {date(report.until_ms)}.{left_out}"
+        f"({share(report.n_fraud / report.n_examples)}), with nothing known after "
+        f"{report.date(report.until_ms)}.{left_out}"
     )
 
 
@@ -42,8 +44,8 @@ def opening(report: ReportInput) -> list[Block]:
     blocks.append(
         Callout(
             tone="note",
-            title=f"{main.title}: {main.n:,} events, {main.n_fraud:,} fraud, {date(main.from_ms)} to "
-            f"{date(main.to_ms)}",
+            title=f"{main.title}: {main.n:,} events, {main.n_fraud:,} fraud, {report.date(main.from_ms)} to "
+            f"{report.date(main.to_ms)}",
             lines=[
                 main.explanation,
                 f"Small print under a figure is its 95 % interval over {N_REPLICATES} bootstrap resamples of single "
@@ -57,10 +59,7 @@ def opening(report: ReportInput) -> list[Block]:
 def predicted(report: ReportInput) -> Section:
     """Say in words what a score is, when it is given, and when the truth is known."""
     delay = {one.label: one for one in report.label_delays}
-    known = [
-        f"{label}: half within {days(one.median_days)}, nine of ten within {days(one.p90_days)} ({one.n:,} labels)"
-        for label, one in delay.items()
-    ]
+    known = [f"{label}: {_delay(one)} ({one.n:,} labels)" for label, one in delay.items()]
     facts: list[tuple[str, str | Markup]] = [
         (
             "the score",
@@ -83,6 +82,16 @@ def predicted(report: ReportInput) -> Section:
     )
 
 
+def _delay(one: LabelDelay) -> str:
+    if one.p90_days <= 0:
+        return "nine of ten at once"
+    return f"half {_within(one.median_days)}, nine of ten {_within(one.p90_days)}"
+
+
+def _within(value: float) -> str:
+    return f"within {days(value)}" if value > 0 else "at once"
+
+
 def _doubts(report: ReportInput, main: Evaluation) -> list[str | Markup]:
     doubts: list[str | Markup] = []
     if main.n_fraud < FEW_FRAUDS:
@@ -97,9 +106,9 @@ def _doubts(report: ReportInput, main: Evaluation) -> list[str | Markup]:
         )
     if not report.has_times:
         doubts.append(
-            "Events have no time, so the order of the file stands in for it: dates on this page count rows, and so "
-            "many alerts a day are so many in each run of rows that counts as a day. If the file is sorted by anything "
-            "but time, no figure here means what it says."
+            "Events have no time, so the order of the file stands in for it, a second a row. Stretches are named by "
+            "the numbers of their rows, from 0 on; what is said of a day is of 86,400 rows, or of all if there are "
+            "fewer. If the file is sorted by anything but time, no figure here means what it says."
         )
     if report.leaks is not None:
         for suspicion in report.leaks.suspicions:
@@ -156,7 +165,7 @@ def _tiles(report: ReportInput, main: Evaluation) -> list[Tile]:
                 name=f"Saved by the policy, {report.money.currency}",
                 value=money(saved.value),
                 interval=f"{money(saved.low)} to {money(saved.high)}",
-                aside=f"against approving all, on labelled events of {report.money.n_days:,.0f} days",
+                aside=f"against approving all, on labelled events of {n_days(report.money.n_days)}",
             )
         )
     return tiles

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ringfence.reports import Axis, Chart, Figure, Figures, Section, Table, figure, log_axis, share_axis
-from ringfence.reports.numerals import date, decade, decimal, share, short_share
+from ringfence.reports.numerals import decade, decimal, share, short_share
 from ringfence.reports.page import Cell
 from ringfence.training.evaluation import Evaluation
 from ringfence.training.ranking import Interval
@@ -26,7 +26,7 @@ def quality(report: ReportInput) -> Section:
         short="Ranking and honesty",
         blocks=[
             Figures(figures=[_pr(main, others), _roc(main, others), reliability(main), _distribution(main)]),
-            _table(report.evaluations),
+            _table(report),
         ],
     )
 
@@ -191,7 +191,9 @@ def _parts(interval: Interval) -> tuple[float, float, float]:
     return interval.value, interval.low, interval.high
 
 
-def _table(evaluations: list[Evaluation]) -> Table:
+def _table(report: ReportInput) -> Table:
+    evaluations = report.evaluations
+
     def row(name: str, pick: Callable[[Evaluation], Cell]) -> list[Cell]:
         return [name, *(pick(evaluation) for evaluation in evaluations)]
 
@@ -200,7 +202,7 @@ def _table(evaluations: list[Evaluation]) -> Table:
 
     rows = [
         row("events, fraud among them", lambda e: f"{e.n:,}, {e.n_fraud:,} ({share(e.n_fraud / e.n)})"),
-        row("from, to", lambda e: f"{date(e.from_ms)} to {date(e.to_ms)}"),
+        row("from, to", lambda e: f"{report.date(e.from_ms)} to {report.date(e.to_ms)}"),
         number("average precision (PR-AUC)", lambda e: e.average_precision),
         number("ROC-AUC", lambda e: e.roc_auc),
     ]

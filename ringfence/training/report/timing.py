@@ -16,7 +16,7 @@ from ringfence.reports import (
     time_axis,
     timeline,
 )
-from ringfence.reports.numerals import date, days, share, short_share
+from ringfence.reports.numerals import days, share, short_share
 from ringfence.training.report.content import ReportInput
 
 SERIES = {"fraud": 2, "legit": 1}
@@ -60,13 +60,13 @@ def _split(report: ReportInput) -> Figure:
                 Span(row="release", style="later", from_ms=evaluation.from_ms, to_ms=evaluation.to_ms, note=note)
             )
             legend.append(("later", "later window: scored by the release itself"))
-    marks = [(report.until_ms, f"known until {date(report.until_ms)}")]
+    marks = [(report.until_ms, f"known until {report.date(report.until_ms)}")]
     rows: list[list[str]] = [
         [
             f"fold {number}",
-            f"{date(fold.fit_from_ms)} to {date(fold.fit_to_ms)}",
+            f"{report.date(fold.fit_from_ms)} to {report.date(fold.fit_to_ms)}",
             f"{fold.n_fit:,} ({fold.n_fit_fraud:,} fraud)",
-            f"{date(fold.emit_from_ms)} to {date(fold.emit_to_ms)}",
+            f"{report.date(fold.emit_from_ms)} to {report.date(fold.emit_to_ms)}",
             f"{fold.n_emit:,} ({fold.n_emit_fraud:,} fraud)",
         ]
         for number, fold in enumerate(report.folds, start=1)
@@ -77,8 +77,9 @@ def _split(report: ReportInput) -> Figure:
         draw=lambda width: timeline(
             spans,
             marks=marks,
+            text=report.date,
             title="Split timeline",
-            description=f"{len(report.folds)} expanding windows and the release, cut at {date(report.until_ms)}",
+            description=f"{len(report.folds)} expanding windows and the release, cut at {report.date(report.until_ms)}",
             width=width,
         ),
         legend=legend,
@@ -134,7 +135,7 @@ def _through_time(report: ReportInput) -> Figure:
 
     def draw(width: float) -> str:
         chart = Chart(
-            time_axis("time of the event", buckets[0].from_ms, buckets[-1].to_ms, 2),
+            time_axis("time of the event", buckets[0].from_ms, buckets[-1].to_ms, 2, text=report.date),
             linear_axis("share", 0.0, max(top, 1e-4), short_share),
             title="Fraud rate and mean score through time",
             description="Observed fraud rate with 95 % intervals, and the mean score, by stretch of time",
@@ -143,7 +144,7 @@ def _through_time(report: ReportInput) -> Figure:
         middles = [(one.from_ms + one.to_ms) / 2 for one in buckets]
         chart.line(middles, [one.mean_score for one in buckets], series=1)
         for at, one in zip(middles, buckets, strict=True):
-            note = f"{date(one.from_ms)}: {one.n_fraud} of {one.n:,} fraud, mean score {share(one.mean_score)}"
+            note = f"{report.date(one.from_ms)}: {one.n_fraud} of {one.n:,} fraud, mean score {share(one.mean_score)}"
             chart.dot(at, one.fraud_rate, note, low=one.low, high=one.high, series=2)
         return chart.svg()
 
@@ -156,7 +157,13 @@ def _through_time(report: ReportInput) -> Figure:
             caption="Observed fraud rate and mean score by stretch of time",
             columns=["from", "events", "fraud", "fraud rate", "mean score"],
             rows=[
-                [date(one.from_ms), f"{one.n:,}", f"{one.n_fraud:,}", share(one.fraud_rate), share(one.mean_score)]
+                [
+                    report.date(one.from_ms),
+                    f"{one.n:,}",
+                    f"{one.n_fraud:,}",
+                    share(one.fraud_rate),
+                    share(one.mean_score),
+                ]
                 for one in buckets
             ],
             numeric=(1, 2, 3, 4),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from ringfence.reports import Page, Section
-from ringfence.reports.numerals import date
 from ringfence.training.comparisons.section import study_section
 from ringfence.training.report.content import ReportInput
 from ringfence.training.report.doubts import comparability, examples, leaks
@@ -35,7 +34,7 @@ def render(report: ReportInput) -> str:
         comparability(report),
     ]
     return Page(
-        over=f"ringfence · evaluation report · {date(report.until_ms)}",
+        over=f"ringfence · evaluation report · {report.date(report.until_ms)}",
         title=report.scenario,
         lede=lede(report),
         opening=opening(report),

@@ -22,7 +22,7 @@ from ringfence.reports import (
     small,
     stacks,
 )
-from ringfence.reports.numerals import DASH, money, share, short_money
+from ringfence.reports.numerals import DASH, money, n_days, share, short_money
 from ringfence.reports.page import Cell
 from ringfence.training.evaluation import DAY_MS, Evaluation
 from ringfence.training.money import Money
@@ -32,6 +32,7 @@ from ringfence.training.report.content import ReportInput
 
 def capacity(report: ReportInput) -> Section:
     main = report.evaluations[0]
+    each = "Each UTC day" if report.has_times else "Each run of 86,400 rows"
     figures = [_capacity_chart(main, report.reviews_per_day)]
     if report.money is not None and report.money.at_capacity:
         figures.append(_saving_chart(report.money, report.reviews_per_day))
@@ -39,7 +40,7 @@ def capacity(report: ReportInput) -> Section:
         anchor="capacity",
         title="Alerts an investigator team can take",
         short="Alert capacity",
-        note=f"Each UTC day's highest-scored events are opened, so many a day. A day here holds "
+        note=f"{each}'s highest-scored events are opened, so many a day. A day here holds "
         f"{main.n / _days(main):,.1f} events on average, all of them with a known label; live, events without "
         "one take up alerts too.",
         blocks=[Figures(figures=figures), _capacity_table(report, main)],
@@ -180,7 +181,7 @@ def actions(report: ReportInput) -> Section:
         note=f"Policy {found.policy} at its fitted review price of {money(found.review_price, found.currency)}, with "
         f"an empty queue, on events whose truth is known. Against approving everything it saves "
         f"{money(found.saved.value, found.currency)} ({money(found.saved.low)} to {money(found.saved.high)}) in "
-        f"{found.n_days:,.0f} days.{reached}",
+        f"{n_days(found.n_days)}.{reached}",
         blocks=blocks,
     )
 
