@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ringfence.serving.errors import QueueFullError
-from ringfence.serving.kept import Kept, KeptRows
+from ringfence.serving.kept import KEPT_ROWS, Kept, KeptRows
 from ringfence.serving.queue import Ask, Ticket, WorkQueue
 
 
@@ -71,3 +73,21 @@ def test_a_row_of_another_feature_spec_is_not_used(tmp_path: Path) -> None:
     renewed = KeptRows(tmp_path, "new", 1)
     assert renewed.get(7, b"digest") is None
     renewed.close()
+
+
+def test_a_table_from_before_neighbourhoods_were_kept_goes_on(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / KEPT_ROWS)) as old:
+        old.execute(
+            "CREATE TABLE kept (event_seq INTEGER PRIMARY KEY, payload_digest BLOB NOT NULL, "
+            "spec_hash TEXT NOT NULL, row BLOB NOT NULL)"
+        )
+        old.execute("INSERT INTO kept VALUES (7, ?, 'spec', ?)", (b"digest", np.ones(1).tobytes()))
+        old.commit()
+    kept = KeptRows(tmp_path, "spec", 1)
+    kept.put([(8, b"digest", Kept(np.zeros(1), b"near"))])
+    before, after = kept.get(7, b"digest"), kept.get(8, b"digest")
+    kept.close()
+    assert before is not None
+    assert after is not None
+    assert (before.row.tolist(), before.near) == ([1.0], b"")
+    assert (after.row.tolist(), after.near) == ([0.0], b"near")
