@@ -95,7 +95,8 @@ def test_command_and_method_make_the_same_release(
     said = json.loads(capsys.readouterr().out)
     assert said["release"] == trained["release"][0]
     assert said["features_replayed"] == 0 < said["features_recalled"]
-    assert [phase["name"] for phase in said["phases"]] == ["reading", "recalling", "fitting", "evaluating"]
+    phases = ["reading", "recalling", "sampling", "fitting", "networks", "evaluating"]
+    assert [phase["name"] for phase in said["phases"]] == phases
     assert all(phase["seconds"] >= 0.0 and phase["peak_bytes"] > 10**7 for phase in said["phases"])
     assert opened.releases()["release"].to_list() == trained["release"].to_list()
     output = tmp_path / "scores.parquet"
