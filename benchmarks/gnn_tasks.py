@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -160,7 +160,7 @@ def _payments(folder: Path, n_weeks: int) -> None:
 
 
 def _utc_ms(at: datetime) -> int:
-    return int((at - datetime(1970, 1, 1)) / timedelta(milliseconds=1))  # noqa: DTZ001 - the data carries no zone
+    return int(at.replace(tzinfo=UTC).timestamp()) * 1_000  # whole days: the data carries no zone
 
 
 def _labelled(ledger: Ledger) -> pl.DataFrame:

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network that was trained elsewhere: an ONNX graph over some features, run by ONNX Runtime on one thread.
 
-What is stored is one file:
-
-    RFONNX01 | sha256 of the rest, 32 bytes | length of the header, 8 bytes | header, JSON | ONNX model as brought
+What is stored is one file (`models.network_file`), with the ONNX model as it was brought.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,7 +14,8 @@ from numpy.typing import NDArray
 
 from ringfence.models.branch import Need
 from ringfence.models.calibration import sigmoid
-from ringfence.models.errors import BroughtModelError, MissingRuntimeError
+from ringfence.models.errors import BroughtModelError, DamagedNetworkError
+from ringfence.models.network_file import network_from_bytes, network_to_bytes, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +28,6 @@ MAGIC: Final = b"RFONNX01"
 MOST_AT_ONCE: Final = 256  # events a run: bounds memory, and fits the second-level cache
 SLACK: Final = 1e-6  # a probability may leave [0, 1] by so much: rounding
 _CERTAIN: Final = 1e-7  # probabilities are kept so far from 0 and 1: what float32 tells apart from them
-_DIGEST_BYTES: Final = 32
-_LENGTH_BYTES: Final = 8
 
 
 class BroughtHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,9 +107,7 @@ class BroughtBranch:
 
     def to_bytes(self) -> bytes:
         """Return the file; equal branches give equal bytes."""
-        header = msgspec.json.encode(self.header, order="deterministic")
-        rest = len(header).to_bytes(_LENGTH_BYTES, "little") + header + self.graph
-        return MAGIC + sha256(rest).digest() + rest
+        return network_to_bytes(MAGIC, self.header, self.graph)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> BroughtBranch:
@@ -126,33 +120,21 @@ class BroughtBranch:
         MissingRuntimeError
             If onnxruntime is not installed.
         """
-        start = len(MAGIC) + _DIGEST_BYTES
-        rest = data[start:]
-        if data[: len(MAGIC)] != MAGIC or sha256(rest).digest() != data[len(MAGIC) : start]:
+        try:
+            return cls(*network_from_bytes(MAGIC, data, BroughtHeader))
+        except DamagedNetworkError as error:
             do = "take the file from the release once more, or train again"
-            raise BroughtModelError("in a release", "other bytes than were stored", do)
-        length = int.from_bytes(rest[:_LENGTH_BYTES], "little")
-        header = msgspec.json.decode(rest[_LENGTH_BYTES : _LENGTH_BYTES + length], type=BroughtHeader)
-        return cls(header, rest[_LENGTH_BYTES + length :])
+            raise BroughtModelError("in a release", "other bytes than were stored", do) from error
 
 
 def _opened(header: BroughtHeader, graph: bytes) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
     try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise MissingRuntimeError(str(error)) from error
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
-        options.add_session_config_entry(key, "0")
-    try:
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no other ancestor
+        session = open_session(graph)
+    except DamagedNetworkError as error:
         do = "export it as one ONNX file with its weights inside, for operators that onnxruntime has"
-        raise BroughtModelError(header.name, f"no graph that onnxruntime can load ({_first(error)})", do) from error
+        raise BroughtModelError(
+            header.name, f"no graph that onnxruntime can load ({_first(error.found)})", do
+        ) from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     k = len(header.features)
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 2:
@@ -176,11 +158,11 @@ def _opened(header: BroughtHeader, graph: bytes) -> Callable[[NDArray[np.float32
             found: NDArray[np.floating] = session.run(taken, {given: fed})[0]
         except Exception as error:
             do = f"run it on an array of shape ({fed.shape[0]}, {k}) with onnxruntime, and mend what it says"
-            raise BroughtModelError(header.name, f"a graph that stops ({_first(error)})", do) from error
+            raise BroughtModelError(header.name, f"a graph that stops ({_first(str(error))})", do) from error
         return found
 
     return run
 
 
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _first(said: str) -> str:
+    return (said.strip().splitlines() or ["without a word"])[0][:200]

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A graph network over sampled neighbourhoods, as it is served: scaling here, the rest in ONNX Runtime on one thread.
 
-PyTorch trains it (`ringfence.training.gnn`) and is not needed here. What is stored is one file:
-
-    RFGNN001 | sha256 of the rest, 32 bytes | length of the header, 8 bytes | header, JSON | ONNX model
+PyTorch trains it (`ringfence.training.gnn`) and is not needed here. What is stored is one file (`models.network_file`).
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.errors import DamagedNetworkError, MissingRuntimeError
+from ringfence.models.errors import DamagedNetworkError
 from ringfence.models.gnn_inputs import GnnInputs, Prepared, Sampled
+from ringfence.models.network_file import network_from_bytes, network_to_bytes, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +23,6 @@ FloatArray = NDArray[np.float64]
 
 MAGIC: Final = b"RFGNN001"
 MOST_AT_ONCE: Final = 256  # events a run: bounds memory, and fits the second-level cache
-_DIGEST_BYTES: Final = 32
-_LENGTH_BYTES: Final = 8
 
 
 class GnnHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +99,7 @@ class Gnn:
 
     def to_bytes(self) -> bytes:
         """Return the file; equal networks give equal bytes."""
-        header = msgspec.json.encode(self.header, order="deterministic")
-        rest = len(header).to_bytes(_LENGTH_BYTES, "little") + header + self.graph
-        return MAGIC + sha256(rest).digest() + rest
+        return network_to_bytes(MAGIC, self.header, self.graph)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Gnn:
@@ -118,18 +112,7 @@ class Gnn:
         MissingRuntimeError
             If onnxruntime is not installed.
         """
-        start = len(MAGIC) + _DIGEST_BYTES
-        if data[: len(MAGIC)] != MAGIC:
-            raise DamagedNetworkError(f"its first bytes are to be {MAGIC.decode()}", repr(data[: len(MAGIC)]))
-        rest = data[start:]
-        if sha256(rest).digest() != data[len(MAGIC) : start]:
-            raise DamagedNetworkError("its content is to have the digest that it was stored with", "another one")
-        length = int.from_bytes(rest[:_LENGTH_BYTES], "little")
-        try:
-            header = msgspec.json.decode(rest[_LENGTH_BYTES : _LENGTH_BYTES + length], type=GnnHeader)
-        except msgspec.DecodeError as error:
-            raise DamagedNetworkError("its header is to be that of this version", str(error)) from error
-        return cls(header, rest[_LENGTH_BYTES + length :])
+        return cls(*network_from_bytes(MAGIC, data, GnnHeader))
 
 
 class _Part:
@@ -141,22 +124,7 @@ class _Part:
 
 
 def _session(graph: bytes) -> tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]:
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise MissingRuntimeError(str(error)) from error
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
-        options.add_session_config_entry(key, "0")
-    try:
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no other ancestor
-        raise DamagedNetworkError("onnxruntime is to load its graph", str(error)) from error
+    session = open_session(graph)
     names = tuple(one.name for one in session.get_inputs())
     outputs = [one.name for one in session.get_outputs()]
     if not set(names) <= set(Prepared._fields) or outputs != ["log_odds"]:
