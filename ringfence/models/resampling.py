@@ -99,14 +99,19 @@ def paired_bootstrap(
         for name, metric in metrics.items():
             drawn[name][at] = metric(*pairs[0], w1) - metric(*pairs[1], w2)
     return {
-        name: Difference(
-            value=metric(*pairs[0], None) - metric(*pairs[1], None),
-            share_above_zero=float(np.mean(drawn[name] > 0.0)),
-            n_resamples=n_resamples,
-            **_bounds(drawn[name], level),
-        )
+        name: difference_of(metric(*pairs[0], None) - metric(*pairs[1], None), drawn[name], level=level)
         for name, metric in metrics.items()
     }
+
+
+def difference_of(value: float, drawn: FloatArray, *, level: float = 0.95) -> Difference:
+    """Put the interval of resampled differences, shape (n_resamples,), around a difference; NaN are left out of it."""
+    return Difference(
+        value=value,
+        share_above_zero=float(np.mean(drawn > 0.0)),
+        n_resamples=drawn.shape[0],
+        **_bounds(drawn, level),
+    )
 
 
 def _resamples(n: int, groups: NDArray[np.integer[Any]] | None, n_resamples: int, seed: int) -> Iterator[FloatArray]:

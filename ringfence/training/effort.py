@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+SOME_EXAMPLES: Final = 50_000  # beyond: folds and boosters of their own cores, which stop where trees do not help
 MANY_EXAMPLES: Final = 300_000  # beyond: fewer folds, since noise is small and hours are long
 LEGIT_PER_FRAUD: Final = 12  # beyond that and MANY_LEGIT, legit examples are sampled, afresh for every booster
 MANY_LEGIT: Final = 100_000
@@ -47,8 +48,8 @@ def effort_for(n_examples: int, n_fraud: int) -> Effort:
             legit_share=share,
             n_seeds=3,
             max_trees=400,
-            side_by_side=False,
-            patience=None,
+            side_by_side=n_examples > SOME_EXAMPLES,
+            patience=_PATIENCE if n_examples > SOME_EXAMPLES else None,
             curve_rows=None,
             bin_rows=None,
         )

@@ -155,8 +155,9 @@ def test_release_fitted_on_a_sample_says_of_later_events_what_one_fitted_on_all_
 @pytest.mark.parametrize("n_examples", [10_000, 300_001, VERY_MANY_EXAMPLES])
 def test_nothing_is_spared_up_to_half_a_million_examples_but_legit_events_and_blocks(n_examples: int) -> None:
     effort = effort_for(n_examples, 3_000)
-    assert (effort.n_seeds, effort.max_trees, effort.side_by_side) == (3, 400, False)
-    assert effort.patience is effort.curve_rows is effort.bin_rows is None
+    assert (effort.n_seeds, effort.max_trees, effort.side_by_side) == (3, 400, n_examples > 50_000)
+    assert (effort.patience is None) is not effort.side_by_side  # folds that grow side by side stop by themselves
+    assert effort.curve_rows is effort.bin_rows is None
     assert effort.n_blocks == (5 if n_examples <= 300_000 else 3)
     assert effort.legit_share == min(1.0, 100_000 / (n_examples - 3_000))
     assert not effort.text

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from ringfence.models import paired_bootstrap
+from ringfence.models.metrics import average_precision, recall_at_precision, roc_auc
+from ringfence.models.resampling import difference_of
 from ringfence.training import ranking
 from ringfence.training.ranking import Ranking
 
@@ -96,3 +101,26 @@ def test_groups_rank_as_their_events_do(seed: int) -> None:
     groups = Ranking.of_counts(score, fraud, legit)
     for name in ("fraud", "legit", "threshold"):
         np.testing.assert_array_equal(getattr(groups, name), getattr(events, name))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_paired_draws_give_the_differences_of_the_paired_bootstrap(ties: bool) -> None:
+    fraud, first = _scored(3, 400, ties=ties)
+    second = np.round(first + np.random.default_rng(8).normal(0.0, 0.1, 400), 1 if ties else 12)
+    metrics = {
+        "ap": (average_precision, ranking.average_precision),
+        "auc": (roc_auc, ranking.roc_auc),
+        "recall": (
+            partial(recall_at_precision, precision=0.3),
+            partial(ranking.recall_at_precision, precision=0.3),
+        ),
+    }
+    expected = paired_bootstrap(
+        {name: by_event for name, (by_event, _) in metrics.items()}, fraud, first, second, seed=5, n_resamples=60
+    )
+    draws = list(ranking.paired_draws(fraud, first, second, np.random.default_rng(5), 60))
+    for name, (_, by_cell) in metrics.items():
+        value = by_cell(*Ranking(fraud, first).counts) - by_cell(*Ranking(fraud, second).counts)
+        found = difference_of(value, np.array([by_cell(*one) - by_cell(*other) for one, other in draws]))
+        for part in ("value", "low", "high", "share_above_zero", "n_resamples"):
+            assert getattr(found, part) == pytest.approx(getattr(expected[name], part), abs=1e-12), (name, part)

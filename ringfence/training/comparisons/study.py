@@ -3,29 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.metrics import average_precision, recall_at_precision, roc_auc
-from ringfence.models.resampling import Difference, paired_bootstrap
+from ringfence.models.resampling import Difference, difference_of
 from ringfence.training import ranking
 from ringfence.training.ranking import Interval, Ranking
-
-if TYPE_CHECKING:
-    from ringfence.models.metrics import Metric
 
 FloatArray = NDArray[np.float64]
 
 ALERT_PRECISION: Final = 0.15
-METRICS: Final[dict[str, Metric]] = {
-    "average_precision": average_precision,
-    "roc_auc": roc_auc,
-    "recall_at_15": partial(recall_at_precision, precision=ALERT_PRECISION),
+METRICS: Final[dict[str, Callable[[FloatArray, FloatArray], float]]] = {  # of fraud and legit counts per cell
+    "average_precision": ranking.average_precision,
+    "roc_auc": ranking.roc_auc,
+    "recall_at_15": partial(ranking.recall_at_precision, precision=ALERT_PRECISION),
 }
 TITLES: Final = {
     "average_precision": "average precision",
@@ -89,9 +85,7 @@ class Judge:
         if self._first is None:
             self._first = scores
         else:
-            against = paired_bootstrap(
-                METRICS, self._fraud, self._first, scores, seed=self._seed, n_resamples=self._n_resamples
-            )
+            against = self._differences(self._first, scores)
         return Variant(
             name=name,
             text=text,
@@ -105,6 +99,16 @@ class Judge:
             against=against,
             is_control=is_control,
         )
+
+    def _differences(self, first: FloatArray, second: FloatArray) -> dict[str, Difference]:
+        ways = [Ranking(self._fraud, score) for score in (first, second)]
+        value = {name: metric(*ways[0].counts) - metric(*ways[1].counts) for name, metric in METRICS.items()}
+        drawn: dict[str, list[float]] = {name: [] for name in METRICS}
+        generator = np.random.default_rng(self._seed)
+        for one, other in ranking.paired_draws(self._fraud, first, second, generator, self._n_resamples):
+            for name, metric in METRICS.items():
+                drawn[name].append(metric(*one) - metric(*other))
+        return {name: difference_of(value[name], np.array(drawn[name])) for name in METRICS}
 
 
 def says_more(first: Mapping[str, Difference]) -> tuple[bool, str]:
