@@ -205,7 +205,7 @@ def fit(
         said = learner.out_of_fold(task, most=effort.curve_rows)
         if said is not None:
             members[learner.name] = said
-    stack, worth = stack_in_time(members, examples.fraud, folds)
+    stack, worth = stack_in_time(members, examples.fraud, folds, legit_share=effort.legit_share)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
     judged = folds
