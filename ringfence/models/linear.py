@@ -121,6 +121,20 @@ class LinearModel:
                 intercept=float(stored["intercept"]),
             )
 
+    def told(self) -> dict[str, float | list[float] | list[int]]:
+        """Return all its numbers by name, for readers of another language."""
+        return {
+            "slope": self.slope.tolist(),
+            "centre": self.centre.tolist(),
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+            "present": self.present.tolist(),
+            "missing": self.missing.tolist(),
+            "begins": self.begins.tolist(),
+            "table": self.table.tolist(),
+            "intercept": self.intercept,
+        }
+
     @property
     def _arrays(self) -> tuple[NDArray[np.float64] | NDArray[np.int64], ...]:
         return (
