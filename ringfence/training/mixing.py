@@ -6,8 +6,8 @@
 
 The mix is the posterior mean of a. Before any evidence it is one half: the plain mean of two unlike models is hard to
 beat (Clemen, Combining forecasts, 1989), and a few dozen frauds cannot tell a good weight from a better one. With many
-the likelihood decides, and leaves either out. Weights add up to one and nothing else is fitted, so that a base rate
-which comes and goes moves no weight: level and slope are calibration's.
+the likelihood decides, and can leave the linear model out. Weights add up to one and nothing else is fitted, so that a
+base rate which comes and goes moves no weight: level and slope are calibration's.
 """
 
 from __future__ import annotations
