@@ -14,6 +14,7 @@ from ringfence.models.anomaly import AnomalyModel
 from ringfence.models.branch import Branch, Need
 from ringfence.models.brought import BroughtBranch
 from ringfence.models.gnn_branch import GNN, GnnBranch
+from ringfence.models.linear import LinearModel
 
 if TYPE_CHECKING:
     from ringfence.models.seen import Seen
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 ANOMALY: Final = "anomaly"
+LINEAR: Final = "linear"
 SEQUENCE: Final = "sequence"  # a network over neighbourhoods too, see `training.sequence`
 TEXT: Final = "text"
 RULES: Final = "rules"
@@ -79,6 +81,7 @@ class Stored:
 
 
 STORED: Final[dict[str, Stored]] = {
+    LINEAR: Stored("linear.npz", "the linear model", LinearModel.from_bytes),
     ANOMALY: Stored("anomaly.npz", "the anomaly model", AnomalyBranch.from_bytes),
     GNN: Stored("gnn.bin", "the graph network", GnnBranch.from_bytes),
     SEQUENCE: Stored("sequence.bin", "the sequence model", GnnBranch.from_bytes),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 BACKBONE: Final = "gbdt"
-DOUBT: Final = 0.5  # standard deviation of a weight around what it is before any label: 1 of the backbone, 0 of others
+DOUBT: Final = 0.5  # standard deviation of a weight around what it is before any label
+_BACKBONE_ALONE: Final = {BACKBONE: 1.0}
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,13 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(data, type=cls)
 
 
-def fit_stack(members: Mapping[str, FloatArray], labels: NDArray[np.integer[Any]], names: Sequence[str]) -> Stack:
+def fit_stack(
+    members: Mapping[str, FloatArray],
+    labels: NDArray[np.integer[Any]],
+    names: Sequence[str],
+    *,
+    before: Mapping[str, float] | None = None,
+) -> Stack:
     """Fit weights on scores of events that the members did not see.
 
     Parameters
@@ -66,6 +73,7 @@ def fit_stack(members: Mapping[str, FloatArray], labels: NDArray[np.integer[Any]
     members : raw scores by name, each of shape (n,), finite.
     labels : shape (n,), 1 for fraud, 0 for legit.
     names : who takes part, the backbone first.
+    before : what members weigh before any label, 0 where nothing is said; None: the backbone 1.
 
     Raises
     ------
@@ -76,8 +84,8 @@ def fit_stack(members: Mapping[str, FloatArray], labels: NDArray[np.integer[Any]
 
     Notes
     -----
-    The most likely weights under independent normal priors, 1 ± `DOUBT` for the backbone and 0 ± `DOUBT` for others, a
-    flat one for the intercept, and none below zero. With few labels the backbone is trusted, with many the labels are.
+    The most likely weights under independent normal priors, `before` ± `DOUBT`, a flat one for the intercept, and none
+    below zero. With few labels weights stay what they were before, with many the labels decide.
     """
     y = np.asarray(labels, dtype=np.float64)
     x = np.column_stack([members[name] for name in names])
@@ -86,19 +94,20 @@ def fit_stack(members: Mapping[str, FloatArray], labels: NDArray[np.integer[Any]
     n_fraud = int(np.count_nonzero(y == 1.0))
     if not 0 < n_fraud < y.shape[0]:
         raise TooFewLabelsError("fit_stack", n_fraud, y.shape[0] - n_fraud)
-    before = np.array([1.0 if name == BACKBONE else 0.0 for name in names])
+    prior = _BACKBONE_ALONE if before is None else before
+    usual = np.array([prior.get(name, 0.0) for name in names])
 
     def loss(at: FloatArray) -> tuple[float, FloatArray]:
         weights, odds = at[:-1], x @ at[:-1] + at[-1]
         off = sigmoid(odds) - y
-        doubt = (weights - before) / DOUBT**2
+        doubt = (weights - usual) / DOUBT**2
         value = float(
-            np.logaddexp(0.0, np.where(y == 1.0, -odds, odds)).sum() + 0.5 * (doubt * (weights - before)).sum()
+            np.logaddexp(0.0, np.where(y == 1.0, -odds, odds)).sum() + 0.5 * (doubt * (weights - usual)).sum()
         )
         return value, np.append(x.T @ off + doubt, off.sum())
 
     found = minimize(
-        loss, np.append(before, 0.0), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(names) + [(None, None)]
+        loss, np.append(usual, 0.0), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(names) + [(None, None)]
     )
     return Stack(
         members=tuple(names),

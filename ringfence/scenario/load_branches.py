@@ -15,7 +15,7 @@ MOST_BROUGHT: Final = 4
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}", re.ASCII)
 # What a release, a column of scores or a rung is called already.
 TAKEN: Final = (
-    *("gbdt", "anomaly", "gnn", "sequence", "text", "rules", "full"),
+    *("gbdt", "linear", "anomaly", "gnn", "sequence", "text", "rules", "full"),
     *("event_id", "event_time", "score", "action", "rung", "release", "segment"),
 )
 

@@ -55,10 +55,21 @@ MANY: Final[dict[str, Any]] = {
     "lambda_l2": 1.0,
 }
 
+# Chosen likewise: leaves that hold twice as many events, and are believed less.
+CAREFUL: Final[dict[str, Any]] = {**FEW, "min_data_in_leaf": 60, "lambda_l2": 50.0}
+SMALL: Final = 20_000  # examples up to which all three are tried, and the one that forecast later blocks best is taken
+
 
 def default_params(n_fraud: int) -> dict[str, Any]:
     """Return the hyperparameters tried first: the fewer frauds, the smaller the trees."""
     return dict(FEW if n_fraud < FEW_FRAUDS else MANY)
+
+
+def other_params(n_examples: int, n_fraud: int) -> list[dict[str, Any]]:
+    """Return what is tried beside the default without being asked: on a small table it takes seconds."""
+    if n_examples > SMALL:
+        return []
+    return [dict(one) for one in (FEW, MANY, CAREFUL) if one != default_params(n_fraud)]
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +89,8 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     out_of_fold: OutOfFold  # of the trees, where every member of the stack speaks
     stacked: FloatArray  # (n,) out-of-fold log-odds of the stack; NaN where no fold emits the example
     settings: list[dict[str, Any]]  # every hyperparameter setting tried, the default first
-    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of the trees and of every branch to compare
+    trials: int  # how many of them were proposed by a search
+    members: dict[str, FloatArray]  # (n,) out-of-fold raw scores of every branch to compare, trees at the base rate
 
     def out_of_fold_scores(self) -> FloatArray:
         """Return calibrated out-of-fold scores of the emitted examples, in their order."""
@@ -131,7 +143,8 @@ def fit(
         unread = clocks(rows, folds, is_category, n_threads=n_threads) if has_times else np.empty(0, dtype=np.int64)
         encoder = encoding.result()
     held = {"monotone_constraints": list(monotone)} if any(monotone) else {}
-    total = (1 + trials) * len(folds) + effort.n_seeds
+    others = [] if trials or params else other_params(len(examples), examples.n_fraud)
+    total = (1 + len(others) + trials) * len(folds) + effort.n_seeds
     done, one_at_a_time = 0, Lock()
 
     def step(_done: int, _total: int) -> None:
@@ -177,7 +190,9 @@ def fit(
         for _ in folds:
             step(0, 0)
 
-    chosen, found, settings = search(try_setting, default, trials=trials, seed=seed, directory=study, recalled=recalled)
+    chosen, found, settings = search(
+        try_setting, default, others=others, trials=trials, seed=seed, directory=study, recalled=recalled
+    )
     grown = begin_boosters(
         rows,
         examples.fraud,
@@ -205,7 +220,7 @@ def fit(
         said = learner.out_of_fold(task, most=effort.curve_rows)
         if said is not None:
             members[learner.name] = said
-    stack, worth = stack_in_time(members, examples.fraud, folds)
+    stack, worth = stack_in_time(members, examples.fraud, folds, legit_share=effort.legit_share)
     calibrator, weight = calibrate_in_time(found.raw, examples.fraud, folds, legit_share=effort.legit_share)
     alone, stacked = calibrator, found.raw
     judged = folds
@@ -240,7 +255,8 @@ def fit(
         out_of_fold=found,
         stacked=stacked,
         settings=settings,
-        members=comparable(members, stack, folds),
+        trials=trials,
+        members=comparable(members | {BACKBONE: members[BACKBONE] + np.log(effort.legit_share)}, stack, folds),
     )
 
 

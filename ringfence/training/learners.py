@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import BatchSource
 from ringfence.engine.rule_features import rule_features
+from ringfence.engine.stats import EVENT
 from ringfence.models.branch import Need
-from ringfence.models.branches import ANOMALY, RULES, SEQUENCE, STORED, TEXT
+from ringfence.models.branches import ANOMALY, LINEAR, RULES, SEQUENCE, STORED, TEXT
 from ringfence.models.gnn_branch import GNN
 from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.seen import Seen, Texts
@@ -31,6 +32,7 @@ from ringfence.training.errors import MissingExtraError, UnknownBranchError
 from ringfence.training.examples import Examples
 from ringfence.training.gnn_learner import GnnLearner
 from ringfence.training.learner import Learner
+from ringfence.training.linear import LinearLearner
 from ringfence.training.rules import RulesLearner
 from ringfence.training.samples import Samples, sampled, sampling_catalogue
 from ringfence.training.sequence import (
@@ -91,6 +93,10 @@ def _why_no_network(given: Given) -> str:
     return str(MissingExtraError(missing[0], "gnn")) if missing else ""
 
 
+def _linear_model(given: Given, samples: Samples | None, report: Report) -> Learner:
+    return LinearLearner([feature.family for feature in given.catalogue.features], own=EVENT)
+
+
 def _graph_network(given: Given, samples: Samples | None, report: Report) -> Learner:
     assert samples is not None, "what it needs is there"
     return GnnLearner(samples, report=lambda done, total: report("networks", done, total))
@@ -111,6 +117,7 @@ def _rules(given: Given, samples: Samples | None, report: Report) -> Learner:
 
 
 OFFERS: Final = (
+    Offer(LINEAR, frozenset(), lambda given: "", _linear_model),
     Offer(ANOMALY, frozenset(), lambda given: "", lambda given, samples, report: AnomalyLearner()),
     Offer(GNN, frozenset({Need.NEIGHBOURHOODS}), _why_no_gnn, _graph_network),
     Offer(

@@ -21,6 +21,7 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.models.branch import Branch
 from ringfence.models.branches import AnomalyBranch
 from ringfence.models.brought import BroughtBranch
+from ringfence.models.linear import LinearModel
 from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE
 from ringfence.scoring.release import Release
@@ -166,7 +167,9 @@ def _branches(release: Release) -> tuple[dict[str, dict[str, Any]], dict[str, by
             read = " and ".join(need.value for need in sorted(branch.needs))
             left_out[name] = f"it reads {read}, which no feature row holds" if read else "it has no ONNX form"
             continue
-        told[name], files[f"{name}.onnx"] = found
+        told[name], data = found
+        if data:
+            files[f"{name}.onnx"] = data
     return told, files, left_out
 
 
@@ -181,6 +184,8 @@ def _exported(name: str, branch: Branch) -> tuple[dict[str, Any], bytes] | None:
             "surprise": model.surprise.tolist(),
             "slope_beyond": model.slope_beyond,
         }, onnx_trees(model.walker)
+    if isinstance(branch, LinearModel):
+        return {"kind": "linear", "file": "export.json"} | branch.told(), b""
     if isinstance(branch, BroughtBranch):
         header = branch.header
         return {
@@ -233,6 +238,8 @@ def _readme(
 def _what(name: str, how: Mapping[str, Any]) -> str:
     if how["kind"] == "anomaly":
         return "the anomaly model: summed path lengths of encoded rows rounded to 32 bits; knots in `export.json`"
+    if how["kind"] == "linear":
+        return "also the linear model: what each feature adds, a few numbers a column of the encoded row"
     return f"the network `{name}` as it was brought: {len(how['columns'])} columns of the row as they are, float32"
 
 

@@ -13,7 +13,7 @@ The proposals are Bergstra et al., Algorithms for hyper-parameter optimization (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,16 +70,18 @@ def search(
     try_setting: CrossFit,
     default: Mapping[str, Any],
     *,
+    others: Sequence[Mapping[str, Any]] = (),
     trials: int,
     seed: int,
     directory: Callable[[], Path | None] | None = None,
     recalled: Callable[[], None] | None = None,
 ) -> tuple[dict[str, Any], OutOfFold, list[dict[str, Any]]]:
-    """Try the default and then `trials` proposed settings; least out-of-fold log-loss wins, of equals the earliest.
+    """Try the default, then others or `trials` proposed settings; least out-of-fold log-loss wins, of equals the first.
 
     Parameters
     ----------
     try_setting : the same setting must fare the same again.
+    others : tried in their order where there are no trials.
     seed : the same arguments find the same, interrupted or not, alone or beside other processes.
     directory : asked where this study is kept (`training.study`), if there are trials; None: nowhere.
     recalled : called for each trial that another run, or another process, has made.
@@ -94,8 +96,9 @@ def search(
         If there are trials and optuna is not installed.
     """
     if not trials:
-        found = try_setting(default)
-        return dict(default), found, [_line(default, found.n_trees, _loss(found), found.average_precision)]
+        tried = [(dict(params), try_setting(params)) for params in (default, *others)]
+        chosen, found = min(tried, key=lambda one: _loss(one[1]))
+        return chosen, found, [_line(one, oof.n_trees, _loss(oof), oof.average_precision) for one, oof in tried]
     require_search()
     kept = None if directory is None else directory()
     with TemporaryDirectory(prefix="ringfence-search-") as nowhere:
@@ -155,18 +158,28 @@ def _search(
     return winner.params, best[1], lines
 
 
-def searched(settings: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Say for the card what was tried; nothing where there was no search.
+def searched(settings: list[dict[str, Any]], *, trials: int) -> list[tuple[str, str]]:
+    """Say for the card what was tried; nothing where that was the default alone.
 
     Parameters
     ----------
     settings : the lines of `search`, the default first.
+    trials : how many were proposed; 0: the others are those that a small table has beside the default.
     """
     if len(settings) < 2:
         return []
     losses = [float(one["log_loss"]) for one in settings]
     at, n = int(np.argmin(losses)), len(settings) - 1
     kept = "the default stays" if at == 0 else f"trial {at} is taken"
+    if not trials:
+        taken = "stays" if at == 0 else f"gives way to number {at}"
+        return [
+            (
+                "settings tried",
+                f"{n} beside the default, as examples are few: log-loss out of fold, in time, {losses[0]:.6f} with the "
+                f"default, {losses[at]:.6f} at best, so the default {taken}",
+            )
+        ]
     spans = ", ".join(f"{name} {span.low:g} to {span.high:g}" for name, span in SPACE.items())
     return [
         (

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which branches earn their place beside the trees? Those with which the next block of time was forecast better.
+"""How much does each model count? Trees and linear model by how likely each mix of them made the past, others by test.
 
-A branch is tried as a release would use it: weights are fitted on the blocks before, and judged on the next one against
-weights fitted without it. It stays where the mean gain of log-loss is above zero with 97.5 % confidence; else the stack
-does without it, and the report says what was found.
+Trees and linear model answer the same question from the same columns, one closely, one cautiously: `training.mixing`
+averages them. Any other branch is tried as a release would use it: weights are fitted on the blocks before, and judged
+on the next one against weights fitted without it. It stays where the mean gain of log-loss is above zero with 97.5 %
+confidence; else the stack does without it, and the report says what was found.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.models.branches import LINEAR
 from ringfence.models.stack import BACKBONE, Stack, fit_stack
 from ringfence.training.crossfit import OutOfFold
 from ringfence.training.folds import Fold
+from ringfence.training.mixing import mix_in_time
 
 FloatArray = NDArray[np.float64]
 
@@ -25,7 +28,10 @@ _SIGMAS: Final = 1.959964  # of a two-sided interval of 95 %
 
 
 class BranchWorth(msgspec.Struct, frozen=True, kw_only=True):
-    """What a branch added to those before it, in blocks of time that its weight was not fitted on."""
+    """What a branch added to those before it, in blocks of time that its weight was not fitted on.
+
+    The linear model takes part by its weight in the mix with the trees, whether or not the interval excludes zero.
+    """
 
     name: str
     n: int  # events judged
@@ -40,9 +46,9 @@ class BranchWorth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stack_in_time(
-    members: Mapping[str, FloatArray], fraud: NDArray[np.int8], folds: Sequence[Fold]
+    members: Mapping[str, FloatArray], fraud: NDArray[np.int8], folds: Sequence[Fold], *, legit_share: float = 1.0
 ) -> tuple[Stack, list[BranchWorth]]:
-    """Add branches to the backbone one after the other, each for what it adds in time.
+    """Mix trees and linear model, and add other branches one after the other, each for what it adds in time.
 
     Parameters
     ----------
@@ -50,30 +56,40 @@ def stack_in_time(
         may be NaN at random for some of these, which are then left out. Others are tried in this order.
     fraud : shape (n,).
     folds : earliest first.
+    legit_share : share of the legit examples that the trees saw, in (0, 1].
 
     Returns
     -------
     The stack, fitted on all blocks, and what each branch was found to be worth. Where no branch stays the stack is the
     backbone as it is, and where there is a single block none can be tried.
     """
-    chosen = [BACKBONE]
-    worth = []
+    core, worth = Stack(), []
+    if LINEAR in members:
+        mixed = mix_in_time(members[BACKBONE], members[LINEAR], fraud, folds, legit_share=legit_share)
+        core = mixed.stack
+        worth.append(_worth_of(LINEAR, mixed.gains, core.weight_of(LINEAR)))
+    before = dict(zip(core.members, core.weights, strict=True))
+    chosen = list(core.members)
     for name in members:
-        if name == BACKBONE:
+        if name in (BACKBONE, LINEAR):
             continue
-        gains = _gains(members, fraud, folds, chosen, [*chosen, name])
-        n = gains.shape[0]
-        mean = float(gains.mean()) if n else 0.0
-        reach = _SIGMAS * float(gains.std()) / float(np.sqrt(n)) if n else 0.0
-        stays = n > 0 and mean - reach > 0.0
-        if stays:
+        gains = _gains(members, fraud, folds, chosen, [*chosen, name], before)
+        found = _worth_of(name, gains, 0.0)
+        if found.n > 0 and found.low > 0.0:
             chosen.append(name)
-        worth.append(BranchWorth(name=name, n=n, gain=mean, low=mean - reach, high=mean + reach, weight=float(stays)))
-    if chosen == [BACKBONE]:
-        return Stack(), worth
+        worth.append(found)
+    if len(chosen) == len(core.members):
+        return core, worth
     emitted = _scored(members, chosen, np.concatenate([fold.emit for fold in folds]))
-    stack = fit_stack({name: members[name][emitted] for name in chosen}, fraud[emitted], chosen)
+    stack = fit_stack({name: members[name][emitted] for name in chosen}, fraud[emitted], chosen, before=before)
     return stack, [msgspec.structs.replace(one, weight=stack.weight_of(one.name)) for one in worth]
+
+
+def _worth_of(name: str, gains: FloatArray, weight: float) -> BranchWorth:
+    n = gains.shape[0]
+    mean = float(gains.mean()) if n else 0.0
+    reach = _SIGMAS * float(gains.std()) / float(np.sqrt(n)) if n else 0.0
+    return BranchWorth(name=name, n=n, gain=mean, low=mean - reach, high=mean + reach, weight=weight)
 
 
 def comparable(members: Mapping[str, FloatArray], stack: Stack, folds: Sequence[Fold]) -> dict[str, FloatArray]:
@@ -113,6 +129,7 @@ def _gains(
     folds: Sequence[Fold],
     without: Sequence[str],
     names: Sequence[str],
+    before: Mapping[str, float],
 ) -> FloatArray:
     """Return how much the log-loss of each event falls with the last of `names`."""
     found = [np.empty(0)]
@@ -123,7 +140,7 @@ def _gains(
         block = _scored(members, names, folds[at].emit)
         losses = []
         for taken in (without, names):
-            stack = fit_stack({name: members[name][past] for name in taken}, fraud[past], taken)
+            stack = fit_stack({name: members[name][past] for name in taken}, fraud[past], taken, before=before)
             odds = stack.raw({name: members[name][block] for name in taken})
             losses.append(np.logaddexp(0.0, np.where(fraud[block] == 1, -odds, odds)))
         found.append(losses[0] - losses[1])

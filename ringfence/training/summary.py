@@ -95,7 +95,7 @@ def summarise(
         *((f"branch {name}", f"not tried: {why}") for name, why in not_tried.items()),
         *facts_of(fitted.ensemble),
         ("settings", shown),
-        *searched(fitted.settings),
+        *searched(fitted.settings, trials=fitted.trials),
         ("legit examples each booster saw", f"{fitted.effort.legit_share:.1%}"),
         *([("spared, as examples are many", fitted.effort.text)] if fitted.effort.text else []),
         (

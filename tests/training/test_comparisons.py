@@ -72,7 +72,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, history: pl.DataFrame, watc
 @pytest.fixture(scope="module")
 def release(ledger: Ledger, watched: Scenario, policy: Policy, clock: FakeClock) -> Release:
     folder = ledger.directory.parent / "releases"
-    return train(ledger, watched, policy, releases_dir=folder, clock=clock, until_ms=CUT_MS)
+    return train(ledger, watched, policy, releases_dir=folder, clock=clock, until_ms=CUT_MS, without=("linear",))
 
 
 def _remade(ledger: Ledger, release: Release, *, enough_frauds: int) -> Remade:

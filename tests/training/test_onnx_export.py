@@ -29,6 +29,8 @@ from ringfence.models.stack import Stack
 from ringfence.scenario.clock import FakeClock
 from ringfence.scoring.release import Contents, Release, load_release, write_release
 from ringfence.training.errors import ExportDifferenceError, ExportPlaceError
+from ringfence.training.learner import Task
+from ringfence.training.linear import LinearLearner
 from ringfence.training.onnx_export import Exported, export_onnx
 from tests.oracles.onnx_graphs import linear
 from tests.scoring.releases import contents, rows_and_labels, scenario
@@ -180,3 +182,31 @@ def test_scores_that_32_bits_cannot_hold_are_not_written(ledger: Ledger, release
         export_onnx(ledger, changed, tmp_path / "out", n_events=5)
     assert refusal.value.difference > 1e-5
     assert not list(tmp_path.iterdir())
+
+
+def test_a_linear_model_travels_as_its_numbers(ledger: Ledger, tmp_path: Path) -> None:
+    made = contents()
+    rows, labels = rows_and_labels()
+    encoder = made.ensemble.encoder
+    time_ms = np.arange(rows.shape[0], dtype=np.int64)
+    task = Task(
+        rows=rows,
+        fraud=labels.astype(np.int8),
+        event_time_ms=time_ms,
+        folds=(),
+        is_category=[column in encoder.category_columns for column in range(rows.shape[1])],
+        unread=np.empty(0, np.int64),
+        seed=0,
+        n_threads=1,
+    )
+    model = LinearLearner().fit(task, encoder)
+    assert model.table.any()  # categories have a share, too
+    stack = Stack(members=("gbdt", "linear"), weights=(0.6, 0.4), intercept=0.0)
+    whole = replace(made.ensemble, branches={"linear": model}, stack=stack)
+    release = write_release(tmp_path / "releases", msgspec.structs.replace(made, ensemble=whole))
+    exported = export_onnx(ledger, release, tmp_path / "out", n_events=30)
+    assert exported.rungs == ["full", "gbdt"]
+    assert exported.differences["full"]["raw"] <= 1e-5
+    assert not exported.left_out
+    assert read(exported, "export.json")["branches"]["linear"]["intercept"] == model.intercept
+    assert "linear model" in (exported.folder / "README.md").read_text()
