@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is compared: each contender learns from the labels known at the cut and scores the claims after it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from benchmarks.commands import ringfence
+from benchmarks.insurer.figures import Figures, aligned, figures_of
+from benchmarks.insurer.releases import EVERY_BRANCH, Trained, network_alone, train, trained_scores
+from benchmarks.insurer.work import Work
+from benchmarks.insurer.worlds import Bench, without_entities
+from benchmarks.worlds.oracle import oracle_score
+from benchmarks.worlds.regression import regression_score
+from benchmarks.worlds.rules import fired
+from ringfence.models.calibration import sigmoid
+from ringfence.models.gnn_branch import GNN
+
+Floats = NDArray[np.float64]
+
+RUNGS: Final = ("full", "gbdt", "rules")
+FULL: Final = "full"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a contender says of the judged claims."""
+
+    scores: pl.DataFrame  # event_id, score, and probability where it says one
+    seconds: float  # to learn, from the imported ledger or the loaded files; the judged claims' scores not counted
+    peak_gb: float | None = None  # None: not measured apart
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a contender in a world."""
+
+    contender: str
+    world: int
+    seed: int
+    seconds: float
+    peak_gb: float | None
+    figures: Figures
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a contender has no result."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Contender:
+    key: str
+    title: str
+    is_seeded: bool
+    answer: Callable[[Work, Bench, int], Answer | Left]
+
+
+def _rules(work: Work, bench: Bench, seed: int) -> Answer:
+    world = bench.judge()
+    began = time.monotonic()
+    count = fired(world)[world.cut :].sum_horizontal().to_numpy().astype(np.float64)
+    return Answer(_frame(world.claims["claim_id"][world.cut :], count), time.monotonic() - began)
+
+
+def _logistic(work: Work, bench: Bench, seed: int) -> Answer:
+    world = bench.judge()
+    began = time.monotonic()
+    log_odds, _ = regression_score(world)
+    return Answer(_frame(world.claims["claim_id"][world.cut :], log_odds, sigmoid(log_odds)), time.monotonic() - began)
+
+
+def _oracle(work: Work, bench: Bench, seed: int) -> Answer:
+    world = bench.judge()
+    began = time.monotonic()
+    return Answer(_frame(world.claims["claim_id"][world.cut :], oracle_score(world)), time.monotonic() - began)
+
+
+def _attributes(work: Work, bench: Bench, seed: int) -> Answer:
+    return _of_trees(bench, train(bench, without_entities(bench), seed, without=EVERY_BRANCH))
+
+
+def _trees(work: Work, bench: Bench, seed: int) -> Answer:
+    return _of_trees(bench, train(bench, bench.folder, seed, without=EVERY_BRANCH))
+
+
+def _of_trees(bench: Bench, trained: Trained) -> Answer:
+    said = trained_scores(bench, trained)
+    shutil.rmtree(trained.path)  # nobody asks it again
+    return Answer(said.select("event_id", score="full", probability="full"), trained.seconds, trained.peak_gb)
+
+
+def ensemble(work: Work, bench: Bench, seed: int) -> tuple[Trained, pl.DataFrame]:
+    """Train all branches, as `ringfence train` does by default, or take what an earlier step left."""
+    noted, said = work.path(f"world-{bench.number}", f"training-{seed}"), _said_path(work, bench, seed)
+    trained = work.read(noted, Trained)
+    if trained is None or not said.exists():
+        trained = train(bench, bench.folder, seed)
+        trained_scores(bench, trained).write_parquet(said)
+        work.keep(noted, trained)
+    return trained, pl.read_parquet(said)
+
+
+def _said_path(work: Work, bench: Bench, seed: int) -> Path:
+    return work.folder / f"world-{bench.number}" / f"said-{seed}.parquet"
+
+
+def _full(work: Work, bench: Bench, seed: int) -> Answer:
+    trained, said = ensemble(work, bench, seed)
+    return Answer(said.select("event_id", score="full", probability="full"), trained.seconds, trained.peak_gb)
+
+
+def _network(work: Work, bench: Bench, seed: int) -> Answer | Left:
+    trained, said = ensemble(work, bench, seed)
+    seconds = trained.network_seconds
+    if f"member_{GNN}" not in said.columns:  # the stack does without it: train it all the same
+        found = network_alone(bench, seed)
+        if isinstance(found, str):
+            return Left(why=found)
+        said, seconds = found
+    raw = said[f"member_{GNN}"].to_numpy()
+    return Answer(_frame(said["event_id"], raw, sigmoid(raw)), seconds)
+
+
+def _graph_sage(work: Work, bench: Bench, seed: int) -> Answer | Left:
+    if find_spec("torch_geometric") is None:
+        return Left(why="torch_geometric is not installed")
+    if find_spec("benchmarks.pyg") is None:
+        return Left(why="benchmarks.pyg is not there")
+    graph_sage_scores: Callable[..., pl.DataFrame] = import_module("benchmarks.pyg").graph_sage_scores
+    folder = bench.folder.with_name("graph")
+    if not (folder / "manifest.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        ringfence("export", "graph", "-w", str(bench.folder), "--until", bench.until, "--output", str(folder))
+    began = time.monotonic()
+    scores = graph_sage_scores(folder, seed=seed)
+    seconds = time.monotonic() - began
+    score = scores["score"].to_numpy().astype(np.float64)
+    is_probability = bool((score >= 0.0).all() and (score <= 1.0).all())
+    return Answer(_frame(scores["event_id"], score, score if is_probability else None), seconds)
+
+
+CONTENDERS: Final = (
+    Contender("rules", "15 hand rules, by how many fire", False, _rules),
+    Contender("logistic", "logistic regression, attributes and simple counts", False, _logistic),
+    Contender("attributes", "GBDT, attributes of the claim", True, _attributes),
+    Contender("trees", "GBDT, engine features", True, _trees),
+    Contender("network", "graph network alone", True, _network),
+    Contender("graphsage", "GraphSAGE, PyTorch Geometric", True, _graph_sage),
+    Contender(FULL, "**ringfence, all branches**", True, _full),
+    Contender("oracle", "oracle that sees the rings", False, _oracle),
+)
+BY_KEY: Final = {one.key: one for one in CONTENDERS}
+
+
+def measured(work: Work, bench: Bench, contender: Contender, seed: int) -> Result | Left:
+    """Return what a contender achieved, from the work folder or by measuring it now; a reason is never kept."""
+    seed = seed if contender.is_seeded else 0
+    path = work.path(f"world-{bench.number}", f"{contender.key}-{seed}")
+    kept = work.read(path, Result)
+    if kept is not None:
+        return kept
+    work.step(f"world {bench.number}, seed {seed}: {contender.title.strip('*')}")
+    answer = contender.answer(work, bench, seed)
+    if isinstance(answer, Left):
+        work.tell(f"left out: {answer.why}")
+        return answer
+    result = judged(bench, answer.scores, partial(Result, contender=contender.key, world=bench.number, seed=seed),
+                    seconds=answer.seconds, peak_gb=answer.peak_gb)  # fmt: skip
+    work.keep(path, result)
+    return result
+
+
+def judged(
+    bench: Bench, scores: pl.DataFrame, make: Callable[..., Result], *, seconds: float, peak_gb: float | None
+) -> Result:
+    claims = bench.judged()
+    names = tuple(name for name in ("score", "probability") if name in scores.columns)
+    found = {name: column.to_numpy() for name, column in aligned(claims, scores, names).items()}
+    figures = figures_of(claims, found["score"], found.get("probability"), seed=bench.number)
+    return make(seconds=seconds, peak_gb=peak_gb, figures=figures)
+
+
+def _frame(event_id: pl.Series, score: Floats, probability: Floats | None = None) -> pl.DataFrame:
+    columns = {"event_id": event_id, "score": score}
+    return pl.DataFrame(columns if probability is None else columns | {"probability": probability})
