@@ -135,7 +135,7 @@ def _network(work: Work, bench: Bench, seed: int) -> Answer | Left:
     return Answer(_frame(said["event_id"], raw, sigmoid(raw)), seconds)
 
 
-def _graph_sage(work: Work, bench: Bench, seed: int) -> Answer | Left:
+def _graph_sage(work: Work, bench: Bench, seed: int, *, inputs: str) -> Answer | Left:
     if find_spec("torch_geometric") is None:
         return Left(why="torch_geometric is not installed")
     if find_spec("benchmarks.pyg") is None:
@@ -144,13 +144,21 @@ def _graph_sage(work: Work, bench: Bench, seed: int) -> Answer | Left:
     folder = bench.folder.with_name("graph")
     if not (folder / "manifest.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        ringfence("export", "graph", "-w", str(bench.folder), "--until", bench.until, "--output", str(folder))
+        ringfence(
+            "export",
+            "graph",
+            "-w",
+            str(bench.folder),
+            "--until",
+            bench.until,
+            "--later-labels",
+            "--output",
+            str(folder),
+        )
     began = time.monotonic()
-    scores = graph_sage_scores(folder, seed=seed)
+    scores = graph_sage_scores(folder, seed=seed, inputs=inputs)
     seconds = time.monotonic() - began
-    score = scores["score"].to_numpy().astype(np.float64)
-    is_probability = bool((score >= 0.0).all() and (score <= 1.0).all())
-    return Answer(_frame(scores["event_id"], score, score if is_probability else None), seconds)
+    return Answer(scores.select("event_id", "score"), seconds)  # which is no calibrated probability
 
 
 CONTENDERS: Final = (
@@ -159,7 +167,15 @@ CONTENDERS: Final = (
     Contender("attributes", "GBDT, attributes of the claim", True, _attributes),
     Contender("trees", "GBDT, engine features", True, _trees),
     Contender("network", "graph network alone", True, _network),
-    Contender("graphsage", "GraphSAGE, PyTorch Geometric", True, _graph_sage),
+    Contender(
+        "graphsage", "GraphSAGE (PyTorch Geometric), attributes", True, partial(_graph_sage, inputs="attributes")
+    ),
+    Contender(
+        "graphsage-rows",
+        "GraphSAGE (PyTorch Geometric), engine features",
+        True,
+        partial(_graph_sage, inputs="features"),
+    ),
     Contender(FULL, "**ringfence, all branches**", True, _full),
     Contender("oracle", "oracle that sees the rings", False, _oracle),
 )

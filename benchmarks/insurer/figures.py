@@ -41,7 +41,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of one score, with the same of each resample; of no probability, without calibration."""
 
     values: dict[str, float]
-    draws: dict[str, list[float]]  # N_RESAMPLES each
+    draws: dict[str, list[float | None]]  # N_RESAMPLES each; None where a resample holds no fraud
     recall_by_reviews: list[float]  # at REVIEW_GRID
     precision_by_recall: list[float]  # at RECALL_GRID
 
@@ -82,7 +82,14 @@ def figures_of(judged: pl.DataFrame, score: Floats, probability: Floats | None, 
     score : shape (n,), higher is likelier fraud.
     probability : shape (n,), what is said to be the probability of fraud; None where nothing is.
     seed : of the resamples: the same seed on the same claims draws the same ones, so that figures can be paired.
+
+    Raises
+    ------
+    SystemExit
+        If the claims are all of one kind.
     """
+    if judged["fraud"].n_unique() < 2:
+        raise SystemExit(f"all {judged.height:,} judged claims are of one kind; take a larger world")
     order = np.argsort(-score, kind="stable")  # once: resamples are weights on sorted claims
     fraud, s = judged["fraud"].to_numpy()[order], score[order]
     time_ms, group = judged["time_ms"].to_numpy()[order], judged["group"].to_numpy()[order]
@@ -101,7 +108,7 @@ def figures_of(judged: pl.DataFrame, score: Floats, probability: Floats | None, 
     drawn = [all_of(w) for w in resampled(group, seed)]
     return Figures(
         values=all_of(None),
-        draws={name: [one[name] for one in drawn] for name in drawn[0]},
+        draws={name: [one[name] if np.isfinite(one[name]) else None for one in drawn] for name in drawn[0]},
         recall_by_reviews=[share_caught(fraud, reviewed(time_ms, s, reviews)) for reviews in REVIEW_GRID],
         precision_by_recall=precisions(label, s),
     )
@@ -152,14 +159,19 @@ def mean_of(runs: dict[int, list[Figures]], name: str, less: dict[int, list[Figu
     values, draws = [], []
     for world, found in runs.items():
         value = float(np.mean([one.values[name] for one in found]))
-        drawn = np.mean([one.draws[name] for one in found], axis=0)
+        drawn = _drawn(found, name)
         if less is not None:
             value -= float(np.mean([one.values[name] for one in less[world]]))
-            drawn = drawn - np.mean([one.draws[name] for one in less[world]], axis=0)
+            drawn = drawn - _drawn(less[world], name)
         values.append(value)
         draws.append(drawn)
     low, high = np.nanquantile(np.mean(draws, axis=0), [0.025, 0.975])
     return Mean(value=float(np.mean(values)), low=float(low), high=float(high))
+
+
+def _drawn(found: list[Figures], name: str) -> Floats:
+    """Average the runs of a world, resample by resample, shape (N_RESAMPLES,); NaN where a figure is not defined."""
+    return np.asarray(np.mean(np.array([one.draws[name] for one in found], dtype=np.float64), axis=0))
 
 
 def aligned(judged: pl.DataFrame, frame: pl.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:

@@ -27,7 +27,8 @@ SAID: Final = {
     "witness by habit": "witness.n_events.max >= 2",  # ever
     "just under a limit": " or ".join(f"(amount < {limit} and amount >= {0.99 * limit:g})" for limit in LIMITS),
     "contract changed just before": "claimant.policy_change.gap_hours <= 336",  # whatever changed
-    "car passed on": "vehicle.gap_hours <= 720 and claimant~vehicle.is_new",  # to another claimant
+    "car passed on": "vehicle.gap_hours <= 720 "  # its last claim was another claimant's
+    "and (claimant~vehicle.is_new or claimant~vehicle.gap_hours > vehicle.gap_hours)",
     "old car, large amount": "vehicle_age_years >= 15 and amount >= 25000",
     "claimant known for fraud": "claimant.fraud_count >= 1",
 }
