@@ -41,7 +41,8 @@ class Answer:
 
     scores: pl.DataFrame  # event_id, score, and probability where it says one
     seconds: float  # to learn, from the imported ledger or the loaded files; the judged claims' scores not counted
-    peak_gb: float | None = None  # None: not measured apart
+    processor_s: float | None = None  # of all cores together; None: not measured apart
+    peak_gb: float | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     world: int
     seed: int
     seconds: float
+    processor_s: float | None
     peak_gb: float | None
     figures: Figures
 
@@ -71,22 +73,22 @@ class Contender:
 
 def _rules(work: Work, bench: Bench, seed: int) -> Answer:
     world = bench.judge()
-    began = time.monotonic()
+    began = _now()
     count = fired(world)[world.cut :].sum_horizontal().to_numpy().astype(np.float64)
-    return Answer(_frame(world.claims["claim_id"][world.cut :], count), time.monotonic() - began)
+    return Answer(_frame(world.claims["claim_id"][world.cut :], count), *_since(began))
 
 
 def _logistic(work: Work, bench: Bench, seed: int) -> Answer:
     world = bench.judge()
-    began = time.monotonic()
+    began = _now()
     log_odds, _ = regression_score(world)
-    return Answer(_frame(world.claims["claim_id"][world.cut :], log_odds, sigmoid(log_odds)), time.monotonic() - began)
+    return Answer(_frame(world.claims["claim_id"][world.cut :], log_odds, sigmoid(log_odds)), *_since(began))
 
 
 def _oracle(work: Work, bench: Bench, seed: int) -> Answer:
     world = bench.judge()
-    began = time.monotonic()
-    return Answer(_frame(world.claims["claim_id"][world.cut :], oracle_score(world)), time.monotonic() - began)
+    began = _now()
+    return Answer(_frame(world.claims["claim_id"][world.cut :], oracle_score(world)), *_since(began))
 
 
 def _attributes(work: Work, bench: Bench, seed: int) -> Answer:
@@ -100,7 +102,9 @@ def _trees(work: Work, bench: Bench, seed: int) -> Answer:
 def _of_trees(bench: Bench, trained: Trained) -> Answer:
     said = trained_scores(bench, trained)
     shutil.rmtree(trained.path)  # nobody asks it again
-    return Answer(said.select("event_id", score="full", probability="full"), trained.seconds, trained.peak_gb)
+    return Answer(
+        said.select("event_id", score="full", probability="full"), trained.seconds, trained.processor_s, trained.peak_gb
+    )
 
 
 def ensemble(work: Work, bench: Bench, seed: int) -> tuple[Trained, pl.DataFrame]:
@@ -120,7 +124,9 @@ def _said_path(work: Work, bench: Bench, seed: int) -> Path:
 
 def _full(work: Work, bench: Bench, seed: int) -> Answer:
     trained, said = ensemble(work, bench, seed)
-    return Answer(said.select("event_id", score="full", probability="full"), trained.seconds, trained.peak_gb)
+    return Answer(
+        said.select("event_id", score="full", probability="full"), trained.seconds, trained.processor_s, trained.peak_gb
+    )
 
 
 def _network(work: Work, bench: Bench, seed: int) -> Answer | Left:
@@ -155,10 +161,9 @@ def _graph_sage(work: Work, bench: Bench, seed: int, *, inputs: str) -> Answer |
             "--output",
             str(folder),
         )
-    began = time.monotonic()
+    began = _now()
     scores = graph_sage_scores(folder, seed=seed, inputs=inputs)
-    seconds = time.monotonic() - began
-    return Answer(scores.select("event_id", "score"), seconds)  # which is no calibrated probability
+    return Answer(scores.select("event_id", "score"), *_since(began))  # which is no calibrated probability
 
 
 CONTENDERS: Final = (
@@ -194,20 +199,29 @@ def measured(work: Work, bench: Bench, contender: Contender, seed: int) -> Resul
     if isinstance(answer, Left):
         work.tell(f"left out: {answer.why}")
         return answer
-    result = judged(bench, answer.scores, partial(Result, contender=contender.key, world=bench.number, seed=seed),
-                    seconds=answer.seconds, peak_gb=answer.peak_gb)  # fmt: skip
+    claims = bench.judged()
+    names = tuple(name for name in ("score", "probability") if name in answer.scores.columns)
+    found = {name: column.to_numpy() for name, column in aligned(claims, answer.scores, names).items()}
+    result = Result(
+        contender=contender.key,
+        world=bench.number,
+        seed=seed,
+        seconds=answer.seconds,
+        processor_s=answer.processor_s,
+        peak_gb=answer.peak_gb,
+        figures=figures_of(claims, found["score"], found.get("probability"), seed=bench.number),
+    )
     work.keep(path, result)
     return result
 
 
-def judged(
-    bench: Bench, scores: pl.DataFrame, make: Callable[..., Result], *, seconds: float, peak_gb: float | None
-) -> Result:
-    claims = bench.judged()
-    names = tuple(name for name in ("score", "probability") if name in scores.columns)
-    found = {name: column.to_numpy() for name, column in aligned(claims, scores, names).items()}
-    figures = figures_of(claims, found["score"], found.get("probability"), seed=bench.number)
-    return make(seconds=seconds, peak_gb=peak_gb, figures=figures)
+def _now() -> tuple[float, float]:
+    return time.monotonic(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> tuple[float, float]:
+    """Return seconds by the clock, and of the processor."""
+    return time.monotonic() - began[0], time.process_time() - began[1]
 
 
 def _frame(event_id: pl.Series, score: Floats, probability: Floats | None = None) -> pl.DataFrame:

@@ -27,7 +27,7 @@ REVIEWS: Final = (50, 10)  # a day; the first is the capacity that the table is 
 N_BINS: Final = 10
 N_RESAMPLES: Final = 400
 DAY_MS: Final = 86_400_000
-REVIEW_GRID: Final = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150)
+REVIEW_GRID: Final = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200)
 RECALL_GRID: Final = tuple(round(0.02 * step, 2) for step in range(1, 51))
 
 RECALL: Final = "recall at 15 % precision"

@@ -87,6 +87,10 @@ def plain(one: Mean | None, digits: int = 4) -> str:
     return "–" if one is None else f"{one.value:.{digits}f}"
 
 
+def took(seconds: float, processor_s: float | None) -> str:
+    return f"{seconds:,.0f} s" + ("" if processor_s is None else f" ({processor_s:,.0f} s)")
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
@@ -126,13 +130,13 @@ def _contenders(runs: Runs) -> str:
                 plain(runs.mean(one.key, AUC), 3),
                 plain(runs.mean(one.key, ECE)),
                 plain(runs.mean(one.key, BRIER), 5),
-                f"{runs.seconds(one.key):,.0f} s",
+                took(*runs.seconds(one.key)),
                 f"{len(runs.results[one.key])}",
             ]
         )
     head = [
         "", "recall at 15 % precision, %", *(f"recall at {reviews} reviews a day, %" for reviews in REVIEWS), "AP",
-        "ROC-AUC", "ECE", "Brier", "to train", "runs",
+        "ROC-AUC", "ECE", "Brier", "to train (processor)", "runs",
     ]  # fmt: skip
     return _table(head, rows)
 
@@ -173,9 +177,9 @@ def _stack(runs: Runs) -> str:
             gain, low, high = one.worth.get(name, [float("nan")] * 3)
             part = f"**{one.weights[name]:.2f}**" if name in one.weights else "out"
             cells.append(f"{part}; {1e4 * gain:+.1f} ({1e4 * low:+.1f} to {1e4 * high:+.1f})")
-        told = f"{one.seconds / 60:.1f} min, {one.peak_gb:.1f} GB"
+        told = f"{one.seconds / 60:.1f} min ({one.processor_s / 60:.1f}), {one.peak_gb:.1f} GB"
         rows.append([f"{world}, {seed}", f"{one.weights['gbdt']:.2f}", *cells, told])
-    return _table(["world, seed", "gbdt", *names, "training"], rows)
+    return _table(["world, seed", "gbdt", *names, "training (processor)"], rows)
 
 
 def _rungs(runs: Runs) -> str:

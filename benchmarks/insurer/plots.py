@@ -12,9 +12,10 @@ from benchmarks.insurer.contenders import FULL
 from benchmarks.insurer.figures import PRECISION, RECALL_GRID, REVIEW_GRID, REVIEWS, Figures
 from benchmarks.insurer.runs import Runs
 from benchmarks.worlds.plots import Panel, sheet_of_panels
-from ringfence.reports import Chart, log_axis, percent, share_axis
+from ringfence.reports import Axis, Chart, percent, share_axis
 
 FILE: Final = "insurer-recall.svg"
+LEAST: Final = 0.01  # precision that is plotted
 # contender -> (name beside the line, series, dashed): green is the product, orange what it is held against
 LINES: Final = {
     FULL: ("all branches", 1, False),
@@ -45,29 +46,31 @@ def _curves(runs: Runs, key: str) -> tuple[list[float], list[float]]:
 
 def _by_reviews(curves: dict[str, tuple[list[float], list[float]]]) -> Panel:
     chart = Chart(
-        log_axis("reviews a day", REVIEW_GRID[0], REVIEW_GRID[-1], lambda value: f"{value:g}"),
+        Axis(label="reviews a day", low=1.0, high=200.0, ticks=(1, 2, 5, 10, 20, 50, 100, 200), log=True),
         share_axis("frauds found"),
         title="recall by reviews a day",
     )
     panel = Panel("Who finds how much", "Mean over runs; the highest scores of each day are reviewed", chart)
     for reviews in REVIEWS:
         chart.guide(reviews, 0.0, reviews, 1.0)
-    for row, (key, (recall, _)) in enumerate(curves.items()):
-        name, series, dashed = LINES[key]
+    for key, (recall, _) in curves.items():
+        _, series, dashed = LINES[key]
         chart.line(list(REVIEW_GRID), recall, series=series, dashed=dashed)
-        panel.name(("- - " if dashed else "— ") + name, 1.1, 0.93 - 0.065 * row, series)
     return panel
 
 
 def _by_recall(curves: dict[str, tuple[list[float], list[float]]]) -> Panel:
     chart = Chart(
         share_axis("frauds found"),
-        log_axis("precision", 0.005, 1.0, percent),
+        Axis(
+            label="precision", low=LEAST, high=1.0, ticks=(LEAST, 0.02, 0.05, 0.1, 0.2, 0.5, 1), log=True, text=percent
+        ),
         title="precision by recall",
     )
     panel = Panel("At what precision", f"Dotted: {percent(PRECISION)} of what is flagged is fraud", chart)
     chart.guide(0.0, PRECISION, 1.0, PRECISION)
-    for key, (_, precision) in curves.items():
-        _, series, dashed = LINES[key]
-        chart.line(list(RECALL_GRID), [max(value, 0.005) for value in precision], series=series, dashed=dashed)
+    for row, (key, (_, precision)) in enumerate(curves.items()):
+        name, series, dashed = LINES[key]
+        chart.line(list(RECALL_GRID), [max(value, LEAST) for value in precision], series=series, dashed=dashed)
+        panel.name(f"{name} {'- -' if dashed else '—'}", 0.98, 0.78 * 0.75**row, series, "end")
     return panel

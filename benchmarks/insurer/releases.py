@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str  # of the release
     seconds: float
+    processor_s: float  # of all cores together: what a busy machine does not stretch
     peak_gb: float
     phases: dict[str, float]  # name -> seconds
     n_examples: int
@@ -52,7 +54,7 @@ def train(bench: Bench, folder: Path, seed: int, *, without: tuple[str, ...] = (
     """Run `ringfence train` in a process of its own, on the labels known at the cut."""
     split = bench.split
     options = [word for name in without for word in ("--without", name)]
-    began = time.monotonic()
+    began, used = time.monotonic(), _children_s()
     said = ringfence(
         "train", "-w", str(folder), "--examples-from", iso(split.warm_ms), "--until", bench.until,
         "--seed", str(seed), *options,
@@ -62,6 +64,7 @@ def train(bench: Bench, folder: Path, seed: int, *, without: tuple[str, ...] = (
     return Trained(
         path=said["path"],
         seconds=seconds,
+        processor_s=_children_s() - used,
         peak_gb=max(phase["peak_bytes"] for phase in said["phases"]) / 1e9,
         phases={phase["name"]: phase["seconds"] for phase in said["phases"]},
         n_examples=said["n_examples"],
@@ -70,6 +73,11 @@ def train(bench: Bench, folder: Path, seed: int, *, without: tuple[str, ...] = (
         worth={one["name"]: [one["gain"], one["low"], one["high"]] for one in release.metrics["branches"]},
         not_tried=release.metrics["branches_not_tried"],
     )
+
+
+def _children_s() -> float:
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def said_of(ledger: Ledger, release: Release, from_ms: int) -> pl.DataFrame:

@@ -57,8 +57,11 @@ class Runs:
             return None
         return mean_of({w: first[w] for w in both}, name, {w: second[w] for w in both})
 
-    def seconds(self, contender: str) -> float:
-        return float(np.mean([one.seconds for one in self.results[contender]]))
+    def seconds(self, contender: str) -> tuple[float, float | None]:
+        """Return the mean time to learn: by the clock, and of the processor where that was measured."""
+        found = self.results[contender]
+        spent = [one.processor_s for one in found if one.processor_s is not None]
+        return float(np.mean([one.seconds for one in found])), float(np.mean(spent)) if spent else None
 
 
 def runs_of(work: Work, worlds: Sequence[int], seeds: Sequence[int]) -> Runs:

@@ -258,6 +258,7 @@ def result(contender: str, world: int, seed: int, recall: float) -> Result:
         world=world,
         seed=seed,
         seconds=3.0,
+        processor_s=5.0,
         peak_gb=None,
         figures=Figures(
             values=values,
@@ -277,6 +278,7 @@ def test_the_page_holds_what_was_measured_and_no_more(tmp_path: Path) -> None:
     lines = found["contenders"].splitlines()
     assert len(lines) == 4  # nobody else
     assert "70.0 (60–80)" in lines[-1]
+    assert "3 s (5 s)" in lines[-1]
     assert "+10.0 (+10.0 to +10.0)" in found["gains"]  # of world 1 alone
     assert page.floors(runs) == [
         ("recall at 15 % precision above that of the regression by 12 points: +10.0 (+10.0 to +10.0)", False)
