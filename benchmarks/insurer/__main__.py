@@ -28,6 +28,7 @@ from benchmarks.insurer.topology import measured_pairs
 from benchmarks.insurer.unseen import measured_unseen
 from benchmarks.insurer.work import Work
 from benchmarks.insurer.worlds import base_world
+from ringfence.simulate import WORLD_VERSION
 
 BESIDE = ("rungs", "unseen", "topology")
 
@@ -51,7 +52,7 @@ def main() -> int:
     def tell(what: str) -> None:
         print(f"{(time.monotonic() - began) / 60.0:6.1f} min  {what}", file=sys.stderr, flush=True)
 
-    settings = {"events": arguments.events, "fraud_rate": arguments.fraud_rate}
+    settings = {"events": arguments.events, "fraud_rate": arguments.fraud_rate, "world_version": WORLD_VERSION}
     work = Work.open(arguments.work.resolve(), settings, tell, arguments.pause_while)
     if not arguments.only_kept:
         for number in arguments.worlds:
