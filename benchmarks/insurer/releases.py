@@ -28,6 +28,7 @@ from ringfence.training.score import shown
 from ringfence.workspace import Workspace
 
 EVERY_BRANCH: Final = (ANOMALY, GNN, SEQUENCE, TEXT, RULES)
+TIES: Final = 5  # claims of the very moment at which examples begin
 NETWORK_PHASES: Final = ("sampling", "networks")
 
 
@@ -60,6 +61,8 @@ def train(bench: Bench, folder: Path, seed: int, *, without: tuple[str, ...] = (
         "--seed", str(seed), *options,
     )  # fmt: skip
     seconds = time.monotonic() - began
+    if abs(said["n_examples"] - split.n_labels) > TIES:
+        raise SystemExit(f"{said['n_examples']:,} examples, where {split.n_labels:,} labels were to teach everybody")
     release = load_release(Path(said["path"]))
     return Trained(
         path=said["path"],
