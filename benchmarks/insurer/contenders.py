@@ -142,8 +142,9 @@ def _network(work: Work, bench: Bench, seed: int) -> Answer | Left:
 
 
 def _graph_sage(work: Work, bench: Bench, seed: int, *, inputs: str) -> Answer | Left:
-    if find_spec("torch_geometric") is None:
-        return Left(why="torch_geometric is not installed")
+    for library in ("torch", "torch_geometric"):
+        if find_spec(library) is None:
+            return Left(why=f"{library} is not installed")
     if find_spec("benchmarks.pyg") is None:
         return Left(why="benchmarks.pyg is not there")
     graph_sage_scores: Callable[..., pl.DataFrame] = import_module("benchmarks.pyg").graph_sage_scores
