@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.insurer.conclusions import FLOOR_OVER_LOGISTIC, FLOOR_PAIRS, conclusions, points
 from benchmarks.insurer.contenders import CONTENDERS, FULL
 from benchmarks.insurer.figures import AP, AT, AUC, BRIER, ECE, RECALL, REVIEWS, Mean, mean_of
 from benchmarks.insurer.plots import write_plots
@@ -20,8 +21,6 @@ from benchmarks.written import write_table
 from ringfence.training.slices import wilson
 
 PAGE: Final = "insurer.md"
-FLOOR_OVER_LOGISTIC: Final = 0.12  # of recall at 15 % precision
-FLOOR_PAIRS: Final = 0.95
 _RUNG_NAMES: Final = {"full": "`full`: all branches", "gbdt": "`gbdt`: trees", "rules": "`rules`: 13 hand rules"}
 _MEMBERS: Final = {"full": "full score", "gbdt": "trees", "member_gnn": "graph network"}
 _FLAGGERS: Final = {
@@ -36,6 +35,7 @@ _FLAGGERS: Final = {
 def texts(runs: Runs) -> dict[str, str]:
     """Return every table by the name of its marks in the page; a table of what was not measured is not there."""
     parts = {
+        "conclusions": conclusions(runs),
         "worlds": _worlds(runs),
         "contenders": _contenders(runs),
         "gains": _gains(runs),
@@ -71,10 +71,6 @@ def floors(runs: Runs) -> list[tuple[str, bool]]:
 
 def percent(one: Mean | None) -> str:
     return "–" if one is None else f"{100 * one.value:.1f} ({100 * one.low:.0f}–{100 * one.high:.0f})"
-
-
-def points(one: Mean | None) -> str:
-    return "–" if one is None else f"{100 * one.value:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
 
 
 def three(one: Mean | None, digits: int = 3) -> str:

@@ -274,7 +274,8 @@ def test_the_page_holds_what_was_measured_and_no_more(tmp_path: Path) -> None:
     runs.results[FULL] = [result(FULL, world, seed, 0.7) for world in (1, 2) for seed in (1, 2)]
     runs.results["logistic"] = [result("logistic", 1, 0, 0.6)]
     found = page.texts(runs)
-    assert set(found) == {"contenders", "gains", "by-world"}
+    assert set(found) == {"conclusions", "contenders", "gains", "by-world"}
+    assert "+10.0 (+10.0 to +10.0) points. The floor of 12 is **missed**." in found["conclusions"]
     lines = found["contenders"].splitlines()
     assert len(lines) == 4  # nobody else
     assert "70.0 (60–80)" in lines[-1]
@@ -291,7 +292,7 @@ def test_the_page_holds_what_was_measured_and_no_more(tmp_path: Path) -> None:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     text = (ROOT / "docs" / page.PAGE).read_text("utf-8")
-    for name in ("worlds", "contenders", "gains", "by-world", "stack", "rungs", "unseen", "pairs"):
+    for name in ("conclusions", "worlds", "contenders", "gains", "by-world", "stack", "rungs", "unseen", "pairs"):
         assert f"<!-- {name}: begin -->" in text
         assert f"<!-- {name}: end -->" in text
     assert {one.key for one in CONTENDERS} >= {"rules", "logistic", "attributes", "trees", "network", "graphsage", FULL}
