@@ -25,7 +25,7 @@ from benchmarks.insurer.page import floors, texts, write_page
 from benchmarks.insurer.rungs import measured_rungs
 from benchmarks.insurer.runs import runs_of
 from benchmarks.insurer.topology import measured_pairs
-from benchmarks.insurer.unseen import measured_unseen
+from benchmarks.insurer.unseen import measured_unseen, measured_without_release
 from benchmarks.insurer.work import Work
 from benchmarks.insurer.worlds import base_world
 from ringfence.simulate import WORLD_VERSION
@@ -87,6 +87,8 @@ def measure_world(work: Work, number: int, arguments: argparse.Namespace) -> Non
             measured_rungs(work, bench, seed)
         if FULL in arguments.contenders and "unseen" in arguments.beside:
             measured_unseen(work, bench, seed)
+    if "unseen" in arguments.beside:
+        measured_without_release(work, bench)
 
 
 if __name__ == "__main__":

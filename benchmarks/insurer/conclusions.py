@@ -72,11 +72,10 @@ def _of_branches(runs: Runs) -> list[str]:
 
 def _of_the_unseen(runs: Runs) -> list[str]:
     said = []
-    for reviews in REVIEWS:
+    for reviews in REVIEWS if runs.unseen else ():
         name = f"full, {reviews} a day"
-        unseen, known = (reduce(add, [told[kind][name] for told in runs.unseen]) if runs.unseen else None
-                         for kind in (UNSEEN, KNOWN))  # fmt: skip
-        if unseen is None or known is None or not unseen.n_rings or not known.n_rings:
+        unseen, known = (reduce(add, [told[kind][name] for told in runs.unseen]) for kind in (UNSEEN, KNOWN))
+        if not unseen.n_rings or not known.n_rings:
             continue
         said.append(
             f"With {reviews} reviews a day, {unseen.n_flagged / unseen.n_rings:.0%} of the rings of the unseen pattern "

@@ -21,6 +21,7 @@ from benchmarks.written import write_table
 from ringfence.training.slices import wilson
 
 PAGE: Final = "insurer.md"
+NOTHING: Final = "–"
 _RUNG_NAMES: Final = {"full": "`full`: all branches", "gbdt": "`gbdt`: trees", "rules": "`rules`: 13 hand rules"}
 _MEMBERS: Final = {"full": "full score", "gbdt": "trees", "member_gnn": "graph network"}
 _FLAGGERS: Final = {
@@ -199,30 +200,31 @@ def _rungs(runs: Runs) -> str:
 
 
 def _unseen(runs: Runs) -> str:
-    if not runs.unseen:
-        return ""
     flaggers = [f"{name}, {reviews} a day" for name in _FLAGGERS for reviews in REVIEWS] + [BY_POLICY]
     rows = []
     for flagger in flaggers:
         cells = []
         for kind in (UNSEEN, KNOWN):
             found = [told[kind][flagger] for told in runs.unseen if flagger in told[kind]]
-            cells += list(_flagged(reduce(add, found), len(runs.seeds))) if found else ["–", "–"]
+            once = [told[kind][flagger] for told in runs.unseen_without_release if flagger in told[kind]]
+            cells += list(_flagged(once or found, len(once) or len(runs.splits)))
         name, _, rest = flagger.partition(", ")
-        rows.append([f"{_FLAGGERS[name]}, {rest}" if rest else f"all branches, {BY_POLICY}", *cells])
+        title = f"{_FLAGGERS[name]}, {rest}" if rest else f"all branches, {BY_POLICY}"
+        if any(cell != NOTHING for cell in cells):
+            rows.append([title, *cells])
     head = ["", "rings of the unseen pattern", "their claims", "rings of known patterns", "their claims"]
     return _table(head, rows)
 
 
-def _flagged(one: Flagged, n_seeds: int) -> tuple[str, str]:
-    if not one.n_rings:
-        return "–", "–"
-    rate = one.n_flagged / one.n_rings
-    low, high = wilson(rate, max(one.n_rings // n_seeds, 1))  # seeds judge the same rings again
-    return (
-        f"{rate:.0%} ({low:.0%}–{high:.0%}) of {one.n_rings // n_seeds}",
-        f"{one.n_claims_flagged / one.n_claims:.0%}",
-    )
+def _flagged(found: Sequence[Flagged], n_worlds: int) -> tuple[str, str]:
+    """Tell the share of rings, and of their claims, over runs; seeds of a world judge the same rings again."""
+    if not found or not sum(one.n_rings for one in found):
+        return NOTHING, NOTHING
+    total = reduce(add, found)
+    n = max(1, round(total.n_rings * n_worlds / len(found)))  # rings that there are
+    rate = total.n_flagged / total.n_rings
+    low, high = wilson(rate, n)
+    return f"{rate:.0%} ({low:.0%}–{high:.0%}) of {n}", f"{total.n_claims_flagged / total.n_claims:.0%}"
 
 
 def _pairs(runs: Runs) -> str:

@@ -33,7 +33,8 @@ class Runs:
     results: dict[str, list[Result]] = field(default_factory=dict)
     rungs: dict[str, dict[int, list[Rung]]] = field(default_factory=dict)  # rung -> world -> by seed
     trained: list[tuple[int, int, Trained]] = field(default_factory=list)  # world, seed
-    unseen: list[Told] = field(default_factory=list)
+    unseen: list[Told] = field(default_factory=list)  # a world and seed each
+    unseen_without_release: list[Told] = field(default_factory=list)  # a world each
     pairs: list[Pairs] = field(default_factory=list)
 
     def figures(self, contender: str) -> ByWorld:
@@ -78,6 +79,9 @@ def runs_of(work: Work, worlds: Sequence[int], seeds: Sequence[int]) -> Runs:
                 found = work.read(work.path(name, f"{contender.key}-{seed}"), Result)
                 if found is not None:
                     runs.results.setdefault(contender.key, []).append(found)
+        plain = work.read(work.path(name, "unseen-without-release"), Told)
+        if plain is not None:
+            runs.unseen_without_release.append(plain)
         for seed in seeds:
             rungs = work.read(work.path(name, f"rungs-{seed}"), dict[str, Rung]) or {}
             for rung in RUNGS:

@@ -11,6 +11,7 @@ the base world whose third claim comes after the cut: those of patterns that tra
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.insurer.contenders import ensemble
-from benchmarks.insurer.figures import DAY_MS, REVIEWS, aligned
+from benchmarks.insurer.figures import DAY_MS, REVIEWS, Floats, aligned
 from benchmarks.insurer.releases import said_of
 from benchmarks.insurer.work import Work
 from benchmarks.insurer.worlds import Bench, shocked_world
+from benchmarks.worlds.judged import Judged
 from benchmarks.worlds.regression import regression_score
 from benchmarks.worlds.rules import fired
 from ringfence.models.gnn_branch import GNN
@@ -88,7 +90,7 @@ def flagged_rings(
 
 
 def measured_unseen(work: Work, bench: Bench, seed: int) -> Told:
-    """Count flagged rings in the shocked world, and in the base world."""
+    """Count the rings that a release flags in the shocked world, and in the base world."""
     path = work.path(f"world-{bench.number}", f"unseen-{seed}")
     kept = work.read(path, Told)
     if kept is not None:
@@ -98,31 +100,66 @@ def measured_unseen(work: Work, bench: Bench, seed: int) -> Told:
     trained, base_said = ensemble(work, bench, seed)
     said = said_of(shocked.ledger(), load_release(Path(trained.path)), bench.split.cut_ms)
     _check_same(bench, shocked, base_said, said)
-    found = {UNSEEN: _of(shocked, said, is_pattern=True), KNOWN: _of(bench, base_said, is_pattern=False)}
+    found = {UNSEEN: _by_release(shocked, said, UNSEEN), KNOWN: _by_release(bench, base_said, KNOWN)}
     work.keep(path, found)
     return found
 
 
-def _of(bench: Bench, said: pl.DataFrame, *, is_pattern: bool) -> dict[str, Flagged]:
+def measured_without_release(work: Work, bench: Bench) -> Told:
+    """Count the rings that the regression and the rules flag: once a world, since neither has a seed."""
+    path = work.path(f"world-{bench.number}", "unseen-without-release")
+    kept = work.read(path, Told)
+    if kept is not None:
+        return kept
+    shocked = shocked_world(work, bench)
+    work.step(f"world {bench.number}: a pattern unseen in training, by regression and rules")
+    found = {}
+    for kind, one in ((UNSEEN, shocked), (KNOWN, bench)):
+        world = one.judge()
+        scores = {
+            "logistic": regression_score(world)[0],
+            "rules": fired(world)[world.cut :].sum_horizontal().to_numpy().astype(np.float64),
+        }
+        found[kind] = _Rings.of(one, world, kind).by_capacity(scores)
+    work.keep(path, found)
+    return found
+
+
+@dataclass(frozen=True)
+class _Rings:
+    """The judged claims of a world, and which ring of one kind of pattern each is of."""
+
+    ring: list[str | None]
+    time_ms: Ints
+    earlier: dict[str, int]
+    end_ms: int
+
+    @classmethod
+    def of(cls, bench: Bench, world: Judged, kind: str) -> _Rings:
+        claims = bench.judged(world)
+        wanted = pl.col("kind") == PATTERN if kind == UNSEEN else pl.col("kind") != PATTERN
+        ring = claims.select(pl.when(wanted & pl.col("fraud")).then("ring_id")).to_series().to_list()
+        before = world.truth[: world.cut].filter("fraud")["ring_id"].drop_nulls().value_counts()
+        return cls(ring, claims["time_ms"].to_numpy(), dict(before.iter_rows()), bench.split.ends_ms)
+
+    def flagged(self, flag: Bools) -> Flagged:
+        return flagged_rings(self.ring, self.time_ms, flag, self.earlier, self.end_ms)
+
+    def by_capacity(self, scores: Mapping[str, Floats]) -> dict[str, Flagged]:
+        return {
+            f"{name}, {reviews} a day": self.flagged(alerted_of(self.time_ms, score, reviews))
+            for name, score in scores.items()
+            for reviews in REVIEWS
+        }
+
+
+def _by_release(bench: Bench, said: pl.DataFrame, kind: str) -> dict[str, Flagged]:
     world = bench.judge()
-    claims = bench.judged(world)
-    wanted = pl.col("kind") == PATTERN if is_pattern else pl.col("kind") != PATTERN
-    ring = claims.select(pl.when(wanted & pl.col("fraud")).then("ring_id")).to_series().to_list()
-    before = world.truth[: world.cut].filter("fraud")["ring_id"].drop_nulls().value_counts()
-    earlier = dict(before.iter_rows())
-    time_ms, end_ms = claims["time_ms"].to_numpy(), bench.split.ends_ms
+    rings = _Rings.of(bench, world, kind)
     names = [name for name in ("full", "gbdt", f"member_{GNN}") if name in said.columns]
-    columns = aligned(claims, said, (*names, "action"))
-    scores = {name: columns[name].to_numpy() for name in names}
-    scores["logistic"] = regression_score(world)[0]
-    scores["rules"] = fired(world)[world.cut :].sum_horizontal().to_numpy().astype(np.float64)
-    found = {
-        f"{name}, {reviews} a day": flagged_rings(ring, time_ms, alerted_of(time_ms, score, reviews), earlier, end_ms)
-        for name, score in scores.items()
-        for reviews in REVIEWS
-    }
+    columns = aligned(bench.judged(world), said, (*names, "action"))
     acted = (columns["action"] != ACTIONS[APPROVE]).to_numpy()
-    return found | {BY_POLICY: flagged_rings(ring, time_ms, acted, earlier, end_ms)}
+    return rings.by_capacity({name: columns[name].to_numpy() for name in names}) | {BY_POLICY: rings.flagged(acted)}
 
 
 def _check_same(bench: Bench, shocked: Bench, base_said: pl.DataFrame, said: pl.DataFrame) -> None:

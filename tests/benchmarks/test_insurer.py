@@ -33,9 +33,9 @@ from benchmarks.insurer.figures import (
 from benchmarks.insurer.hand_rules import LEFT_OUT, SAID
 from benchmarks.insurer.runs import Runs
 from benchmarks.insurer.topology import ranked
-from benchmarks.insurer.unseen import Flagged, flagged_rings
+from benchmarks.insurer.unseen import KNOWN, UNSEEN, Flagged, flagged_rings
 from benchmarks.insurer.work import OtherSettings, Work
-from benchmarks.insurer.worlds import Bench, base_world, without_entities
+from benchmarks.insurer.worlds import Bench, Split, base_world, without_entities
 from benchmarks.worlds.rules import RULES, fired
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.replay import feature_rows
@@ -296,3 +296,19 @@ def test_the_page_has_a_place_for_every_table() -> None:
         assert f"<!-- {name}: begin -->" in text
         assert f"<!-- {name}: end -->" in text
     assert {one.key for one in CONTENDERS} >= {"rules", "logistic", "attributes", "trees", "network", "graphsage", FULL}
+
+
+def flagged(n_rings: int, n_flagged: int) -> Flagged:
+    return Flagged(n_rings=n_rings, n_flagged=n_flagged, n_claims=10 * n_rings, n_claims_flagged=n_rings)
+
+
+def test_rings_that_several_seeds_judge_are_counted_once() -> None:
+    split = Split(warm_ms=0, cut_ms=1, ends_ms=2 * DAY, n_claims=9, n_judged=2, n_fraud=1, n_labels=3, n_label_frauds=1)
+    runs = Runs(2_000, 0.05, [1], [1, 2], splits={1: split})
+    days = ("full, 50 a day", "full, 10 a day")
+    by_seed = [{kind: {name: flagged(20, n) for name in days} for kind in (UNSEEN, KNOWN)} for n in (8, 12)]
+    runs.unseen.extend(by_seed)
+    runs.unseen_without_release.append({kind: {"rules, 50 a day": flagged(20, 5)} for kind in (UNSEEN, KNOWN)})
+    _, _, ours, _, rules = page.texts(runs)["unseen"].splitlines()
+    assert "50% (30%–70%) of 20 | 10%" in ours  # Wilson, of twenty rings and not of forty
+    assert "25% (11%–47%) of 20" in rules
