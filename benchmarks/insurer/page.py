@@ -110,7 +110,10 @@ def _worlds(runs: Runs) -> str:
             *(f"{one.n_judged * 86_400_000 / (one.ends_ms - one.cut_ms):.0f}" for one in splits.values()),
         ],
     ]
-    return _table(["", *(f"world {number}" for number in splits)], rows)
+    worlds, seeds = (" ".join(map(str, numbers)) for numbers in (splits, runs.seeds))
+    command = f"python -m benchmarks.insurer --events {runs.n_events} --worlds {worlds} --seeds {seeds} --write"
+    table = _table(["", *(f"world {number}" for number in splits)], rows)
+    return f"Tables and plots on this page are written by `{command}`.\n\n{table}"
 
 
 def _contenders(runs: Runs) -> str:
