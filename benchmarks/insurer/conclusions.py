@@ -78,8 +78,8 @@ def _of_the_unseen(runs: Runs) -> list[str]:
         if not unseen.n_rings or not known.n_rings:
             continue
         said.append(
-            f"With {reviews} reviews a day, {unseen.n_flagged / unseen.n_rings:.0%} of the rings of the unseen pattern "
-            f"are flagged within 24 hours of their third claim, and {known.n_flagged / known.n_rings:.0%} of those of "
+            f"With {reviews} reviews a day, {100 * unseen.n_flagged / unseen.n_rings:.0f} % of the rings of the unseen pattern "
+            f"are flagged within 24 hours of their third claim, and {100 * known.n_flagged / known.n_rings:.0f} % of those of "
             "known patterns."
         )
     return said
@@ -90,4 +90,6 @@ def _of_pairs(runs: Runs) -> list[str]:
         return []
     right = float(np.mean([one.right["full"] for one in runs.pairs]))
     met = "met" if right >= FLOOR_PAIRS else "**missed**"
-    return [f"Of the planted pairs, the full score ranks {right:.1%} right; the floor of {FLOOR_PAIRS:.0%} is {met}."]
+    return [
+        f"Of the planted pairs, the full score ranks {100 * right:.1f} % right; the floor of {100 * FLOOR_PAIRS:.0f} % is {met}."
+    ]
