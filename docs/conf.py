@@ -42,6 +42,7 @@ TREE = {
         "docs/worlds",
         "docs/worlds-files",
         "docs/worlds-difficulty",
+        "docs/insurer",
         "examples/card-payments-handbook/README",
         "examples/motor-claims-network/README",
         "examples/vehicle-claims/README",
