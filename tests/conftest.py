@@ -14,6 +14,7 @@ from hypothesis import settings
 from ringfence.steps.kernel_cache import use_kernel_cache
 
 os.environ["TZ"] = "UTC"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that load onnxruntime themselves
 time.tzset()
 use_kernel_cache(os.environ)  # before anything imports numba
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line has it: LightGBM's threads must not spin

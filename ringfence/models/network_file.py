@@ -6,6 +6,7 @@ magic, 8 bytes | sha256 of the rest, 32 bytes | length of the header, 8 bytes | 
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -61,6 +62,9 @@ def open_session(graph: bytes) -> InferenceSession:
     DamagedNetworkError
         If onnxruntime cannot load the graph.
     """
+    # Its packages report sessions, models and an id of the machine to its makers, and keep both on disk, unless this is
+    # set before it is loaded (onnxruntime, docs/Privacy.md). Who decides about fraud tells nobody what runs here.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime as ort
     except ImportError as error:
