@@ -30,7 +30,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "os.environ": "ringfence.open sets, as the command line does, what libraries read when they are loaded"
     },
     "models/network_file.py": {
-        "os.environ": "onnxruntime reports to its makers unless told not to before it is loaded"
+        "os.environ": "onnxruntime reports to its makers unless told before it is loaded"
     },
     "serving/keys.py": {
         "secrets.token_urlsafe": "an API key must be unpredictable",
