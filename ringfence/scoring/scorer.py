@@ -17,6 +17,7 @@ from ringfence.models.calibration import Calibrator
 from ringfence.models.ensemble import Ensemble
 from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.seen import Seen
+from ringfence.models.stack import Stack
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.scoring.release import Release
 from ringfence.scoring.without_model import without_model
@@ -252,6 +253,10 @@ class Scorer:
             raise next(iter(self.release.broken.values()))
         ensemble, _ = self._by_rung[self.rung]
         return ensemble.contributions(seen, ensemble.encode(seen.rows), exact=True)
+
+    def stack_of(self, rung: str) -> Stack:
+        """Return the stack behind the score of a rung that has models: `full` or `gbdt`."""
+        return self._by_rung[rung][0].stack
 
     @property
     def base_rate(self) -> float:
