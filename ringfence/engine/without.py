@@ -62,13 +62,7 @@ def read_without_each(engine: Engine, event: Batch, *, most: int = MOST_ENTITIES
         raise AlreadyFoldedError(engine_seq=engine.seq, found_seq=int(event.seq.item()))
     named = _named(event)
     entities = tuple(named)[:most]
-    asked = _without_each(event, entities)
-    time_ms = int(event.time_ms.item())
-    # A tick that this event would make begin or take effect was read by it, and must not stay for what comes before it.
-    turned = engine.turned_to(time_ms) if time_ms >= engine.next_turn_ms else nullcontext()
-    with turned:
-        rows = engine.peek(asked)
-        near = engine.neighbourhood(asked) if engine.catalogue.neighbourhoods is not None else None
+    rows, near = read_next(engine, _without_each(event, entities))
     return Reading(
         entities=entities,
         roles=tuple(named[entity] for entity in entities),
@@ -76,6 +70,16 @@ def read_without_each(engine: Engine, event: Batch, *, most: int = MOST_ENTITIES
         rows=rows,
         neighbourhoods=near,
     )
+
+
+def read_next(engine: Engine, asked: Batch) -> tuple[NDArray[np.float64], Neighbourhoods | None]:
+    """Return rows and neighbourhoods of decided events of one time, were each next; change nothing.
+
+    A tick that such an event would make begin or take effect is read, and undone: what comes before it must not see it.
+    """
+    time_ms = int(asked.time_ms[0])
+    with engine.turned_to(time_ms) if time_ms >= engine.next_turn_ms else nullcontext():
+        return engine.peek(asked), None if engine.catalogue.neighbourhoods is None else engine.neighbourhood(asked)
 
 
 def without_entities(event: Batch, entities: tuple[tuple[int, int], ...]) -> Batch:

@@ -113,9 +113,7 @@ def test_several_entities_are_left_out_at_once() -> None:
 
 
 def test_what_is_folded_or_no_single_decided_event_is_refused() -> None:
-    batch = batch_of(
-        [Happening(START, ((CLAIMANT, 1),)), Happening(START, ((CLAIMANT, 1),), None, CHANGE)], SCENARIO
-    )
+    batch = batch_of([Happening(START, ((CLAIMANT, 1),)), Happening(START, ((CLAIMANT, 1),), None, CHANGE)], SCENARIO)
     engine = Engine(CATALOGUE)
     for wrong in (batch, cut(batch, 1, 2), cut(batch, 0, 0)):
         with pytest.raises(BatchShapeError):
