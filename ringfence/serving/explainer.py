@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Final
 
@@ -35,11 +36,11 @@ def fold_and_read(engine: Engine, batch: Batch, ledger: Ledger, wholes: Wholes) 
     Only of decisions of the engine's own feature spec that came with their event, and only while fewer than
     `MOST_WAITING` readings wait: the follower must not fall behind for it.
     """
-    wanted = _explainable(engine, batch, ledger, wholes)[: max(MOST_WAITING - wholes.n_waiting, 0)]
-    if not wanted:
-        replay(engine, (batch,), until_seq=ledger.last_seq)
-        wholes.add((), engine.seq)
-        return
+    wanted: list[tuple[int, int]] = []
+    try:
+        wanted = _explainable(engine, batch, ledger, wholes)[: max(MOST_WAITING - wholes.n_waiting, 0)]
+    except sqlite3.Error as error:
+        _log.warning("events are passed by without explanations", cause=str(error))
     readings: list[tuple[int, Reading]] = []
     begin = 0
     for event_seq, decision_seq in wanted:
@@ -47,8 +48,14 @@ def fold_and_read(engine: Engine, batch: Batch, ledger: Ledger, wholes: Wholes) 
         _fold(engine, slice_batch(batch, begin, place))
         readings.append((decision_seq, read_without_each(engine, slice_batch(batch, place, place + 1))))
         begin = place
-    _fold(engine, slice_batch(batch, begin, len(batch)))
-    wholes.add(readings, engine.seq)
+    if begin:
+        _fold(engine, slice_batch(batch, begin, len(batch)))
+    else:
+        replay(engine, (batch,), until_seq=ledger.last_seq)
+    try:
+        wholes.add(readings, engine.seq)
+    except sqlite3.Error as error:  # snapshots must not wait for a disk that explanations are refused by
+        _log.warning("readings for explanations are lost", n=len(readings), cause=str(error))
 
 
 def _fold(engine: Engine, batch: Batch) -> None:
