@@ -210,9 +210,9 @@ def test_an_event_learned_before_it_was_decided_is_explained_by_replay(start: St
     early = claim("early", amount=9_000.0, entities={"claimant": 3, "repair_shop": "shop-1"})
     assert service.ask("POST", "/v1/events", early).status_code == 202
     decide(service, *range(5), entities={"claimant": 3, "repair_shop": "shop-1"})
+    follow(service)
     answer = service.ask("POST", "/v1/decisions", early).json()
     assert answer["action"] != "approve"
-    follow(service)
     assert asked(service, answer["decision_id"])["explanation_status"] == "replay"
     told = explain_decisions(workspace, workspace.scenario(), [answer["decision_id"]])[0].explanation
     assert told.score == pytest.approx(answer["score"], abs=1e-9)
