@@ -33,6 +33,7 @@ from benchmarks.explained_insurer import explained_insurer
 from ringfence.engine.engine import Engine
 from ringfence.engine.without import Reading, read_next, read_without_each, without_entities
 from ringfence.ledger.assembly import select, slice_batch
+from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.left_out import masked, readers_of, stacked_without, without_each
@@ -71,15 +72,13 @@ def highest(ledger: Ledger, release: Release, seqs: NDArray[np.int64], n: int) -
         wanted = np.isin(batch.seq, seqs)
         rows, near = engine.observe_sampled(batch, wanted, wanted)
         if len(near):
-            seen = Seen(rows, near, tuple([None] * len(near) for _ in release.scenario.read_texts))
+            seen = Seen(rows, near, event_texts(ledger, near.seq))
             found += zip(scorer.score(seen).raw.tolist(), near.seq.tolist(), strict=True)
     return np.array(sorted(seq for _, seq in sorted(found, reverse=True)[:n]), np.int64)
 
 
 def delete(ledger: Ledger, release: Release, seqs: NDArray[np.int64], *, n_replayed: int, seed: int) -> Deletions:
     """Explain events, delete what is named and as much at random, and ask the ensemble again."""
-    if release.scenario.read_texts:
-        raise SystemExit("this scenario's models read texts, which this benchmark does not load")
     rng, scorer, engine = np.random.default_rng(seed), Scorer(release), Engine(release.catalogue)
     found = Deletions([], [], [], [], [], [])
     history = joined(ledger.batches(until_seq=int(seqs[-1])))
@@ -92,30 +91,34 @@ def delete(ledger: Ledger, release: Release, seqs: NDArray[np.int64], *, n_repla
         began = time.perf_counter()
         reading = read_without_each(engine, event)
         between = time.perf_counter()
-        seen = _seen(reading)
+        texts = tuple(text[0] for text in event_texts(ledger, event.seq))
+        seen = _seen(reading, texts)
         score = float(scorer.score(seen.part(slice(0, 1))).score[0])
         asked = time.perf_counter()
-        whole = whole_of(scorer, reading, event_time_ms=int(event.time_ms.item()), rung="full", score=score)
+        time_ms = int(event.time_ms.item())
+        whole = whole_of(scorer, reading, event_time_ms=time_ms, rung="full", score=score, texts=texts)
         explained = time.perf_counter()
         told(whole, ledger)
         ended = time.perf_counter()
         found.read_s.append(between - began)
         found.scored_s.append(explained - asked)
         found.told_s.append(ended - explained)
-        _delete_links(engine, scorer, event, reading, whole, rng, found)
-        groups = _delete_neighbours(release, reading, whole, rng, found)
+        one = seen.part(slice(0, 1))
+        _delete_links(engine, scorer, event, reading, whole, one, rng, found)
+        groups = _delete_neighbours(release, reading, whole, one, rng, found)
         if groups is not None and int(event.seq.item()) in replayed:
-            base = float(scorer.score(seen.part(slice(0, 1))).raw[0])
-            changed = [_without_history(release, history, place, gone) - base for gone in groups]
+            changed = [_without_history(scorer, history, place, gone, one) - whole.raw for gone in groups]
             found.history.append((changed[0], changed[1]))
             print(f"  replayed without {len(found.history)}", file=sys.stderr, end="\r", flush=True)
     return found
 
 
-def _seen(reading: Reading) -> Seen:
+def _seen(reading: Reading, texts: tuple[str | None, ...]) -> Seen:
     near = reading.neighbourhoods
     assert near is not None
-    return Seen(reading.rows, SampledArrays(near.events, near.mask, near.nodes))
+    n = reading.rows.shape[0]
+    sampled = SampledArrays(near.events, near.mask, near.nodes)
+    return Seen(reading.rows, sampled, tuple([text] * n for text in texts))
 
 
 def _fold(engine: Engine, batch: Batch) -> None:
@@ -129,6 +132,7 @@ def _delete_links(
     event: Batch,
     reading: Reading,
     whole: Whole,
+    one: Seen,
     rng: np.random.Generator,
     found: Deletions,
 ) -> None:
@@ -143,16 +147,15 @@ def _delete_links(
         left = without_entities(event, gone)
         rows, near = read_next(engine, left)
         assert near is not None
-        raws.append(float(scorer.score(Seen(rows, near)).raw[0]))
+        raws.append(float(scorer.score(Seen(rows, near, one.texts)).raw[0]))
     found.links.append((raws[1] - raws[0], raws[2] - raws[0]))
 
 
 def _delete_neighbours(
-    release: Release, reading: Reading, whole: Whole, rng: np.random.Generator, found: Deletions
+    release: Release, reading: Reading, whole: Whole, one: Seen, rng: np.random.Generator, found: Deletions
 ) -> list[list[int]] | None:
     near = reading.neighbourhoods
     assert near is not None
-    one = _seen(reading).part(slice(0, 1))
     assert one.neighbourhoods is not None
     out = without_each(one.neighbourhoods, near.event_seq[0])
     if len(out.keys) < 2 * N_NEIGHBOURS:
@@ -165,14 +168,14 @@ def _delete_neighbours(
     return [named, drawn]
 
 
-def _without_history(release: Release, history: Batch, place: int, gone: list[int]) -> float:
+def _without_history(scorer: Scorer, history: Batch, place: int, gone: list[int], one: Seen) -> float:
     """The raw score of the event at `place`, had some earlier events and their labels never been."""
     before = slice_batch(history, 0, place)
     is_label = (before.kind == LABEL) & np.isin(before.label_event_seq, gone)
-    engine = Engine(release.catalogue)
+    engine = Engine(scorer.release.catalogue)
     _fold(engine, select(before, ~(np.isin(before.seq, gone) | is_label)))
     event = slice_batch(history, place, place + 1)
-    return float(Scorer(release).score(Seen(*engine.observe_sampled(event))).raw[0])
+    return float(scorer.score(Seen(*engine.observe_sampled(event), one.texts)).raw[0])
 
 
 def line(name: str, pairs: list[tuple[float, float]], seed: int) -> tuple[str, float]:
