@@ -10,7 +10,7 @@ import numpy as np
 
 from ringfence.models.seen import Seen
 from ringfence.scoring.reasons import WHOLE
-from ringfence.scoring.scorer import Scorer
+from ringfence.scoring.scorer import FULL, RULES, Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ class ExactReason(msgspec.Struct, frozen=True, kw_only=True):
 def exact_reasons(
     release: Release, decisions: Sequence[DecisionBody], seen: Seen, *, most: int = MOST_EXACT
 ) -> list[list[ExactReason]]:
-    """Return the strongest exact reasons of decisions, by size, whatever their sign.
+    """Return the strongest exact reasons of decisions, by size, whatever their sign; none where no model was asked.
 
     Parameters
     ----------
@@ -45,9 +45,17 @@ def exact_reasons(
     ReleaseDamagedError
         If no model is left that could be asked.
     """
-    features = release.catalogue.features
-    explained = []
-    for body, row, shares in zip(decisions, seen.rows, Scorer(release).explain(seen), strict=True):
+    features, scorer = release.catalogue.features, Scorer(release)
+    rungs = [str(body.circumstances.get("rung", FULL)) for body in decisions]
+    every = np.zeros(seen.rows.shape)
+    for rung in sorted(set(rungs) - {RULES}):
+        at = np.array([place for place, found in enumerate(rungs) if found == rung], np.int64)
+        every[at] = scorer.explain(seen.part(at), rung=rung)
+    explained: list[list[ExactReason]] = []
+    for body, rung, row, shares in zip(decisions, rungs, seen.rows, every, strict=True):
+        if rung == RULES:
+            explained.append([])
+            continue
         strongest = np.argsort(-np.abs(shares), kind="stable")[:most]
         exact = [
             ExactReason(

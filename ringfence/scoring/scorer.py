@@ -241,8 +241,12 @@ class Scorer:
             near = SampledArrays(nothing.events, nothing.mask, nothing.nodes)
         return Seen(rows, near, tuple([""] * rows.shape[0] for _ in self.release.scenario.read_texts))
 
-    def explain(self, seen: Seen) -> FloatArray:
+    def explain(self, seen: Seen, *, rung: str | None = None) -> FloatArray:
         """Return exact contributions by TreeSHAP, shape (n, n_features), in log-odds. For after the answer.
+
+        Parameters
+        ----------
+        rung : `full` or `gbdt`; None, or one that the release's files do not allow: the scorer's own.
 
         Raises
         ------
@@ -251,7 +255,7 @@ class Scorer:
         """
         if self.rung == RULES:
             raise next(iter(self.release.broken.values()))
-        ensemble, _ = self._by_rung[self.rung]
+        ensemble, _ = self._by_rung.get(rung or self.rung, self._by_rung[self.rung])
         return ensemble.contributions(seen, ensemble.encode(seen.rows), exact=True)
 
     def stack_of(self, rung: str) -> Stack:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
     from ringfence.ledger.records import DecisionBody
     from ringfence.scenario.spec import Scenario
+    from ringfence.scoring.errors import ReleaseDamagedError
     from ringfence.scoring.release import Release
     from ringfence.workspace import Workspace
 
@@ -61,6 +62,8 @@ def explain_decisions(
         If an id is not on record.
     NotReproducedError
         If a decision's score does not come out again.
+    ReleaseDamagedError
+        If files are broken that the decision's rung needs.
     """
     from ringfence.ledger.ledger import Ledger
     from ringfence.ledger.records import DecisionBody
@@ -75,7 +78,7 @@ def explain_decisions(
         wanted.setdefault(record.body.versions["release"], {})[record.body.event_seq] = decision_id, record.body
     found: dict[str, Explained] = {}
     for name, decisions in wanted.items():
-        release = load_release(here.releases_dir / name)
+        release = load_release(here.releases_dir / name, without=_left_out)
         told_of = Ledger.open(ledger.directory, release.scenario)  # ringfence.yaml may have been edited since
         readings = readings_of(told_of, release, here.state_dir(scenario), sorted(decisions), progress)
         for seq, (decision_id, body) in decisions.items():
@@ -131,14 +134,18 @@ def _engine_before(release: Release, state_dir: Path, seq: int) -> Engine:
     return Engine(release.catalogue)
 
 
+def _left_out(error: ReleaseDamagedError) -> None:
+    """A branch is broken: decisions of a rung that does without it can be explained all the same."""
+
+
 def _explained(ledger: Ledger, release: Release, decision_id: str, body: DecisionBody, reading: Reading) -> Explained:
     from ringfence.models.seen import Seen
-    from ringfence.scoring.scorer import RULES, Scorer
+    from ringfence.scoring.scorer import Scorer
     from ringfence.scoring.whole import whole_of_decision
 
     scorer = Scorer(release)
     whole = whole_of_decision(ledger, body, reading, scorer)
-    exact = [] if whole.rung == RULES else exact_reasons(release, [body], Seen(reading.rows[:1]))[0]
+    exact = exact_reasons(release, [body], Seen(reading.rows[:1]))[0]
     return Explained(
         decision_id=decision_id,
         event_id=body.event_id,

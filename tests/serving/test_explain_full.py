@@ -26,7 +26,7 @@ from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.left_out import masked, stacked_without, without_each
 from ringfence.models.seen import Seen
 from ringfence.scenario.clock import FakeClock
-from ringfence.scoring.errors import NotReproducedError
+from ringfence.scoring.errors import NotReproducedError, ReleaseDamagedError
 from ringfence.scoring.release import load_release
 from ringfence.scoring.scorer import Scorer
 from ringfence.scoring.whole import whole_of
@@ -242,10 +242,32 @@ def test_a_decision_of_the_trees_alone_is_explained_without_neighbours(
         patched.setattr(Gnn, "raw", fails)
         (answer,) = decide(service, "failing")
     assert answer["rung"] == "gbdt"
-    told = explain_decisions(workspace, workspace.scenario(), [answer["decision_id"]])[0].explanation
+    found = explain_decisions(workspace, workspace.scenario(), [answer["decision_id"]])[0]
+    told, row = found.explanation, bodies(service)[answer["decision_id"]].row
+    assert row is not None
+    shares = Scorer(service.release).explain(Seen(np.frombuffer(row)[None, :]), rung="gbdt")[0]
+    assert found.exact_reasons[0].contribution == pytest.approx(shares[np.argmax(np.abs(shares))])
     assert [one.branch for one in told.branches] == ["gbdt"]
     assert (told.neighbours, told.n_neighbours) == ([], 0)
     assert told.links
+
+
+def test_where_no_model_was_asked_nothing_but_the_base_is_told(start: Start, workspace: Workspace) -> None:
+    healthy = start()
+    (before,) = decide(healthy, "before")
+    healthy.service.stop()
+    file = healthy.release.path / "gbdt.txt"
+    file.chmod(0o644)
+    file.unlink()
+    (answer,) = decide(start(), "after")
+    assert answer["rung"] == "rules"
+    found = explain_decisions(workspace, workspace.scenario(), [answer["decision_id"]])[0]
+    told = found.explanation
+    assert (found.exact_reasons, told.branches, told.neighbours, told.without_strongest) == ([], [], [], None)
+    assert told.base == told.raw
+    assert all(link.change == 0.0 for link in told.links)
+    with pytest.raises(ReleaseDamagedError, match=r"gbdt\.txt"):
+        explain_decisions(workspace, workspace.scenario(), [before["decision_id"]])
 
 
 def test_a_release_without_a_network_tells_links_and_no_neighbours(template: Workspace, tmp_path: Path) -> None:
