@@ -16,6 +16,7 @@ from ringfence.cli import (
     demo,
     doctor,
     drafts,
+    explain,
     exporting,
     features,
     keys,
@@ -53,6 +54,7 @@ app.command("evaluate")(models.evaluate)
 releases.app.command("recalibrate")(recalibration.recalibrate)
 releases.app.command("export")(exporting.export)
 app.add_typer(releases.app, name="release")
+app.command("explain")(explain.explain)
 app.command("rings")(rings.rings)
 app.command("serve")(service.serve)
 app.add_typer(keys.app, name="keys")

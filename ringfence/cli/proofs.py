@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.cli.terminal import Progress
-from ringfence.errors import RingfenceError
+from ringfence.steps.errors import UnknownDecisionError
 
 if TYPE_CHECKING:
     from ringfence.engine.catalogue import Catalogue
@@ -89,14 +89,6 @@ class DecisionProof(msgspec.Struct, frozen=True, kw_only=True):
     def holds(self) -> bool:
         same_score = abs(self.score - self.score_again) <= SCORE_TOLERANCE
         return self.same_features and same_score and self.action == self.action_again
-
-
-class UnknownDecisionError(RingfenceError):
-    """No decision of that id is on record."""
-
-    def __init__(self, decision_id: str) -> None:
-        self.decision_id = decision_id
-        super().__init__(f"no decision {decision_id!r} in the ledger; use the decision_id of an answer, such as d-1042")
 
 
 def live_catalogue(here: Workspace, scenario: Scenario) -> tuple[str | None, Catalogue]:

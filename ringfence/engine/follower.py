@@ -46,6 +46,7 @@ def run_follower(
     poll_seconds: float = 0.5,
     refused: Callable[[SnapshotError], None] | None = None,
     differs: Callable[[TickMismatchError], None] | None = None,
+    fold: Callable[[Engine, Batch], None] | None = None,
 ) -> int:
     """Follow the ledger until `stop()`; return the seq of the last snapshot written, 0 if none was.
 
@@ -59,6 +60,7 @@ def run_follower(
     stop : asked between batches and polls.
     refused : told about each snapshot that could not be used at the start.
     differs : told about each tick on record that differs. The follower does nothing from then on but wait for `stop()`.
+    fold : folds a batch in place of `replay`, by someone who looks at state on the way.
     """
     clear_unfinished(directory)
     engine = restore_newest(catalogue, directory, last_seq=ledger.last_seq, refused=refused) or Engine(catalogue)
@@ -69,7 +71,10 @@ def run_follower(
     while not stop():
         before = engine.counters
         for batch in ledger.batches(after_seq=engine.seq):
-            replay(engine, (batch,), until_seq=ledger.last_seq)
+            if fold is None:
+                replay(engine, (batch,), until_seq=ledger.last_seq)
+            else:
+                fold(engine, batch)
             if stop():
                 break
         after = engine.counters

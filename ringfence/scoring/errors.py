@@ -37,3 +37,15 @@ class ReleaseMismatchError(ReleaseError):
         self.what = what
         self.found = found
         self.expected = expected
+
+
+class NotReproducedError(ReleaseError):
+    """A score on record that comes out otherwise from the same ledger."""
+
+    def __init__(self, *, recorded: float, found: float) -> None:
+        super().__init__(
+            f"the score on record is {recorded:.6f}, and {found:.6f} comes out now; nothing is explained of a score "
+            f"that cannot be made again: see `ringfence verify decision`"
+        )
+        self.recorded = recorded
+        self.found = found

@@ -17,6 +17,7 @@ from ringfence.models.calibration import Calibrator
 from ringfence.models.ensemble import Ensemble
 from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.seen import Seen
+from ringfence.models.stack import Stack
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.scoring.release import Release
 from ringfence.scoring.without_model import without_model
@@ -240,8 +241,12 @@ class Scorer:
             near = SampledArrays(nothing.events, nothing.mask, nothing.nodes)
         return Seen(rows, near, tuple([""] * rows.shape[0] for _ in self.release.scenario.read_texts))
 
-    def explain(self, seen: Seen) -> FloatArray:
+    def explain(self, seen: Seen, *, rung: str | None = None) -> FloatArray:
         """Return exact contributions by TreeSHAP, shape (n, n_features), in log-odds. For after the answer.
+
+        Parameters
+        ----------
+        rung : `full` or `gbdt`; None, or one that the release's files do not allow: the scorer's own.
 
         Raises
         ------
@@ -250,8 +255,12 @@ class Scorer:
         """
         if self.rung == RULES:
             raise next(iter(self.release.broken.values()))
-        ensemble, _ = self._by_rung[self.rung]
+        ensemble, _ = self._by_rung.get(rung or self.rung, self._by_rung[self.rung])
         return ensemble.contributions(seen, ensemble.encode(seen.rows), exact=True)
+
+    def stack_of(self, rung: str) -> Stack:
+        """Return the stack behind the score of a rung that has models: `full` or `gbdt`."""
+        return self._by_rung[rung][0].stack
 
     @property
     def base_rate(self) -> float:

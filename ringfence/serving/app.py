@@ -32,6 +32,7 @@ from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import CONTENT_TYPE, Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
+FULL: Final = "full"  # the one value of `explain`
 _NO_WEBSOCKETS: Final = 1003  # RFC 6455: a kind of data that cannot be accepted; before the handshake it becomes 403
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -152,7 +153,7 @@ class App:
         self._keys.holder(exchange.authorization, Scope.READ)
         service = self._service(exchange)
         decision_id = exchange.path.removeprefix("/v1/decisions/")
-        stored = await asyncio.to_thread(service.stored_decision, decision_id)
+        stored = await asyncio.to_thread(service.stored_decision, decision_id, full=_wants_all(exchange))
         if stored is None:
             raise NotFoundError(f"decision {decision_id[:100]!r}", "use the decision_id of an answer, such as d-1042")
         await exchange.answer(200, wire.encode(stored))
@@ -168,7 +169,7 @@ class App:
             raise BadQueryError(
                 "event_type", repr(event_type[:100]), f"decisions are made on {decides!r}; leave it out"
             )
-        stored = await asyncio.to_thread(service.decision_on, event_id)
+        stored = await asyncio.to_thread(service.decision_on, event_id, full=_wants_all(exchange))
         await exchange.answer(200, wire.encode(stored))
 
     async def _entity(self, exchange: Exchange) -> None:
@@ -244,6 +245,14 @@ async def _not_http(kind: str, receive: Receive, send: Send) -> None:
         raise UnknownProtocolError(kind)
     await receive()
     await send({"type": "websocket.close", "code": _NO_WEBSOCKETS})
+
+
+def _wants_all(exchange: Exchange) -> bool:
+    """Read `explain`: absent, or `full`."""
+    found = exchange.query("explain", blank=True)
+    if found not in (None, FULL):
+        raise BadQueryError("explain", repr(found[:100]), f"write explain={FULL}, or leave it out")
+    return found is not None
 
 
 def _headers(ticket: Ticket, decode_ns: int) -> tuple[tuple[bytes, bytes], ...]:

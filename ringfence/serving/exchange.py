@@ -58,11 +58,12 @@ class Exchange:
         raw = self._scope.get("raw_path")
         return raw if isinstance(raw, bytes) else self.path.encode()
 
-    def query(self, name: str) -> str | None:
+    def query(self, name: str, *, blank: bool = False) -> str | None:
+        """Return the last value of a parameter; None where it is not there, or is empty and `blank` is false."""
         text = self._scope.get("query_string", b"")
         if not text:
             return None
-        values = parse_qs(text.decode("latin-1")).get(name)
+        values = parse_qs(text.decode("latin-1"), keep_blank_values=blank).get(name)
         return values[-1] if values else None
 
     def require_media_type(self, accepted: frozenset[bytes]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ringfence.serving.wire import ExactReason
+from ringfence.scoring.exact import ExactReason
 
 EXPLANATIONS: Final = "explanations.db"
 

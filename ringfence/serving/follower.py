@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process beside the service: snapshots of the engine, and exact reasons after the answer.
+"""The process beside the service: snapshots of the engine, and explanations after the answer.
 
 It only reads the ledger, holds a second copy of the engine's state, and runs when nobody else wants the processor.
 """
@@ -24,21 +24,21 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, Record
 from ringfence.models.seen import Seen
 from ringfence.scoring.errors import ReleaseDamagedError
-from ringfence.scoring.reasons import WHOLE
+from ringfence.scoring.exact import ExactReason, exact_reasons
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import RULES, Scorer
 from ringfence.serving.config import ServiceConfig
+from ringfence.serving.explainer import fold_and_read, score_readings
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.recovery import champion_of
 from ringfence.serving.telemetry import configure_logging
-from ringfence.serving.wire import ExactReason
+from ringfence.serving.wholes import Wholes
 from ringfence.workspace import Workspace
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _POLL_S: Final = 0.5
 _CHUNK: Final = 64
 _REST: Final = 3.0  # times as long as a chunk took
-_TOP: Final = 10
 _NICE: Final = 15
 
 
@@ -65,25 +65,32 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
         target=explain_all, args=(ledger, workspace.releases_dir, workspace.state_dir(scenario), ended), daemon=True
     )
     explainer.start()
-    run_follower(
-        ledger,
-        release.catalogue,
-        workspace.state_dir(scenario),
-        every_records=config.snapshot_every_records,
-        every_seconds=config.snapshot_every_s,
-        stop=ended,
-        differs=differs,
-    )
+    with contextlib.closing(Wholes(workspace.state_dir(scenario))) as wholes:
+        run_follower(
+            ledger,
+            release.catalogue,
+            workspace.state_dir(scenario),
+            every_records=config.snapshot_every_records,
+            every_seconds=config.snapshot_every_s,
+            stop=ended,
+            differs=differs,
+            fold=lambda engine, batch: fold_and_read(engine, batch, ledger, wholes),
+        )
 
 
 def explain_all(ledger: Ledger, releases_dir: Path, state_dir: Path, ended: Callable[[], bool]) -> None:
-    """Store exact reasons of every decision that was not an approval, oldest first, until `ended`."""
+    """Explain every decision that was not an approval, oldest first, until `ended`.
+
+    Exact reasons come first, and explanations of whole scores while no decision waits for those.
+    """
     pause = threading.Event()
     releases: dict[str, Release] = {}
-    with contextlib.closing(Explanations(state_dir)) as explanations:
+    with contextlib.closing(Explanations(state_dir)) as explanations, contextlib.closing(Wholes(state_dir)) as wholes:
         while not ended():
             began = time.monotonic()
             n_seen = explain_next(ledger, releases_dir, explanations, releases)
+            if not n_seen:
+                n_seen = score_readings(ledger, wholes, lambda name: _opened(name, releases_dir, releases))
             # Decisions share caches and memory with this, whatever its priority: it rests longer than it works.
             pause.wait(_REST * (time.monotonic() - began) if n_seen else _POLL_S)
 
@@ -100,12 +107,17 @@ def explain_next(ledger: Ledger, releases_dir: Path, explanations: Explanations,
             by_release.setdefault(body.versions["release"], []).append((record, body))
     found: list[tuple[int, list[ExactReason]]] = []
     for name, decisions in by_release.items():
-        if name not in releases:
-            releases[name] = load_release(releases_dir / name, without=_ignored)
-        if Scorer(releases[name]).rung != RULES:
-            found += _explain(releases[name], decisions)
+        release = _opened(name, releases_dir, releases)
+        if Scorer(release).rung != RULES:
+            found += _explain(release, decisions)
     explanations.put(found, records[-1].seq)
     return len(records)
+
+
+def _opened(name: str, releases_dir: Path, releases: dict[str, Release]) -> Release:
+    if name not in releases:
+        releases[name] = load_release(releases_dir / name, without=_ignored)
+    return releases[name]
 
 
 def _ignored(error: ReleaseDamagedError) -> None:
@@ -113,29 +125,6 @@ def _ignored(error: ReleaseDamagedError) -> None:
 
 
 def _explain(release: Release, decisions: list[tuple[Record, DecisionBody]]) -> list[tuple[int, list[ExactReason]]]:
-    features = release.catalogue.features
     rows = np.stack([np.frombuffer(body.row or b"", np.float64) for _, body in decisions])
-    contributions = Scorer(release).explain(Seen(rows))
-    explained = []
-    for (record, body), row, shares in zip(decisions, rows, contributions, strict=True):
-        strongest = np.argsort(-np.abs(shares), kind="stable")[:_TOP]
-        exact = [
-            ExactReason(
-                feature=features[column].name,
-                sentence=features[column].sentence,
-                value=None if np.isnan(row[column]) else float(row[column]),
-                contribution=float(shares[column]),
-            )
-            for column in map(int, strongest)
-        ]
-        # What a branch adds as a whole was exact when it was told, and its neighbourhood is not kept.
-        exact += [
-            ExactReason(
-                feature=WHOLE[reason.code], sentence=reason.sentence, value=None, contribution=reason.contribution
-            )
-            for reason in body.reasons
-            if reason.code in WHOLE
-        ]
-        exact = sorted(exact, key=lambda one: -abs(one.contribution))[:_TOP]
-        explained.append((record.seq, exact))
-    return explained
+    exact = exact_reasons(release, [body for _, body in decisions], Seen(rows))
+    return [(record.seq, reasons) for (record, _), reasons in zip(decisions, exact, strict=True)]

@@ -18,6 +18,7 @@ from ringfence.serving.errors import Problem
 _STRUCTS: Final = (
     wire.DecisionAnswer,
     wire.StoredDecision,
+    wire.ExplainedDecision,
     wire.EventAnswer,
     wire.LabelAnswer,
     wire.EntityAnswer,
@@ -30,6 +31,14 @@ _ATTRIBUTES: Final[dict[AttributeType, dict[str, Any]]] = {
     AttributeType.BOOLEAN: {"type": "boolean"},
     AttributeType.TEXT: {"type": "string"},
     AttributeType.TIME: {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}]},
+}
+_STORED: Final = ("ExplainedDecision", "StoredDecision")  # with explain=full, and without
+_EXPLAIN: Final[dict[str, Any]] = {
+    "name": "explain",
+    "in": "query",
+    "required": False,
+    "schema": {"enum": ["full"]},
+    "description": "with what was kept of the explanation of the whole score; nothing is computed for the request",
 }
 _INPUT: Final[dict[str, Any]] = {
     "type": ["string", "number", "boolean", "null"],
@@ -68,32 +77,33 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
                 "decide", "Decide an event; the same event again gets the same decision", "DecisionAnswer"
             )
             | {"parameters": ask, "requestBody": _body("application/json", "DecidedEvent")},
-            "get": _operation("read", "Find the decision on an event by the event's id", "StoredDecision")
+            "get": _operation("read", "Find the decision on an event by the event's id", *_STORED)
             | {
                 "parameters": [
                     *ask,
                     {"name": "event_id", "in": "query", "required": True, "schema": {"type": "string"}},
                     {"name": "event_type", "in": "query", "required": False, "schema": {"enum": decides}},
+                    _EXPLAIN,
                 ]
             },
         },
         "/v1/decisions/batch": {
             "post": _operation(
-                "decide", f"Decide one event a line, at most {megabytes} MB; a bad line becomes a problem line", None
+                "decide", f"Decide one event a line, at most {megabytes} MB; a bad line becomes a problem line"
             )
             | {"parameters": ask, "requestBody": _body("application/x-ndjson", "DecidedEvent")}
         },
         "/v1/events": {
-            "post": _operation("decide", "Learn an event without deciding it", "EventAnswer", 202)
+            "post": _operation("decide", "Learn an event without deciding it", "EventAnswer", status=202)
             | {"parameters": ask, "requestBody": _body("application/json", "Event")}
         },
         "/v1/labels": {
-            "post": _operation("label", "Tell the truth about an event", "LabelAnswer", 202)
+            "post": _operation("label", "Tell the truth about an event", "LabelAnswer", status=202)
             | {"parameters": ask, "requestBody": _body("application/json", "Label")}
         },
         "/v1/decisions/{id}": {
-            "get": _operation("read", "Read a decision with its exact reasons, once computed", "StoredDecision")
-            | {"parameters": [*ask, _in_path("id", "d-1042")]}
+            "get": _operation("read", "Read a decision with its exact reasons, once computed", *_STORED)
+            | {"parameters": [*ask, _in_path("id", "d-1042"), _EXPLAIN]}
         },
         "/v1/entities/{type}/{id}": {
             "get": _operation("read", "An entity's features and recent events as of now", "EntityAnswer")
@@ -101,8 +111,8 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
         },
         "/healthz": {"get": _operation(None, "Is the process alive", "Health")},
         "/readyz": {"get": _operation(None, "Are decisions answered; 503 while not", "Health")},
-        "/metrics": {"get": _operation("read", "Prometheus metrics", None)},
-        "/openapi.json": {"get": _operation("read", "This description", None)},
+        "/metrics": {"get": _operation("read", "Prometheus metrics")},
+        "/openapi.json": {"get": _operation("read", "This description")},
     }
     return {
         "openapi": "3.1.0",
@@ -171,8 +181,8 @@ def _label() -> dict[str, Any]:
     }
 
 
-def _operation(scope: str | None, summary: str, answer: str | None, status: int = 200) -> dict[str, Any]:
-    content = {"application/json": {"schema": _ref(answer)}} if answer else {}
+def _operation(scope: str | None, summary: str, *answers: str, status: int = 200) -> dict[str, Any]:
+    content = {"application/json": {"schema": _either([_ref(name) for name in answers])}} if answers else {}
     problem = {"content": {"application/problem+json": {"schema": _ref("Problem")}}}
     operation: dict[str, Any] = {
         "summary": summary,

@@ -38,6 +38,7 @@ from ringfence.serving.explanations import EXPLANATIONS, Explanations
 from ringfence.serving.kept import KeptRows
 from ringfence.serving.queue import Ask, Ticket, WorkQueue
 from ringfence.serving.recovery import recover, warm_up
+from ringfence.serving.retold import explained_in_full
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.telemetry import Telemetry
 
@@ -162,8 +163,13 @@ class ScenarioService:
         self._queue.put(ticket)
         return ticket
 
-    def stored_decision(self, decision_id: str) -> wire.StoredDecision | None:
-        """Read a decision back, with its exact reasons where they have been computed."""
+    def stored_decision(self, decision_id: str, *, full: bool = False) -> wire.StoredDecision | None:
+        """Read a decision back, with its exact reasons where they have been computed.
+
+        Parameters
+        ----------
+        full : with what was kept of the explanation of the whole score. Nothing is computed here.
+        """
         record = self._ledger.decision(decision_id)
         if record is None:
             return None
@@ -172,9 +178,10 @@ class ScenarioService:
             with contextlib.closing(Explanations(self._state_dir)) as explanations:
                 exact = explanations.get(record.seq)
         recorded_at = wire.iso(record.recorded_at_ms)
-        return wire.StoredDecision(decision=answer_of(record), recorded_at=recorded_at, exact_reasons=exact)
+        stored = wire.StoredDecision(decision=answer_of(record), recorded_at=recorded_at, exact_reasons=exact)
+        return explained_in_full(stored, self._ledger, self._state_dir) if full else stored
 
-    def decision_on(self, event_id: str) -> wire.StoredDecision:
+    def decision_on(self, event_id: str, *, full: bool = False) -> wire.StoredDecision:
         """Read the decision on an event of the decided type back.
 
         Raises
@@ -189,7 +196,7 @@ class ScenarioService:
                 f"{decides} {event_id[:100]!r}", "check the event_id; imported events are known by it too"
             )
         record = self._ledger.decision_of(event.seq)
-        stored = None if record is None else self.stored_decision(f"d-{record.seq}")
+        stored = None if record is None else self.stored_decision(f"d-{record.seq}", full=full)
         if stored is None:
             do = f"it is known (seq {event.seq}) and undecided; live events are decided by POST /v1/decisions"
             raise NotFoundError(f"decision on {decides} {event_id[:100]!r}", do)

@@ -8,7 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ringfence.scoring.exact import ExactReason
+from ringfence.scoring.told import Explanation
 from ringfence.serving.errors import MalformedBodyError
+from ringfence.serving.wholes import Status
 
 
 class AnswerReason(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,21 +40,19 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     propensity: float
 
 
-class ExactReason(msgspec.Struct, frozen=True, kw_only=True):
-    """One feature's exact TreeSHAP share of the raw score, in log-odds."""
-
-    feature: str
-    sentence: str
-    value: float | None
-    contribution: float
-
-
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A decision read back, with the exact explanation once the follower has computed it."""
 
     decision: DecisionAnswer
     recorded_at: str
     exact_reasons: list[ExactReason] | None = None  # None: not computed (approved, or not yet)
+
+
+class ExplainedDecision(StoredDecision, frozen=True, kw_only=True):
+    """A decision read back with `explain=full`."""
+
+    explanation_status: Status  # computed | pending: not yet | replay: not kept, `ringfence explain` computes it
+    explanation: Explanation | None = None  # None unless it is computed
 
 
 class EventAnswer(msgspec.Struct, frozen=True, kw_only=True):

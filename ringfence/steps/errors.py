@@ -75,3 +75,11 @@ class NoTicksError(RingfenceError):
             "`ticks: {role: customer, every: 30d}` in ringfence.yaml to have them made"
         )
         self.scenario = scenario
+
+
+class UnknownDecisionError(RingfenceError):
+    """No decision of that id is on record."""
+
+    def __init__(self, decision_id: str) -> None:
+        self.decision_id = decision_id
+        super().__init__(f"no decision {decision_id!r} in the ledger; use the decision_id of an answer, such as d-1042")

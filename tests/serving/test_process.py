@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,30 @@ def test_it_decides_over_a_socket(port_and_token: tuple[int, str]) -> None:
     status, body = ask(*port_and_token, json.dumps(claim("socket")).encode())
     assert status == 200, body
     assert json.loads(body)["durable"]
+
+
+def test_the_process_beside_the_service_explains_what_it_decided(port_and_token: tuple[int, str]) -> None:
+    port, token = port_and_token
+    sent = [claim(f"explained-{number}", amount=9_000.0) for number in range(12)]
+    answers = [json.loads(ask(port, token, json.dumps(event).encode())[1]) for event in sent]
+    flagged = [answer for answer in answers if answer["action"] != "approve"]
+    assert flagged
+    deadline = time.monotonic() + 60
+    for answer in flagged:
+        while (found := explanation(port, token, answer["decision_id"]))["explanation_status"] == "pending":
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert found["explanation_status"] == "computed"
+        assert found["explanation"]["score"] == pytest.approx(answer["score"], abs=1e-9)
+        assert found["explanation"]["links"]
+
+
+def explanation(port: int, token: str, decision_id: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", f"/v1/decisions/{decision_id}?explain=full", headers={"authorization": f"Bearer {token}"})
+    found: dict[str, Any] = json.loads(connection.getresponse().read())
+    connection.close()
+    return found
 
 
 def test_a_hundred_megabytes_get_a_413_and_the_process_does_not_grow_by_them(port_and_token: tuple[int, str]) -> None:
