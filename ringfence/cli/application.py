@@ -18,6 +18,7 @@ from ringfence.cli import (
     drafts,
     exporting,
     features,
+    graphs,
     keys,
     models,
     recalibration,
@@ -53,6 +54,7 @@ app.command("evaluate")(models.evaluate)
 releases.app.command("recalibrate")(recalibration.recalibrate)
 releases.app.command("export")(exporting.export)
 app.add_typer(releases.app, name="release")
+app.add_typer(graphs.app, name="export")
 app.command("rings")(rings.rings)
 app.command("serve")(service.serve)
 app.add_typer(keys.app, name="keys")

@@ -75,3 +75,18 @@ class NoTicksError(RingfenceError):
             "`ticks: {role: customer, every: 30d}` in ringfence.yaml to have them made"
         )
         self.scenario = scenario
+
+
+class GraphFolderError(RingfenceError):
+    """A folder that is no graph, or cannot become one."""
+
+    def __init__(self, directory: Path, found: str, do: str) -> None:
+        self.directory, self.found, self.do = directory, found, do
+        super().__init__(f"graph folder {directory}: {found}; {do}")
+
+
+class NoCutError(RingfenceError):
+    """Labels after the cut were asked for where there is no cut."""
+
+    def __init__(self) -> None:
+        super().__init__("later labels are those that became known after the cut, and there is none; name it: --until")
