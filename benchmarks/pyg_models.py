@@ -36,6 +36,10 @@ VALIDATION_SHARE: Final = 0.15  # of the training events, the last by time
 NETWORKS: Final = ("GCN", "GraphSAGE", "RGCN", "no graph")
 
 
+def use_threads(n: int) -> None:
+    torch.set_num_threads(n)
+
+
 class Network(nn.Module):
     """Linear inputs, two convolutions, a head on the seeds."""
 
@@ -74,6 +78,7 @@ def _layer(kind: str, n_roles: int) -> nn.Module:
 @dataclass(frozen=True)
 class Fitted:
     network: Network
+    prior: float  # log-odds to add, since fewer legit events were learnt from than there are
     n_epochs: int
     validation: tuple[float, ...]  # log-loss after each epoch, on drawn events of the validation
     fit_s: float
@@ -111,7 +116,9 @@ class Fitting:
         optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         for _ in range(n_epochs):
             self._pass(network, optimiser, train, rng)
-        return Fitted(network, n_epochs, tuple(losses), time.perf_counter() - began)
+        n_legit, n_drawn = ((self.graph.label[one] == 0).sum() for one in (train, _drawn(train, self.graph, rng)))
+        prior = float(np.log(max(n_drawn, 1) / max(n_legit, 1)))
+        return Fitted(network, prior, n_epochs, tuple(losses), time.perf_counter() - began)
 
     def raw(self, network: Network, events: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-odds of some events, shape (n,), each from what it may see."""
