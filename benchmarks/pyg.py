@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--world", type=int, default=1, help="its seed")
     parser.add_argument("--seeds", type=int, default=3, help="of each network of PyTorch Geometric")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds that one of them may be fitted for")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("--runs", default="", help="rows, with semicolons between; none: all")
     parser.add_argument("--work", type=Path, default=Path("build/gnn"), help="what is made is kept there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/gnn.md")

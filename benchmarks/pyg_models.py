@@ -31,7 +31,7 @@ LAST: Final = 16  # events of an entity
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 1e-4, 0.3
 LEGIT_PER_FRAUD: Final = 20
 BATCH: Final = 256
-MOST_EPOCHS, PATIENCE = 60, 5
+MOST_EPOCHS, PATIENCE = 60, 8
 VALIDATION_SHARE: Final = 0.15  # of the training events, the last by time
 NETWORKS: Final = ("GCN", "GraphSAGE", "RGCN", "no graph")
 
