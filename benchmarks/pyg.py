@@ -53,7 +53,6 @@ RUNS = (
         for model in ("no graph", "GCN", "GraphSAGE", "RGCN")
     ),
     Run("GraphSAGE", ATTRIBUTES, looks_ahead=True),
-    Run("RGCN", ATTRIBUTES, looks_ahead=True),
 )
 TITLES = {"claims": "The motor claims network (P2)", "insurer": "A simulated insurer"}
 

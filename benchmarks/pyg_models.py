@@ -31,6 +31,7 @@ LAST: Final = 16  # events of an entity
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 1e-3, 1e-4, 0.3
 LEGIT_PER_FRAUD: Final = 20
 BATCH: Final = 256
+FEWEST_STEPS: Final = 8  # of a pass, where examples are few
 MOST_EPOCHS, PATIENCE = 60, 8
 VALIDATION_SHARE: Final = 0.15  # of the training events, the last by time
 NETWORKS: Final = ("GCN", "GraphSAGE", "RGCN", "no graph")
@@ -134,7 +135,8 @@ class Fitting:
 
     def _pass(self, network: Network, optimiser: Any, events: NDArray[np.int64], rng: np.random.Generator) -> None:
         network.train()
-        for part in _parts(rng.permutation(_drawn(events, self.graph, rng)), BATCH):
+        drawn = rng.permutation(_drawn(events, self.graph, rng))
+        for part in _parts(drawn, min(BATCH, max(drawn.shape[0] // FEWEST_STEPS, 1))):
             optimiser.zero_grad()
             truth = torch.from_numpy(self.graph.label[part].astype(np.float32))
             loss = nn.functional.binary_cross_entropy_with_logits(self._asked(network, part), truth)
