@@ -141,16 +141,23 @@ class GraphFiles:
     def events(self, event_type: str | None = None) -> pl.DataFrame:
         """Nodes of an event type; None: the decided one."""
         wanted = self.manifest.decide if event_type is None else event_type
-        return self.scan(next(one.file for one in self.manifest.events if one.event_type == wanted)).collect()
+        return self._read("event type", wanted, {one.event_type: one.file for one in self.manifest.events})
 
     def entities(self, entity_type: str) -> pl.DataFrame:
         """Nodes of an entity type."""
-        return self.scan(next(one.file for one in self.manifest.entities if one.entity_type == entity_type)).collect()
+        return self._read("entity type", entity_type, {one.entity_type: one.file for one in self.manifest.entities})
 
     def edges(self, role: str, event_type: str | None = None) -> pl.DataFrame:
         """Links of a role; `event_type` None: those of the decided one."""
-        wanted = (self.manifest.decide if event_type is None else event_type, role)
-        return self.scan(next(e.file for e in self.manifest.edges if (e.event_type, e.role) == wanted)).collect()
+        wanted = self.manifest.decide if event_type is None else event_type
+        named = {one.role: one.file for one in self.manifest.edges if one.event_type == wanted}
+        return self._read(f"role of {wanted}", role, named)
+
+    def _read(self, what: str, name: str, known: dict[str, str]) -> pl.DataFrame:
+        if name not in known:
+            found = f"it has no {what} {name!r}"
+            raise GraphFolderError(self.directory, found, f"name one of {', '.join(known) or '(none)'}")
+        return self.scan(known[name]).collect()
 
     def labels(self, *, later: bool = False) -> pl.DataFrame:
         """What labels said up to the cut, in order; with `later`, also what they said after it, where exported."""

@@ -285,6 +285,22 @@ def test_stopped_export_leaves_nothing(opened: OpenWorkspace, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda found: found.events("no"), "no event type 'no'; name one of claim, change"),
+        (lambda found: found.entities("claimant"), "no entity type 'claimant'; name one of person, shop"),
+        (lambda found: found.edges("shop", "change"), "no role of change 'shop'; name one of claimant"),
+    ],
+)
+def test_what_a_graph_does_not_hold_is_told(
+    opened: OpenWorkspace, tmp_path: Path, ask: Callable[[GraphFiles], pl.DataFrame], message: str
+) -> None:
+    found = opened.export_graph(tmp_path / "out", features=False)
+    with pytest.raises(GraphFolderError, match=message):
+        ask(found)
+
+
 def test_what_is_no_graph_is_told(tmp_path: Path) -> None:
     with pytest.raises(GraphFolderError, match=r"its manifest\.json cannot be read"):
         GraphFiles.open(tmp_path)
