@@ -27,8 +27,7 @@ from ringfence.engine.replay import in_bulk
 from ringfence.ledger.event_columns import event_columns
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.segments import file_digest
-from ringfence.scenario.batch import EVENT, FRAUD, LABEL, MISSING_AMOUNT, Batch
-from ringfence.scenario.spec import Attribute, AttributeType, EventType
+from ringfence.scenario.batch import EVENT, FRAUD, LABEL, Batch
 from ringfence.steps.errors import NoCutError
 from ringfence.steps.graph_files import (
     FEATURES,
@@ -49,6 +48,16 @@ from ringfence.steps.graph_files import (
 )
 from ringfence.steps.graph_numbers import Numbering
 from ringfence.steps.graph_readme import HOW, graph_readme
+from ringfence.steps.graph_tables import (
+    EDGE_SCHEMA,
+    LABEL_SCHEMA,
+    column_of,
+    event_schema,
+    given_values,
+    major,
+    moments,
+    seats,
+)
 
 if TYPE_CHECKING:
     from ringfence.scenario.spec import Scenario
@@ -56,22 +65,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 16_384  # records: rows of 300 features are 40 MB
 FEATURE_GROUP: Final = 16_384  # rows of a row group of features
-TRAIN, UNLABELLED, LATE, TEST = PARTS = ("train", "unlabelled", "late", "test")
+PARTS: Final = ("train", "unlabelled", "late", "test")
 _AT_THE_END: Final = 2**62
-_MOMENT: Final = pa.timestamp("ms", tz="UTC")
-_ARROW: Final = {
-    AttributeType.NUMBER: pa.float64(),
-    AttributeType.CATEGORY: pa.string(),
-    AttributeType.BOOLEAN: pa.bool_(),
-    AttributeType.TEXT: pa.int64(),
-    AttributeType.TIME: _MOMENT,
-}
-_LABEL_SCHEMA: Final = pa.schema(
-    [("seq", pa.int64()), ("event", pa.int64()), ("known_at", _MOMENT), ("label", pa.int8())]
-)
-_EDGE_SCHEMA: Final = pa.schema(
-    [("event", pa.int64()), ("entity", pa.int64()), ("seat", pa.int16()), ("seq", pa.int64()), ("event_time", _MOMENT)]
-)
 
 
 def export_graph(
@@ -151,7 +146,7 @@ class _Export:
         self._n_fraud = 0
         self._files: dict[str, Table] = {}
         self._events = {
-            t.name: self._table(f"events/{t.name}.parquet", _event_schema(t, self._scenario))
+            t.name: self._table(f"events/{t.name}.parquet", event_schema(t, self._scenario))
             for t in self._scenario.event_types
         }
         entity_fields = [("node", pa.int64()), ("key", pa.string()), ("first_seq", pa.int64())]
@@ -159,13 +154,13 @@ class _Export:
         self._entities = {t: self._table(f"entities/{t}.parquet", entity_schema) for t in self._numbers}
         self._edges = {
             (event_type.index, self._scenario.role(column.role).index): self._table(
-                f"edges/{event_type.name}.{column.role}.parquet", _EDGE_SCHEMA
+                f"edges/{event_type.name}.{column.role}.parquet", EDGE_SCHEMA
             )
             for event_type in self._scenario.event_types
             for column in event_type.roles
         }
-        self._labels = self._table(LABELS, _LABEL_SCHEMA)
-        self._later = self._table(LATER_LABELS, _LABEL_SCHEMA) if later else None
+        self._labels = self._table(LABELS, LABEL_SCHEMA)
+        self._later = self._table(LATER_LABELS, LABEL_SCHEMA) if later else None
         self._rows: Table | None = None
         if self._catalogue is not None:
             fields = [("node", pa.int64()), *((name, pa.float64()) for name in self._catalogue.names)]
@@ -200,9 +195,9 @@ class _Export:
             node[here] = first + np.arange(len(here))
             self._n_events[event_type.name] += len(here)
             seq, time_ms = batch.seq[here], batch.time_ms[here]
-            columns: dict[str, Any] = {"node": node[here], "seq": seq, "event_time": _moments(time_ms)}
+            columns: dict[str, Any] = {"node": node[here], "seq": seq, "event_time": moments(time_ms)}
             if event_type.amount is not None:
-                columns["amount"] = _major(batch.amount_minor[here], event_type.amount.digits)
+                columns["amount"] = major(batch.amount_minor[here], event_type.amount.digits)
             if event_type.name == self._scenario.decide:
                 columns |= self._of_decided(first, seq, time_ms)
             self._events[event_type.name].add(columns)
@@ -214,7 +209,7 @@ class _Export:
         inside = place < len(self._standing.seq)
         known[inside] = self._standing.seq[place[inside]] == seq[inside]
         is_test, on_record = time_ms >= self._cut_ms, seq <= self._until_seq
-        part = np.where(is_test, 3, np.where(~on_record, 2, np.where(known, 0, 1)))
+        part = np.where(is_test, 3, np.where(~on_record, 2, np.where(known, 0, 1)))  # places in PARTS
         known &= part == 0
         counts = np.bincount(part, minlength=4).tolist()
         self._parts = {name: self._parts[name] + n for name, n in zip(PARTS, counts, strict=True)}
@@ -229,7 +224,7 @@ class _Export:
             "part": pl.Series(np.array(PARTS)[part], dtype=pl.String),
             "label": label.cast(pl.Int8).set(unknown, None),
             "label_known_at": known_at.set(unknown, None).cast(pl.Datetime("ms", "UTC")),
-            **{_column(a): _given(a, given[a.name]) for a in self._scenario.value_attributes},
+            **{column_of(a): given_values(a, given[a.name]) for a in self._scenario.value_attributes},
         }
 
     def _write_links(self, batch: Batch, node: NDArray[np.int64]) -> None:
@@ -250,7 +245,7 @@ class _Export:
             columns = {"node": before + np.arange(len(first)), "first_seq": first_seq}
             columns |= self._names(lo[first], hi[first])
             self._entities[entity_type].add(columns)
-        seat = _seats(record, role)
+        seat = seats(record, role)
         for (event_type, index), table in self._edges.items():
             here = (role == index) & (batch.event_type[record] == event_type)
             at = record[here]
@@ -260,7 +255,7 @@ class _Export:
                     "entity": entity[here],
                     "seat": seat[here],
                     "seq": batch.seq[at],
-                    "event_time": _moments(batch.time_ms[at]),
+                    "event_time": moments(batch.time_ms[at]),
                 }
             )
 
@@ -284,7 +279,7 @@ class _Export:
                     {
                         "seq": batch.seq[here],
                         "event": np.searchsorted(self._decided_seq, batch.label_event_seq[here]),
-                        "known_at": _moments(batch.time_ms[here]),
+                        "known_at": moments(batch.time_ms[here]),
                         "label": (batch.label_value[here] == FRAUD).astype(np.int8),
                     }
                 )
@@ -313,7 +308,7 @@ class _Export:
                     file=f"events/{one.name}.parquet",
                     n=self._n_events[one.name],
                     decided=one.name == scenario.decide,
-                    attributes={_column(a): a.type.value for a in scenario.value_attributes}
+                    attributes={column_of(a): a.type.value for a in scenario.value_attributes}
                     if one.name == scenario.decide
                     else {},
                 )
@@ -362,50 +357,3 @@ def _standing(ledger: Ledger, until_seq: int, cut_ms: int) -> _Standing:
         (labels["value"].to_numpy() == FRAUD).astype(np.int8),
         labels["known_at_ms"].to_numpy(),
     )
-
-
-def _event_schema(event_type: EventType, scenario: Scenario) -> Any:
-    fields = [("node", pa.int64()), ("seq", pa.int64())]
-    is_decided = event_type.name == scenario.decide
-    if is_decided:
-        fields.append(("event_id", pa.string()))
-    fields.append(("event_time", _MOMENT))
-    if event_type.amount is not None:
-        fields.append(("amount", pa.float64()))
-    if is_decided:
-        fields += [("part", pa.string()), ("label", pa.int8()), ("label_known_at", _MOMENT)]
-        fields += [(_column(a), _ARROW[a.type]) for a in scenario.value_attributes]
-    return pa.schema(fields)
-
-
-def _column(attribute: Attribute) -> str:
-    return f"attribute.{attribute.name}"  # an attribute may be called as a column of ours, but for the dot
-
-
-def _given(attribute: Attribute, values: pl.Series) -> pl.Series:
-    match attribute.type:
-        case AttributeType.TIME:
-            return values.cast(pl.Int64).cast(pl.Datetime("ms", "UTC"))
-        case AttributeType.TEXT:
-            return values.cast(pl.Int64)
-    return values
-
-
-def _moments(time_ms: NDArray[np.int64]) -> Any:
-    return pa.array(time_ms).cast(_MOMENT)
-
-
-def _major(amount_minor: NDArray[np.int64], digits: int) -> pl.Series:
-    missing = amount_minor == MISSING_AMOUNT
-    major = np.where(missing, 0, amount_minor).astype(np.float64) / 10.0**digits
-    return pl.Series(major).set(pl.Series(missing), None)
-
-
-def _seats(record: NDArray[np.int64], role: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Return the place of each link among those of its record and role, from 0; links of a record lie by role."""
-    if not len(record):
-        return np.zeros(0, np.int16)
-    begins = np.ones(len(record), np.bool_)
-    begins[1:] = (record[1:] != record[:-1]) | (role[1:] != role[:-1])
-    places = np.arange(len(record))
-    return (places - np.maximum.accumulate(np.where(begins, places, 0))).astype(np.int16)
