@@ -37,6 +37,8 @@ class Figure:
     high: float
 
     def __str__(self) -> str:
+        if self.low == self.high:
+            return _three(self.value)
         return f"{_three(self.value)} ({_three(self.low)} to {_three(self.high)})"
 
     @property

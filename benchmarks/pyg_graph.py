@@ -168,8 +168,8 @@ def sample(
     seeds : shape (s,), events.
     last : events taken of each entity, those with the largest seq.
     layers : steps away from the seed, each from events to entities or back; > 0.
-    looks_ahead : a cheat: as many events of an entity, but half of them later ones, with the labels that the training
-        part has at the cut, however much later than the seed they became known.
+    looks_ahead : a cheat: as many events of an entity, but half of them later ones, with whatever was told of their
+        labels until the end, as where a whole graph is split at random.
     """
     n_seeds = seeds.shape[0]
     seed, event = np.arange(n_seeds), seeds
@@ -198,7 +198,8 @@ def sample(
     width = np.int64(graph.link_event.shape[0] + 1)
     walked = np.unique(np.concatenate([s * width + at for s, at, _ in links]))
     link_seed, at = walked // width, walked % width
-    label = graph.label[event] if looks_ahead else graph.known_label(event, graph.seq[seeds][seed])
+    before_seq = np.full(event.shape[0], graph.last_seq + 1) if looks_ahead else graph.seq[seeds][seed]
+    label = graph.known_label(event, before_seq)
     label = np.where(np.arange(event.shape[0]) < n_seeds, UNKNOWN, label).astype(np.int8)
     return Sampled(
         n_seeds=n_seeds,
