@@ -191,7 +191,7 @@ def main() -> None:
         fit_s, each = (float(np.mean([getattr(one, name) for one in found])) for name in ("fit_s", "s_per_1000"))
         rows.append(_row(run.name, figures(test, [score.to_numpy() for score in scores], [alone]), fit_s, each))
     options = "" if arguments.task == "claims" else f" --events {arguments.events} --world {arguments.world}"
-    options += " --trees-alone" if arguments.trees_alone else ""
+    options += f" --budget {arguments.budget:g}" + (" --trees-alone" if arguments.trees_alone else "")
     told = (
         f"{TITLES[arguments.task]}: {graph.train.shape[0]:,} labelled events to learn from, "
         f"{int((graph.label == 1).sum())} of them fraud; {test.fraud.shape[0]:,} of the test, {int(test.fraud.sum())} "
