@@ -19,6 +19,7 @@ from ringfence.cli import (
     explain,
     exporting,
     features,
+    graphs,
     keys,
     models,
     recalibration,
@@ -55,6 +56,7 @@ releases.app.command("recalibrate")(recalibration.recalibrate)
 releases.app.command("export")(exporting.export)
 app.add_typer(releases.app, name="release")
 app.command("explain")(explain.explain)
+app.add_typer(graphs.app, name="export")
 app.command("rings")(rings.rings)
 app.command("serve")(service.serve)
 app.add_typer(keys.app, name="keys")

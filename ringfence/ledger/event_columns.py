@@ -44,7 +44,10 @@ def event_columns(ledger: Ledger, seqs: pl.Series, attributes: Sequence[Attribut
     frame = seqs.cast(pl.Int64).rename("seq").to_frame().sort("seq")
     types = {a.name: _type_of(a) for a in wanted}
     parts = [pl.DataFrame(schema={"seq": pl.Int64, **types, **{_key(role): pl.Boolean() for role in roles}})]
+    first, last = (int(frame["seq"][0]), int(frame["seq"][-1])) if frame.height else (1, 0)
     for segment in ledger.segments():
+        if segment.last_seq < first or segment.first_seq > last:
+            continue
         scan = pl.scan_parquet(ledger.directory / SEGMENTS / segment.path / RECORDS, glob=False)
         present = set(scan.collect_schema().names())
         given = [
@@ -53,13 +56,14 @@ def event_columns(ledger: Ledger, seqs: pl.Series, attributes: Sequence[Attribut
         ]
         named = [pl.col("role").list.contains(index).alias(_key(role)) for role, index in roles.items()]
         parts.append(
-            scan.filter(pl.col("kind") == EVENT, pl.col("event_type") == decided.index)
+            scan.filter(pl.col("seq").is_between(first, last))
+            .filter(pl.col("kind") == EVENT, pl.col("event_type") == decided.index)
             .select("seq", *given, *named)
             .join(frame.lazy(), on="seq", how="semi")
             .collect()
         )
     rows: list[dict[str, Any]] = []
-    for record in ledger.records(kinds=(Kind.EVENT,)):
+    for record in ledger.records(first - 1, kinds=(Kind.EVENT,), until_seq=last):
         if isinstance(record.body, EventBody) and record.body.event.event_type == decided.name:
             event = record.body.event
             filled = {link.role for link in event.links}

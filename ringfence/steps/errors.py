@@ -83,3 +83,18 @@ class UnknownDecisionError(RingfenceError):
     def __init__(self, decision_id: str) -> None:
         self.decision_id = decision_id
         super().__init__(f"no decision {decision_id!r} in the ledger; use the decision_id of an answer, such as d-1042")
+
+
+class GraphFolderError(RingfenceError):
+    """A folder that is no graph, or cannot become one."""
+
+    def __init__(self, directory: Path, found: str, do: str) -> None:
+        self.directory, self.found, self.do = directory, found, do
+        super().__init__(f"graph folder {directory}: {found}; {do}")
+
+
+class NoCutError(RingfenceError):
+    """Labels after the cut were asked for where there is no cut."""
+
+    def __init__(self) -> None:
+        super().__init__("later labels are those that became known after the cut, and there is none; name it: --until")

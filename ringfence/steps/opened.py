@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ringfence.steps.errors import NoTimeError, SpineWarning
 from ringfence.steps.explained import ExplainsDecisions
+from ringfence.steps.graphs import ExportsGraph
 from ringfence.steps.kernel_cache import use_kernel_cache
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ When = str | int | date | datetime  # ISO 8601, ms since 1970 (UTC), a date (its
 Progress = Callable[[str, int, int], None]  # stage, done, total; a total of 0 means unknown
 
 
-class OpenWorkspace(ExplainsDecisions):
+class OpenWorkspace(ExplainsDecisions, ExportsGraph):
     """One scenario of a workspace, ready to work with. Frames are Polars; `.to_arrow()`, `.to_pandas()` hand them on.
 
     Holds no file open and no state: what another process writes meanwhile is seen by the next call.

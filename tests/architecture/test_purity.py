@@ -29,9 +29,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     "steps/opened.py": {
         "os.environ": "ringfence.open sets, as the command line does, what libraries read when they are loaded"
     },
-    "models/network_file.py": {
-        "os.environ": "onnxruntime reports to its makers unless told before it is loaded"
-    },
+    "models/network_file.py": {"os.environ": "onnxruntime reports to its makers unless told before it is loaded"},
     "serving/keys.py": {
         "secrets.token_urlsafe": "an API key must be unpredictable",
         "secrets.token_hex": "an API key must be unpredictable",
