@@ -65,8 +65,8 @@ def floors(runs: Runs) -> list[tuple[str, bool]]:
         found.append((f"{told}: {points(gain)}", gain.value >= FLOOR_OVER_LOGISTIC))
     if runs.pairs:
         right = float(np.mean([one.right["full"] for one in runs.pairs]))
-        told = f"planted pairs ranked right by the full score, {FLOOR_PAIRS:.0%} or more"
-        found.append((f"{told}: {right:.1%}", right >= FLOOR_PAIRS))
+        told = f"planted pairs ranked right by the full score, {100 * FLOOR_PAIRS:.0f} % or more"
+        found.append((f"{told}: {100 * right:.1f} %", right >= FLOOR_PAIRS))
     return found
 
 
@@ -227,7 +227,10 @@ def _flagged(found: Sequence[Flagged], n_worlds: int) -> tuple[str, str]:
     n = max(1, round(total.n_rings * n_worlds / len(found)))  # rings that there are
     rate = total.n_flagged / total.n_rings
     low, high = wilson(rate, n)
-    return f"{rate:.0%} ({low:.0%}–{high:.0%}) of {n}", f"{total.n_claims_flagged / total.n_claims:.0%}"
+    return (
+        f"{100 * rate:.0f} % ({100 * low:.0f}–{100 * high:.0f}) of {n}",
+        f"{100 * total.n_claims_flagged / total.n_claims:.0f} %",
+    )
 
 
 def _pairs(runs: Runs) -> str:
@@ -238,8 +241,8 @@ def _pairs(runs: Runs) -> str:
             rows.append(
                 [
                     title,
-                    " · ".join(f"{one.right[name]:.1%}" for one in found),
-                    " · ".join(f"{one.level[name]:.1%}" for one in found),
+                    " · ".join(f"{100 * one.right[name]:.1f} %" for one in found),
+                    " · ".join(f"{100 * one.level[name]:.1f} %" for one in found),
                     str(found[0].n),
                 ]
             )

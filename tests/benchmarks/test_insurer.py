@@ -310,5 +310,5 @@ def test_rings_that_several_seeds_judge_are_counted_once() -> None:
     runs.unseen.extend(by_seed)
     runs.unseen_without_release.append({kind: {"rules, 50 a day": flagged(20, 5)} for kind in (UNSEEN, KNOWN)})
     _, _, ours, _, rules = page.texts(runs)["unseen"].splitlines()
-    assert "50% (30%–70%) of 20 | 10%" in ours  # Wilson, of twenty rings and not of forty
-    assert "25% (11%–47%) of 20" in rules
+    assert "50 % (30–70) of 20 | 10 %" in ours  # Wilson, of twenty rings and not of forty
+    assert "25 % (11–47) of 20" in rules
