@@ -77,10 +77,10 @@ def _of_the_unseen(runs: Runs) -> list[str]:
         unseen, known = (reduce(add, [told[kind][name] for told in runs.unseen]) for kind in (UNSEEN, KNOWN))
         if not unseen.n_rings or not known.n_rings:
             continue
+        new, old = (f"{100 * one.n_flagged / one.n_rings:.0f} %" for one in (unseen, known))
         said.append(
-            f"With {reviews} reviews a day, {100 * unseen.n_flagged / unseen.n_rings:.0f} % of the rings of the unseen pattern "
-            f"are flagged within 24 hours of their third claim, and {100 * known.n_flagged / known.n_rings:.0f} % of those of "
-            "known patterns."
+            f"With {reviews} reviews a day, {new} of the rings of the unseen pattern are flagged within 24 hours of "
+            f"their third claim, and {old} of those of known patterns."
         )
     return said
 
@@ -91,5 +91,6 @@ def _of_pairs(runs: Runs) -> list[str]:
     right = float(np.mean([one.right["full"] for one in runs.pairs]))
     met = "met" if right >= FLOOR_PAIRS else "**missed**"
     return [
-        f"Of the planted pairs, the full score ranks {100 * right:.1f} % right; the floor of {100 * FLOOR_PAIRS:.0f} % is {met}."
+        f"Of the planted pairs, the full score ranks {100 * right:.1f} % right; "
+        f"the floor of {100 * FLOOR_PAIRS:.0f} % is {met}."
     ]
