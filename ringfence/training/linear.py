@@ -24,7 +24,7 @@ from ringfence.training.learner import Task
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-MOST_FRAUDS: Final = 5_000  # of one fit: 700 columns of 20,000 examples take 110 MB, and twelve seconds
+MOST_FRAUDS: Final = 5_000  # of one fit: 700 columns of 20,000 examples take 110 MB
 MOST_LEGIT: Final = 15_000
 FEWEST: Final = 5  # of either class
 _RARE: Final = 10  # events of a code, or with a value, below which it is no column
