@@ -43,10 +43,8 @@ CHAPTERS: dict[str, str | None] = {
     "notebook-to-service": "first-model",
     "credit-applications": None,
 }
-ALONE = (
-    ROOT / "docs" / "neighbourhoods.md",
-    ROOT / "docs" / "graph-export.md",
-)  # pages elsewhere that begin in an empty folder
+# Pages elsewhere that begin in an empty folder.
+ALONE = (ROOT / "docs" / "neighbourhoods.md", ROOT / "docs" / "graph-export.md")
 SHOWN_FOLDER = "~/ringfence/out"
 _COMPILES = "the first run on a machine compiles"  # what a command says that waits for it
 PORT = 8473
