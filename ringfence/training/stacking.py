@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much does each model count? Trees and linear model by how likely each mix of them made the past, others by test.
+"""How much does each model count? Forecasts by how likely each mix of them made the past, other branches by test.
 
-Trees and linear model answer the same question from the same columns, one closely, one cautiously: `training.mixing`
-averages them. Any other branch is tried as a release would use it: weights are fitted on the blocks before, and judged
-on the next one against weights fitted without it. It stays where the mean gain of log-loss is above zero with 97.5 %
-confidence; else the stack does without it, and the report says what was found.
+Trees, linear model and graph network answer the same question from the same columns, one closely, one cautiously, one
+with the neighbours beside: `training.mixing` averages them. Any other branch is tried as a release would use it:
+weights are fitted on the blocks before, and judged on the next one against weights fitted without it. It stays where
+the mean gain of log-loss is above zero with 97.5 % confidence; else the stack does without it, and the report says what
+was found.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.models.branches import LINEAR
+from ringfence.models.gnn_branch import GNN
 from ringfence.models.stack import BACKBONE, Stack, fit_stack
 from ringfence.training.crossfit import OutOfFold
 from ringfence.training.folds import Fold
-from ringfence.training.mixing import mix_in_time
+from ringfence.training.mixing import losses, mix_in_time
 
 FloatArray = NDArray[np.float64]
 
+# Forecasts beside the trees, in the order in which they join, and the share from which on each takes part. A network
+# that counts for less is not worth what every event would pay for it.
+FORECASTS: Final = {LINEAR: 0.01, GNN: 0.1}
 _SIGMAS: Final = 1.959964  # of a two-sided interval of 95 %
 
 
 class BranchWorth(msgspec.Struct, frozen=True, kw_only=True):
     """What a branch added to those before it, in blocks of time that its weight was not fitted on.
 
-    The linear model takes part by its weight in the mix with the trees, whether or not the interval excludes zero.
+    Linear model and graph network take part by their share of the mix, whether or not the interval excludes zero.
     """
 
     name: str
@@ -48,7 +53,7 @@ class BranchWorth(msgspec.Struct, frozen=True, kw_only=True):
 def stack_in_time(
     members: Mapping[str, FloatArray], fraud: NDArray[np.int8], folds: Sequence[Fold], *, legit_share: float = 1.0
 ) -> tuple[Stack, list[BranchWorth]]:
-    """Mix trees and linear model, and add other branches one after the other, each for what it adds in time.
+    """Mix forecasts, and add other branches one after the other, each for what it adds in time.
 
     Parameters
     ----------
@@ -63,15 +68,11 @@ def stack_in_time(
     The stack, fitted on all blocks, and what each branch was found to be worth. Where no branch stays the stack is the
     backbone as it is, and where there is a single block none can be tried.
     """
-    core, worth = Stack(), []
-    if LINEAR in members:
-        mixed = mix_in_time(members[BACKBONE], members[LINEAR], fraud, folds, legit_share=legit_share)
-        core = mixed.stack
-        worth.append(_worth_of(LINEAR, mixed.gains, core.weight_of(LINEAR)))
+    core, worth = core_in_time(members, fraud, folds, legit_share=legit_share)
     before = dict(zip(core.members, core.weights, strict=True))
     chosen = list(core.members)
     for name in members:
-        if name in (BACKBONE, LINEAR):
+        if name == BACKBONE or name in FORECASTS:
             continue
         gains = _gains(members, fraud, folds, chosen, [*chosen, name], before)
         found = _worth_of(name, gains, 0.0)
@@ -83,6 +84,30 @@ def stack_in_time(
     emitted = _scored(members, chosen, np.concatenate([fold.emit for fold in folds]))
     stack = fit_stack({name: members[name][emitted] for name in chosen}, fraud[emitted], chosen, before=before)
     return stack, [msgspec.structs.replace(one, weight=stack.weight_of(one.name)) for one in worth]
+
+
+def core_in_time(
+    members: Mapping[str, FloatArray], fraud: NDArray[np.int8], folds: Sequence[Fold], *, legit_share: float = 1.0
+) -> tuple[Stack, list[BranchWorth]]:
+    """Mix the trees with every other forecast that counts for enough; arguments as `stack_in_time` has them.
+
+    Returns
+    -------
+    The mix, the backbone alone where nothing else takes part, and what each of `FORECASTS` was found to be worth.
+    """
+    core, worth, taken = Stack(), [], {BACKBONE: members[BACKBONE]}
+    for name, least in FORECASTS.items():
+        if name not in members:
+            continue
+        without = mix_in_time(taken, fraud, folds, legit_share=legit_share).said
+        mixed = mix_in_time({**taken, name: members[name]}, fraud, folds, legit_share=legit_share)
+        at = ~np.isnan(without) & ~np.isnan(mixed.said)
+        share = mixed.stack.weight_of(name)
+        gains = losses(without[at], fraud[at]) - losses(mixed.said[at], fraud[at])
+        worth.append(_worth_of(name, gains, 0.0))
+        if share >= least:
+            core, taken = mixed.stack, {**taken, name: members[name]}
+    return core, [msgspec.structs.replace(one, weight=core.weight_of(one.name)) for one in worth]
 
 
 def _worth_of(name: str, gains: FloatArray, weight: float) -> BranchWorth:

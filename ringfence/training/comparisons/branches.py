@@ -15,11 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models.branches import LINEAR
 from ringfence.models.stack import BACKBONE, Stack, fit_stack
 from ringfence.training.comparisons.study import Judge, Study, in_words
 from ringfence.training.folds import Fold
-from ringfence.training.mixing import mix_in_time
+from ringfence.training.stacking import core_in_time
 
 FloatArray = NDArray[np.float64]
 
@@ -98,7 +97,7 @@ def stacked_in_time(
 ) -> FloatArray:
     """Return log-odds of each block from the second on, by weights found on those before; NaN elsewhere, (n,).
 
-    Before any label the trees and the linear model weigh what their mix says, and others nothing.
+    Before any label the trees and other forecasts weigh what their mix says, and other branches nothing.
     """
     found = np.full(fraud.shape[0], np.nan)
     there = np.all([~np.isnan(members[name]) for name in names], axis=0)
@@ -107,8 +106,8 @@ def stacked_in_time(
         past, block = past[there[past]], folds[at].emit[there[folds[at].emit]]
         if 0 < int(fraud[past].sum()) < past.shape[0]:
             stack = Stack()
-            if BACKBONE in names and LINEAR in names:
-                stack = mix_in_time(members[BACKBONE], members[LINEAR], fraud, folds[:at]).stack
+            if BACKBONE in names:
+                stack, _ = core_in_time({name: members[name] for name in names}, fraud, folds[:at])
             usual = dict(zip(stack.members, stack.weights, strict=True))
             stack = fit_stack({name: members[name][past] for name in names}, fraud[past], names, before=usual)
             found[block] = stack.raw({name: members[name][block] for name in names})
