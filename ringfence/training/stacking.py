@@ -26,9 +26,9 @@ from ringfence.training.mixing import losses, mix_in_time
 
 FloatArray = NDArray[np.float64]
 
-# Forecasts beside the trees, in the order in which they join, and the share from which on each takes part. A network
-# that counts for less is not worth what every event would pay for it.
+# Forecasts beside the trees, in the order in which they join, and the share from which on each takes part.
 FORECASTS: Final = {LINEAR: 0.01, GNN: 0.1}
+COSTLY: Final = frozenset({GNN})  # every event would pay for it: the next blocks must have been forecast better, too
 _SIGMAS: Final = 1.959964  # of a two-sided interval of 95 %
 
 
@@ -102,10 +102,9 @@ def core_in_time(
         without = mix_in_time(taken, fraud, folds, legit_share=legit_share).said
         mixed = mix_in_time({**taken, name: members[name]}, fraud, folds, legit_share=legit_share)
         at = ~np.isnan(without) & ~np.isnan(mixed.said)
-        share = mixed.stack.weight_of(name)
-        gains = losses(without[at], fraud[at]) - losses(mixed.said[at], fraud[at])
-        worth.append(_worth_of(name, gains, 0.0))
-        if share >= least:
+        found = _worth_of(name, losses(without[at], fraud[at]) - losses(mixed.said[at], fraud[at]), 0.0)
+        worth.append(found)
+        if mixed.stack.weight_of(name) >= least and (found.gain > 0.0 or name not in COSTLY):
             core, taken = mixed.stack, {**taken, name: members[name]}
     return core, [msgspec.structs.replace(one, weight=core.weight_of(one.name)) for one in worth]
 

@@ -101,7 +101,7 @@ def test_a_network_takes_part_by_its_share_and_one_that_knows_nothing_does_not()
     trees, linear, fraud, folds = drawn(6_000, 0.5, 0.5)
     rng = np.random.default_rng(3)
     members = {"gbdt": trees, "linear": linear}
-    helps = members | {"gnn": (trees + linear) / 2.0 + rng.normal(0.0, 0.2, fraud.shape[0])}
+    helps = members | {"gnn": (trees + linear) / 2.0 + np.where(fraud == 1, 0.5, -0.1)}  # has seen what they have not
     stack, worth = stack_in_time(helps, fraud, folds)
     assert stack.members == ("gbdt", "linear", "gnn")
     assert sum(stack.weights) == pytest.approx(1.0)
@@ -109,6 +109,14 @@ def test_a_network_takes_part_by_its_share_and_one_that_knows_nothing_does_not()
     stack, worth = stack_in_time(members | {"gnn": rng.normal(0.0, 2.0, fraud.shape[0])}, fraud, folds)
     assert stack == mix(trees, linear, fraud, folds).stack
     assert [one.stays for one in worth] == [True, False]
+
+
+def test_a_network_that_is_no_worse_is_left_out_too() -> None:
+    trees, linear, fraud, folds = drawn(300, 0.5, 0.5)
+    same = {"gbdt": trees, "linear": linear, "gnn": (trees + linear) / 2.0}
+    stack, worth = stack_in_time(same, fraud, folds)
+    assert mix_in_time(same, fraud, folds).stack.weight_of("gnn") > 0.2  # few labels: the prior speaks
+    assert (worth[1].gain > 0.0) is worth[1].stays is ("gnn" in stack.members)
 
 
 def test_the_mix_of_three_is_what_going_through_every_mix_finds() -> None:
