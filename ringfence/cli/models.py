@@ -204,6 +204,14 @@ def headline(release: Release) -> str:
             f"its models are those of {made.calibrated.release}; calibrated anew on {made.calibrated.n:,} events, "
             f"{made.calibrated.n_fraud:,} fraud, known after {iso_time(made.calibrated.after_ms)}"
         )
+        if made.calibrated.weights is not None:
+            moved = made.calibrated.weights
+            lines.append(
+                "weights: "
+                + ", ".join(
+                    f"{name} {now:.3f} ({moved.trained[name]:.3f} at training)" for name, now in moved.now.items()
+                )
+            )
     if figures:
         where = "events after the cut, never fitted" if figures["name"] == "later_window" else "out of fold, in time"
         lines.append(f"measured on {figures['n']:,} events ({where}), {figures['n_fraud']:,} of them fraud:")

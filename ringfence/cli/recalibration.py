@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
@@ -23,6 +24,12 @@ def recalibrate(
         str | None,
         typer.Option(metavar="TIME", help="Nothing that became known after this time is used; default: the end."),
     ] = None,
+    weights: Annotated[
+        bool,
+        typer.Option(
+            "--weights", help="Let the stack's weights follow these labels, too, where that forecasts better."
+        ),
+    ] = False,
     note: NoteOption = "",
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
@@ -33,6 +40,10 @@ def recalibrate(
     Fitted on are events whose labels became known after the release's cut and by --until, and that its models were not
     fitted on. What became known last judges whether probabilities got better; the report tells. The new release waits
     for `ringfence release promote`. With fewer than 30 frauds or 30 legit events it is refused.
+
+    With --weights the weights of trees and branches move, too: pulled to the released ones as by 100 labelled frauds,
+    and never below half or above twice what training gave them, however often this is repeated. They stay where they
+    were, and it says why, unless the labels known last are forecast better with them.
     """
     from ringfence.scenario.clock import SystemClock
     from ringfence.steps.recalibrating import recalibrate_release
@@ -43,7 +54,14 @@ def recalibrate(
     until_ms = None if until is None else time_option(until, "--until", spec.time_zone)
     with staged_progress() as report_progress:
         base, made = recalibrate_release(
-            here, spec, clock=SystemClock(), release=release, until_ms=until_ms, note=note, progress=report_progress
+            here,
+            spec,
+            clock=SystemClock(),
+            release=release,
+            until_ms=until_ms,
+            weights=weights,
+            note=note,
+            progress=report_progress,
         )
     found: dict[str, Any] = made.metrics["recalibrated"]
     for rung in found["rungs"]:
@@ -55,6 +73,7 @@ def recalibrate(
             "models_of": base.id,
             "until": iso_time(made.manifest.made.until_ms),
             **{name: found[name] for name in ("n", "n_fraud", "n_fitted", "n_fitted_fraud", "rungs", "review_price")},
+            "weights": found["weights"],
             "path": str(made.path),
             "report": str(made.path / "report.html"),
         },
@@ -76,6 +95,12 @@ def _told(base: Release, made: Release, found: dict[str, Any]) -> str:
         for name, title in _FIGURES.items()
     ]
     lines += [f"  {line}" for line in table(["rung", "", "before", "after"], rows).splitlines()]
+    if found["weights"] is not None:
+        from ringfence.training.following import COLUMNS, Following, rows_of, verdict_of
+
+        following = msgspec.convert(found["weights"], Following)
+        lines.append(verdict_of(following))
+        lines += [f"  {line}" for line in table(list(COLUMNS), rows_of(following)).splitlines()]
     return "\n".join(
         [
             *lines,

@@ -81,6 +81,12 @@ def data_text(found: dict[str, Any]) -> str:
             ],
             ["their digest", calibrated["data_digest"]],
         ]
+        if calibrated["weights"] is not None:
+            trained, before, now = (calibrated["weights"][when] for when in ("trained", "before", "now"))
+            rows += [
+                [f"weight of {name}", f"{now[name]:.4f}, {before[name]:.4f} before, {weight:.4f} at training"]
+                for name, weight in trained.items()
+            ]
     rows += [
         ["ledger", f"up to seq {held['until_seq']:,}" + (f", chain {held['chain']}" if held["chain"] else "")],
         *[[f"imported {one['first_seq']:,} to {one['last_seq']:,}", one["digest"]] for one in held["segments"]],

@@ -77,6 +77,14 @@ UNNAMED: Final = "r-unnamed"  # stands in metrics, card and report for the id, w
 _LIBRARIES: Final = ("lightgbm", "numba", "numpy")
 
 
+class FollowedWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a release whose stack was told to follow later labels, now or in a release before it: weights by member."""
+
+    trained: dict[str, float]  # by the training that made its models; what bounds all later ones
+    before: dict[str, float]  # of the release that it was calibrated anew from
+    now: dict[str, float]
+
+
 class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     """Of a release with the models of another: what its calibration was made from."""
 
@@ -87,6 +95,7 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     n_fraud: int
     data_digest: str
+    weights: FollowedWeights | None = None  # None: the stack is as training fitted it, and nobody asked for more
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,6 +223,14 @@ class Release:
     def has_trees(self) -> bool:
         """Whether trees were fitted, be their files broken or not; False: it was made without labels."""
         return self.manifest.made.assumed_rate is None
+
+    @property
+    def trained_weights(self) -> dict[str, float]:
+        """The stack's weights by member as the training that made the models fitted them, whatever moved them since."""
+        calibrated = self.manifest.made.calibrated
+        if calibrated is not None and calibrated.weights is not None:
+            return dict(calibrated.weights.trained)
+        return dict(zip(self.stack.members, self.stack.weights, strict=True))
 
     @property
     def rules(self) -> tuple[RulesModel, Calibrator] | None:

@@ -21,6 +21,7 @@ def recalibrate_release(
     clock: Clock,
     release: str | None = None,
     until_ms: int | None = None,
+    weights: bool = False,
     note: str = "",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Release, Release]:
@@ -55,9 +56,10 @@ def recalibrate_release(
         releases_dir=here.releases_dir,
         clock=clock,
         until_ms=until_ms,
+        weights=weights,
         n_threads=os.cpu_count() or 1,
         cache=row_cache(here, scenario),
-        note=note or f"calibration of {base.id} anew",
+        note=note or f"calibration {'and weights ' if weights else ''}of {base.id} anew",
         progress=progress,
     )
     return base, made

@@ -18,6 +18,7 @@ from ringfence.reports.numerals import date, share
 from ringfence.reports.page import Cell
 from ringfence.scoring.release import UNNAMED, Release
 from ringfence.training.evaluation import Evaluation, plain, to_builtins
+from ringfence.training.following import RULE, SELECTION, Following, card_lines, table_of, verdict_of
 from ringfence.training.ranking import Interval
 from ringfence.training.report.quality import reliability
 
@@ -61,6 +62,11 @@ class Shift(msgspec.Struct, frozen=True, kw_only=True):
     methods: dict[str, tuple[str, str]]  # by rung: before, now
     rungs: list[Rung]
     review_price: tuple[float, float]
+    weights: Following | None = None  # None: nobody asked for them to follow
+
+    @property
+    def order_changed(self) -> bool:
+        return self.weights is not None and self.weights.moved
 
 
 def gain_of(before: FloatArray, after: FloatArray, fraud: NDArray[np.int8]) -> Interval:
@@ -107,8 +113,8 @@ def card_of(base: Release, shift: Shift) -> str:
     lines = [
         "## Recalibrated",
         f"The models are those of `{shift.base}`, untouched; what turns their scores into probabilities was fitted "
-        f"anew on {_fitted_on(shift)}. Judged on those that became known last ({_judged_on(shift)}), by a calibration "
-        "on the ones before:",
+        f"anew{', with the weights of the stack,' if shift.order_changed else ''} on {_fitted_on(shift)}. Judged on "
+        f"those that became known last ({_judged_on(shift)}), by a calibration on the ones before:",
         "",
         "| rung | figure | before | after |",
         "|---|---|---|---|",
@@ -125,8 +131,11 @@ def card_of(base: Release, shift: Shift) -> str:
             for rung in shift.rungs
         ],
         f"- review price: {shift.review_price[0]:.2f} before, {shift.review_price[1]:.2f} now",
-        "- no order of two events on one rung has changed, so neither have ROC-AUC and average precision",
+        "- events may have changed their order by the full score, and on no other rung"
+        if shift.order_changed
+        else "- no order of two events on one rung has changed, so neither have ROC-AUC and average precision",
         "",
+        *(() if shift.weights is None else card_lines(shift.weights)),
         "",
     ]
     card = base.card.replace(base.id, UNNAMED).replace("\n## Measured: ", "\n## Measured before this calibration: ")
@@ -167,13 +176,29 @@ def page_of(base: Release, shift: Shift) -> str:
     return Page(
         over=f"ringfence · recalibration · {date(shift.until_ms)}",
         title=base.scenario.name,
-        lede=f"The models are those of {shift.base}, and so is their report; here is what fitting the calibration anew "
-        f"on {_fitted_on(shift)} changed, judged on those that became known last ({_judged_on(shift)}).",
+        lede=f"The models are those of {shift.base}, and so is their report; here is what fitting the calibration "
+        f"{'and the weights ' if shift.order_changed else ''}anew on {_fitted_on(shift)} changed, judged on those that "
+        f"became known last ({_judged_on(shift)}).",
         opening=[Facts(caption="What was done", facts=facts)],
-        sections=rungs,
+        sections=[*rungs, *_weights(shift)],
         footer=f"Made by ringfence {__version__}. This page is one file: no script, nothing fetched. The same numbers "
         "are in metrics.json beside it, under `recalibrated`.",
     ).html()
+
+
+def _weights(shift: Shift) -> list[Section]:
+    found = shift.weights
+    if found is None:
+        return []
+    return [
+        Section(
+            anchor="weights",
+            title=f"Weights: {'moved' if found.moved else 'left as they were'}",
+            short="Weights",
+            note=f"{verdict_of(found)[0].upper()}{verdict_of(found)[1:]}. {RULE} {SELECTION}",
+            blocks=[table_of(found)],
+        )
+    ]
 
 
 def _table(rung: Rung) -> Table:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another calibration for the models of a release, from labels that became known after it was made."""
+"""Another calibration for the models of a release, and weights if wished, from labels known after it was made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,13 +20,14 @@ from ringfence.models.branch import Need
 from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.seen import Seen
-from ringfence.models.stack import BACKBONE
+from ringfence.models.stack import BACKBONE, Stack
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import Clock
-from ringfence.scoring.release import Calibrated, Contents, Release, lookup_name, write_release
+from ringfence.scoring.release import Calibrated, Contents, FollowedWeights, Release, lookup_name, write_release
 from ringfence.training.errors import NoExamplesError, TooFewNewLabelsError, UnlabelledBaseError
 from ringfence.training.evaluation import Evaluation, Scored, evaluate
 from ringfence.training.examples import Examples, collect_examples
+from ringfence.training.following import FEWEST_JUDGED, follow_weights, unseen_from_ms, weights_of
 from ringfence.training.held_out import amounts_of
 from ringfence.training.recalibrated import Rung, Shift, card_of, gain_of, headline_of, metrics_of, page_of
 from ringfence.training.recalled import recalled_rows
@@ -39,7 +41,6 @@ Progress = Callable[[str, int, int], None]
 
 FEWEST: Final = 30  # frauds, and legit events, whose labels became known since
 _FITTED_SHARE: Final = 2.0 / 3.0  # of the frauds; what became known last judges
-_FEWEST_JUDGED: Final = 8
 _CHUNK: Final = 16_384  # rows scored at once
 _DAY_MS: Final = 86_400_000
 
@@ -51,6 +52,7 @@ def recalibrate(
     releases_dir: Path,
     clock: Clock,
     until_ms: int | None = None,
+    weights: bool = False,
     seed: int = 0,
     n_threads: int = 1,
     cache: RowCache | None = None,
@@ -67,6 +69,8 @@ def recalibrate(
     ----------
     base : its scenario defines features; its costs and capacity stay, and the price of a review is fitted anew.
     until_ms : nothing that became known after it is used; None: the end of the ledger.
+    weights : also let the weights of the stack follow these labels, where `follow_weights` finds reason to; the new
+        release is a function of `base` and of the ledger's records up to `until_ms`.
     seed : of the intervals' bootstrap.
     note : kept in the ledger with the release.
 
@@ -88,15 +92,30 @@ def recalibrate(
     catalogue = Catalogue.build(base.scenario)
     rows, _ = recalled_rows(ledger, catalogue, examples.seq, cache, n_threads=n_threads, report=report)
     report("calibrating", 0, 2)
-    raw = _raw_scores(ledger, base, examples.seq, rows)
+    members = _member_scores(ledger, base, examples.seq, rows)
+    follows = None
+    if weights:
+        seen_by_nobody = examples.event_time_ms >= unseen_from_ms(base.scenario, base.stack)
+        follows = follow_weights(
+            base.stack,
+            members,
+            examples.fraud,
+            fitted=fitted[seen_by_nobody[fitted]],
+            judged=judged[seen_by_nobody[judged]],
+            trained=base.trained_weights,
+        )
+    ensemble = base.ensemble if follows is None else replace(base.ensemble, stack=follows.stack)
+    raw = _rungs(base, ensemble.stack, members)
+    was = _rungs(base, base.stack, members)
+    judge = raw if follows is None else _rungs(base, follows.judged, members)
     old = {"full": base.calibrator, BACKBONE: base.gbdt_calibrator}
     if base.rules is not None:
         old[RULES] = base.rules[1]
     new, rungs = {}, []
     for name, scores in raw.items():
-        then = fit_calibrator(scores[fitted], examples.fraud[fitted])
+        then = fit_calibrator(judge[name][fitted], examples.fraud[fitted])
         new[name] = fit_calibrator(scores, examples.fraud)
-        rungs.append(_rung(name, examples, judged, old[name], then, scores, seed))
+        rungs.append(_rung(name, examples, judged, (old[name], was[name]), (then, judge[name]), seed))
     report("calibrating", 1, 2)
     until = until_ms if until_ms is not None else ledger.watermark_ms
     made = base.manifest.made
@@ -113,6 +132,7 @@ def recalibrate(
         n=len(examples),
         n_fraud=examples.n_fraud,
         data_digest=data_digest(examples, rows),
+        weights=_lineage(base, ensemble.stack, asked=weights),
     )
     shift = Shift(
         base=base.id,
@@ -126,6 +146,7 @@ def recalibrate(
         methods={name: (old[name].method, found.method) for name, found in new.items()},
         rungs=rungs,
         review_price=(base.policy.review_price, policy.review_price),
+        weights=None if follows is None else follows.following,
     )
     release = write_release(
         releases_dir,
@@ -134,7 +155,7 @@ def recalibrate(
             lookup_files=_lookup_files(base),
             segmentation=base.segmentation,
             neighbourhoods=base.manifest.neighbourhoods,
-            ensemble=base.ensemble,
+            ensemble=ensemble,
             calibrator=new["full"],
             gbdt_calibrator=new[BACKBONE],
             rules_calibrator=new.get(RULES),
@@ -209,26 +230,42 @@ def _parts(examples: Examples, base: Release, until_ms: int | None) -> _Parts:
     first = examples.settled_at_ms < cut_ms
     for part in (first, ~first):
         n_fraud = int(examples.fraud[part].sum())
-        if min(n_fraud, int(part.sum()) - n_fraud) < _FEWEST_JUDGED:
+        if min(n_fraud, int(part.sum()) - n_fraud) < FEWEST_JUDGED:
             made = base.manifest.made
             raise TooFewNewLabelsError(
-                base.id, made.until_ms, until_ms, n_fraud, int(part.sum()) - n_fraud, _FEWEST_JUDGED, is_part=True
+                base.id, made.until_ms, until_ms, n_fraud, int(part.sum()) - n_fraud, FEWEST_JUDGED, is_part=True
             )
     return _Parts(np.flatnonzero(first), np.flatnonzero(~first))
 
 
-def _raw_scores(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> dict[str, FloatArray]:
+def _lineage(base: Release, stack: Stack, *, asked: bool) -> FollowedWeights | None:
+    """Say whence the weights come, where somebody asked for them to follow, now or before."""
+    calibrated = base.manifest.made.calibrated
+    if not asked and (calibrated is None or calibrated.weights is None):
+        return None
+    return FollowedWeights(trained=base.trained_weights, before=weights_of(base.stack), now=weights_of(stack))
+
+
+def _alone(base: Release) -> tuple[str, ...]:
+    return (BACKBONE,) if base.rules is None else (BACKBONE, RULES)
+
+
+def _rungs(base: Release, stack: Stack, members: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return the raw scores by rung, each of shape (n,)."""
+    return {"full": stack.raw(members), **{name: members[name] for name in _alone(base)}}
+
+
+def _member_scores(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> dict[str, FloatArray]:
+    """Return the raw scores, each of shape (n,), of whoever is in the stack or is a rung by itself."""
     ensemble = base.ensemble
-    alone = [BACKBONE] if base.rules is None else [BACKBONE, RULES]
-    found = {name: np.empty(rows.shape[0]) for name in ("full", *alone)}
+    found = {name: np.empty(rows.shape[0]) for name in dict.fromkeys((*ensemble.stack.members, *_alone(base)))}
     texts = event_texts(ledger, seqs) if Need.TEXTS in ensemble.needs else ()
     low = 0
     for seen in _shown(ledger, base, seqs, rows):
         part = slice(low, low + seen.n)
         members = ensemble.members(seen._replace(texts=tuple(text[part] for text in texts)), ensemble.encode(seen.rows))
-        found["full"][part] = ensemble.stack.raw(members)
-        for name in alone:
-            found[name][part] = members[name]
+        for name, scores in found.items():
+            scores[part] = members[name]
         low += seen.n
     return found
 
@@ -245,9 +282,17 @@ def _shown(ledger: Ledger, base: Release, seqs: IntArray, rows: FloatArray) -> I
 
 
 def _rung(
-    name: str, examples: Examples, at: IntArray, before: Calibrator, after: Calibrator, raw: FloatArray, seed: int
+    name: str,
+    examples: Examples,
+    at: IntArray,
+    before: tuple[Calibrator, FloatArray],
+    after: tuple[Calibrator, FloatArray],
+    seed: int,
 ) -> Rung:
-    def measured(calibrator: Calibrator, title: str, explanation: str) -> tuple[FloatArray, Evaluation]:
+    """Measure a rung on the events `at`: each side with its calibrator and its raw scores of all events."""
+
+    def measured(side: tuple[Calibrator, FloatArray], title: str, explanation: str) -> tuple[FloatArray, Evaluation]:
+        calibrator, raw = side
         scored = Scored(
             event_time_ms=examples.event_time_ms[at],
             fraud=examples.fraud[at],
