@@ -19,15 +19,16 @@ from benchmarks.insurer.worlds import Bench, iso
 from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.branch import Need
-from ringfence.models.branches import ANOMALY, RULES, SEQUENCE, TEXT
+from ringfence.models.branches import RULES
 from ringfence.models.gnn_branch import GNN
 from ringfence.models.stack import BACKBONE
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import FULL, Scorer
+from ringfence.training.learners import OFFERS
 from ringfence.training.score import shown
 from ringfence.workspace import Workspace
 
-EVERY_BRANCH: Final = (ANOMALY, GNN, SEQUENCE, TEXT, RULES)
+EVERY_BRANCH: Final = tuple(offer.name for offer in OFFERS)
 TIES: Final = 5  # claims of the very moment at which examples begin
 NETWORK_PHASES: Final = ("sampling", "networks")
 
