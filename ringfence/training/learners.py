@@ -79,6 +79,11 @@ class Offer(NamedTuple):
     learner: Callable[[Given, Samples | None, Report], Learner]
 
 
+def _why_no_linear_model(given: Given) -> str:
+    held = given.catalogue.scenario.monotone
+    return "it knows no direction, and the scenario holds features to one (`monotone`)" if held else ""
+
+
 def _why_no_gnn(given: Given) -> str:
     roles = given.catalogue.scenario.decided.roles
     if len(roles) < FEWEST_ROLES:
@@ -117,7 +122,7 @@ def _rules(given: Given, samples: Samples | None, report: Report) -> Learner:
 
 
 OFFERS: Final = (
-    Offer(LINEAR, frozenset(), lambda given: "", _linear_model),
+    Offer(LINEAR, frozenset(), _why_no_linear_model, _linear_model),
     Offer(ANOMALY, frozenset(), lambda given: "", lambda given, samples, report: AnomalyLearner()),
     Offer(GNN, frozenset({Need.NEIGHBOURHOODS}), _why_no_gnn, _graph_network),
     Offer(

@@ -185,6 +185,9 @@ def test_what_cannot_be_tried_is_told(ledger: Ledger, tmp_path: Path) -> None:
     assert tried(ledger, examples, tmp_path, without=["gnn"])[1]["gnn"] == "left out, as asked"
     assert tried(ledger, few, tmp_path)[1]["gnn"] == "59 frauds known, it takes 100"
     assert tried(ledger, examples, tmp_path, scenario=alone)[1]["gnn"] == "no network of events: 1 role of 2"
+    held = msgspec.structs.replace(BLIND, monotone={"amount": 1})
+    assert "linear" in tried(ledger, examples, tmp_path)[0]
+    assert "knows no direction" in tried(ledger, examples, tmp_path, scenario=held)[1]["linear"]
     assert "no place" in tried(ledger, examples, None)[1]["gnn"]
     assert "cannot be written" in tried(ledger, examples, file / "samples")[1]["gnn"]
     with pytest.raises(
