@@ -132,14 +132,11 @@ def test_export_writes_what_the_command_writes(work: OpenWorkspace, said: Run, t
     assert (one.folder / "trees.onnx").read_bytes() == (tmp_path / "two" / "trees.onnx").read_bytes()
 
 
-def test_study_says_what_it_writes_for_the_page(work: OpenWorkspace) -> None:
+def test_study_says_what_the_command_says(work: OpenWorkspace, said: Run) -> None:
     stages: list[str] = []
     found = work.study("shuffled", progress=lambda stage, done, total: stages.append(stage))
     assert stages
-    champion = work.releases().filter("is_champion")["release"][0]
-    written = work.path / "reports" / champion / "studies.json"
-    assert written.with_suffix(".html").is_file()
-    told = next(one for one in json.loads(written.read_text())["studies"] if one["name"] == "shuffled")
+    told = next(one for one in said("evaluate", "--study", "shuffled")["studies"] if one["name"] == "shuffled")
     assert found["study"].unique().to_list() == ["shuffled"]
     assert found["answer"].unique().to_list() == [told["answer"]]
     rows = found.drop_nulls("variant")
