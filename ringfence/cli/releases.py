@@ -119,9 +119,10 @@ def show_one(
     """Show a release: its card, with --json its manifest; with --data what it was made from."""
     import msgspec
 
-    from ringfence.cli.release_data import data_of, data_text
+    from ringfence.cli.release_data import data_text
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
+    from ringfence.steps.release_data import data_of
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)

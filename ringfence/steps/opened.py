@@ -6,29 +6,24 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Collection
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ringfence.steps.errors import NoTimeError, SpineWarning
+from ringfence.steps.errors import SpineWarning
 from ringfence.steps.explained import ExplainsDecisions
 from ringfence.steps.graphs import ExportsGraph
 from ringfence.steps.kernel_cache import use_kernel_cache
+from ringfence.steps.opened_releases import OpenReleases, Progress, When
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ringfence.ledger.ledger import Ledger
-    from ringfence.rollout.registry import Registry
     from ringfence.scenario.spec import Scenario
     from ringfence.steps.neighbourhoods import WrittenNeighbourhoods
     from ringfence.workspace import Workspace
 
-When = str | int | date | datetime  # ISO 8601, ms since 1970 (UTC), a date (its midnight); naive: the scenario's zone
-Progress = Callable[[str, int, int], None]  # stage, done, total; a total of 0 means unknown
 
-
-class OpenWorkspace(ExplainsDecisions, ExportsGraph):
+class OpenWorkspace(OpenReleases, ExplainsDecisions, ExportsGraph):
     """One scenario of a workspace, ready to work with. Frames are Polars; `.to_arrow()`, `.to_pandas()` hand them on.
 
     Holds no file open and no state: what another process writes meanwhile is seen by the next call.
@@ -447,48 +442,6 @@ class OpenWorkspace(ExplainsDecisions, ExportsGraph):
         from ringfence.steps.figures import figures_frame
 
         return figures_frame(find_release(self._here, self._scenario, release))
-
-    def releases(self) -> pl.DataFrame:
-        """List the releases in the order they were made.
-
-        Returns
-        -------
-        release, registered_at (UTC, ms), seq, is_champion, was_champion, note.
-        """
-        import polars as pl
-
-        entries = self._registry().entries()
-        return pl.DataFrame(
-            [(e.release, e.registered_at_ms, e.registered_seq, e.is_champion, e.was_champion, e.note) for e in entries],
-            schema={
-                "release": pl.String,
-                "registered_at": pl.Int64,
-                "seq": pl.Int64,
-                "is_champion": pl.Boolean,
-                "was_champion": pl.Boolean,
-                "note": pl.String,
-            },
-            orient="row",
-        ).with_columns(pl.col("registered_at").cast(pl.Datetime("ms", "UTC")))
-
-    def _ledger(self) -> Ledger:
-        from ringfence.ledger.ledger import Ledger
-
-        return Ledger.open(self._here.ledger_dir(self._scenario), self._scenario)
-
-    def _registry(self) -> Registry:
-        from ringfence.rollout.registry import Registry
-
-        return Registry.read(self._ledger())
-
-    def _ms(self, name: str, when: When) -> int:
-        from ringfence.scenario.times import moment_ms
-
-        text: Any = when.isoformat() if isinstance(when, date) else when
-        time_ms = moment_ms(text, self._scenario.time_zone)
-        if time_ms is None:
-            raise NoTimeError(name, when)
-        return time_ms
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
