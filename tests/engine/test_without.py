@@ -29,6 +29,8 @@ from tests.oracles.streams import (
     entity_of,
 )
 
+pytestmark = pytest.mark.compiled  # an engine of its own for every event and every entity left out
+
 SCENARIO = claims_scenario()
 CATALOGUE = Catalogue.build(SCENARIO, neighbourhoods=4)
 PERSON, STALL = 0, 1  # entity types, in the order of the scenario's roles
