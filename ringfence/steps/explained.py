@@ -6,19 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ringfence.steps.open_scenario import OpenScenario
+
 if TYPE_CHECKING:
     import polars as pl
 
-    from ringfence.scenario.spec import Scenario
     from ringfence.steps.explaining import Explained
-    from ringfence.workspace import Workspace
 
 
-class ExplainsDecisions:
+class ExplainsDecisions(OpenScenario):
     """The part of an open workspace that says why."""
-
-    _here: Workspace
-    _scenario: Scenario
 
     def explain(self, *decisions: str) -> pl.DataFrame:
         """Say what the whole score of decisions is made of, and what it would be without its links and neighbours.

@@ -3,35 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ringfence.steps.open_scenario import OpenScenario, Progress, When
+
 if TYPE_CHECKING:
-    from ringfence.scenario.spec import Scenario
     from ringfence.steps.graph_files import GraphFiles
-    from ringfence.workspace import Workspace
 
 
-class ExportsGraph:
+class ExportsGraph(OpenScenario):
     """The part of an open workspace that writes its graph."""
-
-    _here: Workspace
-    _scenario: Scenario
-
-    def _ms(self, name: str, when: str | int | date | datetime) -> int:
-        raise NotImplementedError
 
     def export_graph(
         self,
         directory: Path | str,
         *,
-        until: str | int | date | datetime | None = None,
+        until: When | None = None,
         features: bool = True,
         later_labels: bool = False,
         with_ids: bool = False,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> GraphFiles:
         """Write the scenario's graph as Parquet, for models of your own; reads the ledger only. docs/graph-export.md.
 

@@ -13,7 +13,8 @@ from ringfence.steps.errors import SpineWarning
 from ringfence.steps.explained import ExplainsDecisions
 from ringfence.steps.graphs import ExportsGraph
 from ringfence.steps.kernel_cache import use_kernel_cache
-from ringfence.steps.opened_releases import OpenReleases, Progress, When
+from ringfence.steps.open_scenario import Progress, When
+from ringfence.steps.opened_releases import OpenReleases
 
 if TYPE_CHECKING:
     import polars as pl

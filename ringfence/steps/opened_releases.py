@@ -3,31 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ringfence.steps.errors import NoTimeError
+from ringfence.steps.open_scenario import OpenScenario, Progress, When
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
-    from ringfence.scenario.spec import Scenario
     from ringfence.training.onnx_export import Exported
-    from ringfence.workspace import Workspace
-
-When = str | int | date | datetime  # ISO 8601, ms since 1970 (UTC), a date (its midnight); naive: the scenario's zone
-Progress = Callable[[str, int, int], None]  # stage, done, total; a total of 0 means unknown
 
 
-class OpenReleases:
-    """The releases of one scenario of a workspace. Whoever inherits from it says which."""
-
-    _here: Workspace
-    _scenario: Scenario
+class OpenReleases(OpenScenario):
+    """The part of an open workspace that is about releases."""
 
     def releases(self, at: When | None = None) -> pl.DataFrame:
         """List the releases in the order they were made.
@@ -213,24 +202,10 @@ class OpenReleases:
         found = study_release(self._here, self._scenario, [name, *more], release=release, progress=progress or _silent)
         return studies_frame([study for study in found.found.studies if study.name in found.made])
 
-    def _ledger(self) -> Ledger:
-        from ringfence.ledger.ledger import Ledger
-
-        return Ledger.open(self._here.ledger_dir(self._scenario), self._scenario)
-
     def _registry(self) -> Registry:
         from ringfence.rollout.registry import Registry
 
         return Registry.read(self._ledger())
-
-    def _ms(self, name: str, when: When) -> int:
-        from ringfence.scenario.times import moment_ms
-
-        text: Any = when.isoformat() if isinstance(when, date) else when
-        time_ms = moment_ms(text, self._scenario.time_zone)
-        if time_ms is None:
-            raise NoTimeError(name, when)
-        return time_ms
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -96,16 +96,16 @@ def core_in_time(
     The mix, the backbone alone where nothing else takes part, and what each of `FORECASTS` was found to be worth.
     """
     core, worth, taken = Stack(), [], {BACKBONE: members[BACKBONE]}
+    said = mix_in_time(taken, fraud, folds, legit_share=legit_share).said
     for name, least in FORECASTS.items():
         if name not in members:
             continue
-        without = mix_in_time(taken, fraud, folds, legit_share=legit_share).said
         mixed = mix_in_time({**taken, name: members[name]}, fraud, folds, legit_share=legit_share)
-        at = ~np.isnan(without) & ~np.isnan(mixed.said)
-        found = _worth_of(name, losses(without[at], fraud[at]) - losses(mixed.said[at], fraud[at]), 0.0)
+        at = ~np.isnan(said) & ~np.isnan(mixed.said)
+        found = _worth_of(name, losses(said[at], fraud[at]) - losses(mixed.said[at], fraud[at]), 0.0)
         worth.append(found)
         if mixed.stack.weight_of(name) >= least and (found.gain > 0.0 or name not in COSTLY):
-            core, taken = mixed.stack, {**taken, name: members[name]}
+            core, said, taken = mixed.stack, mixed.said, {**taken, name: members[name]}
     return core, [msgspec.structs.replace(one, weight=core.weight_of(one.name)) for one in worth]
 
 

@@ -230,6 +230,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("template") / "workspace")
 
 
+@pytest.fixture(scope="session")
+def graph_template(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The same with a network in the champion's stack; copy it."""
+    from .graph_release import promote_graph_release
+
+    here = copy_of(template, tmp_path_factory.mktemp("graph") / "workspace")
+    promote_graph_release(here, FakeClock(NOW_MS - 3_600_000))
+    return here
+
+
 @pytest.fixture
 def workspace(template: Workspace, tmp_path: Path) -> Workspace:
     return copy_of(template, tmp_path / "workspace")

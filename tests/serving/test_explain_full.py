@@ -38,16 +38,8 @@ from ringfence.steps.explaining import explain_decisions, readings_of
 from ringfence.workspace import Workspace
 
 from .conftest import NOW_MS, RunningService, claim, copy_of
-from .graph_release import promote_graph_release
 
 Start = Callable[..., RunningService]
-
-
-@pytest.fixture(scope="module")
-def graph_template(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    here = copy_of(template, tmp_path_factory.mktemp("explained") / "workspace")
-    promote_graph_release(here, FakeClock(NOW_MS - 3_600_000))
-    return here
 
 
 @pytest.fixture

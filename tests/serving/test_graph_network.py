@@ -31,14 +31,6 @@ from ringfence.workspace import Workspace
 from tests.oracles.gnn_worlds import drawn_sampled
 
 from .conftest import NOW_MS, RunningService, claim, copy_of
-from .graph_release import promote_graph_release
-
-
-@pytest.fixture(scope="module")
-def graph_template(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    here = copy_of(template, tmp_path_factory.mktemp("graph") / "workspace")
-    promote_graph_release(here, FakeClock(NOW_MS - 3_600_000))
-    return here
 
 
 @pytest.fixture
