@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ringfence.models.branches import LINEAR
 from ringfence.models.encoder import Encoder
@@ -62,7 +63,8 @@ class LinearLearner:
             encoder = Encoder.fit(task.rows[seen], task.is_category)
             return encoder, self._fitted(task, seen, encoder)
 
-        with ThreadPoolExecutor(task.n_threads) as pool:
+        # Around all folds: the limit is the process's, and the first to end would lift it for those that still run.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(task.n_threads) as pool:
             models = list(pool.map(fitted, task.folds))
         for fold, (encoder, model) in zip(task.folds, models, strict=True):
             if model is None:

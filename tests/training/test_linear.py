@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from ringfence.models.encoder import Encoder
 from ringfence.models.metrics import roc_auc
@@ -83,6 +85,17 @@ def test_the_same_examples_make_the_same_model() -> None:
     assert (
         LinearLearner(FAMILIES).fit(given, encoder).to_bytes() == LinearLearner(FAMILIES).fit(given, encoder).to_bytes()
     )
+
+
+def test_no_bit_depends_on_how_many_folds_are_fitted_at_once() -> None:
+    learner, given = LinearLearner(FAMILIES), task()
+    with threadpool_limits(4, user_api="blas"):  # as where the environment sets no limit
+        in_turn, *beside = (
+            learner.out_of_fold(msgspec.structs.replace(given, n_threads=n_threads), most=None)
+            for n_threads in (1, 2, 4, 4)
+        )
+    for said in beside:
+        np.testing.assert_array_equal(said, in_turn)
 
 
 def test_categories_never_seen_score_as_rare_ones() -> None:
