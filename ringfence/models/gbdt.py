@@ -100,14 +100,24 @@ def cut_into_bins(
     num_threads: int = 1,
     weights: FloatArray | None = None,
     bin_rows: int | None = None,
+    most_bins: int | None = None,
 ) -> Bins:
-    """Find the bins of each column, and every row's; parameters and errors as in `train_gbdt`."""
+    """Find the bins of each column, and every row's; parameters and errors as in `train_gbdt`.
+
+    `most_bins`: of a number; the time of a split is theirs. None: as many as the settings say.
+    """
     if rows.ndim != 2 or labels.shape != (rows.shape[0],):
         raise ModelShapeError(f"rows of shape {rows.shape} do not go with labels of shape {labels.shape}")
     n_fraud = int(np.count_nonzero(labels == 1))
     if n_fraud == 0 or n_fraud == labels.shape[0]:
         raise TooFewLabelsError("boosted trees", n_fraud, labels.shape[0] - n_fraud)
     settings = {**DEFAULTS, **(params or {}), **_FIXED, "num_threads": num_threads}
+    if most_bins is not None:
+        # Not of categories: beyond so many values LightGBM would throw the rarer ones together.
+        of_codes, whole = set(categories), settings["max_bin"]
+        settings["max_bin_by_feature"] = [
+            whole if column in of_codes else min(most_bins, whole) for column in range(rows.shape[1])
+        ]
     sample = {} if bin_rows is None else {"bin_construct_sample_cnt": bin_rows}
     dataset = lgb.Dataset(
         rows,

@@ -62,6 +62,7 @@ def begin_boosters(
                 params=params,
                 num_threads=n_threads,
                 bin_rows=effort.bin_rows,
+                most_bins=effort.most_bins,
             )
             del own
         one = grow_trees(bins, n_trees=n_trees)

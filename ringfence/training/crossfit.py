@@ -93,6 +93,7 @@ def cross_fit(
                 params=params,
                 num_threads=n_threads,
                 bin_rows=effort.bin_rows,
+                most_bins=effort.most_bins,
             )
             del past
         looked_at, weights = _looked_at(fold.emit, fraud, effort.curve_rows, np.random.default_rng(seed))

@@ -26,6 +26,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     patience: int | None  # steps of a fold's curve without a better loss, after which it stops; None: never
     curve_rows: int | None  # of each class of a block, at most, that its curve is read from; None: all
     bin_rows: int | None  # that a column's bins are found from; None: what LightGBM takes
+    most_bins: int | None  # of a number; None: what `ringfence.models.gbdt.DEFAULTS` says
 
     @property
     def text(self) -> str:
@@ -35,7 +36,8 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"{self.n_seeds} boosters; folds stop growing where more trees do not help; the number of trees is read "
             f"off up to {self.curve_rows:,} frauds and as many legit events of each block, bins of a feature off "
-            f"{self.bin_rows:,} rows; every event of a block is scored, calibrates and is measured"
+            f"{self.bin_rows:,} rows, at most {self.most_bins} of a number; every event of a block is scored, "
+            "calibrates and is measured"
         )
 
 
@@ -52,6 +54,7 @@ def effort_for(n_examples: int, n_fraud: int) -> Effort:
             patience=_PATIENCE if n_examples > SOME_EXAMPLES else None,
             curve_rows=None,
             bin_rows=None,
+            most_bins=None,
         )
     return Effort(
         n_blocks=3,
@@ -62,4 +65,5 @@ def effort_for(n_examples: int, n_fraud: int) -> Effort:
         patience=_PATIENCE,
         curve_rows=25_000,
         bin_rows=50_000,
+        most_bins=63,
     )

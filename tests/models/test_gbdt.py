@@ -70,6 +70,21 @@ def test_bins_found_from_fewer_rows_still_order_the_labels() -> None:
     assert raw[labels == 1].mean() > raw[labels == 0].mean() + 0.5
 
 
+def test_fewer_bins_of_a_number_leave_it_few_places_to_be_cut_and_categories_theirs() -> None:
+    rng = np.random.default_rng(4)
+    code = rng.integers(0, 150, 60_000)
+    rows = np.column_stack([rng.normal(size=60_000), code.astype(float)])
+    risky = rng.random(150) < 0.5
+    labels = (rng.random(60_000) < 1.0 / (1.0 + np.exp(3.0 - rows[:, 0] - 2.0 * risky[code]))).astype(np.int64)
+    bins = cut_into_bins(rows, labels, seed=2, categories=(1,), params={"feature_fraction": 1.0}, most_bins=8)
+    fitted = grow_trees(bins, n_trees=30)
+    by_number = fitted.raw(np.column_stack([np.linspace(-4.0, 4.0, 2_001), np.zeros(2_001)]))
+    assert 2 <= np.unique(by_number).shape[0] <= 8
+    by_code = fitted.raw(np.column_stack([np.zeros(150), np.arange(150.0)]))
+    assert np.unique(by_code).shape[0] > 100
+    assert by_code[risky].mean() > by_code[~risky].mean() + 0.5
+
+
 def test_trees_grow_on_bins_after_the_rows_are_gone() -> None:
     rows, labels = table()
     own = rows.copy()

@@ -30,8 +30,9 @@ SPARED = Effort(
     patience=2,
     curve_rows=400,
     bin_rows=2_000,
+    most_bins=31,
 )
-WHOLE = msgspec.structs.replace(SPARED, legit_share=1.0, curve_rows=None, bin_rows=None, patience=None)
+WHOLE = msgspec.structs.replace(SPARED, legit_share=1.0, curve_rows=None, bin_rows=None, most_bins=None, patience=None)
 PARAMS = {"num_leaves": 7, "min_data_in_leaf": 20, "learning_rate": 0.1}
 
 
@@ -157,7 +158,7 @@ def test_nothing_is_spared_up_to_half_a_million_examples_but_legit_events_and_bl
     effort = effort_for(n_examples, 3_000)
     assert (effort.n_seeds, effort.max_trees, effort.side_by_side) == (3, 400, n_examples > 50_000)
     assert (effort.patience is None) is not effort.side_by_side  # folds that grow side by side stop by themselves
-    assert effort.curve_rows is effort.bin_rows is None
+    assert effort.curve_rows is effort.bin_rows is effort.most_bins is None
     assert effort.n_blocks == (5 if n_examples <= 300_000 else 3)
     assert effort.legit_share == min(1.0, 100_000 / (n_examples - 3_000))
     assert not effort.text
