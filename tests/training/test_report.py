@@ -99,6 +99,7 @@ def test_report_holds_the_numbers_that_are_printed(release: Release, page: str) 
     money = release.metrics["money"]
     assert f"{money['saved']['value']:,.0f}" in text
     assert f"{figures['n']:,} events, {figures['n_fraud']:,} fraud" in text
+    assert "Label delay" in text
 
 
 def test_leak_is_named_in_every_place_that_tells_the_figures(release: Release, page: str) -> None:
@@ -141,3 +142,4 @@ def test_events_without_amount_entity_or_attribute_have_a_report_too(
     assert "only the fixed parts of the costs count" in read.text
     assert 'id="parts"' not in page  # no role, no category, no amount: nothing parts the events
     assert "No leak found" in read.text
+    assert "Label delay" not in read.text  # labels came with their events: a line along the axis would tell nothing

@@ -26,7 +26,8 @@ def timing(report: ReportInput) -> Section:
     blocks: list[Block] = []
     if report.folds:
         blocks.append(Figures(figures=[_split(report)]))
-    rest = [*([_delays(report)] if report.label_delays else []), *([_through_time(report)] if report.buckets else [])]
+    came_late = any(one.days[-1] > 0.0 for one in report.label_delays)  # else there is nothing to draw
+    rest = [*([_delays(report)] if came_late else []), *([_through_time(report)] if report.buckets else [])]
     if rest:
         blocks.append(Figures(figures=rest))
     return Section(
