@@ -130,7 +130,8 @@ def _release(console: Console, here: Workspace) -> None:
 
 
 def _key(here: Workspace) -> str:
-    from ringfence.serving.keys import Scope, create_key
+    from ringfence.serving.key_ring import Scope
+    from ringfence.serving.keys import create_key
 
     return create_key(here.keys_path, "demo", {Scope.DECIDE, Scope.LABEL, Scope.READ})
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ringfence.cli.options import HERE, ScenarioOption, WorkspaceOption
+from ringfence.cli.options import HERE, ScenarioOption, WorkspaceOption, rate_option
 from ringfence.errors import RingfenceError
 
 
@@ -29,6 +29,12 @@ def serve(
         str, typer.Option(help="Address to listen on; put a proxy that speaks TLS before any other than loopback.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8473,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second that a key may make which has no rate of its own.")
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(help="Requests it may make at once (default: those of a second).")
+    ] = None,
     metrics_open: Annotated[bool, typer.Option("--metrics-open", help="Let /metrics be read without a key.")] = False,
     snapshot_every: Annotated[
         float,
@@ -43,12 +49,14 @@ def serve(
     """
     from ringfence.scenario.clock import SystemClock
     from ringfence.serving.config import ServiceConfig
-    from ringfence.serving.keys import load_keys
+    from ringfence.serving.keys import KeySource
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
-    keys = load_keys(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
-    config = ServiceConfig(host=host, port=port, metrics_open=metrics_open, snapshot_every_s=snapshot_every)
+    keys = KeySource(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
+    config = ServiceConfig(
+        host=host, port=port, metrics_open=metrics_open, rate=rate_option(rate, burst), snapshot_every_s=snapshot_every
+    )
     _require_free(host, port)
     from ringfence.serving.server import serve as run_server
 

@@ -15,7 +15,7 @@ ledger/
 state/
 releases/
 reports/
-keys.txt
+keys.txt*
 """
 
 

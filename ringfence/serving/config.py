@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from ringfence.serving.rates import Rate
+
 MEBIBYTE: Final = 1 << 20
 
 
@@ -19,6 +21,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     batch_body_limit_bytes: int = 16 * MEBIBYTE
     batch_window: int = 128  # lines of one NDJSON request in flight at once
     open_batches: int = 4  # NDJSON requests held in memory at once, beyond which the answer is 429
+    rate: Rate | None = None  # of every key that has none of its own; None: no limit
     metrics_open: bool = False  # True: /metrics needs no key
     follower: bool = True  # run the process that takes snapshots and computes exact reasons
     snapshot_every_records: int = 50_000

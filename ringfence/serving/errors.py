@@ -49,6 +49,12 @@ class KeyMissingError(ServingError):
         super().__init__("no valid API key; send `Authorization: Bearer TOKEN` with a token of `ringfence keys create`")
 
 
+class KeyExpiredError(ServingError):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"key {name!r} is valid no longer; use the token that replaced it, or ask for a new one")
+
+
 class ScopeMissingError(ServingError):
     def __init__(self, name: str, scope: str) -> None:
         self.name, self.scope = name, scope
@@ -117,6 +123,15 @@ class QueueFullError(ServingError):
         super().__init__(f"{size} requests are waiting already; nothing was recorded; retry after a second")
 
 
+class RateLimitedError(ServingError):
+    def __init__(self, name: str, per_s: float, retry_after_s: int) -> None:
+        self.name, self.per_s, self.retry_after_s = name, per_s, retry_after_s
+        super().__init__(
+            f"key {name!r} may ask {per_s:g} times a second, and has asked more often; nothing was recorded; retry "
+            f"after {retry_after_s} s"
+        )
+
+
 class NotReadyError(ServingError):
     def __init__(self, state: str) -> None:
         self.state, self.retry_after_s = state, 2
@@ -171,6 +186,7 @@ _Row = tuple[HTTPStatus, str, str]
 
 _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     KeyMissingError: (HTTPStatus.UNAUTHORIZED, "key-missing", "No valid API key"),
+    KeyExpiredError: (HTTPStatus.UNAUTHORIZED, "key-expired", "The API key is valid no longer"),
     ScopeMissingError: (HTTPStatus.FORBIDDEN, "scope-missing", "The key lacks a scope"),
     MalformedBodyError: (HTTPStatus.BAD_REQUEST, "malformed-body", "The body cannot be read"),
     BodyTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
@@ -181,6 +197,7 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     BadQueryError: (HTTPStatus.BAD_REQUEST, "bad-query", "A query parameter is missing or wrong"),
     HistoryEventError: (HTTPStatus.CONFLICT, "history-event", "The event is imported history"),
     QueueFullError: (HTTPStatus.TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
+    RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", "The key is used too often"),
     NotReadyError: (HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
     LedgerUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger is unavailable"),
     OutcomeUnknownError: (HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", "Unknown whether it was recorded"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ringfence.errors import RingfenceError
@@ -32,12 +33,14 @@ async def decide_lines(
     config: ServiceConfig,
     open_batches: asyncio.Semaphore,
     telemetry: Telemetry,
+    charge: Callable[[int], None],
 ) -> None:
     """Decide every line; a bad line becomes a problem line and stops nothing.
 
     The body is read whole before the first line is offered, so a body over the limit changes nothing, and a client
     that sends everything before it reads anything cannot lock up with us. Answers stream: at most
-    `config.batch_window` lines are in flight at once.
+    `config.batch_window` lines are in flight at once. `charge` is told how many lines there are, empty ones too,
+    before the first is offered.
     """
     exchange.require_media_type(NDJSON_TYPES)
     if open_batches.locked():
@@ -45,6 +48,7 @@ async def decide_lines(
     async with open_batches:
         body = await exchange.body(config.batch_body_limit_bytes)
         service.require_ready()
+        charge(body.count(b"\n") + (not body.endswith(b"\n")))
         await exchange.start_stream(NDJSON)
         await _stream(exchange, body, service, config, telemetry)
         await exchange.end_stream()

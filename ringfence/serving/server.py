@@ -21,9 +21,9 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.scenario.clock import Clock
 from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.errors import ServiceFailedError
+from ringfence.serving.errors import KeyFileError, ServiceFailedError
 from ringfence.serving.follower import follow
-from ringfence.serving.keys import KeyRing
+from ringfence.serving.keys import KeySource
 from ringfence.serving.recovery import champion_of
 from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import Telemetry, configure_logging
@@ -34,11 +34,12 @@ _log: Final = structlog.get_logger("ringfence.serving")
 _SWITCH_S: Final = 0.0005
 _GC_THRESHOLD: Final = 20_000
 _LOOK_S: Final = 0.05
+_KEYS_LOOK_S: Final = 1.0  # a revoked key is refused after no more than this
 
 
 def serve(
     workspace: Workspace,
-    keys: KeyRing,
+    keys: KeySource,
     clock: Clock,
     config: ServiceConfig,
     log: TextIO,
@@ -69,7 +70,7 @@ def serve(
             server.should_exit = True
 
     services = {name: _service(workspace, name, clock, config, telemetry, end) for name in names}
-    app = App(services, keys, telemetry, config)
+    app = App(services, keys.ring, telemetry, config, clock)
     server = _Server(
         uvicorn.Config(
             app,
@@ -99,8 +100,10 @@ def serve(
         for service in services.values():
             service.start(loop)
         telling = asyncio.create_task(_tell_when_ready(server, services, lambda: on_ready(address(config))))
+        watching = asyncio.create_task(_watch_keys(app, keys))
         await server.serve()
         telling.cancel()
+        watching.cancel()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -128,6 +131,18 @@ async def _tell_when_ready(
     while not (server.started and all(service.state is State.READY for service in services.values())):
         await asyncio.sleep(_LOOK_S)
     tell()
+
+
+async def _watch_keys(app: App, keys: KeySource) -> None:
+    """Take up keys that were made, rotated or revoked while the service runs."""
+    while True:
+        await asyncio.sleep(_KEYS_LOOK_S)
+        try:
+            if keys.look():
+                app.accept(keys.ring)
+                _log.info("keys read again", keys=len(keys.ring))
+        except (KeyFileError, OSError) as error:
+            _log.error("keys cannot be read; those from before stay", error=str(error))
 
 
 class _Server(uvicorn.Server):

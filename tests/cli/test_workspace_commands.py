@@ -166,6 +166,46 @@ def test_keys_are_made_listed_and_revoked(payments: Path, capsys: pytest.Capture
     assert "no keys" in capsys.readouterr().out
 
 
+def test_a_rotated_key_has_two_tokens_until_the_old_one_ends_or_is_revoked(
+    payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["-w", str(payments), "--json"]
+    assert run(["keys", "create", "desk", "--rate", "5", "--until", "2999-01-01", *here]) == Exit.OK
+    old = json.loads(capsys.readouterr().out)
+    assert old["until"] == "2999-01-01T00:00:00Z"
+    assert run(["keys", "rotate", "desk", "--overlap", "12h", *here]) == Exit.OK
+    new = json.loads(capsys.readouterr().out)
+    assert new["token"] != old["token"]
+    assert run(["keys", "list", *here]) == Exit.OK
+    listed = json.loads(capsys.readouterr().out)
+    assert [key["until"] for key in listed] == [new["old_valid_until"], None]
+    assert [(key["valid"], key["rate"], key["burst"]) for key in listed] == [(True, 5, 5)] * 2
+    assert run(["keys", "revoke", "desk", "--old", "-w", str(payments)]) == Exit.OK
+    assert "revoked 1 old token of desk" in capsys.readouterr().out
+    assert run(["keys", "list", "-w", str(payments)]) == Exit.OK
+    shown = capsys.readouterr().out
+    assert "until revoked" in shown
+    assert "5/s, 5 at once" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["create", "desk", "--rate", "0"], "above 0"),
+        (["create", "desk", "--burst", "5"], "give --rate too"),
+        (["create", "desk", "--until", "soon"], "--until 'soon' is not a time"),
+        (["rotate", "desk", "--overlap", "soon"], "--overlap 'soon' is not a duration"),
+        (["rotate", "desk", "--overlap", "367d"], "longer than a year"),
+    ],
+)
+def test_a_key_of_a_senseless_rate_or_time_is_a_usage_error(
+    options: list[str], found: str, payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["keys", *options, "-w", str(payments)]) == Exit.USAGE
+    assert found in capsys.readouterr().err
+    assert not Workspace(payments).keys_path.exists()
+
+
 def test_key_with_unknown_scope_is_a_usage_error(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["keys", "create", "desk", "--scopes", "decide+fly", "-w", str(payments)]) == Exit.USAGE
     assert "'fly'" in capsys.readouterr().err
