@@ -19,6 +19,9 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     queue_bound: int = 1024  # waiting requests beyond which the answer is 429
     body_limit_bytes: int = MEBIBYTE
     batch_body_limit_bytes: int = 16 * MEBIBYTE
+    head_limit_bytes: int = 32_768  # request line and headers
+    head_timeout_s: float = 10.0  # until they are there
+    body_timeout_s: float = 60.0  # from then until the body is
     batch_window: int = 128  # lines of one NDJSON request in flight at once
     open_batches: int = 4  # NDJSON requests held in memory at once, beyond which the answer is 429
     rate: Rate | None = None  # of every key that has none of its own; None: no limit

@@ -73,6 +73,27 @@ class BodyTooLargeError(ServingError):
         super().__init__(f"the body is larger than {limit_bytes} bytes; send fewer events at once")
 
 
+class HeadTooLargeError(ServingError):
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"request line and headers have more than {limit_bytes} bytes; send fewer or shorter ones")
+
+
+class MalformedRequestError(ServingError):
+    def __init__(self) -> None:
+        super().__init__(
+            "what was sent is no HTTP request; speak HTTP/1.1, over TLS where the service has a certificate"
+        )
+
+
+class RequestTooSlowError(ServingError):
+    def __init__(self, part: str, limit_s: float) -> None:
+        self.part, self.limit_s = part, limit_s
+        super().__init__(
+            f"the {part} of the request was not complete after {limit_s:g} s; nothing was recorded; send it at once"
+        )
+
+
 class MediaTypeError(ServingError):
     def __init__(self, found: str, expected: str) -> None:
         self.path, self.found, self.expected = "$", found, expected
@@ -190,6 +211,9 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     ScopeMissingError: (HTTPStatus.FORBIDDEN, "scope-missing", "The key lacks a scope"),
     MalformedBodyError: (HTTPStatus.BAD_REQUEST, "malformed-body", "The body cannot be read"),
     BodyTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
+    HeadTooLargeError: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The headers are too large"),
+    MalformedRequestError: (HTTPStatus.BAD_REQUEST, "malformed-request", "No HTTP request"),
+    RequestTooSlowError: (HTTPStatus.REQUEST_TIMEOUT, "request-too-slow", "The request came too slowly"),
     MediaTypeError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media-type", "The media type is not accepted"),
     NotFoundError: (HTTPStatus.NOT_FOUND, "not-found", "Not found"),
     MethodNotAllowedError: (HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),

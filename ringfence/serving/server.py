@@ -21,6 +21,7 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.scenario.clock import Clock
 from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
+from ringfence.serving.connection import Bounds, bounded
 from ringfence.serving.errors import KeyFileError, ServiceFailedError
 from ringfence.serving.follower import follow
 from ringfence.serving.keys import KeySource
@@ -77,7 +78,7 @@ def serve(
             host=config.host,
             port=config.port,
             loop="uvloop",
-            http="httptools",
+            http=bounded(_bounds(config), lambda kind: telemetry.problems.labels(kind).inc()),
             ws="none",
             lifespan="off",
             access_log=False,
@@ -143,6 +144,10 @@ async def _watch_keys(app: App, keys: KeySource) -> None:
                 _log.info("keys read again", keys=len(keys.ring))
         except (KeyFileError, OSError) as error:
             _log.error("keys cannot be read; those from before stay", error=str(error))
+
+
+def _bounds(config: ServiceConfig) -> Bounds:
+    return Bounds(head_bytes=config.head_limit_bytes, head_s=config.head_timeout_s, body_s=config.body_timeout_s)
 
 
 class _Server(uvicorn.Server):
