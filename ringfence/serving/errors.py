@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -26,6 +27,14 @@ class KeyFileError(ServingError):
     def __init__(self, where: str, found: str, do: str) -> None:
         self.where, self.found, self.do = where, found, do
         super().__init__(f"{where}: {found}; {do}")
+
+
+class TlsFileError(ServingError):
+    """The service cannot speak TLS with these files."""
+
+    def __init__(self, file: Path, found: str, do: str) -> None:
+        self.file, self.found, self.do = file, found, do
+        super().__init__(f"{file}: {found}; {do}")
 
 
 class NoChampionError(ServingError):

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ringfence.serving.errors import KeyFileError
+from ringfence.serving.file_stamp import stamp
 from ringfence.serving.key_ring import ApiKey, KeyRing, Scope
 from ringfence.serving.rates import Rate
 
@@ -64,7 +65,7 @@ class KeySource:
 
     def __init__(self, path: Path, environment: str | None = None) -> None:
         self._path, self._environment = path, environment
-        self._seen = _stamp(path)
+        self._seen = stamp(path)
         self.ring = load_keys(path, environment)
 
     def look(self) -> bool:
@@ -77,10 +78,10 @@ class KeySource:
         KeyFileError
             If it cannot be understood: once for each state that it is found in. `ring` stays as it was.
         """
-        stamp = _stamp(self._path)
-        if stamp == self._seen:
+        now = stamp(self._path)
+        if now == self._seen:
             return False
-        self._seen = stamp
+        self._seen = now
         self.ring = _read_keys(self._path, self._environment)
         return True
 
@@ -94,14 +95,6 @@ def _read_keys(path: Path | None, environment: str | None) -> KeyRing:
         if sum(key.name == name and key.until_ms is None for key in keys) > 1:
             raise KeyFileError(where, f"two keys named {name!r}", "remove one of them, or say until when one is valid")
     return KeyRing(tuple(keys))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def create_key(
