@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ringfence.cli.acts import recorder
 from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, WorkspaceOption, duration_option, iso_time, rate_option, time_option
 from ringfence.cli.terminal import remark, show, table
@@ -48,13 +49,15 @@ def create(
     if unknown:
         raise UsageError(f"--scopes {scopes!r}: unknown scope {unknown[0]!r}; join some of {', '.join(Scope)} with +")
     until_ms = None if until is None else time_option(until, "--until", "UTC")
-    path = Workspace(workspace).keys_path
+    here = Workspace(workspace)
+    path = here.keys_path
     token = create_key(
         path,
         name,
         {Scope(scope) for scope in scopes.split("+")},
         until_ms=until_ms,
         rate=rate_option(rate, burst),
+        record=recorder(here),
     )
     show(
         {"name": name, "scopes": scopes.split("+"), "until": iso_time(until_ms), "token": token, "file": str(path)},
@@ -120,7 +123,8 @@ def rotate(
     if overlap_ms > _LONGEST_OVERLAP_MS:
         raise UsageError(f"--overlap {overlap!r} is longer than a year; two tokens for so long are two keys")
     old_until_ms = now_ms + overlap_ms
-    token, old = rotate_key(Workspace(workspace).keys_path, name, now_ms=now_ms, old_until_ms=old_until_ms)
+    here = Workspace(workspace)
+    token, old = rotate_key(here.keys_path, name, now_ms=now_ms, old_until_ms=old_until_ms, record=recorder(here))
     ends = iso_time(old.until_ms)
     show({"name": name, "token": token, "old_valid_until": ends}, as_json=as_json, text=token)
     if not as_json:
@@ -140,6 +144,7 @@ def revoke(
     from ringfence.serving.keys import revoke_key
     from ringfence.workspace import Workspace
 
-    n_tokens = revoke_key(Workspace(workspace).keys_path, name, only_old=old)
+    here = Workspace(workspace)
+    n_tokens = revoke_key(here.keys_path, name, only_old=old, record=recorder(here))
     what = f"{n_tokens} old token{'' if n_tokens == 1 else 's'} of {name}" if old else name
     show({"revoked": name, "tokens": n_tokens}, as_json=as_json, text=f"revoked {what}; {_TAKEN_UP}")

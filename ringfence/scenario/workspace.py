@@ -16,6 +16,7 @@ state/
 releases/
 reports/
 keys.txt*
+acts.jsonl*
 """
 
 

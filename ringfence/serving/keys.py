@@ -203,6 +203,14 @@ def list_keys(path: Path) -> tuple[ApiKey, ...]:
     return tuple(parse_key(line, f"{path}, line {number}") for number, line in lines if line)
 
 
+def entries_by_name(path: Path) -> dict[str, list[str]]:
+    """Return the entries of each name as `record` is told them."""
+    entries: dict[str, list[str]] = {}
+    for key in list_keys(path):
+        entries.setdefault(key.name, []).append(entry_of(key))
+    return entries
+
+
 def entry_of(key: ApiKey) -> str:
     """Write a key as its line in the file."""
     more = []

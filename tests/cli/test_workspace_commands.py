@@ -188,6 +188,27 @@ def test_a_rotated_key_has_two_tokens_until_the_old_one_ends_or_is_revoked(
     assert "5/s, 5 at once" in shown
 
 
+def test_acts_on_keys_are_on_record_and_a_key_put_in_by_hand_is_found(
+    payments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["-w", str(payments)]
+    assert run(["keys", "create", "desk", *here]) == Exit.OK
+    assert run(["keys", "rotate", "desk", *here]) == Exit.OK
+    assert run(["keys", "create", "gone", *here]) == Exit.OK
+    assert run(["keys", "revoke", "gone", *here]) == Exit.OK
+    capsys.readouterr()
+    assert run(["verify", "audit", "--json", *here]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["acts"]["n_acts"] == 4
+    acts = [json.loads(line) for line in Workspace(payments).acts_path.read_text().splitlines()]
+    assert [act["act"] for act in acts] == ["key created", "key rotated", "key created", "key revoked"]
+    assert all(act["by"] for act in acts)
+    assert "rf_" not in Workspace(payments).acts_path.read_text()
+    keys = Workspace(payments).keys_path
+    keys.write_text(f"{keys.read_text()}eve:admin:{'0' * 64}\n")
+    assert run(["verify", "audit", *here]) == Exit.CHECK_FAILED
+    assert "'eve' is there, and no act on record made it" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [
