@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`init`, `keys`, and `import` of files that are wrong."""
+"""`init`, and `import` of files that are wrong."""
 
 from __future__ import annotations
 
 import json
 import socket
-import stat
 from pathlib import Path
 
 import polars as pl
@@ -151,85 +150,6 @@ def test_scenario_must_be_named_when_there_are_several(tmp_path: Path) -> None:
         here.scenario()
     with pytest.raises(UnknownScenarioError, match="payments, refunds"):
         here.scenario("claims")
-
-
-def test_keys_are_made_listed_and_revoked(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["keys", "create", "desk", "--scopes", "decide+label", "-w", str(payments), "--json"]) == Exit.OK
-    token = json.loads(capsys.readouterr().out)["token"]
-    stored = Workspace(payments).keys_path
-    assert token not in stored.read_text()
-    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
-    assert run(["keys", "list", "-w", str(payments), "--json"]) == Exit.OK
-    assert [key["name"] for key in json.loads(capsys.readouterr().out)] == ["desk"]
-    assert run(["keys", "revoke", "desk", "-w", str(payments)]) == Exit.OK
-    assert run(["keys", "list", "-w", str(payments)]) == Exit.OK
-    assert "no keys" in capsys.readouterr().out
-
-
-def test_a_rotated_key_has_two_tokens_until_the_old_one_ends_or_is_revoked(
-    payments: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = ["-w", str(payments), "--json"]
-    assert run(["keys", "create", "desk", "--rate", "5", "--until", "2999-01-01", *here]) == Exit.OK
-    old = json.loads(capsys.readouterr().out)
-    assert old["until"] == "2999-01-01T00:00:00Z"
-    assert run(["keys", "rotate", "desk", "--overlap", "12h", *here]) == Exit.OK
-    new = json.loads(capsys.readouterr().out)
-    assert new["token"] != old["token"]
-    assert run(["keys", "list", *here]) == Exit.OK
-    listed = json.loads(capsys.readouterr().out)
-    assert [key["until"] for key in listed] == [new["old_valid_until"], None]
-    assert [(key["valid"], key["rate"], key["burst"]) for key in listed] == [(True, 5, 5)] * 2
-    assert run(["keys", "revoke", "desk", "--old", "-w", str(payments)]) == Exit.OK
-    assert "revoked 1 old token of desk" in capsys.readouterr().out
-    assert run(["keys", "list", "-w", str(payments)]) == Exit.OK
-    shown = capsys.readouterr().out
-    assert "until revoked" in shown
-    assert "5/s, 5 at once" in shown
-
-
-def test_acts_on_keys_are_on_record_and_a_key_put_in_by_hand_is_found(
-    payments: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = ["-w", str(payments)]
-    assert run(["keys", "create", "desk", *here]) == Exit.OK
-    assert run(["keys", "rotate", "desk", *here]) == Exit.OK
-    assert run(["keys", "create", "gone", *here]) == Exit.OK
-    assert run(["keys", "revoke", "gone", *here]) == Exit.OK
-    capsys.readouterr()
-    assert run(["verify", "audit", "--json", *here]) == Exit.OK
-    assert json.loads(capsys.readouterr().out)["acts"]["n_acts"] == 4
-    acts = [json.loads(line) for line in Workspace(payments).acts_path.read_text().splitlines()]
-    assert [act["act"] for act in acts] == ["key created", "key rotated", "key created", "key revoked"]
-    assert all(act["by"] for act in acts)
-    assert "rf_" not in Workspace(payments).acts_path.read_text()
-    keys = Workspace(payments).keys_path
-    keys.write_text(f"{keys.read_text()}eve:admin:{'0' * 64}\n")
-    assert run(["verify", "audit", *here]) == Exit.CHECK_FAILED
-    assert "'eve' is there, and no act on record made it" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("options", "found"),
-    [
-        (["create", "desk", "--rate", "0"], "above 0"),
-        (["create", "desk", "--burst", "5"], "give --rate too"),
-        (["create", "desk", "--until", "soon"], "--until 'soon' is not a time"),
-        (["rotate", "desk", "--overlap", "soon"], "--overlap 'soon' is not a duration"),
-        (["rotate", "desk", "--overlap", "367d"], "longer than a year"),
-    ],
-)
-def test_a_key_of_a_senseless_rate_or_time_is_a_usage_error(
-    options: list[str], found: str, payments: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["keys", *options, "-w", str(payments)]) == Exit.USAGE
-    assert found in capsys.readouterr().err
-    assert not Workspace(payments).keys_path.exists()
-
-
-def test_key_with_unknown_scope_is_a_usage_error(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["keys", "create", "desk", "--scopes", "decide+fly", "-w", str(payments)]) == Exit.USAGE
-    assert "'fly'" in capsys.readouterr().err
 
 
 def test_service_does_not_start_without_a_key(
