@@ -157,8 +157,8 @@ class App:
         key = self._caller(exchange, Scope.DECIDE)
         service = self._service(exchange)
 
-        def charge(n_lines: int) -> None:
-            self._limits.charge(key.name, key.rate, max(0, n_lines - 1), now_ms=self._clock.now_ms())
+        def charge() -> None:
+            self._limits.charge(key.name, key.rate, 1, now_ms=self._clock.now_ms())
 
         await decide_lines(exchange, service, self._config, self._open_batches, self._telemetry, charge)
 

@@ -22,6 +22,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     head_limit_bytes: int = 32_768  # request line and headers
     head_timeout_s: float = 10.0  # until they are there
     body_timeout_s: float = 60.0  # from then until the body is
+    connections: int = 4_096  # open at once, beyond which the answer is 503; fewer where the system allows few files
     batch_window: int = 128  # lines of one NDJSON request in flight at once
     open_batches: int = 4  # NDJSON requests held in memory at once, beyond which the answer is 429
     rate: Rate | None = None  # of every key that has none of its own; None: no limit

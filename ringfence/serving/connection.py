@@ -2,8 +2,8 @@
 """One connection, bounded: how large the head of a request may be, and how long a request may take to arrive.
 
 uvicorn's parser has neither bound: a client without a key could send header bytes for ever and have all of them held,
-or open connections and say nothing. Both are answered (RFC 9457) and the connection closed. A request that arrives in
-one piece, as nearly all do, passes with two comparisons and no timer.
+or open connections and say nothing, until there is no file left to open. All three are answered (RFC 9457) and the
+connection closed. A request that arrives in one piece, as nearly all do, passes with two comparisons and no timer.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ringfence.errors import RingfenceError
-from ringfence.serving.errors import HeadTooLargeError, MalformedRequestError, RequestTooSlowError, problem_of
+from ringfence.serving.errors import (
+    HeadTooLargeError,
+    MalformedRequestError,
+    RequestTooSlowError,
+    TooManyConnectionsError,
+    problem_of,
+)
 from ringfence.serving.wire import encode
 
 
@@ -26,6 +32,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     head_bytes: int  # request line and headers
     head_s: float  # from the connection, or the first byte, to the end of the head
     body_s: float  # from there to the end of the body
+    connections: int  # at once; those beyond are told to come back
 
 
 class _Stage(Enum):
@@ -62,7 +69,10 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._enter(_Stage.HEAD)
+        if len(self.connections) > self._bounds.connections:
+            self._refuse(TooManyConnectionsError(self._bounds.connections))
+        else:
+            self._enter(_Stage.HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter(_Stage.ANSWER)
@@ -139,17 +149,20 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         self._enter(_Stage.ANSWER)
         problem = problem_of(error)
+        retry_after_s = getattr(error, "retry_after_s", None)
         self._on_refusal(problem.type.rpartition(":")[2])
         answering = self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started
         if not answering:  # an answer in the middle of another would be read as part of it
-            self.transport.write(_answer(problem.status, encode(problem)))
+            self.transport.write(_answer(problem.status, retry_after_s, encode(problem)))
         self.transport.close()
 
 
-_LINE: Final = (
-    "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n"
-)
-
-
-def _answer(status: int, body: bytes) -> bytes:
-    return _LINE.format(status, HTTPStatus(status).phrase, len(body)).encode() + body
+def _answer(status: int, retry_after_s: int | None, body: bytes) -> bytes:
+    head = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "content-type: application/problem+json",
+        f"content-length: {len(body)}",
+        "connection: close",
+        *([] if retry_after_s is None else [f"retry-after: {retry_after_s}"]),
+    ]
+    return "\r\n".join([*head, "", ""]).encode() + body

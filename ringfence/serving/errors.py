@@ -162,6 +162,14 @@ class RateLimitedError(ServingError):
         )
 
 
+class TooManyConnectionsError(ServingError):
+    def __init__(self, limit: int) -> None:
+        self.limit, self.retry_after_s = limit, 1
+        super().__init__(
+            f"{limit} connections are open already; nothing was recorded; retry after a second, and use fewer"
+        )
+
+
 class NotReadyError(ServingError):
     def __init__(self, state: str) -> None:
         self.state, self.retry_after_s = state, 2
@@ -231,6 +239,7 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     HistoryEventError: (HTTPStatus.CONFLICT, "history-event", "The event is imported history"),
     QueueFullError: (HTTPStatus.TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
     RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", "The key is used too often"),
+    TooManyConnectionsError: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections"),
     NotReadyError: (HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
     LedgerUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger is unavailable"),
     OutcomeUnknownError: (HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", "Unknown whether it was recorded"),

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ _log: Final = structlog.get_logger("ringfence.serving")
 _SWITCH_S: Final = 0.0005
 _GC_THRESHOLD: Final = 20_000
 _LOOK_S: Final = 0.05
+_OWN_FILES: Final = 256  # left to ledger, state and releases: a ledger that cannot be opened answers nobody
 _FILES_LOOK_S: Final = 1.0  # a revoked key is refused after no more than this
 
 
@@ -159,7 +161,14 @@ async def _watch_files(app: App, keys: KeySource, tls: Tls | None) -> None:
 
 
 def _bounds(config: ServiceConfig) -> Bounds:
-    return Bounds(head_bytes=config.head_limit_bytes, head_s=config.head_timeout_s, body_s=config.body_timeout_s)
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = config.connections if open_files == resource.RLIM_INFINITY else max(16, open_files - _OWN_FILES)
+    return Bounds(
+        head_bytes=config.head_limit_bytes,
+        head_s=config.head_timeout_s,
+        body_s=config.body_timeout_s,
+        connections=min(config.connections, room),
+    )
 
 
 class _Server(uvicorn.Server):

@@ -69,7 +69,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back_and_nothing_is_reco
 
 def test_a_batch_counts_by_its_lines_and_is_answered_whole(start: Start) -> None:
     service = start(rate=Rate(10, 10))
-    lines = "".join(json.dumps(claim(f"line-{number}")) + "\n" for number in range(50)).encode()
+    lines = "\n\n".join(json.dumps(claim(f"line-{number}")) + "\n" for number in range(50)).encode()
     ndjson = {"content-type": "application/x-ndjson"}
     answered = service.ask("POST", "/v1/decisions/batch", lines, key="decide", headers=ndjson)
     assert (answered.status_code, answered.text.count("decision_id")) == (200, 50)

@@ -16,7 +16,7 @@ from ringfence.serving.connection import Bounds, bounded
 
 Send = Callable[[Any], Awaitable[None]]
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-BOUNDS = Bounds(head_bytes=4_096, head_s=0.3, body_s=0.5)
+BOUNDS = Bounds(head_bytes=4_096, head_s=0.3, body_s=0.5, connections=2)
 
 
 async def echo_length(scope: Any, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
@@ -60,24 +60,31 @@ class Client:
 
 
 @asynccontextmanager
-async def client(bounds: Bounds = BOUNDS) -> AsyncIterator[Client]:
+async def clients(n: int, bounds: Bounds = BOUNDS) -> AsyncIterator[list[Client]]:
+    """Connect `n` clients to one server."""
     refusals: list[str] = []
     config = uvicorn.Config(
         echo_length, http=bounded(bounds, refusals.append), ws="none", lifespan="off", log_config=None
     )
     config.load()
-    server = uvicorn.Server(config)
     loop = asyncio.get_running_loop()
-    state = server.server_state
+    state = uvicorn.Server(config).server_state
     listening = await loop.create_server(
         lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     try:
-        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
-        yield Client(reader, writer, refusals)
-        writer.close()
+        streams = [await asyncio.open_connection(*listening.sockets[0].getsockname()) for _ in range(n)]
+        yield [Client(reader, writer, refusals) for reader, writer in streams]
+        for _, writer in streams:
+            writer.close()
     finally:
         listening.close()
+
+
+@asynccontextmanager
+async def client(bounds: Bounds = BOUNDS) -> AsyncIterator[Client]:
+    async with clients(1, bounds) as (only,):
+        yield only
 
 
 def test_requests_in_one_piece_and_in_many_are_answered_on_one_connection() -> None:
@@ -115,7 +122,7 @@ def test_a_head_up_to_the_limit_passes_and_a_larger_one_is_refused(parts: int) -
 
 def test_a_head_without_end_is_not_held() -> None:
     async def work() -> None:
-        async with client(Bounds(head_bytes=4_096, head_s=30, body_s=30)) as here:
+        async with client(Bounds(head_bytes=4_096, head_s=30, body_s=30, connections=2)) as here:
             await here.send(GET)
             sent = [0]
 
@@ -134,7 +141,7 @@ def test_a_head_without_end_is_not_held() -> None:
 
 def test_one_header_line_without_end_is_not_held() -> None:
     async def work() -> None:
-        async with client(Bounds(head_bytes=4_096, head_s=30, body_s=30)) as here:
+        async with client(Bounds(head_bytes=4_096, head_s=30, body_s=30, connections=2)) as here:
             await here.send(GET + b"X-Padding: ")
             for _ in range(10):
                 await here.send(b"x" * 1_000)
@@ -195,5 +202,19 @@ def test_what_is_no_http_is_told_so(noise: bytes) -> None:
         async with client() as here:
             await here.send(noise)
             assert await here.refusal() == (400, "malformed-request")
+
+    asyncio.run(work())
+
+
+def test_connections_beyond_the_bound_are_told_to_come_back_and_the_others_stay() -> None:
+    async def work() -> None:
+        async with clients(3) as (first, second, third):
+            status, headers, _ = await third.answer()
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert await third.reader.read() == b""
+            assert third.refusals == ["too-many-connections"]
+            for stays in (first, second):
+                await stays.send(GET + b"\r\n")
+                assert (await stays.answer())[0] == 200
 
     asyncio.run(work())
