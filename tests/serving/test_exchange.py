@@ -83,6 +83,22 @@ def test_a_client_that_hangs_up_is_not_answered() -> None:
         Client(iter([b"x"])).body()
 
 
+def test_a_client_that_reads_no_answer_is_not_waited_for_for_ever() -> None:
+    class Deaf(Client):
+        async def send(self, message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(60)
+            await super().send(message)
+
+    async def work() -> None:
+        deaf = Deaf(iter([]))
+        await deaf.exchange.start_stream(b"application/x-ndjson")
+        with pytest.raises(ClientGoneError):
+            await deaf.exchange.send_part(b"{}", patience_s=0.05)
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [
