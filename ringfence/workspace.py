@@ -2,7 +2,7 @@
 """A workspace: the folder that holds one deployment's files, and where each of them lies.
 
 ringfence.yaml  policies/  rules/  lists/         text, for git
-ledger/<scenario>/  state/<scenario>/  releases/  reports/  keys.txt       data, for backups
+ledger/<scenario>/  state/<scenario>/  releases/  reports/  keys.txt  acts.jsonl       data, for backups
 """
 
 from __future__ import annotations
@@ -99,6 +99,11 @@ class Workspace:
     def keys_path(self) -> Path:
         """Hashes of the API keys; the tokens themselves are shown once and kept nowhere."""
         return self.path / "keys.txt"
+
+    @property
+    def acts_path(self) -> Path:
+        """Who made, rotated and revoked keys, and when, as a chain."""
+        return self.path / "acts.jsonl"
 
 
 def _name(scenario: Scenario | str) -> str:

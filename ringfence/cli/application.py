@@ -16,6 +16,7 @@ from ringfence.cli import (
     demo,
     doctor,
     drafts,
+    entities,
     explain,
     exporting,
     features,
@@ -57,6 +58,7 @@ releases.app.command("export")(exporting.export)
 app.add_typer(releases.app, name="release")
 app.command("explain")(explain.explain)
 app.add_typer(graphs.app, name="export")
+app.add_typer(entities.app, name="entity")
 app.command("rings")(rings.rings)
 app.command("serve")(service.serve)
 app.add_typer(keys.app, name="keys")

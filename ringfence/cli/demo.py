@@ -130,9 +130,12 @@ def _release(console: Console, here: Workspace) -> None:
 
 
 def _key(here: Workspace) -> str:
-    from ringfence.serving.keys import Scope, create_key
+    from ringfence.cli.acts import recorder
+    from ringfence.serving.key_ring import Scope
+    from ringfence.serving.keys import create_key
 
-    return create_key(here.keys_path, "demo", {Scope.DECIDE, Scope.LABEL, Scope.READ})
+    scopes = {Scope.DECIDE, Scope.LABEL, Scope.READ}
+    return create_key(here.keys_path, "demo", scopes, record=recorder(here))
 
 
 def _live(seed: int, events: int, n_claims: int) -> Iterator[LiveClaim]:

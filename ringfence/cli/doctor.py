@@ -283,4 +283,4 @@ def _keys(here: Workspace) -> Finding:
         return Finding(Health.BAD, "API keys", str(error))
     if not keys:
         return Finding(Health.NOTE, "API keys", "none", "needed to serve: ringfence keys create NAME")
-    return Finding(Health.GOOD, "API keys", ", ".join(key.name for key in keys))
+    return Finding(Health.GOOD, "API keys", ", ".join(dict.fromkeys(key.name for key in keys)))

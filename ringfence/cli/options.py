@@ -6,11 +6,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ringfence.cli.exits import UsageError
+
+if TYPE_CHECKING:
+    from ringfence.serving.rates import Rate
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace folder.", metavar="DIR", show_default=True)
@@ -65,6 +68,42 @@ def size_option(text: str, option: str) -> int:
     if found is None or (found[2] is None and int(found[1])):
         raise UsageError(f"{option} {text!r} is not a size; write a number and MB, GB, MiB or GiB, or 0")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def duration_option(text: str, option: str) -> int:
+    """Read a duration given on the command line, such as `90d` or `0s`; returns milliseconds.
+
+    Raises
+    ------
+    UsageError
+        If it is not a duration.
+    """
+    from ringfence.scenario.duration import duration_ms
+
+    try:
+        return duration_ms(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r} is not a duration; {error}") from None
+
+
+def rate_option(per_s: float | None, burst: int | None) -> Rate | None:
+    """Read `--rate` and `--burst`; None where there is no rate.
+
+    Raises
+    ------
+    UsageError
+        If one makes no sense, or there is a burst without a rate.
+    """
+    from ringfence.serving.rates import Rate
+
+    if per_s is None:
+        if burst is not None:
+            raise UsageError("--burst says how much of --rate may come at once; give --rate too")
+        return None
+    try:
+        return Rate.of(per_s, burst)
+    except ValueError as error:
+        raise UsageError(f"--rate {per_s:g}{'' if burst is None else f' --burst {burst}'}: {error}") from None
 
 
 def iso_time(time_ms: int | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ringfence.cli.acts import operator
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
 from ringfence.cli.terminal import remark, show, table
 from ringfence.errors import RingfenceError
@@ -96,6 +97,7 @@ def list_all(
                 "champion": entry.is_champion,
                 "was_champion": entry.was_champion,
                 "note": entry.note,
+                "by": entry.by,
                 "policy_edits": edits if entry.is_champion else None,
             }
             for entry in entries
@@ -150,7 +152,7 @@ def promote(
     def change(here: Workspace, registry: Registry, writer: Writer, scenario: str) -> str:
         name = resolve(registry, release, scenario)
         open_release(here, registry, name, scenario)  # a damaged bundle must not become the champion
-        registry.promote(writer, name, note=note)
+        registry.promote(writer, name, note=note, by=operator())
         return name
 
     name, before = _change_champion(workspace, scenario, change)
@@ -166,7 +168,9 @@ def rollback(
 ) -> None:
     """Make the previous champion the champion again."""
     name, before = _change_champion(
-        workspace, scenario, lambda here, registry, writer, scenario: registry.rollback(writer, note=note)
+        workspace,
+        scenario,
+        lambda here, registry, writer, scenario: registry.rollback(writer, note=note, by=operator()),
     )
     show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion again (was {before})")
 

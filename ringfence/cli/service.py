@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ringfence.cli.options import HERE, ScenarioOption, WorkspaceOption
+from ringfence.cli.exits import UsageError
+from ringfence.cli.options import HERE, ScenarioOption, WorkspaceOption, rate_option
 from ringfence.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from ringfence.serving.tls import Tls
 
 
 class AddressTakenError(RingfenceError):
@@ -26,9 +32,25 @@ def serve(
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; put a proxy that speaks TLS before any other than loopback.")
+        str,
+        typer.Option(help="Address to listen on; any other than loopback asks for a certificate, or --behind-proxy."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8473,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Speak TLS: the certificate chain, in PEM. Renewals are taken up."),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM.")] = None,
+    behind_proxy: Annotated[
+        bool,
+        typer.Option("--behind-proxy", help="Speak plain HTTP beyond loopback: a proxy that speaks TLS stands before."),
+    ] = False,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second that a key may make which has no rate of its own.")
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(help="Requests it may make at once (default: those of a second).")
+    ] = None,
     metrics_open: Annotated[bool, typer.Option("--metrics-open", help="Let /metrics be read without a key.")] = False,
     snapshot_every: Annotated[
         float,
@@ -38,17 +60,22 @@ def serve(
     """Answer decisions over HTTP until interrupted. Start-up is recovery: newest snapshot, then replay.
 
     Serves every scenario of the workspace that --scenario does not narrow down. API keys come from keys.txt and the
-    environment variable RINGFENCE_KEYS. One line on stdout says where it answers, as soon as it does. Logs are JSON
-    lines on stderr.
+    environment variable RINGFENCE_KEYS; a password of --tls-key from RINGFENCE_TLS_KEY_PASSWORD. One line on
+    stdout says where it answers, as soon as it does. Logs are JSON lines on stderr.
     """
     from ringfence.scenario.clock import SystemClock
     from ringfence.serving.config import ServiceConfig
-    from ringfence.serving.keys import load_keys
+    from ringfence.serving.keys import KeySource
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
-    keys = load_keys(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
-    config = ServiceConfig(host=host, port=port, metrics_open=metrics_open, snapshot_every_s=snapshot_every)
+    keys = KeySource(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
+    config = ServiceConfig(
+        host=host, port=port, metrics_open=metrics_open, rate=rate_option(rate, burst), snapshot_every_s=snapshot_every
+    )
+    tls = _tls(tls_certificate, tls_key)
+    if tls is None and not behind_proxy:
+        _require_loopback(host)
     _require_free(host, port)
     from ringfence.serving.server import serve as run_server
 
@@ -59,8 +86,32 @@ def serve(
         config,
         sys.stderr,
         scenario=scenario,
+        tls=tls,
         on_ready=lambda url: typer.echo(f"ready: decisions at {url}/v1/decisions; Ctrl-C ends it"),
     )
+
+
+def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
+    from ringfence.serving.tls import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("--tls-certificate and --tls-key go together; one without the other was given")
+    return Tls(certificate, key, os.environ.get("RINGFENCE_TLS_KEY_PASSWORD"))
+
+
+def _require_loopback(host: str) -> None:
+    """Raise `UsageError` where tokens and events would cross a network in the clear."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        return  # there is no such address: nothing will listen, and that error says so
+    if not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found):
+        raise UsageError(
+            f"--host {host} without TLS would send tokens and events through the network in the clear; give "
+            "--tls-certificate and --tls-key, or say --behind-proxy where a proxy that speaks TLS stands before it"
+        )
 
 
 def _require_free(host: str, port: int) -> None:

@@ -130,16 +130,24 @@ def state(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
 
 @app.command()
 def audit(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
-    """Walk the ledger's hash chain and the digests of its files: nothing was changed, removed or put in."""
+    """Walk the ledger's hash chain and the digests of its files: nothing was changed, removed or put in.
+
+    The same for the record of who made, rotated and revoked keys; and keys.txt holds what the last of these acts left.
+    """
+    from ringfence.ledger.acts import audit_acts
     from ringfence.ledger.audit import audit_ledger
     from ringfence.ledger.ledger import Ledger
+    from ringfence.serving.keys import entries_by_name
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     spec = here.scenario(scenario)
     with progress("walking the chain", unit="records") as report_progress:
         report = audit_ledger(Ledger.open(here.ledger_dir(spec), spec), report_progress)
-    _conclude({"holds": report.holds, "report": report}, holds=report.holds, as_json=as_json, text=report.text)
+    acts = audit_acts(here.acts_path, entries_by_name(here.keys_path))
+    holds = report.holds and acts.holds
+    shown = {"holds": holds, "report": report, "acts": acts}
+    _conclude(shown, holds=holds, as_json=as_json, text=f"{report.text}\n{acts.text}")
 
 
 @app.command()

@@ -12,6 +12,16 @@ class LedgerError(RingfenceError):
     """Anything that goes wrong between a record and its file."""
 
 
+class ActLogDamagedError(LedgerError):
+    """The record of administrative acts is not what was written."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        self.path, self.found = path, found
+        super().__init__(
+            f"{path}: {found}; restore it from a backup, or move it away, which `ringfence verify audit` will tell"
+        )
+
+
 class LedgerLockedError(LedgerError):
     """Another process holds the writer lock."""
 

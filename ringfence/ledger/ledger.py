@@ -63,7 +63,7 @@ class Ledger:
 
     @classmethod
     def open(cls, directory: Path, scenario: Scenario) -> Ledger:
-        """Open the ledger in `directory`, creating an empty one where there is none.
+        """Open the ledger in `directory`, creating an empty one, for its owner alone, where there is none.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class Ledger:
         LedgerDamagedError
             If a file is not what was written.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         ledger = cls(directory, scenario)
         check_numbering(ledger._connection, scenario, write=False)
         return ledger

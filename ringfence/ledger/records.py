@@ -71,6 +71,7 @@ class ReleaseBody(msgspec.Struct, frozen=True, kw_only=True):
     replaces: str | None = None
     digest: str = ""
     note: str = ""
+    by: str = ""  # the user of the operating system, where a person promoted or rolled back
 
 
 class TickBody(msgspec.Struct, frozen=True, kw_only=True):

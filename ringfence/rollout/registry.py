@@ -34,6 +34,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     release: str
     digest: str
     note: str  # of the last act that gave one
+    by: str  # who promoted it last, or rolled back to it; empty where no person did
     registered_seq: int
     registered_at_ms: int
     is_champion: bool
@@ -65,6 +66,7 @@ class Registry:
         champion = self.champion()
         lives = {body.release for _, body in self._acts if body.act != REGISTERED}
         notes = {body.release: body.note for _, body in self._acts if body.note}
+        by = {body.release: body.by for _, body in self._acts if body.act != REGISTERED}
         first: dict[str, Entry] = {}
         for record, body in self._acts:
             if body.release not in first:
@@ -72,6 +74,7 @@ class Registry:
                     release=body.release,
                     digest=body.digest,
                     note=notes.get(body.release, ""),
+                    by=by.get(body.release, ""),
                     registered_seq=record.seq,
                     registered_at_ms=record.recorded_at_ms,
                     is_champion=body.release == champion,
@@ -108,7 +111,7 @@ class Registry:
         writer.stage(Kind.RELEASE, ReleaseBody(release=release, act=REGISTERED, digest=digest, note=note))
         return True
 
-    def promote(self, writer: ReleaseWriter, release: str, *, note: str = "") -> None:
+    def promote(self, writer: ReleaseWriter, release: str, *, note: str = "", by: str = "") -> None:
         """Stage the record that makes `release` the champion.
 
         Raises
@@ -123,9 +126,9 @@ class Registry:
         champion = self.champion()
         if champion == release:
             raise AlreadyChampionError(release)
-        writer.stage(Kind.RELEASE, ReleaseBody(release=release, act=PROMOTED, replaces=champion, note=note))
+        writer.stage(Kind.RELEASE, ReleaseBody(release=release, act=PROMOTED, replaces=champion, note=note, by=by))
 
-    def rollback(self, writer: ReleaseWriter, *, note: str = "") -> str:
+    def rollback(self, writer: ReleaseWriter, *, note: str = "", by: str = "") -> str:
         """Stage the record that makes the previous champion the champion again, and name it.
 
         Rolling back twice goes back two releases, not back and forth: each rollback undoes the newest promotion that is
@@ -145,5 +148,5 @@ class Registry:
         if len(standing) < 2:
             raise NothingToRollBackError(standing[-1] if standing else None)
         gone, back = standing[-1], standing[-2]
-        writer.stage(Kind.RELEASE, ReleaseBody(release=back, act=ROLLED_BACK, replaces=gone, note=note))
+        writer.stage(Kind.RELEASE, ReleaseBody(release=back, act=ROLLED_BACK, replaces=gone, note=note, by=by))
         return back

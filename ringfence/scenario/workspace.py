@@ -15,7 +15,8 @@ ledger/
 state/
 releases/
 reports/
-keys.txt
+keys.txt*
+acts.jsonl*
 """
 
 

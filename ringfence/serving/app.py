@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from ringfence.errors import RingfenceError
+from ringfence.scenario.clock import Clock
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import (
@@ -24,10 +25,11 @@ from ringfence.serving.errors import (
     UnknownProtocolError,
 )
 from ringfence.serving.exchange import JSON_TYPES, ClientGoneError, Exchange, Receive, Send
-from ringfence.serving.keys import KeyRing, Scope
+from ringfence.serving.key_ring import ApiKey, KeyRing, Scope
 from ringfence.serving.ndjson import decide_lines
 from ringfence.serving.openapi import openapi
 from ringfence.serving.queue import Ask, Ticket
+from ringfence.serving.rates import RateLimits
 from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import CONTENT_TYPE, Telemetry
 
@@ -43,13 +45,21 @@ class App:
     Parameters
     ----------
     services : by scenario name, at least one. With several, requests name theirs as `?scenario=`.
+    clock : tells until when keys are valid, and how often they were used.
     """
 
     def __init__(
-        self, services: Mapping[str, ScenarioService], keys: KeyRing, telemetry: Telemetry, config: ServiceConfig
+        self,
+        services: Mapping[str, ScenarioService],
+        keys: KeyRing,
+        telemetry: Telemetry,
+        config: ServiceConfig,
+        clock: Clock,
     ) -> None:
         self._services = dict(services)
         self._keys = keys
+        self._clock = clock
+        self._limits = RateLimits(config.rate)
         self._telemetry = telemetry
         self._config = config
         self._open_batches = asyncio.Semaphore(config.open_batches)
@@ -86,6 +96,19 @@ class App:
             await self._refuse(exchange, ServiceFaultError())
         self._telemetry.responses.labels(route, exchange.status).inc()
 
+    def accept(self, keys: KeyRing) -> None:
+        """Go by these keys from the next request on."""
+        self._keys = keys
+        self._limits.keep(keys.names)
+
+    def _caller(self, exchange: Exchange, scope: Scope) -> ApiKey:
+        """Return whose request it is: the key has the scope, and has not been used too often."""
+        now_ms = self._clock.now_ms()
+        key = self._keys.holder(exchange.authorization, scope, now_ms=now_ms)
+        self._telemetry.key_uses.labels(key.name).inc()
+        self._limits.take(key.name, key.rate, now_ms=now_ms)
+        return key
+
     def _route(self, path: str) -> tuple[str, dict[str, Handler]]:
         found = self._routes.get(path)
         if found is not None:
@@ -113,7 +136,7 @@ class App:
 
     async def _message(self, exchange: Exchange, scope: Scope) -> tuple[ScenarioService, dict[str, Any], int]:
         """Check key, media type, size and readiness; return the service, the JSON object, and when decoding began."""
-        self._keys.holder(exchange.authorization, scope)
+        self._caller(exchange, scope)
         service = self._service(exchange)
         exchange.require_media_type(JSON_TYPES)
         body = await exchange.body(self._config.body_limit_bytes)
@@ -131,9 +154,13 @@ class App:
         service.record_latency(answer, (ended_ns - start_ns) / 1e9)
 
     async def _decide_batch(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.DECIDE)
+        key = self._caller(exchange, Scope.DECIDE)
         service = self._service(exchange)
-        await decide_lines(exchange, service, self._config, self._open_batches, self._telemetry)
+
+        def charge() -> None:
+            self._limits.charge(key.name, key.rate, 1, now_ms=self._clock.now_ms())
+
+        await decide_lines(exchange, service, self._config, self._open_batches, self._telemetry, charge)
 
     async def _learn(self, exchange: Exchange) -> None:
         service, message, start_ns = await self._message(exchange, Scope.DECIDE)
@@ -150,7 +177,7 @@ class App:
         await exchange.answer(202, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
 
     async def _stored_decision(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.READ)
+        self._caller(exchange, Scope.READ)
         service = self._service(exchange)
         decision_id = exchange.path.removeprefix("/v1/decisions/")
         stored = await asyncio.to_thread(service.stored_decision, decision_id, full=_wants_all(exchange))
@@ -159,7 +186,7 @@ class App:
         await exchange.answer(200, wire.encode(stored))
 
     async def _find_decision(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.READ)
+        self._caller(exchange, Scope.READ)
         service = self._service(exchange)
         event_id, event_type = exchange.query("event_id"), exchange.query("event_type")
         decides = service.scenario.decide
@@ -173,7 +200,7 @@ class App:
         await exchange.answer(200, wire.encode(stored))
 
     async def _entity(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.READ)
+        self._caller(exchange, Scope.READ)
         service = self._service(exchange)
         service.require_ready()
         rest = exchange.raw_path.partition(b"?")[0].removeprefix(b"/v1/entities/")
@@ -206,13 +233,13 @@ class App:
 
     async def _metrics(self, exchange: Exchange) -> None:
         if not self._config.metrics_open:
-            self._keys.holder(exchange.authorization, Scope.READ)
+            self._caller(exchange, Scope.READ)
         for service in self._services.values():
             service.measure()
         await exchange.answer(200, self._telemetry.page(), CONTENT_TYPE)
 
     async def _describe(self, exchange: Exchange) -> None:
-        self._keys.holder(exchange.authorization, Scope.READ)
+        self._caller(exchange, Scope.READ)
         if self._openapi is None:
             scenarios = {name: service.scenario for name, service in self._services.items()}
             self._openapi = wire.encode(openapi(scenarios, self._config))

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from ringfence.serving.rates import Rate
+
 MEBIBYTE: Final = 1 << 20
 
 
@@ -17,8 +19,13 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     queue_bound: int = 1024  # waiting requests beyond which the answer is 429
     body_limit_bytes: int = MEBIBYTE
     batch_body_limit_bytes: int = 16 * MEBIBYTE
+    head_limit_bytes: int = 32_768  # request line and headers
+    head_timeout_s: float = 10.0  # until they are there
+    body_timeout_s: float = 60.0  # from then until the body is
+    connections: int = 4_096  # open at once, beyond which the answer is 503; fewer where the system allows few files
     batch_window: int = 128  # lines of one NDJSON request in flight at once
     open_batches: int = 4  # NDJSON requests held in memory at once, beyond which the answer is 429
+    rate: Rate | None = None  # of every key that has none of its own; None: no limit
     metrics_open: bool = False  # True: /metrics needs no key
     follower: bool = True  # run the process that takes snapshots and computes exact reasons
     snapshot_every_records: int = 50_000

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -28,6 +29,14 @@ class KeyFileError(ServingError):
         super().__init__(f"{where}: {found}; {do}")
 
 
+class TlsFileError(ServingError):
+    """The service cannot speak TLS with these files."""
+
+    def __init__(self, file: Path, found: str, do: str) -> None:
+        self.file, self.found, self.do = file, found, do
+        super().__init__(f"{file}: {found}; {do}")
+
+
 class NoChampionError(ServingError):
     """There is nothing to decide with."""
 
@@ -49,6 +58,12 @@ class KeyMissingError(ServingError):
         super().__init__("no valid API key; send `Authorization: Bearer TOKEN` with a token of `ringfence keys create`")
 
 
+class KeyExpiredError(ServingError):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"key {name!r} is valid no longer; use the token that replaced it, or ask for a new one")
+
+
 class ScopeMissingError(ServingError):
     def __init__(self, name: str, scope: str) -> None:
         self.name, self.scope = name, scope
@@ -65,6 +80,27 @@ class BodyTooLargeError(ServingError):
     def __init__(self, limit_bytes: int) -> None:
         self.path, self.limit_bytes = "$", limit_bytes
         super().__init__(f"the body is larger than {limit_bytes} bytes; send fewer events at once")
+
+
+class HeadTooLargeError(ServingError):
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"request line and headers have more than {limit_bytes} bytes; send fewer or shorter ones")
+
+
+class MalformedRequestError(ServingError):
+    def __init__(self) -> None:
+        super().__init__(
+            "what was sent is no HTTP request; speak HTTP/1.1, over TLS where the service has a certificate"
+        )
+
+
+class RequestTooSlowError(ServingError):
+    def __init__(self, part: str, limit_s: float) -> None:
+        self.part, self.limit_s = part, limit_s
+        super().__init__(
+            f"the {part} of the request was not complete after {limit_s:g} s; nothing was recorded; send it at once"
+        )
 
 
 class MediaTypeError(ServingError):
@@ -115,6 +151,23 @@ class QueueFullError(ServingError):
     def __init__(self, size: int) -> None:
         self.size, self.retry_after_s = size, 1
         super().__init__(f"{size} requests are waiting already; nothing was recorded; retry after a second")
+
+
+class RateLimitedError(ServingError):
+    def __init__(self, name: str, per_s: float, retry_after_s: int) -> None:
+        self.name, self.per_s, self.retry_after_s = name, per_s, retry_after_s
+        super().__init__(
+            f"key {name!r} may ask {per_s:g} times a second, and has asked more often; nothing was recorded; retry "
+            f"after {retry_after_s} s"
+        )
+
+
+class TooManyConnectionsError(ServingError):
+    def __init__(self, limit: int) -> None:
+        self.limit, self.retry_after_s = limit, 1
+        super().__init__(
+            f"{limit} connections are open already; nothing was recorded; retry after a second, and use fewer"
+        )
 
 
 class NotReadyError(ServingError):
@@ -171,9 +224,13 @@ _Row = tuple[HTTPStatus, str, str]
 
 _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     KeyMissingError: (HTTPStatus.UNAUTHORIZED, "key-missing", "No valid API key"),
+    KeyExpiredError: (HTTPStatus.UNAUTHORIZED, "key-expired", "The API key is valid no longer"),
     ScopeMissingError: (HTTPStatus.FORBIDDEN, "scope-missing", "The key lacks a scope"),
     MalformedBodyError: (HTTPStatus.BAD_REQUEST, "malformed-body", "The body cannot be read"),
     BodyTooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
+    HeadTooLargeError: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The headers are too large"),
+    MalformedRequestError: (HTTPStatus.BAD_REQUEST, "malformed-request", "No HTTP request"),
+    RequestTooSlowError: (HTTPStatus.REQUEST_TIMEOUT, "request-too-slow", "The request came too slowly"),
     MediaTypeError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media-type", "The media type is not accepted"),
     NotFoundError: (HTTPStatus.NOT_FOUND, "not-found", "Not found"),
     MethodNotAllowedError: (HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
@@ -181,6 +238,8 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     BadQueryError: (HTTPStatus.BAD_REQUEST, "bad-query", "A query parameter is missing or wrong"),
     HistoryEventError: (HTTPStatus.CONFLICT, "history-event", "The event is imported history"),
     QueueFullError: (HTTPStatus.TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
+    RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", "The key is used too often"),
+    TooManyConnectionsError: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections"),
     NotReadyError: (HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
     LedgerUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger is unavailable"),
     OutcomeUnknownError: (HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", "Unknown whether it was recorded"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -23,7 +24,7 @@ NDJSON_TYPES: Final = frozenset({NDJSON, b"application/ndjson", b"application/js
 
 
 class ClientGoneError(RingfenceError):
-    """The client hung up before its request was complete; there is nobody to answer."""
+    """The client hung up before its request was complete, or reads no answer; there is nobody to tell."""
 
 
 class Exchange:
@@ -136,8 +137,19 @@ class Exchange:
         self.status = 200
         await self._send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", media_type)]})
 
-    async def send_part(self, part: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+    async def send_part(self, part: bytes, *, patience_s: float = 60.0) -> None:
+        """Send a part of a streamed answer.
+
+        Raises
+        ------
+        ClientGoneError
+            If the client has read nothing for `patience_s`, so that what waits for it has reached its bound.
+        """
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        except TimeoutError:
+            raise ClientGoneError from None
 
     async def end_stream(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})

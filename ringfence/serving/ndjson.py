@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ringfence.errors import RingfenceError
@@ -32,12 +33,14 @@ async def decide_lines(
     config: ServiceConfig,
     open_batches: asyncio.Semaphore,
     telemetry: Telemetry,
+    charge: Callable[[], None],
 ) -> None:
     """Decide every line; a bad line becomes a problem line and stops nothing.
 
     The body is read whole before the first line is offered, so a body over the limit changes nothing, and a client
     that sends everything before it reads anything cannot lock up with us. Answers stream: at most
-    `config.batch_window` lines are in flight at once.
+    `config.batch_window` lines are in flight at once. `charge` is called for each line after the first, when its
+    turn comes.
     """
     exchange.require_media_type(NDJSON_TYPES)
     if open_batches.locked():
@@ -46,16 +49,21 @@ async def decide_lines(
         body = await exchange.body(config.batch_body_limit_bytes)
         service.require_ready()
         await exchange.start_stream(NDJSON)
-        await _stream(exchange, body, service, config, telemetry)
+        await _stream(exchange, body, service, config, telemetry, charge)
         await exchange.end_stream()
 
 
 async def _stream(
-    exchange: Exchange, body: bytes, service: ScenarioService, config: ServiceConfig, telemetry: Telemetry
+    exchange: Exchange,
+    body: bytes,
+    service: ScenarioService,
+    config: ServiceConfig,
+    telemetry: Telemetry,
+    charge: Callable[[], None],
 ) -> None:
     in_flight: deque[tuple[int, Ticket | RingfenceError]] = deque()
     part = bytearray()
-    line_number, at = 0, 0
+    line_number, n_offered, at = 0, 0, 0
     while at < len(body) or in_flight:
         while at < len(body) and len(in_flight) < config.batch_window:
             end = body.find(b"\n", at)
@@ -63,6 +71,9 @@ async def _stream(
             line = body[at:end].strip()
             at, line_number = end + 1, line_number + 1
             if line:
+                if n_offered:
+                    charge()
+                n_offered += 1
                 in_flight.append((line_number, await _offer(line, service, config)))
         if not in_flight:
             break

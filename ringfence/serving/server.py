@@ -8,6 +8,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +22,14 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.scenario.clock import Clock
 from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.errors import ServiceFailedError
+from ringfence.serving.connection import Bounds, bounded
+from ringfence.serving.errors import KeyFileError, ServiceFailedError, TlsFileError
 from ringfence.serving.follower import follow
-from ringfence.serving.keys import KeyRing
+from ringfence.serving.keys import KeySource
 from ringfence.serving.recovery import champion_of
 from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import Telemetry, configure_logging
+from ringfence.serving.tls import Tls
 from ringfence.workspace import Workspace
 
 _log: Final = structlog.get_logger("ringfence.serving")
@@ -34,22 +37,26 @@ _log: Final = structlog.get_logger("ringfence.serving")
 _SWITCH_S: Final = 0.0005
 _GC_THRESHOLD: Final = 20_000
 _LOOK_S: Final = 0.05
+_OWN_FILES: Final = 256  # left to ledger, state and releases: a ledger that cannot be opened answers nobody
+_FILES_LOOK_S: Final = 1.0  # a revoked key is refused after no more than this
 
 
 def serve(
     workspace: Workspace,
-    keys: KeyRing,
+    keys: KeySource,
     clock: Clock,
     config: ServiceConfig,
     log: TextIO,
     *,
     scenario: str | None = None,
+    tls: Tls | None = None,
     on_ready: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Answer until SIGINT or SIGTERM. Health is open at once; decisions are answered when `/readyz` says so.
 
     Parameters
     ----------
+    tls : None: plain HTTP, for this machine or a proxy that speaks TLS.
     on_ready : told once where the service answers, as soon as every scenario does.
 
     Raises
@@ -69,25 +76,26 @@ def serve(
             server.should_exit = True
 
     services = {name: _service(workspace, name, clock, config, telemetry, end) for name in names}
-    app = App(services, keys, telemetry, config)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            host=config.host,
-            port=config.port,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            date_header=False,
-            backlog=2048,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=10,
-        )
+    app = App(services, keys.ring, telemetry, config, clock)
+    listening = uvicorn.Config(
+        app,
+        host=config.host,
+        port=config.port,
+        loop="uvloop",
+        http=bounded(_bounds(config), lambda kind: telemetry.problems.labels(kind).inc()),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        backlog=2048,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=10,
     )
+    listening.load()
+    listening.ssl = None if tls is None else tls.context
+    server = _Server(listening)
     servers.append(server)
     sys.setswitchinterval(_SWITCH_S)
     followers = [_start_follower(workspace, name, config) for name in names] if config.follower else []
@@ -98,9 +106,13 @@ def serve(
             loop.add_signal_handler(number, end)
         for service in services.values():
             service.start(loop)
-        telling = asyncio.create_task(_tell_when_ready(server, services, lambda: on_ready(address(config))))
+        telling = asyncio.create_task(
+            _tell_when_ready(server, services, lambda: on_ready(address(config, tls=tls is not None)))
+        )
+        watching = asyncio.create_task(_watch_files(app, keys, tls))
         await server.serve()
         telling.cancel()
+        watching.cancel()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -116,10 +128,11 @@ def serve(
             raise ServiceFailedError(name, str(service.failure)) from service.failure
 
 
-def address(config: ServiceConfig) -> str:
+def address(config: ServiceConfig, *, tls: bool = False) -> str:
     """The URL of a service on this machine: one that listens everywhere is reached by its loopback too."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
-    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{config.port}" if ":" in host else f"{scheme}://{host}:{config.port}"
 
 
 async def _tell_when_ready(
@@ -128,6 +141,34 @@ async def _tell_when_ready(
     while not (server.started and all(service.state is State.READY for service in services.values())):
         await asyncio.sleep(_LOOK_S)
     tell()
+
+
+async def _watch_files(app: App, keys: KeySource, tls: Tls | None) -> None:
+    """Take up keys that were made, rotated or revoked, and a certificate that was renewed, while the service runs."""
+    while True:
+        await asyncio.sleep(_FILES_LOOK_S)
+        try:
+            if keys.look():
+                app.accept(keys.ring)
+                _log.info("keys read again", keys=len(keys.ring))
+        except (KeyFileError, OSError) as error:
+            _log.error("keys cannot be read; those from before stay", error=str(error))
+        try:
+            if tls is not None and tls.look():
+                _log.info("certificate read again")
+        except (TlsFileError, OSError) as error:
+            _log.error("certificate cannot be used; the one from before stays", error=str(error))
+
+
+def _bounds(config: ServiceConfig) -> Bounds:
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = config.connections if open_files == resource.RLIM_INFINITY else max(16, open_files - _OWN_FILES)
+    return Bounds(
+        head_bytes=config.head_limit_bytes,
+        head_s=config.head_timeout_s,
+        body_s=config.body_timeout_s,
+        connections=min(config.connections, room),
+    )
 
 
 class _Server(uvicorn.Server):

@@ -46,6 +46,12 @@ class Telemetry:
         self.problems = Counter(
             "ringfence_problems_total", "Refused requests and failures by type", ("type",), registry=self.registry
         )
+        self.key_uses = Counter(
+            "ringfence_key_uses_total",
+            "Requests that a key was accepted for, by its name",
+            ("key",),
+            registry=self.registry,
+        )
         self.commit_failures = Counter(
             "ringfence_commit_failures_total", "Commits that did not confirm", ("scenario",), registry=self.registry
         )

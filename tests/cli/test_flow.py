@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ringfence.cli.acts import operator
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
 from ringfence.workspace import Workspace
@@ -61,7 +62,9 @@ def test_later_release_waits_for_promotion_and_can_be_rolled_back(world: Path, r
     assert result("release", "show", "champion", "-w", str(world))["release"] == first
     promoted = result("release", "promote", "latest", "--note", "less history", "-w", str(world))
     assert promoted == {"champion": second, "replaces": first}
-    notes = {entry["release"]: entry["note"] for entry in result("release", "list", "-w", str(world))}
+    listed = result("release", "list", "-w", str(world))
+    notes = {entry["release"]: entry["note"] for entry in listed}
+    assert {entry["release"] for entry in listed if entry["by"] == operator()} == {second}
     assert notes[second] == "less history"
     assert result("release", "rollback", "-w", str(world))["champion"] == first
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`init`, `keys`, and `import` of files that are wrong."""
+"""`init`, and `import` of files that are wrong."""
 
 from __future__ import annotations
 
 import json
 import socket
-import stat
 from pathlib import Path
 
 import polars as pl
@@ -151,24 +150,6 @@ def test_scenario_must_be_named_when_there_are_several(tmp_path: Path) -> None:
         here.scenario()
     with pytest.raises(UnknownScenarioError, match="payments, refunds"):
         here.scenario("claims")
-
-
-def test_keys_are_made_listed_and_revoked(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["keys", "create", "desk", "--scopes", "decide+label", "-w", str(payments), "--json"]) == Exit.OK
-    token = json.loads(capsys.readouterr().out)["token"]
-    stored = Workspace(payments).keys_path
-    assert token not in stored.read_text()
-    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
-    assert run(["keys", "list", "-w", str(payments), "--json"]) == Exit.OK
-    assert [key["name"] for key in json.loads(capsys.readouterr().out)] == ["desk"]
-    assert run(["keys", "revoke", "desk", "-w", str(payments)]) == Exit.OK
-    assert run(["keys", "list", "-w", str(payments)]) == Exit.OK
-    assert "no keys" in capsys.readouterr().out
-
-
-def test_key_with_unknown_scope_is_a_usage_error(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["keys", "create", "desk", "--scopes", "decide+fly", "-w", str(payments)]) == Exit.USAGE
-    assert "'fly'" in capsys.readouterr().err
 
 
 def test_service_does_not_start_without_a_key(

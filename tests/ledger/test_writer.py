@@ -58,6 +58,10 @@ def test_empty_ledger_begins_at_seq_zero(ledger: Ledger) -> None:
     assert ledger.find_event("claim", "c") is None
 
 
+def test_a_new_ledger_is_for_its_owner_alone(ledger: Ledger) -> None:
+    assert ledger.directory.stat().st_mode & 0o777 == 0o700
+
+
 def test_records_get_consecutive_seqs_and_are_read_back(ledger: Ledger, door: Door, clock: FakeClock) -> None:
     with ledger.writer(clock) as writer:
         event = staged(writer.stage_event(door.admit(claim("c1"), now_ms=T0)))

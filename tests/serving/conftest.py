@@ -178,7 +178,7 @@ class RunningService:
         self.service = ScenarioService(
             self.ledger, self.release, workspace.state_dir(scenario), clock, config, self.telemetry
         )
-        self.app = App({scenario.name: self.service}, load_keys(keys_path), self.telemetry, config)
+        self.app = App({scenario.name: self.service}, load_keys(keys_path), self.telemetry, config, clock)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()

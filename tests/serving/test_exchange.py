@@ -20,7 +20,7 @@ from ringfence.serving.errors import (
     problem_of,
 )
 from ringfence.serving.exchange import JSON_TYPES, ClientGoneError, Exchange
-from ringfence.serving.wire import read_object
+from ringfence.serving.wire import DEPTH_LIMIT, read_object
 
 LIMIT = 1 << 20
 
@@ -83,6 +83,22 @@ def test_a_client_that_hangs_up_is_not_answered() -> None:
         Client(iter([b"x"])).body()
 
 
+def test_a_client_that_reads_no_answer_is_not_waited_for_for_ever() -> None:
+    class Deaf(Client):
+        async def send(self, message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(60)
+            await super().send(message)
+
+    async def work() -> None:
+        deaf = Deaf(iter([]))
+        await deaf.exchange.start_stream(b"application/x-ndjson")
+        with pytest.raises(ClientGoneError):
+            await deaf.exchange.send_part(b"{}", patience_s=0.05)
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [
@@ -105,6 +121,25 @@ def test_a_client_that_hangs_up_is_not_answered() -> None:
 def test_a_body_that_is_no_json_object_is_refused_with_what_was_found(body: bytes, found: str) -> None:
     with pytest.raises(MalformedBodyError, match=found):
         read_object(body)
+
+
+@pytest.mark.parametrize("inner", [b"[%s]", b'{"a":%s}', b'["[[[[", {"b":2}, %s]'])
+def test_bodies_are_read_down_to_sixteen_levels_and_no_further(inner: bytes) -> None:
+    def body(depth: int) -> bytes:
+        value = b"1"
+        for _ in range(depth - 1):
+            value = inner % value
+        return b'{"a":%s}' % value
+
+    assert read_object(body(DEPTH_LIMIT - 1))
+    for depth in (DEPTH_LIMIT + 1, 100, 900):
+        with pytest.raises(MalformedBodyError, match="nesting too deep"):
+            read_object(body(depth))
+
+
+def test_many_brackets_side_by_side_are_not_deep() -> None:
+    value = read_object(b'{"a":[' + b",".join([b"[]"] * 10_000) + b'],"text":"' + b"[" * 10_000 + b'"}')
+    assert len(value["a"]) == 10_000
 
 
 def test_media_types_are_compared_without_parameters_and_case() -> None:
