@@ -22,6 +22,7 @@ import polars as pl
 from benchmarks.commands import ROOT, data_folder, ringfence
 from benchmarks.written import write_table
 from ringfence.models import bootstrap, paired_bootstrap
+from ringfence.models.gnn_branch import GNN
 from ringfence.models.metrics import average_precision, roc_auc
 
 DATA = data_folder("motor_claims_network")
@@ -57,8 +58,12 @@ def workspace(folder: Path, features: dict[str, bool] | None) -> Path:
     return folder
 
 
-def scores_of(folder: Path, cut: str, seed: int, trials: int) -> pl.DataFrame:
-    ringfence("train", "--workspace", str(folder), "--until", cut, "--seed", str(seed), "--trials", str(trials))
+def scores_of(folder: Path, cut: str, seed: int, trials: int, features: dict[str, bool] | None) -> pl.DataFrame:
+    # The network reads links by itself: what is to do without them does without it.
+    beside = () if features is None or features.get("one_hop", True) else ("--without", GNN)
+    ringfence(
+        "train", "--workspace", str(folder), "--until", cut, "--seed", str(seed), "--trials", str(trials), *beside
+    )
     output = folder / f"scores-{seed}.parquet"
     ringfence("score", "--workspace", str(folder), "--from", cut, "--release", "latest", "--output", str(output))
     return pl.read_parquet(output).select(pl.col("event_id").cast(pl.String), "score")
@@ -91,7 +96,7 @@ def main() -> None:
         folder = workspace(work / name.replace(" ", "-").replace("'", ""), features)
         rows = []
         for seed in range(arguments.seeds):
-            joined = test.join(scores_of(folder, cut, seed, arguments.trials), on="event_id", how="left")
+            joined = test.join(scores_of(folder, cut, seed, arguments.trials, features), on="event_id", how="left")
             if joined["score"].null_count():
                 raise SystemExit(f"{joined['score'].null_count()} test claims have no score")
             score = joined["score"].to_numpy()

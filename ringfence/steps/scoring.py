@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,12 +62,17 @@ def score_history(
 
     if as_live and release is not None:
         raise TwoReleasesError(release)
-    ledger = Ledger.open(here.ledger_dir(scenario), scenario)
+    ledger, n_threads = Ledger.open(here.ledger_dir(scenario), scenario), os.cpu_count() or 1
     if as_live:
         rows = score_as_live(
-            ledger, lambda name: load_release(here.releases_dir / name), from_ms, to_ms, progress=progress
+            ledger,
+            lambda name: load_release(here.releases_dir / name),
+            from_ms,
+            to_ms,
+            n_threads=n_threads,
+            progress=progress,
         )
         return Scored(rows, None, np.zeros(rows.height, np.bool_))
     bundle = open_release(here, Registry.read(ledger), release, scenario.name)
-    rows = score(ledger, bundle, from_ms, to_ms, progress=progress)
+    rows = score(ledger, bundle, from_ms, to_ms, n_threads=n_threads, progress=progress)
     return Scored(rows, bundle, in_training_span(rows, bundle))

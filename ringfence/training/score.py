@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -18,7 +20,7 @@ from ringfence.models.seen import Seen
 from ringfence.rollout.errors import NoChampionError
 from ringfence.rollout.registry import Registry
 from ringfence.scoring.release import Release
-from ringfence.scoring.scorer import FULL, Scorer
+from ringfence.scoring.scorer import FULL, Scorer, Scores
 from ringfence.training.errors import EmptyWindowError
 
 _BLOCK: Final = 16_384  # rows scored at once: bounds the memory of contributions, changes no score
@@ -30,6 +32,7 @@ def score(
     from_ms: int,
     to_ms: int | None = None,
     *,
+    n_threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> pl.DataFrame:
     """Score the decided events of a window from the ledger before each of them.
@@ -38,6 +41,7 @@ def score(
     ----------
     release : its own scenario defines features; labels enter as they became known.
     from_ms, to_ms : event time, from inclusive, to exclusive; to None: the end of the ledger.
+    n_threads : that score what is replayed meanwhile, >= 1; no bit depends on it.
     progress : called with (seq reached, last seq wanted).
 
     Returns
@@ -52,7 +56,7 @@ def score(
         If no decided event lies in the window.
     """
     events = _events(ledger, release, from_ms, to_ms)
-    return _scored(ledger, release, events, progress)
+    return _scored(ledger, release, events, n_threads, progress)
 
 
 def score_as_live(
@@ -61,6 +65,7 @@ def score_as_live(
     from_ms: int,
     to_ms: int | None = None,
     *,
+    n_threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> pl.DataFrame:
     """Score each event with the release that was champion at its seq; one more column names it.
@@ -68,6 +73,7 @@ def score_as_live(
     Parameters
     ----------
     load : release id -> release.
+    n_threads : as `score` has it.
 
     Raises
     ------
@@ -89,7 +95,7 @@ def score_as_live(
     for change in np.unique(at):
         release = load(changes[int(change)][1])
         mine = events.filter(pl.Series(at == change))
-        parts.append(_scored(ledger, release, mine, progress).with_columns(release=pl.lit(release.id)))
+        parts.append(_scored(ledger, release, mine, n_threads, progress).with_columns(release=pl.lit(release.id)))
     return pl.concat(parts, how="diagonal")
 
 
@@ -138,24 +144,39 @@ def shown(
 
 
 def _scored(
-    ledger: Ledger, release: Release, events: pl.DataFrame, progress: Callable[[int, int], None] | None
+    ledger: Ledger,
+    release: Release,
+    events: pl.DataFrame,
+    n_threads: int,
+    progress: Callable[[int, int], None] | None,
 ) -> pl.DataFrame:
     scorer = Scorer(release)
     known, reads_texts = Ledger.open(ledger.directory, release.scenario), Need.TEXTS in release.ensemble.needs
     amounts = events["amount_minor"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     scores, segments = np.empty(events.height), np.empty(events.height, np.int64)
     members: dict[str, np.ndarray] = {}
-    done = 0
-    for seen in shown(ledger, release, events["seq"].to_numpy(), progress):
-        block = slice(done, done + seen.n)
-        texts = event_texts(known, events["seq"][block].to_numpy()) if reads_texts else ()
-        found = scorer.score(seen._replace(texts=texts))
+    waiting: deque[tuple[slice, Future[Scores]]] = deque()
+
+    def take() -> None:
+        block, scored = waiting.popleft()
+        found = scored.result()
         scores[block] = found.score
         for name, values in found.members.items():
             members.setdefault(name, np.empty(events.height))[block] = values
-        if release.segmentation is not None:
-            segments[block] = release.segmentation.of(seen.rows)
-        done += seen.n
+
+    done = 0
+    with ThreadPoolExecutor(n_threads) as pool:  # scored while the replay goes on: neither holds the interpreter lock
+        for seen in shown(ledger, release, events["seq"].to_numpy(), progress):
+            block = slice(done, done + seen.n)
+            texts = event_texts(known, events["seq"][block].to_numpy()) if reads_texts else ()
+            if release.segmentation is not None:
+                segments[block] = release.segmentation.of(seen.rows)
+            waiting.append((block, pool.submit(scorer.score, seen._replace(texts=texts))))
+            done += seen.n
+            if len(waiting) > n_threads:  # what is replayed and not scored yet takes memory
+                take()
+        while waiting:
+            take()
     actions = release.policy.decide(scores, amounts, rung=FULL, reviews_left=None).names
     return pl.DataFrame(
         {

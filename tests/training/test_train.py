@@ -81,6 +81,14 @@ def test_scores_after_the_cut_find_the_bad_shops(ledger: Ledger, release: Releas
     assert set(scored["action"]) <= {"approve", "review", "decline"}
 
 
+def test_no_score_depends_on_how_many_threads_score_while_the_replay_goes_on(
+    ledger: Ledger, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = score(ledger, release, CUT_MS)
+    monkeypatch.setattr("ringfence.training.score._BLOCK", 37)
+    assert alone.equals(score(ledger, release, CUT_MS, n_threads=3))
+
+
 def test_later_events_and_labels_change_no_score(
     tmp_path: Path, ledger: Ledger, release: Release, history: pl.DataFrame, scenario: Scenario
 ) -> None:
