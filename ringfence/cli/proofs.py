@@ -278,9 +278,10 @@ def _made_again(
     from ringfence.models.seen import Seen
     from ringfence.scenario.batch import MISSING_AMOUNT
     from ringfence.scoring.release import load_release
-    from ringfence.scoring.scorer import FULL, Scorer
+    from ringfence.scoring.scorer import Scorer
 
-    release = load_release(here.releases_dir / release_id)
+    # What is left of a damaged release makes again what it decided without the rest; that is told where it does not.
+    release = load_release(here.releases_dir / release_id, without=lambda error: None)
     ledger = Ledger.open(ledger.directory, release.scenario)  # ringfence.yaml may have been edited since
     engine, scorer = Engine(release.catalogue), Scorer(release)
     until = max(decisions)
@@ -298,12 +299,10 @@ def _made_again(
         for at, (seq, amount) in enumerate(zip(batch.seq[want], batch.amount_minor[want], strict=True)):
             one, packed = seen.part(slice(at, at + 1)), b"" if near is None else pack(near, at)
             decision_id, body = decisions[int(seq)]
-            left = body.circumstances.get("reviews_left")
             amount_minor = None if amount == MISSING_AMOUNT else int(amount)
-            rung = str(body.circumstances.get("rung", FULL))
             place = int(np.searchsorted(seqs, seq))
             one = one._replace(texts=tuple(text[place : place + 1] for text in texts))
-            again = scorer.answer(one, [amount_minor], reviews_left=left, rung=rung)[0]
+            again = scorer.again(one, amount_minor, body.circumstances)
             yield DecisionProof(
                 decision_id=decision_id,
                 event_id=body.event_id,

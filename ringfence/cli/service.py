@@ -34,6 +34,12 @@ def serve(
         float,
         typer.Option(min=1.0, help="Seconds between two snapshots of the state; 50,000 records force one."),
     ] = 300.0,
+    deadline: Annotated[
+        int,
+        typer.Option(
+            min=1, max=60_000, help="Milliseconds to decide in, where a request names none; a lower rung answers then."
+        ),
+    ] = 50,
 ) -> None:
     """Answer decisions over HTTP until interrupted. Start-up is recovery: newest snapshot, then replay.
 
@@ -48,7 +54,9 @@ def serve(
 
     here = Workspace(workspace)
     keys = load_keys(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
-    config = ServiceConfig(host=host, port=port, metrics_open=metrics_open, snapshot_every_s=snapshot_every)
+    config = ServiceConfig(
+        host=host, port=port, metrics_open=metrics_open, snapshot_every_s=snapshot_every, deadline_ms=deadline
+    )
     _require_free(host, port)
     from ringfence.serving.server import serve as run_server
 

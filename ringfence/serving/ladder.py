@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which rung may answer: by the time left, what the rung took lately, and its breaker.
 
-    now                                                    deadline
-     |<---- waited for `full` ---->|<- gbdt ->|<- rules ->|<- commit ->|<- margin ->|
+    now                                                                                   deadline
+     |<---- waited for `full` ---->|<- margin, gbdt ->|<- rules ->|<- commit ->|<- margin ->|
                                     what the rest needs, as estimated
 
 A rung is waited for only so long that the next one, the commit and the way back still fit. The last rung is not on
@@ -63,11 +63,10 @@ class Estimate:
         A size that was never measured is taken for the next smaller one that was, else for the next larger one.
         """
         size = _size(n_events)
-        for near in (*range(min(size, len(self._by_size) - 1), -1, -1), *range(size + 1, len(self._by_size))):
-            sized = self._by_size[near]
-            if sized is not None:
-                return sized.at(now_ns)
-        return 0
+        known = [at for at, sized in enumerate(self._by_size) if sized is not None]
+        near = max((at for at in known if at <= size), default=min(known, default=None))
+        sized = None if near is None else self._by_size[near]
+        return 0 if sized is None else sized.at(now_ns)
 
 
 class _Sized:
@@ -89,7 +88,7 @@ class _Sized:
 
     def at(self, now_ns: int) -> int:
         halvings = min(max(now_ns - self._measured_at_ns, 0) // HALVES_AFTER_NS, 63)
-        return self._by_length[math.ceil(QUANTILE * len(self._by_length)) - 1] >> halvings
+        return int(self._by_length[math.ceil(QUANTILE * len(self._by_length)) - 1] >> halvings)
 
 
 def _size(n_events: int) -> int:
@@ -102,7 +101,7 @@ class Ladder:
     Parameters
     ----------
     rungs : those that ask a model, highest first; `rules` comes after them and is not among them.
-    margin_ms : kept for the way back to the client.
+    margin_ms : kept for the way back to the client, and as much for going from one model on to the next.
     longest_ms : no model is waited for any longer, however far the deadline.
     """
 
@@ -140,9 +139,9 @@ class Ladder:
         return 0
 
     def rest_ns(self, rung: str, n_events: int, now_ns: int) -> int:
-        """Return what has to fit between a rung's end and the deadline: next rung, rules, commit, margin."""
+        """Return what has to fit between a rung's end and the deadline: next rung, rules, commit, margins."""
         rest_ns = self.estimates[RULES].at(n_events, now_ns) + self.commit.at(1, now_ns) + self._margin_ns
         for below in self.rungs[self.rungs.index(rung) + 1 :]:
             if self.breakers[below].state_at(now_ns) is not State.OPEN:
-                return rest_ns + self.estimates[below].at(n_events, now_ns)
+                return rest_ns + self.estimates[below].at(n_events, now_ns) + self._margin_ns
         return rest_ns

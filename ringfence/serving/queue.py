@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from ringfence.errors import RingfenceError
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.serving.errors import QueueFullError
+
+NO_DEADLINE: Final = 1 << 62
 
 
 class Ask(IntEnum):
@@ -25,8 +27,8 @@ class Ask(IntEnum):
 class Ticket:
     """One request on its way through the engine thread. Times are `perf_counter_ns`."""
 
-    __slots__ = ("admission", "ask", "commit_ns", "future", "notice", "observe_ns", "queue_ns", "queued_at_ns", "read",
-                 "repeated", "result", "score_ns")  # fmt: skip
+    __slots__ = ("admission", "ask", "commit_ns", "deadline_ns", "future", "notice", "observe_ns", "queue_ns",
+                 "queued_at_ns", "read", "repeated", "result", "score_ns")  # fmt: skip
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class Ticket:
         admission: Admission | None = None,
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
+        deadline_ns: int = NO_DEADLINE,
     ) -> None:
         self.ask = ask
         self.future = future
@@ -44,6 +47,7 @@ class Ticket:
         self.read = read
         self.result: object | RingfenceError = None
         self.repeated = False
+        self.deadline_ns = deadline_ns
         self.queued_at_ns = time.perf_counter_ns()
         self.queue_ns = self.observe_ns = self.score_ns = self.commit_ns = 0
 
