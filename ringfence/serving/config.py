@@ -31,4 +31,5 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     longest_score_ms: float = 100.0  # no model is waited for any longer, however far the deadline
     margin_ms: float = 2.0  # of a deadline, kept for the way back, and for going from one model to the next
     breaker: BreakerSettings = BreakerSettings()  # of each rung that asks a model
+    second_looks: bool = True  # score decisions of a lower rung in full afterwards
     row_sample: int = 100  # one approved decision in so many keeps its feature row

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import deque
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from ringfence.models.packed import joined, pack, unpack
 from ringfence.models.seen import Seen, Texts
 from ringfence.scenario.batch import FRAUD, Batch
 from ringfence.scenario.event import Admission, AttributeValue, LabelNotice
-from ringfence.scoring.scorer import Scorer
+from ringfence.scoring.scorer import FULL, Scorer
 from ringfence.serving import wire
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
 from ringfence.serving.kept import Kept, KeptRows
@@ -87,8 +88,10 @@ class Cycle:
         self._row_sample = row_sample
         self._to_keep: list[tuple[int, bytes, Kept]] = []
         samples = live.engine.catalogue.neighbourhoods is not None
-        self._no_samples = _nothing(live.engine) if samples else None
+        self.no_samples = _nothing(live.engine) if samples else None
         self._to_forget: list[int] = []
+        self.last_degraded_seq = 0  # of a decision of this process; read by the thread that looks at those again
+        self.looked_at: deque[int] = deque()  # events that it is done with
 
     def in_turns(self, tickets: list[Ticket]) -> list[list[Ticket]]:
         """Split what was taken from the queue: decisions too urgent for the highest rung go first, in a turn of theirs.
@@ -126,6 +129,8 @@ class Cycle:
         for ticket in tickets:
             if ticket.ask is Ask.TELL:
                 self._guard(ticket, self._tell)
+            elif ticket.ask is Ask.REQUEST_REVIEW:
+                self._guard(ticket, self._request_review)
             elif ticket.ask is not Ask.READ:
                 self._guard(ticket, lambda ticket: self._event(ticket, wanted, fresh, late))
         self._writer.mature()
@@ -156,8 +161,8 @@ class Cycle:
 
     def _observe(self, batch: Batch) -> tuple[Rows, Sampled | None]:
         if not len(batch):
-            return np.empty((0, 0)), self._no_samples
-        if self._no_samples is None:
+            return np.empty((0, 0)), self.no_samples
+        if self.no_samples is None:
             return self._live.engine.observe(batch), None
         return self._live.engine.observe_sampled(batch)
 
@@ -181,6 +186,8 @@ class Cycle:
         took_ns = time.perf_counter_ns() - began_ns
         self._rungs.committed(took_ns)
         self._commit_seconds.observe(took_ns / 1e9)
+        while self.looked_at:
+            self._to_forget.append(self.looked_at.popleft())
         if self._to_forget:
             self._kept.forget(self._to_forget)
             self._to_forget.clear()
@@ -198,6 +205,10 @@ class Cycle:
     def _read(ticket: Ticket) -> None:
         assert ticket.read is not None
         ticket.result = ticket.read()
+
+    def _request_review(self, ticket: Ticket) -> None:
+        assert ticket.request is not None
+        ticket.result = self._writer.stage(Kind.REVIEW_REQUESTED, ticket.request)
 
     def _tell(self, ticket: Ticket) -> None:
         notice: LabelNotice | None = ticket.notice
@@ -240,9 +251,9 @@ class Cycle:
             had, near = None, None
             if seq not in fresh:
                 had = self._kept.get(seq, event.payload_digest)
-                if had is not None and self._no_samples is not None:
-                    near = unpack(had.near, self._no_samples)
-                if had is None or (near is None and self._no_samples is not None):
+                if had is not None and self.no_samples is not None:
+                    near = unpack(had.near, self.no_samples)
+                if had is None or (near is None and self.no_samples is not None):
                     raise HistoryEventError(event.event_id, seq)
             ticket.repeated = False
             wanted[seq] = _Wanted(admission, had, near)
@@ -292,10 +303,14 @@ class Cycle:
             )
             if answer.action == REVIEW:
                 self._reviews.spend()
-            if entry.was_kept:
+            if answer.rung != FULL and near:  # a second look needs what only the event's moment had
+                self._to_keep.append((seq, event.payload_digest, Kept(row, packed)))
+            elif entry.was_kept:
                 self._to_forget.append(seq)
             record = self._writer.decision_of(seq)
             assert record is not None
+            if "degraded" in answer.circumstances:
+                self.last_degraded_seq = record.seq
             result = answer_of(record)
             for ticket in entry.tickets:
                 ticket.result = result

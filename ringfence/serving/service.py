@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ import structlog
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.ledger import Ledger
+from ringfence.ledger.records import ReviewRequestedBody
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
 from ringfence.scenario.errors import InvalidEventError
@@ -41,11 +43,13 @@ from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import explained_in_full
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
+from ringfence.serving.second_look import SecondLooks, look_again
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
+_LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it has not done
 _RECENT_EVENTS: Final = 20
 _LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
@@ -87,6 +91,8 @@ class ScenarioService:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live: Live | None = None
         self._stopping = False
+        self._ended = threading.Event()
+        self._looker: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
         self._latencies: dict[tuple[str, str], Any] = {}
         self._late_answers = telemetry.late_answers.labels(self.scenario.name)
@@ -110,6 +116,9 @@ class ScenarioService:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Answer what is queued, then end the engine thread."""
+        self._ended.set()
+        if self._looker is not None:
+            self._looker.join(_LOOKER_ENDS_S)
         self._stopping = True
         self._queue.wake()
         if self._thread.is_alive():
@@ -152,6 +161,7 @@ class ScenarioService:
         admission: Admission | None = None,
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
+        request: ReviewRequestedBody | None = None,
         deadline_ns: int = NO_DEADLINE,
     ) -> Ticket:
         """Queue a request for the engine thread; await `ticket.future` for its result, which may be an error.
@@ -168,7 +178,13 @@ class ScenarioService:
         self.require_ready()
         assert self._loop is not None
         ticket = Ticket(
-            ask, self._loop.create_future(), admission=admission, notice=notice, read=read, deadline_ns=deadline_ns
+            ask,
+            self._loop.create_future(),
+            admission=admission,
+            notice=notice,
+            read=read,
+            request=request,
+            deadline_ns=deadline_ns,
         )
         self._queue.put(ticket)
         return ticket
@@ -294,6 +310,8 @@ class ScenarioService:
                     self._telemetry,
                     row_sample=self._config.row_sample,
                 )
+                if self._config.second_looks:
+                    self._look_again(cycle, live)
                 self._on_ready()
                 self._tell("ready", live)
                 self.state = State.READY
@@ -305,8 +323,56 @@ class ScenarioService:
             self.failure = error
             self.state = State.FAILED
             _log.exception("engine thread failed", scenario=self.scenario.name, cause=type(error).__name__)
+            self._ended.set()
             self._refuse_waiting(NotReadyError(str(State.FAILED)))
             self._on_failure()
+
+    def _look_again(self, cycle: Cycle, live: Live) -> None:
+        """Start the thread that scores decisions of a lower rung in full, after the answer."""
+
+        def make() -> SecondLooks:
+            return SecondLooks(
+                self._ledger,
+                live.scorer,
+                cycle.no_samples,
+                self._state_dir,
+                self._telemetry,
+                self._request_review,
+                last_degraded_seq=lambda: cycle.last_degraded_seq,
+                looked_at=cycle.looked_at.append,
+            )
+
+        self._looker = threading.Thread(
+            target=look_again,
+            args=(make, lambda: self._queue.depth == 0, self._ended, self.scenario.name),
+            name=f"second-looks-{self.scenario.name}",
+            daemon=True,
+        )
+        self._looker.start()
+
+    def _request_review(self, request: ReviewRequestedBody) -> None:
+        """Put a request for a review on record; returns when it is durable. For a thread that is not the loop's."""
+        told: Future[object] = Future()
+
+        def submit() -> None:
+            try:
+                ticket = self.submit(Ask.REQUEST_REVIEW, request=request)
+            except RingfenceError as error:
+                told.set_result(error)
+            else:
+                ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
+
+        if self._loop is None or self._ended.is_set():
+            raise NotReadyError("stopping")
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody will answer, and `_ended` says so soon
+            self._loop.call_soon_threadsafe(submit)
+        while not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                result = told.result(_IDLE_S)
+                if isinstance(result, RingfenceError):
+                    raise result
+                return
+        raise OutcomeUnknownError
 
     def _tell(self, event: str, live: Live) -> None:
         engine = live.engine

@@ -65,6 +65,18 @@ class Telemetry:
             "ringfence_late_answers_total", "Decisions answered after their deadline", ("scenario",),
             registry=self.registry,
         )  # fmt: skip
+        self.second_looks = Counter(
+            "ringfence_second_looks_total",
+            "Decisions of a lower rung scored in full afterwards: same or different action, or impossible",
+            ("scenario", "result"),
+            registry=self.registry,
+        )
+        self.second_looks_put_off = Gauge(
+            "ringfence_second_looks_put_off",
+            "Decisions of a lower rung that could not be scored in full yet",
+            ("scenario",),
+            registry=self.registry,
+        )
         self.breaker_state = Gauge(
             "ringfence_breaker_state",
             "Breaker of a rung: 0 closed, 1 half-open, 2 open",

@@ -125,5 +125,7 @@ def test_every_reason_and_every_setting_is_on_the_page_of_serving() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text("utf-8")
     assert [str(why) for why in Why if f"`{why}`" not in page] == []
     of_time = ("deadline_ms", "longest_deadline_ms", "longest_score_ms", "margin_ms")
-    assert [name for name in (*of_time, *BreakerSettings.__struct_fields__) if f"`{name}`" not in page] == []
+    assert [
+        name for name in ("second_looks", *of_time, *BreakerSettings.__struct_fields__) if f"`{name}`" not in page
+    ] == []
     assert [name for name in of_time if f"| `{name}` | {getattr(ServiceConfig(), name):,.0f} |" not in page] == []

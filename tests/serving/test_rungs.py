@@ -112,7 +112,7 @@ def test_a_breaker_opens_and_closes_again_when_the_model_is_well(start: Start) -
 
 
 def test_a_hanging_model_costs_its_own_thread_and_nothing_else(start: Start) -> None:
-    service, released = start(deadline_ms=300), threading.Event()
+    service, released = start(deadline_ms=300, second_looks=False), threading.Event()
     before = threading.active_count()
     hinder_branch(service, lambda: released.wait(60))
     answers = [decide(service, claim(f"hung-{number}")) for number in range(8)]
