@@ -28,7 +28,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     commit_retry_s: float = 0.05  # first pause after a failed commit; doubles up to one second
     deadline_ms: int = 50  # of a request that names none, from its last byte to the answer
     longest_deadline_ms: int = 60_000  # that a request may name
-    longest_score_ms: float = 100.0  # no model is waited for any longer, however far the deadline
+    longest_score_ms: float = 100.0  # or `deadline_ms`, if that is more: no model is waited for any longer
     margin_ms: float = 2.0  # of a deadline, kept for the way back, and for going from one model to the next
     breaker: BreakerSettings = BreakerSettings()  # of each rung that asks a model
     second_looks: bool = True  # score decisions of a lower rung in full afterwards

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import structlog
+from msgspec.structs import replace
 
 from ringfence.models.seen import Seen
 from ringfence.scoring.scorer import FULL, GBDT, RULES, Answer, Scorer
@@ -46,7 +47,10 @@ class Rungs:
     ) -> None:
         self._name, self._scorer, self._telemetry, self._now_ns = scenario, scorer, telemetry, now_ns
         self.ladder = Ladder(
-            _models(scorer), config.breaker, margin_ms=config.margin_ms, longest_ms=config.longest_score_ms
+            _models(scorer),
+            replace(config.breaker, slow_ms=max(config.breaker.slow_ms, 0.5 * config.deadline_ms)),
+            margin_ms=config.margin_ms,
+            longest_ms=max(config.longest_score_ms, config.deadline_ms),
         )
         self._threads = {rung: ModelThread(f"{rung}-{scenario}") for rung in self.ladder.rungs}
         self._troubles: list[tuple[str, str, Exception | None]] = []
