@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections import deque
@@ -186,10 +187,15 @@ class Cycle:
         took_ns = time.perf_counter_ns() - began_ns
         self._rungs.committed(took_ns)
         self._commit_seconds.observe(took_ns / 1e9)
+
+    def tidy(self) -> None:
+        """Do what answers need not wait for: drop rows that nobody needs any more, and write the log."""
+        self._rungs.tell()
         while self.looked_at:
             self._to_forget.append(self.looked_at.popleft())
         if self._to_forget:
-            self._kept.forget(self._to_forget)
+            with contextlib.suppress(sqlite3.Error):  # a full disk: they cost only room
+                self._kept.forget(self._to_forget)
             self._to_forget.clear()
 
     def _guard(self, ticket: Ticket, work: Any) -> None:

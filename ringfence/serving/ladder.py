@@ -30,6 +30,7 @@ from ringfence.serving.breaker import MS, Breaker, BreakerSettings, State
 REMEMBERED: Final = 32  # calls of each size
 QUANTILE: Final = 0.9  # of these
 HALVES_AFTER_NS: Final = 1_000 * MS
+_MOST_HALVINGS: Final = 63
 
 
 class Why(StrEnum):
@@ -45,17 +46,14 @@ class Estimate:
     """What a call of n events is expected to take at most, nine times in ten."""
 
     def __init__(self) -> None:
-        self._by_size: list[_Sized | None] = []  # sizes 1, 2, 3-4, 5-8, ...
+        self._by_size: dict[int, _Sized] = {}  # sizes 1, 2, 3-4, 5-8, ... of the batch
 
     def add(self, n_events: int, took_ns: int, now_ns: int) -> None:
         """Note how long a call took; of one that was given up, how long it was waited for."""
         size = _size(n_events)
-        while len(self._by_size) <= size:
-            self._by_size.append(None)
-        sized = self._by_size[size]
-        if sized is None:
-            sized = self._by_size[size] = _Sized()
-        sized.add(took_ns, now_ns)
+        if size not in self._by_size:
+            self._by_size[size] = _Sized()
+        self._by_size[size].add(took_ns, now_ns)
 
     def at(self, n_events: int, now_ns: int) -> int:
         """Return the estimate in nanoseconds; 0 where nothing is known yet.
@@ -63,32 +61,36 @@ class Estimate:
         A size that was never measured is taken for the next smaller one that was, else for the next larger one.
         """
         size = _size(n_events)
-        known = [at for at, sized in enumerate(self._by_size) if sized is not None]
-        near = max((at for at in known if at <= size), default=min(known, default=None))
-        sized = None if near is None else self._by_size[near]
-        return 0 if sized is None else sized.at(now_ns)
+        sized = self._by_size.get(size)
+        if sized is None:
+            if not self._by_size:
+                return 0
+            near = max((known for known in self._by_size if known < size), default=min(self._by_size))
+            sized = self._by_size[near]
+        return sized.at(now_ns)
 
 
 class _Sized:
     """The last calls of one size, in order of time and in order of length."""
 
-    __slots__ = ("_by_length", "_measured_at_ns", "_recent")
+    __slots__ = ("_by_length", "_measured_at_ns", "_recent", "_upper_ns")
 
     def __init__(self) -> None:
         self._recent: deque[int] = deque()
         self._by_length: list[int] = []
-        self._measured_at_ns = 0
+        self._measured_at_ns = self._upper_ns = 0
 
     def add(self, took_ns: int, now_ns: int) -> None:
         if len(self._recent) == REMEMBERED:
             del self._by_length[bisect_left(self._by_length, self._recent.popleft())]
         self._recent.append(took_ns)
         insort(self._by_length, took_ns)
+        self._upper_ns = self._by_length[math.ceil(QUANTILE * len(self._by_length)) - 1]
         self._measured_at_ns = now_ns
 
     def at(self, now_ns: int) -> int:
-        halvings = min(max(now_ns - self._measured_at_ns, 0) // HALVES_AFTER_NS, 63)
-        return int(self._by_length[math.ceil(QUANTILE * len(self._by_length)) - 1] >> halvings)
+        halvings = max(now_ns - self._measured_at_ns, 0) // HALVES_AFTER_NS
+        return self._upper_ns >> halvings if halvings < _MOST_HALVINGS else 0
 
 
 def _size(n_events: int) -> int:
@@ -122,7 +124,7 @@ class Ladder:
         """
         if self.breakers[rung].state_at(now_ns) is State.OPEN:
             return Why.OPEN
-        room_ns = min(left_ns - self.rest_ns(rung, n_events, now_ns), self._longest_ns)
+        room_ns = self.wait_ns(rung, n_events, left_ns, now_ns)
         if room_ns <= 0 or room_ns < self.estimates[rung].at(n_events, now_ns):
             return Why.NO_TIME
         return None

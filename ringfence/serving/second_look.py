@@ -136,22 +136,18 @@ class SecondLooks:
         return len(self._put_off)
 
     def retry(self) -> bool:
-        """Look once more at what was put off, until one cannot be done; True where all were done.
+        """Look once more at a decision that was put off; False where it still cannot be done.
 
-        That one comes last the next time: a single event that no model can score holds up no other.
+        It comes last then: a single event that no model can score holds up no other.
         """
         if self._unknown is not None and not self._is_known():
             return False
-        waiting, self._put_off = self._put_off, []
-        for at, seq in enumerate(waiting):
-            record = self._ledger.decision(f"d-{seq}")
-            if record is not None:
-                self._look(record)
-            if self._put_off:
-                self._put_off = waiting[at + 1 :] + self._put_off
-                break
+        n, seq = len(self._put_off), self._put_off.pop(0)
+        record = self._ledger.decision(f"d-{seq}")
+        if record is not None:
+            self._look(record)
         self._save()
-        return not self._put_off
+        return len(self._put_off) < n
 
     def close(self) -> None:
         self._model.close()
@@ -316,10 +312,12 @@ def look_again(
                     ended.wait(0.005)
                 began_s = time.monotonic()
                 if looks.n_put_off and began_s >= retry_at_s:
-                    pause_s = _FIRST_RETRY_S if looks.retry() else min(2 * pause_s, _LAST_RETRY_S)
-                    retry_at_s = time.monotonic() + pause_s
-                took_any = looks.look_next()
-                ended.wait(_REST * (time.monotonic() - began_s) if took_any else _POLL_S)
+                    has_looked = looks.retry()
+                    pause_s = _FIRST_RETRY_S if has_looked else min(2 * pause_s, _LAST_RETRY_S)
+                    retry_at_s = 0.0 if has_looked else time.monotonic() + pause_s
+                else:
+                    has_looked = looks.look_next()
+                ended.wait(_REST * (time.monotonic() - began_s) if has_looked else _POLL_S)
     except Exception:
         _log.exception("no second looks until the next start", scenario=scenario)
 

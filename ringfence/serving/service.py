@@ -339,7 +339,7 @@ class ScenarioService:
                 self._telemetry,
                 self._request_review,
                 last_degraded_seq=lambda: cycle.last_degraded_seq,
-                looked_at=cycle.looked_at.append,
+                looked_at=cycle.looked_at.append if cycle.no_samples is not None else lambda seq: None,
             )
 
         self._looker = threading.Thread(
@@ -418,8 +418,7 @@ class ScenarioService:
         for ticket in tickets:
             ticket.commit_ns = commit_ns
         self._hand_back(tickets)
-        if self._rungs is not None:
-            self._rungs.tell()
+        cycle.tidy()
         return True
 
     def _retry(self, cycle: Cycle) -> None:
