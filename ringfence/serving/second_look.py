@@ -121,12 +121,13 @@ class SecondLooks:
         self._requested = self._on_record()
 
     def look_next(self) -> bool:
-        """Look at the next decision there is; False where there is none, or no room to put one off."""
+        """Read on, or look at the next decision; False where there is none, or no room to put one off."""
         if self._unknown is not None and not self._is_known():
             return False
-        if not self._read and not self._fill():
+        if self._read:
+            self._look(self._read.popleft())
+        elif not self._read_on():
             return False
-        self._look(self._read.popleft())
         self._save()
         return True
 
@@ -154,30 +155,28 @@ class SecondLooks:
         self._kept.close()
         self._cursor.close()
 
-    def _fill(self) -> bool:
-        """Read on; True where there is a decision to look at."""
-        target = max(self._start_seq, self._last_degraded_seq())
-        while self._read_seq < target and len(self._put_off) < MOST_PUT_OFF:
-            until = min(target, self._ledger.last_seq)
-            found = list(self._ledger.records(self._read_seq, (Kind.DECISION,), _CHUNK, until_seq=until))
-            self._read_seq = found[-1].seq if len(found) == _CHUNK else max(until, self._read_seq)
-            self._read += [record for record in found if _is_degraded(record)]
-            if self._read:
-                return True
-            if until < target:  # not durable yet
-                break
-        self._save()
-        return False
+    def _read_on(self) -> bool:
+        """Read some decisions on; False where there are none, or nothing to do among them."""
+        last = self._ledger.last_seq  # asked before the other: what is durable by now was noted before
+        noted = max(self._start_seq, self._last_degraded_seq())
+        if self._read_seq >= noted or len(self._put_off) >= MOST_PUT_OFF:
+            if last - self._read_seq > _MOST_UNSAVED and self._read_seq >= noted:
+                self._read_seq = last
+                self._save()
+            return False
+        until = min(noted, last)
+        if until <= self._read_seq:
+            return False  # not durable yet
+        found = list(self._ledger.records(self._read_seq, (Kind.DECISION,), _CHUNK, until_seq=until))
+        self._read_seq = found[-1].seq if len(found) == _CHUNK else until
+        self._read += [record for record in found if _is_degraded(record)]
+        return True
 
     def _save(self) -> None:
         left = [*self._put_off, *(record.seq for record in self._read)]
         if self._unknown is not None:
             left.append(self._unknown)
         done = min((seq - 1 for seq in left), default=self._read_seq)
-        if not left:
-            last = self._ledger.last_seq  # asked before the other: what is durable by now was noted before
-            if self._last_degraded_seq() <= done and self._start_seq <= done and last - done > _MOST_UNSAVED:
-                done = self._read_seq = last
         self._cursor.put(done)
         self._requested = {seq for seq in self._requested if seq > done}
         self._n_put_off.set(len(self._put_off))
@@ -311,12 +310,16 @@ def look_again(
                 while not is_idle() and time.monotonic() < until_s:
                     ended.wait(0.005)
                 began_s = time.monotonic()
-                if looks.n_put_off and began_s >= retry_at_s:
-                    has_looked = looks.retry()
-                    pause_s = _FIRST_RETRY_S if has_looked else min(2 * pause_s, _LAST_RETRY_S)
-                    retry_at_s = 0.0 if has_looked else time.monotonic() + pause_s
-                else:
-                    has_looked = looks.look_next()
+                try:
+                    if looks.n_put_off and began_s >= retry_at_s:
+                        has_looked = looks.retry()
+                        pause_s = _FIRST_RETRY_S if has_looked else min(2 * pause_s, _LAST_RETRY_S)
+                        retry_at_s = 0.0 if has_looked else time.monotonic() + pause_s
+                    else:
+                        has_looked = looks.look_next()
+                except sqlite3.Error as error:  # a full disk, as a rule: what was not done is done when it has room
+                    has_looked = False
+                    _log.warning("second looks wait for the disk", scenario=scenario, cause=str(error))
                 ended.wait(_REST * (time.monotonic() - began_s) if has_looked else _POLL_S)
     except Exception:
         _log.exception("no second looks until the next start", scenario=scenario)

@@ -24,8 +24,7 @@ from ringfence.scenario.clock import FakeClock
 from ringfence.scoring.scorer import FULL, Scorer
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import _nothing
-from ringfence.serving.errors import NotReadyError
-from ringfence.serving.second_look import MOST_PUT_OFF, SecondLooks
+from ringfence.serving.second_look import SecondLooks
 from ringfence.serving.service import State
 from ringfence.steps.graph_export import export_graph
 from ringfence.workspace import Workspace
@@ -253,27 +252,35 @@ def test_a_commit_that_fails_asks_for_a_review_once(start: Start) -> None:
     assert sorted(one.decision_seq for one in requests(service.ledger)) == sorted(wanted)
 
 
-def test_what_is_put_off_is_bounded_and_the_ledger_keeps_the_rest(start: Start) -> None:
+def test_what_is_put_off_is_bounded_and_the_ledger_keeps_the_rest(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service = start(second_looks=False)
-    fallen(service, 3)
-
-    def full(_: ReviewRequestedBody) -> None:
-        raise NotReadyError("stopping")
-
-    hinder_branch(service, raising)
-    with looking(service, record=full) as looks:
-        looks._put_off = [10**9] * (MOST_PUT_OFF - 1)
-        assert looks.look_next()
-        looks._read.clear()
-        assert looks.n_put_off == MOST_PUT_OFF
+    monkeypatch.setattr("ringfence.serving.second_look.MOST_PUT_OFF", 2)
+    answers = fallen(service, 3)
+    branch = hinder_branch(service, raising)
+    with looking(service, last_degraded_seq=lambda: service.ledger.last_seq) as looks:
+        while looks.look_next():
+            pass
+        assert looks.n_put_off == 3
+        answers += [decide(service, claim(f"more-{number}", amount=AMOUNT)) for number in range(3)]
+        assert {answer["degraded"] for answer in answers} == {True}
         assert not looks.look_next()
-    assert requests(service.ledger) == []
+        assert looks._cursor.seq < answers[0]["seq"]
+        branch.first = lambda: None
+        while looks.n_put_off:
+            assert looks.retry()
+        while looks.look_next():
+            pass
+        assert looks._cursor.seq >= answers[-1]["seq"]
+    assert {one.decision_seq for one in requests(service.ledger)} == set(expected(service, answers))
 
 
 def test_a_decision_not_durable_yet_is_left_for_the_next_time(start: Start) -> None:
     service = start(second_looks=False)
     with looking(service, last_degraded_seq=lambda: 10**9) as looks:
-        assert not looks.look_next()
+        while looks.look_next():
+            pass
         answers = fallen(service)
         while looks.look_next():
             pass
@@ -288,7 +295,8 @@ def test_hundreds_of_records_without_anything_to_do_are_not_read_again_at_the_ne
         decide(service, claim(f"whole-{number}"))
     monkeypatch.setattr("ringfence.serving.second_look._MOST_UNSAVED", 3)
     with looking(service) as looks:
-        assert not looks.look_next()
+        while looks.look_next():
+            pass
         for number in range(5):
             decide(service, claim(f"later-{number}"))
         assert not looks.look_next()
