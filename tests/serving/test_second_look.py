@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -163,7 +164,12 @@ def test_the_new_kind_of_record_survives_audit_recovery_replay_proofs_and_export
     assert (report.holds, report.last_seq) == (True, service.ledger.last_seq)
     assert state_proof(here, spec).holds
     ids = [answer["decision_id"] for answer in answers]
-    assert all(one.holds for one in decision_proofs(here, spec, ids, newest=1, progress=lambda done, total: None))
+    proofs = decision_proofs(here, spec, ids, newest=1, progress=lambda done, total: None)
+    assert all(proof.holds for proof in proofs)
+    wanted = {one.event_id: one.full_action for one in requests(service.ledger)}
+    assert {proof.event_id: proof.review for proof in proofs if proof.review is not None} == wanted
+    false = msgspec.structs.replace(proofs[0], review="decline", review_again="approve")
+    assert not false.holds
     fresh = Engine(live.engine.catalogue)
     for batch in service.ledger.batches():
         fresh.observe(batch)
