@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -133,10 +133,15 @@ class Ladder:
         """Return how long a rung may be waited for, that the rest still fits; above 0 where `why_not` is None."""
         return min(left_ns - self.rest_ns(rung, n_events, now_ns), self._longest_ns)
 
-    def needed_ns(self, n_events: int, now_ns: int) -> int:
-        """Return what the highest rung that would be asked needs to the end; 0 where no model would be asked."""
+    def needed_ns(self, n_events: int, now_ns: int, busy: Container[str] = ()) -> int:
+        """Return what the highest rung that would be asked needs to the end; 0 where no model would be asked.
+
+        Parameters
+        ----------
+        busy : rungs that cannot be asked whatever the time.
+        """
         for rung in self.rungs:
-            if self.breakers[rung].state_at(now_ns) is not State.OPEN:
+            if rung not in busy and self.breakers[rung].state_at(now_ns) is not State.OPEN:
                 return self.estimates[rung].at(n_events, now_ns) + self.rest_ns(rung, n_events, now_ns)
         return 0
 

@@ -109,7 +109,8 @@ class Rungs:
 
     def needed_ns(self, n_events: int) -> int:
         """Return what is needed to answer n events on the highest rung that works, up to their deadline."""
-        return self.ladder.needed_ns(n_events, self._now_ns())
+        busy = [rung for rung, thread in self._threads.items() if thread.is_busy]
+        return self.ladder.needed_ns(n_events, self._now_ns(), busy)
 
     def committed(self, took_ns: int) -> None:
         """Note how long a commit took: every deadline has to leave room for the next one."""

@@ -91,6 +91,8 @@ def test_a_rung_is_waited_for_as_long_as_the_rest_still_fits() -> None:
     assert rungs.wait_ns(GBDT, 1, 7 * MS, 0) == 2 * MS
     assert rungs.wait_ns(FULL, 1, 10_000 * MS, 0) == 100 * MS
     assert rungs.needed_ns(1, 0) == 18 * MS
+    assert rungs.needed_ns(1, 0, busy=[FULL]) == 7 * MS
+    assert rungs.needed_ns(1, 0, busy=[FULL, GBDT]) == 0
 
 
 def test_a_rung_that_is_never_done_in_the_longest_wait_is_passed_over_whatever_the_deadline() -> None:
