@@ -193,8 +193,7 @@ def test_what_cannot_be_scored_in_full_is_put_off_until_the_model_is_well(start:
         assert not looks.retry()
         assert requests(service.ledger) == []
         branch.first = lambda: None
-        while looks.n_put_off:
-            assert looks.retry()
+        until(lambda: looks.retry() and looks.n_put_off == 0)
     assert {one.decision_seq for one in requests(service.ledger)} == set(wanted)
 
 
@@ -274,8 +273,7 @@ def test_what_is_put_off_is_bounded_and_the_ledger_keeps_the_rest(
         assert not looks.look_next()
         assert looks._cursor.seq < answers[0]["seq"]
         branch.first = lambda: None
-        while looks.n_put_off:
-            assert looks.retry()
+        until(lambda: looks.retry() and looks.n_put_off == 0)
         while looks.look_next():
             pass
         assert looks._cursor.seq >= answers[-1]["seq"]
