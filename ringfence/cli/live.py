@@ -43,6 +43,8 @@ class Service:
         self.port = port
         self._log = log
         command = [sys.executable, "-m", "ringfence.cli", "serve", "-w", str(workspace), "--port", str(port)]
+        # A demonstration is to show the models, on however busy a machine.
+        command += ["--deadline", "10000"]
         with log.open("ab") as out:
             # A session of its own: an interrupt at the terminal reaches us alone, and we end the service in order.
             self._process = subprocess.Popen(

@@ -84,11 +84,14 @@ class DecisionProof(msgspec.Struct, frozen=True, kw_only=True):
     score_again: float
     action: str
     action_again: str
+    review: str | None = None  # where a review is requested on record: what `full` would have done
+    review_again: str | None = None  # the same made again; None where `full` would have done what was decided
 
     @property
     def holds(self) -> bool:
         same_score = abs(self.score - self.score_again) <= SCORE_TOLERANCE
-        return self.same_features and same_score and self.action == self.action_again
+        same_action = self.action == self.action_again and self.review == self.review_again
+        return self.same_features and same_score and same_action
 
 
 def live_catalogue(here: Workspace, scenario: Scenario) -> tuple[str | None, Catalogue]:
@@ -243,7 +246,7 @@ def decision_proofs(
         If an id is not on record.
     """
     from ringfence.ledger.ledger import Ledger
-    from ringfence.ledger.records import DecisionBody, Kind
+    from ringfence.ledger.records import DecisionBody, Kind, ReviewRequestedBody
 
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
     wanted: dict[str, dict[int, tuple[str, DecisionBody]]] = {}  # release -> event seq -> id and decision
@@ -257,10 +260,12 @@ def decision_proofs(
             raise UnknownDecisionError(decision_id)
         body = record.body
         wanted.setdefault(body.versions["release"], {})[body.event_seq] = decision_id, body
+    bodies = [record.body for record in ledger.records(kinds=(Kind.REVIEW_REQUESTED,))]
+    reviews = {body.event_seq: body.full_action for body in bodies if isinstance(body, ReviewRequestedBody)}
     return [
         proof
         for release, decisions in wanted.items()
-        for proof in _made_again(here, ledger, release, decisions, progress)
+        for proof in _made_again(here, ledger, release, decisions, reviews, progress)
     ]
 
 
@@ -269,6 +274,7 @@ def _made_again(
     ledger: Ledger,
     release_id: str,
     decisions: dict[int, tuple[str, DecisionBody]],
+    reviews: dict[int, str],
     progress: Progress,
 ) -> Iterator[DecisionProof]:
     from ringfence.engine.engine import Engine
@@ -280,7 +286,8 @@ def _made_again(
     from ringfence.scoring.release import load_release
     from ringfence.scoring.scorer import FULL, Scorer
 
-    release = load_release(here.releases_dir / release_id)
+    # What is left of a damaged release makes again what it decided without the rest; that is told where it does not.
+    release = load_release(here.releases_dir / release_id, without=lambda error: None)
     ledger = Ledger.open(ledger.directory, release.scenario)  # ringfence.yaml may have been edited since
     engine, scorer = Engine(release.catalogue), Scorer(release)
     until = max(decisions)
@@ -298,12 +305,13 @@ def _made_again(
         for at, (seq, amount) in enumerate(zip(batch.seq[want], batch.amount_minor[want], strict=True)):
             one, packed = seen.part(slice(at, at + 1)), b"" if near is None else pack(near, at)
             decision_id, body = decisions[int(seq)]
-            left = body.circumstances.get("reviews_left")
             amount_minor = None if amount == MISSING_AMOUNT else int(amount)
-            rung = str(body.circumstances.get("rung", FULL))
             place = int(np.searchsorted(seqs, seq))
             one = one._replace(texts=tuple(text[place : place + 1] for text in texts))
-            again = scorer.answer(one, [amount_minor], reviews_left=left, rung=rung)[0]
+            again, review_again = scorer.again(one, amount_minor, body.circumstances), None
+            if (review := reviews.get(int(seq))) is not None:
+                full = scorer.again(one, amount_minor, {**body.circumstances, "rung": FULL, "without_rules": False})
+                review_again = full.action if full.action != body.action else None
             yield DecisionProof(
                 decision_id=decision_id,
                 event_id=body.event_id,
@@ -313,6 +321,8 @@ def _made_again(
                 score_again=again.score,
                 action=body.action,
                 action_again=again.action,
+                review=review,
+                review_again=review_again,
             )
 
 

@@ -56,6 +56,12 @@ def serve(
         float,
         typer.Option(min=1.0, help="Seconds between two snapshots of the state; 50,000 records force one."),
     ] = 300.0,
+    deadline: Annotated[
+        int,
+        typer.Option(
+            min=1, max=60_000, help="Milliseconds to decide in, where a request names none; a lower rung answers then."
+        ),
+    ] = 50,
 ) -> None:
     """Answer decisions over HTTP until interrupted. Start-up is recovery: newest snapshot, then replay.
 
@@ -71,7 +77,12 @@ def serve(
     here = Workspace(workspace)
     keys = KeySource(here.keys_path, os.environ.get("RINGFENCE_KEYS"))
     config = ServiceConfig(
-        host=host, port=port, metrics_open=metrics_open, rate=rate_option(rate, burst), snapshot_every_s=snapshot_every
+        host=host,
+        port=port,
+        metrics_open=metrics_open,
+        rate=rate_option(rate, burst),
+        snapshot_every_s=snapshot_every,
+        deadline_ms=deadline,
     )
     tls = _tls(tls_certificate, tls_key)
     if tls is None and not behind_proxy:

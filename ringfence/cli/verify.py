@@ -160,7 +160,11 @@ def decision(
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make decisions again from the ledger and compare: features byte for byte, scores to 1e-6, the same action."""
+    """Make decisions again from the ledger and compare: features byte for byte, scores to 1e-6, the same action.
+
+    A decision of a lower rung is made again on that rung. Where a review was requested because the full score would
+    have acted otherwise, that is made again too.
+    """
     from ringfence.cli.proofs import decision_proofs
     from ringfence.workspace import Workspace
 
@@ -172,6 +176,7 @@ def decision(
         f"{proof.decision_id} ({proof.event_id}): NOT reproduced: features "
         f"{'equal' if proof.same_features else 'differ'}, score {proof.score} and {proof.score_again}, "
         f"action {proof.action} and {proof.action_again}"
+        + (f", full action {proof.review} and {proof.review_again}" if proof.review != proof.review_again else "")
         for proof in wrong
     ]
     if not proofs:

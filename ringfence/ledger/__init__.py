@@ -4,7 +4,16 @@
 from __future__ import annotations
 
 from ringfence.ledger.ledger import Ledger, StoredEvent
-from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Reason, Record, ReleaseBody
+from ringfence.ledger.records import (
+    DecisionBody,
+    EventBody,
+    Kind,
+    LabelBody,
+    Reason,
+    Record,
+    ReleaseBody,
+    ReviewRequestedBody,
+)
 from ringfence.ledger.writer import Duplicate, Staged, Writer
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "Reason",
     "Record",
     "ReleaseBody",
+    "ReviewRequestedBody",
     "Staged",
     "StoredEvent",
     "Writer",

@@ -7,9 +7,18 @@ from typing import Any, Final
 
 import msgspec
 
-from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Record, ReleaseBody, TickBody
+from ringfence.ledger.records import (
+    DecisionBody,
+    EventBody,
+    Kind,
+    LabelBody,
+    Record,
+    ReleaseBody,
+    ReviewRequestedBody,
+    TickBody,
+)
 
-Body = EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | dict[str, Any]
+Body = EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | ReviewRequestedBody | dict[str, Any]
 Row = tuple[int, int, int, int, bytes, bytes]  # a row of the table `records`
 
 SELECT_RECORD: Final = "SELECT seq, kind, recorded_at_ms, watermark_ms, body, chain FROM records"
@@ -20,6 +29,7 @@ decode_label: Final = msgspec.msgpack.Decoder(LabelBody).decode
 decode_decision: Final = msgspec.msgpack.Decoder(DecisionBody).decode
 _decode_release: Final = msgspec.msgpack.Decoder(ReleaseBody).decode
 _decode_tick: Final = msgspec.msgpack.Decoder(TickBody).decode
+_decode_review_requested: Final = msgspec.msgpack.Decoder(ReviewRequestedBody).decode
 _decode_other: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
@@ -36,6 +46,8 @@ def decode_body(kind: int, body: bytes) -> Body:
             return _decode_release(body)
         case Kind.TICK:
             return _decode_tick(body)
+        case Kind.REVIEW_REQUESTED:
+            return _decode_review_requested(body)
     return _decode_other(body)
 
 

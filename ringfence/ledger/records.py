@@ -22,6 +22,7 @@ class Kind(IntEnum):
     RELEASE = 7
     TICK = 8
     IMPORT = 9
+    REVIEW_REQUESTED = 10
 
 
 class EventBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +84,30 @@ class TickBody(msgspec.Struct, frozen=True, kw_only=True):
     spec: str  # digest of the feature spec in force, as in DecisionBody.versions: another one has other ticks
 
 
+class ReviewRequestedBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision of a lower rung, scored in full afterwards, would have been another one: somebody should look at it.
+
+    The decision stands. What is said here follows from the ledger, the event, the release and the circumstances that
+    the decision recorded.
+    """
+
+    decision_seq: int
+    event_seq: int
+    event_id: str
+    event_type: str
+    release: str
+    rung: str  # that answered
+    why: str  # it was not `full`: the decision's circumstance `degraded`
+    action: str  # as decided
+    score: float
+    full_action: str  # what `full` would have done
+    full_score: float
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     kind: Kind
     recorded_at_ms: int
     watermark_ms: int
-    body: EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | dict[str, Any]
+    body: EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | ReviewRequestedBody | dict[str, Any]
     chain: bytes  # 16-byte hash over the previous chain value and this record's bytes

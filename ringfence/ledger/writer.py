@@ -261,7 +261,7 @@ class Writer:
         return staged.seq
 
     def stage(self, kind: Kind, body: Body) -> int:
-        """Give a record of another kind (list, rule, policy, switch, release, tick) its place and return its seq."""
+        """Give a record of another kind (such as a release, a tick, a review requested) its place; return its seq."""
         if kind in (Kind.EVENT, Kind.LABEL, Kind.DECISION, Kind.IMPORT):
             raise ValueError(f"{kind.name} records have a method of their own")
         return self._append(kind, body, None).seq

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -72,7 +73,7 @@ class Scorer:
             if not set(release.broken) & set(whole.stack.members):
                 self._by_rung[FULL] = whole, release.calibrator
             if release.has_trees:
-                self._by_rung[GBDT] = whole.alone(), release.gbdt_calibrator
+                self._by_rung[GBDT] = _trees_of(whole), release.gbdt_calibrator
         self.rung = next(iter(self._by_rung), RULES)
         self.degraded = (
             "" if self.rung == FULL else ", ".join(f"{error.file} is broken" for error in release.broken.values())
@@ -208,11 +209,20 @@ class Scorer:
         Parameters
         ----------
         why : recorded as the circumstance `degraded`, and told as a reason.
-        rows : shape (n, n_features), as the engine gives them; None where they are not there.
+        rows : shape (n, n_features), as the engine gives them; None where they are not there, or the rules failed on
+            them. That the rules of a release could not be asked is told as the circumstance `without_rules`.
         """
         policy = self.release.policy
         found = without_model(self.release, len(amounts_minor), rows, base_rate=self.base_rate)
         actions = policy.decide(found.score, _amounts(amounts_minor), rung=RULES, reviews_left=reviews_left)
+        rules = self.release.rules
+        without_rules = RULES in self.release.broken if rules is None else rows is None
+        circumstances = {
+            "review_price": policy.review_price,
+            "degraded": why,
+            **({"without_rules": True} if without_rules else {}),
+            **self._assumed,
+        }
         answers = []
         for at, (code, minor, costs) in enumerate(
             zip(actions.codes.tolist(), amounts_minor, actions.expected_costs.tolist(), strict=True)
@@ -226,12 +236,26 @@ class Scorer:
                     members=found.members[at],
                     reasons=found.reasons(at, why, money) if code != APPROVE else (),
                     rung=RULES,
-                    circumstances={"review_price": policy.review_price, "degraded": why, **self._assumed},
+                    circumstances=dict(circumstances),
                     propensity=1.0,
                     expected_costs=tuple(costs),
                 )
             )
         return answers
+
+    def again(self, seen: Seen, amount_minor: int | None, circumstances: Mapping[str, Any]) -> Answer:
+        """Answer one event again, under the circumstances that its decision recorded.
+
+        Raises
+        ------
+        ReleaseDamagedError
+            If the files that the recorded rung needs are broken.
+        """
+        rung, why = str(circumstances.get("rung", FULL)), str(circumstances.get("degraded", ""))
+        left = circumstances.get("reviews_left")
+        if circumstances.get("without_rules"):
+            return self.answer_without_model([amount_minor], why=why, reviews_left=left)[0]
+        return self.answer(seen, [amount_minor], reviews_left=left, rung=rung, why=why)[0]
 
     def blank(self, rows: FloatArray) -> Seen:
         """Return events of which nothing is known beside their rows, for warming up."""
@@ -270,6 +294,13 @@ class Scorer:
             return assumed
         calibrator = self.release.calibrator
         return (calibrator.n_fraud + 1.0) / (calibrator.n_fraud + calibrator.n_legit + 2.0)
+
+
+def _trees_of(whole: Ensemble) -> Ensemble:
+    """Return the trees without what the stack counts on: a branch that failed or hung above must not do so again."""
+    alone = whole.alone()
+    told = {name: branch for name, branch in alone.branches.items() if whole.stack.weight_of(name) == 0.0}
+    return replace(alone, branches=told)
 
 
 def _spoken(ensemble: Ensemble, seen: Seen, encoded: FloatArray) -> list[list[Reason]]:

@@ -14,6 +14,7 @@ import structlog
 from ringfence.errors import RingfenceError
 from ringfence.scenario.clock import Clock
 from ringfence.serving import wire
+from ringfence.serving.breaker import MS
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import (
     AmbiguousScenarioError,
@@ -146,12 +147,14 @@ class App:
 
     async def _decide(self, exchange: Exchange) -> None:
         service, message, start_ns = await self._message(exchange, Scope.DECIDE)
+        given_ms = exchange.deadline_ms(self._config.longest_deadline_ms)
         admission = service.admit_decided(message)
-        ticket = service.submit(Ask.DECIDE, admission=admission)
+        deadline_ns = start_ns + (given_ms or self._config.deadline_ms) * MS
+        ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns)
         answer: wire.DecisionAnswer = await self._outcome(ticket)
         ended_ns = time.perf_counter_ns()
         await exchange.answer(200, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
-        service.record_latency(answer, (ended_ns - start_ns) / 1e9)
+        service.record_latency(answer, (ended_ns - start_ns) / 1e9, is_late=ended_ns > deadline_ns)
 
     async def _decide_batch(self, exchange: Exchange) -> None:
         key = self._caller(exchange, Scope.DECIDE)

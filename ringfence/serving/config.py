@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ringfence.serving.breaker import BreakerSettings
 from ringfence.serving.rates import Rate
 
 MEBIBYTE: Final = 1 << 20
@@ -31,4 +32,10 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_records: int = 50_000
     snapshot_every_s: float = 300.0
     commit_retry_s: float = 0.05  # first pause after a failed commit; doubles up to one second
+    deadline_ms: int = 50  # of a request that names none, from its last byte to the answer
+    longest_deadline_ms: int = 60_000  # that a request may name
+    longest_score_ms: float = 100.0  # or `deadline_ms`, if that is more: no model is waited for any longer
+    margin_ms: float = 2.0  # of a deadline, kept for the way back, and for going from one model to the next
+    breaker: BreakerSettings = BreakerSettings()  # of each rung that asks a model
+    second_looks: bool = True  # score decisions of a lower rung in full afterwards
     row_sample: int = 100  # one approved decision in so many keeps its feature row

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
+from collections import deque
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -24,12 +26,13 @@ from ringfence.models.packed import joined, pack, unpack
 from ringfence.models.seen import Seen, Texts
 from ringfence.scenario.batch import FRAUD, Batch
 from ringfence.scenario.event import Admission, AttributeValue, LabelNotice
-from ringfence.scoring.scorer import FULL, GBDT, Answer, Scorer
+from ringfence.scoring.scorer import FULL, Scorer
 from ringfence.serving import wire
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
 from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.reviews import ReviewBudget
+from ringfence.serving.rungs import Rungs
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
@@ -73,6 +76,7 @@ class Cycle:
         decide: str,
         writer: Writer,
         live: Live,
+        rungs: Rungs,
         kept: KeptRows,
         reviews: ReviewBudget,
         telemetry: Telemetry,
@@ -80,14 +84,32 @@ class Cycle:
         row_sample: int,
     ) -> None:
         self._name, self._decide = scenario_name, decide
-        self._writer, self._live, self._kept, self._reviews = writer, live, kept, reviews
-        self._telemetry = telemetry
+        self._writer, self._live, self._rungs, self._kept, self._reviews = writer, live, rungs, kept, reviews
         self._commit_seconds = telemetry.commit_seconds.labels(scenario_name)
         self._row_sample = row_sample
         self._to_keep: list[tuple[int, bytes, Kept]] = []
         samples = live.engine.catalogue.neighbourhoods is not None
-        self._no_samples = _nothing(live.engine) if samples else None
+        self.no_samples = _nothing(live.engine) if samples else None
         self._to_forget: list[int] = []
+        self.last_degraded_seq = 0  # of a decision of this process; read by the thread that looks at those again
+        self.looked_at: deque[int] = deque()  # events that it is done with
+
+    def in_turns(self, tickets: list[Ticket]) -> list[list[Ticket]]:
+        """Split what was taken from the queue: decisions too urgent for the highest rung go first, in a turn of theirs.
+
+        A turn is scored on one rung and answered at once, so that urgent ones would take everybody down with them, or
+        would have to wait for everybody. Nobody is promised an order of requests that wait at the same time; those that
+        share a turn keep theirs.
+        """
+        n = sum(ticket.ask is Ask.DECIDE for ticket in tickets)
+        if n < 2:
+            return [tickets]
+        needed_by_ns = time.perf_counter_ns() + self._rungs.needed_ns(n)
+        urgent = [ticket for ticket in tickets if ticket.ask is Ask.DECIDE and ticket.deadline_ns < needed_by_ns]
+        if not urgent or len(urgent) == n:
+            return [tickets]
+        others = [ticket for ticket in tickets if ticket.ask is not Ask.DECIDE or ticket.deadline_ns >= needed_by_ns]
+        return [urgent, others]
 
     def take(self, tickets: list[Ticket]) -> None:
         """Work a group of tickets up to the commit; results are on the tickets, not to be handed out yet.
@@ -108,6 +130,8 @@ class Cycle:
         for ticket in tickets:
             if ticket.ask is Ask.TELL:
                 self._guard(ticket, self._tell)
+            elif ticket.ask is Ask.REQUEST_REVIEW:
+                self._guard(ticket, self._request_review)
             elif ticket.ask is not Ask.READ:
                 self._guard(ticket, lambda ticket: self._event(ticket, wanted, fresh, late))
         self._writer.mature()
@@ -138,8 +162,8 @@ class Cycle:
 
     def _observe(self, batch: Batch) -> tuple[Rows, Sampled | None]:
         if not len(batch):
-            return np.empty((0, 0)), self._no_samples
-        if self._no_samples is None:
+            return np.empty((0, 0)), self.no_samples
+        if self.no_samples is None:
             return self._live.engine.observe(batch), None
         return self._live.engine.observe_sampled(batch)
 
@@ -160,9 +184,18 @@ class Cycle:
             last_seq = self._writer.last_seq
             raise CommitFailedError(self._kept.path, last_seq, last_seq, str(error)) from error
         self._writer.commit()
-        self._commit_seconds.observe((time.perf_counter_ns() - began_ns) / 1e9)
+        took_ns = time.perf_counter_ns() - began_ns
+        self._rungs.committed(took_ns)
+        self._commit_seconds.observe(took_ns / 1e9)
+
+    def tidy(self) -> None:
+        """Do what answers need not wait for: drop rows that nobody needs any more, and write the log."""
+        self._rungs.tell()
+        while self.looked_at:
+            self._to_forget.append(self.looked_at.popleft())
         if self._to_forget:
-            self._kept.forget(self._to_forget)
+            with contextlib.suppress(sqlite3.Error):  # a full disk: they cost only room
+                self._kept.forget(self._to_forget)
             self._to_forget.clear()
 
     def _guard(self, ticket: Ticket, work: Any) -> None:
@@ -178,6 +211,10 @@ class Cycle:
     def _read(ticket: Ticket) -> None:
         assert ticket.read is not None
         ticket.result = ticket.read()
+
+    def _request_review(self, ticket: Ticket) -> None:
+        assert ticket.request is not None
+        ticket.result = self._writer.stage(Kind.REVIEW_REQUESTED, ticket.request)
 
     def _tell(self, ticket: Ticket) -> None:
         notice: LabelNotice | None = ticket.notice
@@ -220,9 +257,9 @@ class Cycle:
             had, near = None, None
             if seq not in fresh:
                 had = self._kept.get(seq, event.payload_digest)
-                if had is not None and self._no_samples is not None:
-                    near = unpack(had.near, self._no_samples)
-                if had is None or (near is None and self._no_samples is not None):
+                if had is not None and self.no_samples is not None:
+                    near = unpack(had.near, self.no_samples)
+                if had is None or (near is None and self.no_samples is not None):
                     raise HistoryEventError(event.event_id, seq)
             ticket.repeated = False
             wanted[seq] = _Wanted(admission, had, near)
@@ -236,7 +273,12 @@ class Cycle:
         amounts = [entry.admission.event.amount_minor for _, entry in entries]
         reviews_left = self._reviews.left()
         texts = self._texts([entry.admission.event.attributes for _, entry in entries])
-        answers = self._score(seen._replace(texts=texts), amounts, reviews_left)
+        answers = self._rungs.answer(
+            seen._replace(texts=texts),
+            amounts,
+            reviews_left=reviews_left,
+            deadline_ns=min(ticket.deadline_ns for _, entry in entries for ticket in entry.tickets),
+        )
         for (seq, entry), (row, packed), answer in zip(entries, had, answers, strict=True):
             event = entry.admission.event
             digest = blake2b(row.tobytes() + packed, digest_size=16).digest()
@@ -267,10 +309,14 @@ class Cycle:
             )
             if answer.action == REVIEW:
                 self._reviews.spend()
-            if entry.was_kept:
+            if answer.rung != FULL and near:  # a second look needs what only the event's moment had
+                self._to_keep.append((seq, event.payload_digest, Kept(row, packed)))
+            elif entry.was_kept:
                 self._to_forget.append(seq)
             record = self._writer.decision_of(seq)
             assert record is not None
+            if "degraded" in answer.circumstances:
+                self.last_degraded_seq = record.seq
             result = answer_of(record)
             for ticket in entry.tickets:
                 ticket.result = result
@@ -280,28 +326,6 @@ class Cycle:
         return tuple(
             [None if (text := given.get(name)) is None else str(text) for given in attributes] for name in names
         )
-
-    def _score(self, seen: Seen, amounts: list[int | None], reviews_left: int | None) -> list[Answer]:
-        # An event that cannot be scored still gets a decision; what failed is in the log and in the decision.
-        scorer = self._live.scorer
-        has_trees_alone = scorer.rung == FULL and scorer.release.has_trees and len(scorer.release.stack.members) > 1
-        why = ""
-        for rung in (None, GBDT) if has_trees_alone else (None,):
-            try:
-                answers = scorer.answer(seen, amounts, reviews_left=reviews_left, rung=rung, why=why)
-            except Exception as error:
-                why = type(error).__name__
-                _log.exception("scoring failed; a lower rung answers", scenario=self._name, rung=rung or scorer.rung)
-                continue
-            if cause := why or ("broken release" if scorer.degraded else ""):
-                self._telemetry.degraded.labels(self._name, cause).inc(seen.n)
-            return answers
-        self._telemetry.degraded.labels(self._name, why).inc(seen.n)
-        try:
-            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left, rows=seen.rows)
-        except Exception:
-            _log.exception("the rules failed; the base rate answers", scenario=self._name)
-            return scorer.answer_without_model(amounts, why=why, reviews_left=reviews_left)
 
 
 def _one_of(near: Sampled, at: int) -> SampledArrays:

@@ -136,6 +136,14 @@ class BadQueryError(ServingError):
         super().__init__(f"query parameter {parameter}: found {found}; {do}")
 
 
+class BadHeaderError(ServingError):
+    """A header that we read makes no sense."""
+
+    def __init__(self, name: str, found: str, do: str) -> None:
+        self.path, self.found, self.do = f"$header.{name}", found, do
+        super().__init__(f"header {name}: found {found}; {do}")
+
+
 class HistoryEventError(ServingError):
     """The event is known, undecided, and its feature row was not kept when it was recorded."""
 
@@ -236,6 +244,7 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     MethodNotAllowedError: (HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
     AmbiguousScenarioError: (HTTPStatus.BAD_REQUEST, "ambiguous-scenario", "Which scenario is meant"),
     BadQueryError: (HTTPStatus.BAD_REQUEST, "bad-query", "A query parameter is missing or wrong"),
+    BadHeaderError: (HTTPStatus.BAD_REQUEST, "bad-header", "A header is wrong"),
     HistoryEventError: (HTTPStatus.CONFLICT, "history-event", "The event is imported history"),
     QueueFullError: (HTTPStatus.TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
     RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", "The key is used too often"),

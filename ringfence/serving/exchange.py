@@ -9,8 +9,11 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from ringfence.errors import RingfenceError
-from ringfence.serving.errors import BodyTooLargeError, MediaTypeError, Problem, problem_of
+from ringfence.serving.errors import BadHeaderError, BodyTooLargeError, MediaTypeError, Problem, problem_of
 from ringfence.serving.wire import encode
+
+DEADLINE: Final = "Ringfence-Deadline-Ms"
+_DEADLINE: Final = DEADLINE.lower().encode()
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,13 +33,14 @@ class ClientGoneError(RingfenceError):
 class Exchange:
     """A request and the way back to its client. `status` is what was answered, 0 before."""
 
-    __slots__ = ("_receive", "_scope", "_send", "authorization", "content_length", "content_type", "status")
+    __slots__ = ("_receive", "_scope", "_send", "authorization", "content_length", "content_type", "deadline", "status")
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self.authorization: bytes | None = None
         self.content_type: bytes | None = None
         self.content_length: int | None = None
+        self.deadline: bytes | None = None
         self.status = 0
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -45,6 +49,8 @@ class Exchange:
                 self.content_type = value
             elif name == b"content-length":
                 self.content_length = int(value) if value.isdigit() else None
+            elif name == _DEADLINE:
+                self.deadline = value
 
     @property
     def method(self) -> str:
@@ -75,6 +81,23 @@ class Exchange:
         if essence not in accepted:
             expected = b" or ".join(sorted(accepted)).decode()
             raise MediaTypeError(essence.decode("latin-1"), expected)
+
+    def deadline_ms(self, longest_ms: int) -> int | None:
+        """Read how long the client waits for a decision, in whole milliseconds; None where it does not say.
+
+        Raises
+        ------
+        BadHeaderError
+            If that is no whole number from 1 to `longest_ms`.
+        """
+        if self.deadline is None:
+            return None
+        text = self.deadline.strip()
+        deadline_ms = int(text) if text.isdigit() and len(text) < 10 else 0
+        if not 1 <= deadline_ms <= longest_ms:
+            found = repr(text[:100].decode("latin-1"))
+            raise BadHeaderError(DEADLINE, found, f"write whole milliseconds from 1 to {longest_ms}, or leave it out")
+        return deadline_ms
 
     async def body(self, limit_bytes: int) -> bytes:
         """Read the whole body, never holding more than `limit_bytes` and one chunk of it.

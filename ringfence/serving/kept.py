@@ -12,7 +12,7 @@ and overwrites it. The table is state, not truth: without it `HistoryEventError`
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,14 +53,7 @@ class KeptRows:
     def put(self, rows: Iterable[tuple[int, bytes, Kept]]) -> None:
         """Keep (event seq, payload digest, what the event had) durably; returns after the fsync."""
         values = [(seq, digest, self._spec_hash, kept.row.tobytes(), kept.near) for seq, digest, kept in rows]
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)", values)
-            self._connection.execute("COMMIT")
-        except sqlite3.Error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+        self._write("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)", values)
 
     def get(self, event_seq: int, payload_digest: bytes) -> Kept | None:
         """Return what the event had when it was learned; None if it was not kept or another spec made it."""
@@ -72,7 +65,17 @@ class KeptRows:
 
     def forget(self, event_seqs: Iterable[int]) -> None:
         """Drop rows of events that are decided now. Losing this to a crash costs only room."""
-        self._connection.executemany("DELETE FROM kept WHERE event_seq = ?", [(seq,) for seq in event_seqs])
+        self._write("DELETE FROM kept WHERE event_seq = ?", [(seq,) for seq in event_seqs])
 
     def close(self) -> None:
         self._connection.close()
+
+    def _write(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.executemany(statement, values)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from ringfence.errors import RingfenceError
 from ringfence.serving import wire
+from ringfence.serving.breaker import MS
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import (
     BodyTooLargeError,
@@ -19,7 +21,7 @@ from ringfence.serving.errors import (
     problem_of,
 )
 from ringfence.serving.exchange import NDJSON, NDJSON_TYPES, Exchange
-from ringfence.serving.queue import Ask, Ticket
+from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket
 from ringfence.serving.service import ScenarioService
 from ringfence.serving.telemetry import Telemetry
 
@@ -41,7 +43,9 @@ async def decide_lines(
     that sends everything before it reads anything cannot lock up with us. Answers stream: at most
     `config.batch_window` lines are in flight at once. `charge` is called for each line after the first, when its
     turn comes.
+    A deadline is that of each line, from the moment that it is taken; without the header there is none.
     """
+    deadline_ms = exchange.deadline_ms(config.longest_deadline_ms)
     exchange.require_media_type(NDJSON_TYPES)
     if open_batches.locked():
         raise QueueFullError(config.open_batches)
@@ -49,7 +53,7 @@ async def decide_lines(
         body = await exchange.body(config.batch_body_limit_bytes)
         service.require_ready()
         await exchange.start_stream(NDJSON)
-        await _stream(exchange, body, service, config, telemetry, charge)
+        await _stream(exchange, body, service, config, telemetry, charge, deadline_ms)
         await exchange.end_stream()
 
 
@@ -60,6 +64,7 @@ async def _stream(
     config: ServiceConfig,
     telemetry: Telemetry,
     charge: Callable[[], None],
+    deadline_ms: int | None,
 ) -> None:
     in_flight: deque[tuple[int, Ticket | RingfenceError]] = deque()
     part = bytearray()
@@ -74,7 +79,7 @@ async def _stream(
                 if n_offered:
                     charge()
                 n_offered += 1
-                in_flight.append((line_number, await _offer(line, service, config)))
+                in_flight.append((line_number, await _offer(line, service, config, deadline_ms)))
         if not in_flight:
             break
         number, entry = in_flight.popleft()
@@ -90,16 +95,19 @@ async def _stream(
         await exchange.send_part(bytes(part))
 
 
-async def _offer(line: bytes, service: ScenarioService, config: ServiceConfig) -> Ticket | RingfenceError:
+async def _offer(
+    line: bytes, service: ScenarioService, config: ServiceConfig, deadline_ms: int | None
+) -> Ticket | RingfenceError:
     if len(line) > config.body_limit_bytes:
         return BodyTooLargeError(config.body_limit_bytes)
     try:
         admission = service.admit_decided(wire.read_object(line))
     except RingfenceError as error:
         return error
+    deadline_ns = NO_DEADLINE if deadline_ms is None else time.perf_counter_ns() + deadline_ms * MS
     while True:
         try:
-            return service.submit(Ask.DECIDE, admission=admission)
+            return service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns)
         except QueueFullError:
             await asyncio.sleep(_PAUSE_S)  # single requests go first
         except (LedgerUnavailableError, NotReadyError) as error:

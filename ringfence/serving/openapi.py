@@ -14,6 +14,7 @@ from ringfence.scenario.times import SHORTEST_EPOCH_MS
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import Problem
+from ringfence.serving.exchange import DEADLINE
 
 _STRUCTS: Final = (
     wire.DecisionAnswer,
@@ -69,6 +70,14 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
     schemas["Event"] = _either(taught)
     schemas["Label"] = _label()
     ask = [{"name": "scenario", "in": "query", "required": len(scenarios) > 1, "schema": {"enum": list(scenarios)}}]
+    deadline = {
+        "name": DEADLINE,
+        "in": "header",
+        "required": False,
+        "schema": {"type": "integer", "minimum": 1, "maximum": config.longest_deadline_ms},
+    }
+    hurried = f"milliseconds from the request's last byte to its answer; without it {config.deadline_ms}"
+    in_lines = "milliseconds from taking a line to its answer; without it there is no hurry"
     decides = sorted({scenario.decide for scenario in scenarios.values()})
     megabytes = config.batch_body_limit_bytes >> 20
     paths = {
@@ -76,7 +85,10 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
             "post": _operation(
                 "decide", "Decide an event; the same event again gets the same decision", "DecisionAnswer"
             )
-            | {"parameters": ask, "requestBody": _body("application/json", "DecidedEvent")},
+            | {
+                "parameters": [*ask, {**deadline, "description": hurried}],
+                "requestBody": _body("application/json", "DecidedEvent"),
+            },
             "get": _operation("read", "Find the decision on an event by the event's id", *_STORED)
             | {
                 "parameters": [
@@ -91,7 +103,10 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
             "post": _operation(
                 "decide", f"Decide one event a line, at most {megabytes} MB; a bad line becomes a problem line"
             )
-            | {"parameters": ask, "requestBody": _body("application/x-ndjson", "DecidedEvent")}
+            | {
+                "parameters": [*ask, {**deadline, "description": in_lines}],
+                "requestBody": _body("application/x-ndjson", "DecidedEvent"),
+            }
         },
         "/v1/events": {
             "post": _operation("decide", "Learn an event without deciding it", "EventAnswer", status=202)

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from ringfence.errors import RingfenceError
+from ringfence.ledger.records import ReviewRequestedBody
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.serving.errors import QueueFullError
+
+NO_DEADLINE: Final = 1 << 62
 
 
 class Ask(IntEnum):
@@ -20,13 +23,14 @@ class Ask(IntEnum):
     LEARN = 1  # observe an event without deciding it
     TELL = 2  # a label
     READ = 3  # a question to the engine's state, answered between two batches
+    REQUEST_REVIEW = 4  # a decision that a second look would have taken otherwise
 
 
 class Ticket:
     """One request on its way through the engine thread. Times are `perf_counter_ns`."""
 
-    __slots__ = ("admission", "ask", "commit_ns", "future", "notice", "observe_ns", "queue_ns", "queued_at_ns", "read",
-                 "repeated", "result", "score_ns")  # fmt: skip
+    __slots__ = ("admission", "ask", "commit_ns", "deadline_ns", "future", "notice", "observe_ns", "queue_ns",
+                 "queued_at_ns", "read", "repeated", "request", "result", "score_ns")  # fmt: skip
 
     def __init__(
         self,
@@ -36,14 +40,18 @@ class Ticket:
         admission: Admission | None = None,
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
+        request: ReviewRequestedBody | None = None,
+        deadline_ns: int = NO_DEADLINE,
     ) -> None:
         self.ask = ask
         self.future = future
         self.admission = admission
         self.notice = notice
         self.read = read
+        self.request = request
         self.result: object | RingfenceError = None
         self.repeated = False
+        self.deadline_ns = deadline_ns
         self.queued_at_ns = time.perf_counter_ns()
         self.queue_ns = self.observe_ns = self.score_ns = self.commit_ns = 0
 

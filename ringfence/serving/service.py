@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ import structlog
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.ledger import Ledger
+from ringfence.ledger.records import ReviewRequestedBody
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
 from ringfence.scenario.errors import InvalidEventError
@@ -36,15 +38,18 @@ from ringfence.serving.errors import (
 )
 from ringfence.serving.explanations import EXPLANATIONS, Explanations
 from ringfence.serving.kept import KeptRows
-from ringfence.serving.queue import Ask, Ticket, WorkQueue
+from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue
 from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import explained_in_full
 from ringfence.serving.reviews import ReviewBudget
+from ringfence.serving.rungs import Rungs
+from ringfence.serving.second_look import SecondLooks, look_again
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
+_LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it has not done
 _RECENT_EVENTS: Final = 20
 _LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
@@ -86,8 +91,12 @@ class ScenarioService:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live: Live | None = None
         self._stopping = False
+        self._ended = threading.Event()
+        self._looker: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
         self._latencies: dict[tuple[str, str], Any] = {}
+        self._late_answers = telemetry.late_answers.labels(self.scenario.name)
+        self._rungs: Rungs | None = None
         self.state = State.STARTING
         self.failure: Exception | None = None  # why the state is FAILED
 
@@ -107,6 +116,9 @@ class ScenarioService:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Answer what is queued, then end the engine thread."""
+        self._ended.set()
+        if self._looker is not None:
+            self._looker.join(_LOOKER_ENDS_S)
         self._stopping = True
         self._queue.wake()
         if self._thread.is_alive():
@@ -149,8 +161,14 @@ class ScenarioService:
         admission: Admission | None = None,
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
+        request: ReviewRequestedBody | None = None,
+        deadline_ns: int = NO_DEADLINE,
     ) -> Ticket:
         """Queue a request for the engine thread; await `ticket.future` for its result, which may be an error.
+
+        Parameters
+        ----------
+        deadline_ns : of a decision, by `time.perf_counter_ns`.
 
         Raises
         ------
@@ -159,7 +177,15 @@ class ScenarioService:
         """
         self.require_ready()
         assert self._loop is not None
-        ticket = Ticket(ask, self._loop.create_future(), admission=admission, notice=notice, read=read)
+        ticket = Ticket(
+            ask,
+            self._loop.create_future(),
+            admission=admission,
+            notice=notice,
+            read=read,
+            request=request,
+            deadline_ns=deadline_ns,
+        )
         self._queue.put(ticket)
         return ticket
 
@@ -236,19 +262,23 @@ class ScenarioService:
             entity_type=entity_type, entity_id=entity_id, as_of=wire.iso(now_ms), as_of_seq=engine.seq, roles=roles
         )
 
-    def record_latency(self, answer: wire.DecisionAnswer, seconds: float) -> None:
+    def record_latency(self, answer: wire.DecisionAnswer, seconds: float, *, is_late: bool) -> None:
         key = (answer.action, answer.rung)
         child = self._latencies.get(key)
         if child is None:
             child = self._telemetry.decision_seconds.labels(self.scenario.name, *key)
             self._latencies[key] = child
         child.observe(seconds)
+        if is_late:
+            self._late_answers.inc()
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
         name = self.scenario.name
         self._telemetry.queue_depth.labels(name).set(self._queue.depth)
         self._telemetry.ready.labels(name).set(self.state is State.READY)
+        if self._rungs is not None:
+            self._rungs.measure()
         if self._live is not None:
             self._telemetry.ledger_seq.labels(name).set(self._live.engine.seq)
             for counter, value in self._live.engine.counters.items():
@@ -263,6 +293,8 @@ class ScenarioService:
                 self.state = State.WARMING
                 warm_up(self._ledger, live)
                 self._live = live
+                rungs = self._rungs = Rungs(self.scenario.name, live.scorer, self._config, self._telemetry)
+                rungs.rehearse()
                 reviews = ReviewBudget(self._release.policy.reviews_per_day, self.scenario.time_zone, self._clock)
                 reviews.recover(self._ledger)
                 catalogue = live.engine.catalogue
@@ -272,15 +304,18 @@ class ScenarioService:
                     self.scenario.decide,
                     writer,
                     live,
+                    rungs,
                     kept,
                     reviews,
                     self._telemetry,
                     row_sample=self._config.row_sample,
                 )
+                if self._config.second_looks:
+                    self._look_again(cycle, live)
                 self._on_ready()
                 self._tell("ready", live)
                 self.state = State.READY
-                with contextlib.closing(kept):
+                with contextlib.closing(kept), contextlib.closing(rungs):
                     self._turns(cycle)
                 self._tell("stopped", live)
             self.state = State.STOPPED
@@ -288,8 +323,56 @@ class ScenarioService:
             self.failure = error
             self.state = State.FAILED
             _log.exception("engine thread failed", scenario=self.scenario.name, cause=type(error).__name__)
+            self._ended.set()
             self._refuse_waiting(NotReadyError(str(State.FAILED)))
             self._on_failure()
+
+    def _look_again(self, cycle: Cycle, live: Live) -> None:
+        """Start the thread that scores decisions of a lower rung in full, after the answer."""
+
+        def make() -> SecondLooks:
+            return SecondLooks(
+                self._ledger,
+                live.scorer,
+                cycle.no_samples,
+                self._state_dir,
+                self._telemetry,
+                self._request_review,
+                last_degraded_seq=lambda: cycle.last_degraded_seq,
+                looked_at=cycle.looked_at.append if cycle.no_samples is not None else lambda seq: None,
+            )
+
+        self._looker = threading.Thread(
+            target=look_again,
+            args=(make, lambda: self._queue.depth == 0, self._ended, self.scenario.name),
+            name=f"second-looks-{self.scenario.name}",
+            daemon=True,
+        )
+        self._looker.start()
+
+    def _request_review(self, request: ReviewRequestedBody) -> None:
+        """Put a request for a review on record; returns when it is durable. For a thread that is not the loop's."""
+        told: Future[object] = Future()
+
+        def submit() -> None:
+            try:
+                ticket = self.submit(Ask.REQUEST_REVIEW, request=request)
+            except RingfenceError as error:
+                told.set_result(error)
+            else:
+                ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
+
+        if self._loop is None or self._ended.is_set():
+            raise NotReadyError("stopping")
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody will answer, and `_ended` says so soon
+            self._loop.call_soon_threadsafe(submit)
+        while not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                result = told.result(_IDLE_S)
+                if isinstance(result, RingfenceError):
+                    raise result
+                return
+        raise OutcomeUnknownError
 
     def _tell(self, event: str, live: Live) -> None:
         engine = live.engine
@@ -305,31 +388,41 @@ class ScenarioService:
                     return
                 continue
             batch_size.observe(len(tickets))
-            try:
-                cycle.take(tickets)
-            except Exception:
-                # State no longer follows the ledger: nothing staged may be committed; restart recovers by replay.
-                self._hand_back(tickets, ServiceFaultError())
-                raise
-            began_ns = time.perf_counter_ns()
-            try:
-                cycle.commit()
-            except CommitFailedError as error:
-                self.state = State.LEDGER_UNAVAILABLE
-                _log.error(
-                    "commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error)
-                )
-                self._hand_back(tickets, OutcomeUnknownError())
-                if not self._retry(cycle):
-                    return
-                continue
-            commit_ns = time.perf_counter_ns() - began_ns
-            for ticket in tickets:
-                ticket.commit_ns = commit_ns
-            self._hand_back(tickets)
+            groups = cycle.in_turns(tickets)
+            for at, group in enumerate(groups):
+                waiting = [ticket for later in groups[at + 1 :] for ticket in later]
+                if not self._turn(cycle, group, waiting):
+                    break
+            if self._stopping and self.state is State.LEDGER_UNAVAILABLE:
+                return
 
-    def _retry(self, cycle: Cycle) -> bool:
-        """Retry the kept batch, unchanged and before anything else, until it is durable; False when stopping."""
+    def _turn(self, cycle: Cycle, tickets: list[Ticket], waiting: list[Ticket]) -> bool:
+        """Work a group up to its answers; False: the commit failed, and those that wait behind it were refused."""
+        try:
+            cycle.take(tickets)
+        except Exception:
+            # State no longer follows the ledger: nothing staged may be committed; restart recovers by replay.
+            self._hand_back(tickets + waiting, ServiceFaultError())
+            raise
+        began_ns = time.perf_counter_ns()
+        try:
+            cycle.commit()
+        except CommitFailedError as error:
+            self.state = State.LEDGER_UNAVAILABLE
+            _log.error("commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error))
+            self._hand_back(tickets, OutcomeUnknownError())
+            self._hand_back(waiting, LedgerUnavailableError())
+            self._retry(cycle)
+            return False
+        commit_ns = time.perf_counter_ns() - began_ns
+        for ticket in tickets:
+            ticket.commit_ns = commit_ns
+        self._hand_back(tickets)
+        cycle.tidy()
+        return True
+
+    def _retry(self, cycle: Cycle) -> None:
+        """Retry the kept batch, unchanged and before anything else, until it is durable or the service stops."""
         pause_s = self._config.commit_retry_s
         while not self._stopping:
             self._telemetry.commit_failures.labels(self.scenario.name).inc()
@@ -342,8 +435,7 @@ class ScenarioService:
                 continue
             self.state = State.READY
             _log.info("the ledger takes records again", scenario=self.scenario.name)
-            return True
-        return False
+            return
 
     def _refuse_waiting(self, error: RingfenceError) -> None:
         self._hand_back(self._queue.take(self._config.queue_bound, 0), error)

@@ -61,6 +61,34 @@ class Telemetry:
             ("scenario", "why"),
             registry=self.registry,
         )
+        self.rungs_skipped = Counter(
+            "ringfence_rungs_skipped_total",
+            "Decisions that a rung did not answer, by reason",
+            ("scenario", "rung", "why"),
+            registry=self.registry,
+        )
+        self.late_answers = Counter(
+            "ringfence_late_answers_total", "Decisions answered after their deadline", ("scenario",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.second_looks = Counter(
+            "ringfence_second_looks_total",
+            "Decisions of a lower rung scored in full afterwards: same or different action, or impossible",
+            ("scenario", "result"),
+            registry=self.registry,
+        )
+        self.second_looks_put_off = Gauge(
+            "ringfence_second_looks_put_off",
+            "Decisions of a lower rung that could not be scored in full yet",
+            ("scenario",),
+            registry=self.registry,
+        )
+        self.breaker_state = Gauge(
+            "ringfence_breaker_state",
+            "Breaker of a rung: 0 closed, 1 half-open, 2 open",
+            ("scenario", "rung"),
+            registry=self.registry,
+        )
         self.wrong_ticks = Counter(
             "ringfence_tick_mismatches_total",
             "Ticks on record that recovery computed otherwise",

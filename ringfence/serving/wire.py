@@ -36,7 +36,7 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool
     members: dict[str, float]
     versions: dict[str, str]
-    circumstances: dict[str, Any]  # reviews_left, review_price, batch_size; late, degraded, segment where it is so
+    circumstances: dict[str, Any]  # reviews_left, review_price, batch_size; late, degraded, skipped, segment where so
     propensity: float
 
 

@@ -37,7 +37,7 @@ from ringfence.serving.wholes import Wholes
 from ringfence.steps.explaining import explain_decisions, readings_of
 from ringfence.workspace import Workspace
 
-from .conftest import NOW_MS, RunningService, claim, copy_of
+from .conftest import NOW_MS, PATIENT, RunningService, claim, copy_of
 
 Start = Callable[..., RunningService]
 
@@ -51,7 +51,7 @@ def workspace(graph_template: Workspace, tmp_path: Path) -> Workspace:
 def explained(graph_template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A service that has decided sixty claims, whose follower has passed all of them."""
     here = copy_of(graph_template, tmp_path_factory.mktemp("followed") / "workspace")
-    service = RunningService(here, FakeClock(NOW_MS), ServiceConfig())
+    service = RunningService(here, FakeClock(NOW_MS), ServiceConfig(**PATIENT))
     decide(service, *range(60))
     follow(service)
     yield service
@@ -142,7 +142,7 @@ def test_without_a_link_is_the_score_of_the_same_claim_sent_without_it(start: St
     found = {link.entity: link.score_without for link in told.links}
     for gone, entity in (("claimant", "person:3"), ("repair_shop", "repair_shop:shop-1"), ("witness", "person:8")):
         place = copy_of(again, again.path.parent / gone)
-        other = RunningService(place, FakeClock(NOW_MS), ServiceConfig())
+        other = RunningService(place, FakeClock(NOW_MS), ServiceConfig(**PATIENT))
         try:
             kept = {role: who for role, who in event["entities"].items() if role != gone}
             sent = other.ask("POST", "/v1/decisions", {**event, "entities": kept}).json()
@@ -264,7 +264,7 @@ def test_where_no_model_was_asked_nothing_but_the_base_is_told(start: Start, wor
 
 def test_a_release_without_a_network_tells_links_and_no_neighbours(template: Workspace, tmp_path: Path) -> None:
     here = copy_of(template, tmp_path / "plain")
-    service = RunningService(here, FakeClock(NOW_MS), ServiceConfig())
+    service = RunningService(here, FakeClock(NOW_MS), ServiceConfig(**PATIENT))
     try:
         decide(service, *range(25))
         follow(service, size=7)

@@ -129,3 +129,55 @@ def test_without_its_texts_the_trees_answer_alone(reading: Callable[[], RunningS
     (service.release.path / "text.npz").unlink()
     answer = decide(reading(), told("alone", STOLEN))
     assert (answer["rung"], answer["circumstances"]["degraded"]) == ("gbdt", "text.npz is broken")
+
+
+class FailingRules(RulesModel, frozen=True, kw_only=True, dict=True):
+    """Rules that turn out wrong when they are asked."""
+
+    def points(self, rows: Any) -> Any:
+        raise ZeroDivisionError
+
+
+def test_rules_that_fail_leave_the_base_rate_and_the_decision_is_reproduced(
+    reading: Callable[[], RunningService], workspace: Workspace
+) -> None:
+    service = reading()
+    live = service.service._live
+    assert live is not None
+    branches = live.scorer.release._branches
+    rules = branches["rules"]
+    assert isinstance(rules, RulesModel)
+    branches["rules"] = FailingRules(**msgspec.structs.asdict(rules))
+    live.scorer._by_rung = {}  # no model is left
+    failed = decide(service, told("failed", STOLEN))
+    assert (failed["rung"], failed["members"], failed["action"] != "decline") == ("rules", {}, True)
+    assert failed["circumstances"]["without_rules"] is True
+    assert failed["score"] == live.scorer.base_rate
+    (proof,) = decision_proofs(workspace, service.scenario, [failed["decision_id"]], newest=1, progress=no_progress)
+    assert proof.holds
+
+
+def test_what_a_damaged_release_decided_is_reproduced_by_what_is_left_and_after_its_repair(
+    reading: Callable[[], RunningService], workspace: Workspace
+) -> None:
+    service = reading()
+    service.service.stop()
+    files = {name: (service.release.path / name).read_bytes() for name in ("trees.npz", "rules.json")}
+    for name in files:
+        (service.release.path / name).unlink()
+    damaged = reading()
+    answer = decide(damaged, told("damaged", STOLEN))
+    assert (answer["rung"], answer["circumstances"]["without_rules"]) == ("rules", True)
+    ids = [answer["decision_id"]]
+    assert [one.holds for one in decision_proofs(workspace, damaged.scenario, ids, newest=1, progress=no_progress)] == [
+        True
+    ]
+    for name, content in files.items():
+        (service.release.path / name).write_bytes(content)
+    assert [one.holds for one in decision_proofs(workspace, damaged.scenario, ids, newest=1, progress=no_progress)] == [
+        True
+    ]
+
+
+def no_progress(done: int, total: int) -> None:
+    """Nobody watches."""

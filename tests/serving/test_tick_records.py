@@ -18,7 +18,7 @@ from ringfence.ledger.records import Kind, TickBody
 from ringfence.scenario.clock import FakeClock
 from ringfence.serving.config import ServiceConfig
 from ringfence.workspace import Workspace
-from tests.serving.conftest import DAY_MS, NOW_MS, SCENARIO, RunningService, claim, copy_of, make_workspace
+from tests.serving.conftest import DAY_MS, NOW_MS, PATIENT, SCENARIO, RunningService, claim, copy_of, make_workspace
 
 HOUR_MS = 3_600_000
 RINGED = SCENARIO.replace("claimant_id, type: person}", "claimant_id, type: person, strong: true}", 1) + (
@@ -30,7 +30,7 @@ RINGED = SCENARIO.replace("claimant_id, type: person}", "claimant_id, type: pers
 def ringed(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace whose service has worked through a day of claims, one an hour, with a tick every six."""
     workspace = make_workspace(tmp_path_factory.mktemp("ringed") / "workspace", RINGED)
-    service = RunningService(workspace, FakeClock(NOW_MS), ServiceConfig())
+    service = RunningService(workspace, FakeClock(NOW_MS), ServiceConfig(**PATIENT))
     for hour in range(24):
         raw = claim(f"hour-{hour}", event_time=NOW_MS - DAY_MS + hour * HOUR_MS)
         assert service.ask("POST", "/v1/decisions", raw).status_code == 200
@@ -48,7 +48,7 @@ def workspace(ringed: Workspace, tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def running(workspace: Workspace) -> Iterator[RunningService]:
-    service = RunningService(workspace, FakeClock(NOW_MS), ServiceConfig())
+    service = RunningService(workspace, FakeClock(NOW_MS), ServiceConfig(**PATIENT))
     yield service
     service.stop()
 
@@ -90,7 +90,7 @@ def test_replay_and_recovery_from_a_snapshot_come_by_the_same_ticks(running: Run
 def test_a_tick_that_a_replay_computes_otherwise_is_named_and_stops_nothing(running: RunningService) -> None:
     tick = recorded(running)[-1]
     put_on_record(running, msgspec.structs.replace(tick, digest=bytes(16)))
-    again = RunningService(running.workspace, FakeClock(NOW_MS), ServiceConfig())
+    again = RunningService(running.workspace, FakeClock(NOW_MS), ServiceConfig(**PATIENT))
     assert again.service._live is not None
     assert again.service._live.n_wrong_ticks == 1
     assert b'ringfence_tick_mismatches_total{scenario="motor-claims"} 1.0' in again.telemetry.page()
