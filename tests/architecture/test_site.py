@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from pathlib import Path
 
@@ -17,6 +18,24 @@ spec.loader.exec_module(check_site)
 
 GOOD = """<html><head><link rel="stylesheet" href="_static/a.css?v=1"><script src="_static/a.js"></script></head>
 <body id="top"><a href="#top">up</a> <a href="b/c.html#here">c</a> <a href="https://example.com/">out</a></body></html>"""
+
+
+def test_every_page_stands_in_the_tree_of_the_site() -> None:
+    given = ast.parse((ROOT / "docs" / "conf.py").read_text())
+    said = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in given.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if node.targets[0].id in {"TREE", "BELOW"}
+    }
+    named = {page for pages in said["TREE"].values() for page in pages}
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")]
+    told = {page.relative_to(ROOT).with_suffix("").as_posix() for page in pages} - {"docs/index"}
+    assert told <= named
+    for above, below in said["BELOW"].items():
+        folder = (ROOT / above).parent
+        stands = {page.name for pattern in below for page in folder.glob(f"{pattern}.md")} | {"README.md"}
+        assert {page.name for page in folder.glob("*.md")} <= stands
 
 
 @pytest.fixture
