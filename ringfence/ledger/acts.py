@@ -11,10 +11,8 @@ the end leave an intact, shorter chain: compare it with a value noted elsewhere.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -24,6 +22,7 @@ import msgspec
 
 from ringfence.ledger.chain import CHAIN_BYTES, GENESIS
 from ringfence.ledger.errors import ActLogDamagedError
+from ringfence.ledger.lock import one_at_a_time
 
 _CHAIN_MARK: Final = b',"chain":"'
 
@@ -65,7 +64,7 @@ def add_act(path: Path, act: str, about: str, stands: Sequence[str], *, at_ms: i
     ActLogDamagedError
         If what is there cannot be read, or its chain does not hold.
     """
-    with _held(path):
+    with one_at_a_time(path):
         text = path.read_bytes() if path.exists() else b""
         acts = list(_chained(path, text))
         chain = acts[-1][1] if acts else GENESIS
@@ -141,13 +140,3 @@ def _chained(path: Path, text: bytes) -> Iterator[tuple[Act, bytes]]:
 
 def _link(previous: bytes, body: bytes) -> bytes:
     return blake2b(previous + body, digest_size=CHAIN_BYTES).digest()
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The writer lock: whoever holds it is the only appender. The kernel releases it when the holder dies."""
+"""Locks of the kernel's, which releases them when the holder dies: the writer's of a ledger, and one a small file."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def writer_lock(directory: Path) -> Iterator[None]:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
         os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold `path` with `.lock` behind it, and wait for whoever does; the folder is made where it is missing.
+
+    For a file that is read, changed and replaced as a whole: two that read it together would each lose the other's.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
 

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -67,8 +67,8 @@ class Connection(HttpToolsProtocol):
         self._stage = _Stage.ANSWER
         self._deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))  # as uvicorn has it, which knows what it serves
         if len(self.connections) > self._bounds.connections:
             self._refuse(TooManyConnectionsError(self._bounds.connections))
         else:

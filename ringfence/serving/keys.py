@@ -14,16 +14,15 @@ key was used is counted in the metrics, and written nowhere on the way of a requ
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ringfence.ledger.lock import one_at_a_time
 from ringfence.serving.errors import KeyFileError
 from ringfence.serving.file_stamp import stamp
 from ringfence.serving.key_ring import ApiKey, KeyRing, Scope
@@ -118,7 +117,7 @@ def create_key(
     KeyFileError
         If the name is malformed or taken, a scope is unknown or none is given, or the file cannot be understood.
     """
-    with _held(path):
+    with one_at_a_time(path):
         lines = _lines(path)
         if any(key.name == name for key in list_keys(path)):
             raise KeyFileError(str(path), f"a key named {name!r} already", "choose another name or remove that entry")
@@ -148,7 +147,7 @@ def rotate_key(
     KeyFileError
         If the file has no key of that name, or none of that name that is still valid.
     """
-    with _held(path):
+    with one_at_a_time(path):
         keys = list_keys(path)
         _require(path, keys, name)
         standing = [key for key in keys if key.name == name and key.stands_at(now_ms)]
@@ -186,7 +185,7 @@ def revoke_key(path: Path, name: str, *, only_old: bool = False, record: Recorde
     KeyFileError
         If the file has no key of that name.
     """
-    with _held(path):
+    with one_at_a_time(path):
         keys = list_keys(path)
         _require(path, keys, name)
         entries = [entry_of(key) for key in keys if key.name == name]
@@ -289,18 +288,6 @@ def _require(path: Path, keys: Collection[ApiKey], name: str) -> None:
 
 def _without(path: Path, name: str) -> list[str]:
     return [line for line in _lines(path) if line.partition(":")[0].strip() != name]
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Let one at a time change the file: two that read it together would each lose the other's key."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _replace(path: Path, lines: list[str], act: str, name: str, record: Recorder | None) -> None:

@@ -13,26 +13,7 @@ from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
 from ringfence.workspace import Workspace
 
-SCENARIO = """
-scenarios:
-  payments:
-    decide: payment
-    sources: {payment: payments.csv}
-    events:
-      payment:
-        event_id: id
-        event_time: at
-        amount: {field: amount, currency: EUR}
-        entities: {card: card}
-        label: {field: fraud, delay: 7d}
-"""
-HEADER = "id,at,amount,card,fraud\n"
-
-
-@pytest.fixture
-def payments(tmp_path: Path) -> Path:
-    (tmp_path / "ringfence.yaml").write_text(SCENARIO)
-    return tmp_path
+from .conftest import HEADER
 
 
 def test_keys_are_made_listed_and_revoked(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,26 +20,7 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.policy.load import default_policy_text
 from ringfence.workspace import UnknownScenarioError, Workspace
 
-SCENARIO = """
-scenarios:
-  payments:
-    decide: payment
-    sources: {payment: payments.csv}
-    events:
-      payment:
-        event_id: id
-        event_time: at
-        amount: {field: amount, currency: EUR}
-        entities: {card: card}
-        label: {field: fraud, delay: 7d}
-"""
-HEADER = "id,at,amount,card,fraud\n"
-
-
-@pytest.fixture
-def payments(tmp_path: Path) -> Path:
-    (tmp_path / "ringfence.yaml").write_text(SCENARIO)
-    return tmp_path
+from .conftest import HEADER, SCENARIO
 
 
 def test_replaced_ledger_leaves_no_snapshot_of_the_old_one(payments: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,12 +41,12 @@ def hinder_branch(service: RunningService, first: Callable[[], object]) -> Hinde
     return hindered
 
 
-def hinder_trees(service: RunningService, first: Callable[[], object]) -> Hindered:
+def hinder_trees(service: RunningService, first: Callable[[], object]) -> Any:
     """Put something in the way of the trees, on every rung that asks them."""
-    hindered = Hindered(scorer_of(service).release.ensemble.gbdt, first)
+    hindered: Any = Hindered(scorer_of(service).release.ensemble.gbdt, first)
     for rung in (FULL, GBDT):
         ensemble, calibrator = scorer_of(service)._by_rung[rung]
-        scorer_of(service)._by_rung[rung] = replace(ensemble, gbdt=hindered), calibrator  # type: ignore[arg-type]
+        scorer_of(service)._by_rung[rung] = replace(ensemble, gbdt=hindered), calibrator
     return hindered
 
 

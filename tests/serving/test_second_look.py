@@ -307,7 +307,9 @@ def test_hundreds_of_records_without_anything_to_do_are_not_read_again_at_the_ne
         assert looks._cursor.seq == service.ledger.last_seq
 
 
-def test_a_second_look_sees_the_neighbourhood_of_its_event(graph_template: Workspace, tmp_path: Path) -> None:
+def test_a_second_look_sees_the_neighbourhood_of_its_event(
+    graph_template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = copy_of(graph_template, tmp_path / "workspace")
     service = RunningService(here, FakeClock(NOW_MS), ServiceConfig(**PATIENT, second_looks=False))
     try:
@@ -330,7 +332,7 @@ def test_a_second_look_sees_the_neighbourhood_of_its_event(graph_template: Works
                 seen.append((body.event_seq, found.score))
                 return found
 
-            looks._answer = noted  # type: ignore[method-assign]
+            monkeypatch.setattr(looks, "_answer", noted)
             while looks.look_next():
                 pass
         assert [score for _, score in seen] == pytest.approx([one["score"] for one in healthy], abs=1e-6)
