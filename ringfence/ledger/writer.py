@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -29,7 +29,7 @@ from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, R
 from ringfence.ledger.schema import DATABASE
 from ringfence.scenario.batch import FRAUD, LEGIT, Batch
 from ringfence.scenario.clock import Clock
-from ringfence.scenario.event import Admission, LabelNotice, Link
+from ringfence.scenario.event import Admission, Event, LabelNotice, Link
 from ringfence.scenario.identity import IdentityKey
 from ringfence.scenario.spec import Scenario
 
@@ -71,6 +71,7 @@ class _Group:
         self.outcomes: list[Change] = []
         self.names: list[Name] = []
         self.personal: list[PersonalValue] = []
+        self.was_tried = False  # a COMMIT that failed may still have reached the file
 
 
 class Writer:
@@ -115,6 +116,7 @@ class Writer:
         self._new_values: dict[int, tuple[float, ...]] = {}  # kept only where the scenario names segments
         self._new_decisions: dict[int, Record] = {}
         self._new_standing: dict[int, Standing] = {}
+        self._foreseen: dict[bytes, tuple[int, bytes] | None] = {}  # what the database says of keys that are to come
         self._known_names: set[bytes] = set()
         row = connection.execute(f"{SELECT_RECORD} ORDER BY seq DESC LIMIT 1").fetchone()
         self._last_seq: int = row[0] if row else 0
@@ -138,6 +140,16 @@ class Writer:
     def n_staged(self) -> int:
         """How many records are not durable yet."""
         return sum(len(group.records) for group in (*self._sealed, self._open))
+
+    def foresee(self, events: Sequence[Event]) -> None:
+        """Look up at once which of these events are known; they are best staged before the next commit.
+
+        Staging does without: this only saves a question to the database for each.
+        """
+        keys = [self._identity.event(event.event_type, event.event_id) for event in events]
+        query = f"SELECT key, seq, payload_digest FROM identity WHERE key IN ({','.join('?' * len(keys))})"
+        known = {key: (seq, digest) for key, seq, digest in self._connection.execute(query, keys)}
+        self._foreseen = {**dict.fromkeys(keys), **known}
 
     def stage_event(self, admission: Admission) -> Staged | Duplicate:
         """Give an event its place. Where labels come by outcome, those that it gives are staged right after it.
@@ -310,6 +322,7 @@ class Writer:
         self._new_values.clear()
         self._new_decisions.clear()
         self._new_standing.clear()
+        self._foreseen.clear()
         if self._outcomes is not None:
             self._outcomes.settle()
 
@@ -323,10 +336,8 @@ class Writer:
             self._erasable.add(group.names, group.personal)
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        last = group.records[-1]
-        # A COMMIT that failed may still have reached the file: then the group is there, and must not come twice.
-        there = connection.execute("SELECT chain FROM records WHERE seq = ?", (last[0],)).fetchone()
-        if there is None or there[0] != last[5]:
+        is_there, group.was_tried = group.was_tried and self._is_there(group.records[-1]), True
+        if not is_there:  # it must not come twice
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", group.records)
             connection.executemany("INSERT INTO identity VALUES (?, ?, ?)", group.identity)
             connection.executemany("INSERT INTO decisions VALUES (?, ?)", group.decisions)
@@ -339,6 +350,10 @@ class Writer:
             for statement, changes in groupby(group.outcomes, key=itemgetter(0)):
                 connection.executemany(statement, [values for _, values in changes])
         connection.execute("COMMIT")
+
+    def _is_there(self, last: Row) -> bool:
+        row = self._connection.execute("SELECT chain FROM records WHERE seq = ?", (last[0],)).fetchone()
+        return row is not None and row[0] == last[5]
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -395,6 +410,8 @@ class Writer:
         staged = self._new_identity.get(key)
         if staged is not None:
             return staged
+        if key in self._foreseen:
+            return self._foreseen[key]
         query = "SELECT seq, payload_digest FROM identity WHERE key = ?"
         row: tuple[int, bytes] | None = self._connection.execute(query, (key,)).fetchone()
         return row
@@ -403,6 +420,8 @@ class Writer:
         staged = self._new_decisions.get(event_seq)
         if staged is not None:
             return staged.seq
+        if event_seq in self._new_events:
+            return None  # the database knows neither the event nor a decision on it
         row = self._connection.execute("SELECT seq FROM decisions WHERE event_seq = ?", (event_seq,)).fetchone()
         return row[0] if row else None
 

@@ -204,7 +204,7 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """D, the inputs of a seat."""
         return 1 + len(self.nodes.columns)
 
-    @property
+    @cached_property
     def number_width(self) -> int:
         """R, numbers of the row and their flags."""
         return len(self.numbers) + sum(number.has_flag for number in self.numbers)

@@ -28,8 +28,8 @@ def _gap_at(data, i, end):
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _mixed(word):
-    # The finaliser of splitmix64 (Steele, Lea, Flood 2014).
+def mixed(word):
+    """Return the finaliser of splitmix64 (Steele, Lea, Flood 2014) of a uint64."""
     word = (word ^ (word >> _SHIFT_30)) * _MULTIPLY_1
     word = (word ^ (word >> _SHIFT_27)) * _MULTIPLY_2
     return word ^ (word >> _SHIFT_31)
@@ -44,10 +44,10 @@ def _vote(shingle, votes):
 @njit(cache=True, nogil=True, _nrt=False)
 def _vote_word(word, before, n_words, votes):
     # A word's hash is FNV-1a, mixed; a pair's is that of both. Returns the word's.
-    word = _mixed(word)
+    word = mixed(word)
     _vote(word, votes)
     if n_words > 0:
-        _vote(_mixed(before * _PRIME + word), votes)
+        _vote(mixed(before * _PRIME + word), votes)
     return word
 
 

@@ -28,12 +28,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.scenario._kernels_payload import digest_items
 from ringfence.scenario.event import AttributeValue
 from ringfence.scenario.identity import IdentityKey
 from ringfence.scenario.spec import Attribute, AttributeType
 from ringfence.scenario.values import text_hash
 
 SEEDS: Final = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
+_SEED_WORDS: Final = np.array(SEEDS, np.uint64)
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _M1: Final = 0xBF58476D1CE4E5B9
 _M2: Final = 0x94D049BB133111EB
@@ -55,20 +57,22 @@ def tag_of(kind: str, name: str = "") -> int:
 
 
 class PayloadDigest:
-    """The scalar form: add items, then read 16 bytes."""
+    """Of one event: add items, then read 16 bytes."""
 
-    __slots__ = ("_hi", "_lo")
+    __slots__ = ("_words",)
 
     def __init__(self) -> None:
-        self._hi = self._lo = 0
+        self._words: list[int] = []
 
     def add(self, tag: int, a: int, b: int = 0) -> None:
-        hi, lo = _seeded(tag)
-        self._hi += _mix(_mix(hi + a) + b)
-        self._lo += _mix(_mix(lo + a) + b)
+        """Add an item; `a` modulo 2^64, which is how a negative amount gets in."""
+        self._words += (tag, a & _MASK, b)
 
     def digest(self) -> bytes:
-        return _mix(self._hi).to_bytes(8, "big") + _mix(self._lo).to_bytes(8, "big")
+        packed = struct.pack(f"={len(self._words)}Q", *self._words)
+        halves = np.empty(2, np.uint64)
+        digest_items(np.frombuffer(packed, np.uint64).reshape(-1, 3), _SEED_WORDS, halves)
+        return halves.astype(">u8").tobytes()
 
 
 class PayloadDigests:
@@ -134,11 +138,6 @@ def input_word(name: str, text: str, identity: IdentityKey) -> int:
 def float_word(number: float) -> int:
     """The IEEE 754 bits of a float64."""
     return int(struct.unpack("<Q", struct.pack("<d", number))[0])
-
-
-@lru_cache(maxsize=4_096)
-def _seeded(tag: int) -> tuple[int, int]:
-    return _mix(SEEDS[0] + tag), _mix(SEEDS[1] + tag)
 
 
 def _mix(z: int) -> int:

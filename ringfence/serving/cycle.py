@@ -127,6 +127,8 @@ class Cycle:
         wanted: dict[int, _Wanted] = {}
         fresh: dict[int, Admission] = {}  # events of the decided type staged in this turn, in seq order
         late: set[int] = set()  # those of them that are older than the watermark by more than `max_lateness`
+        with contextlib.suppress(sqlite3.Error):  # then each of them asks by itself, and is refused by itself
+            self._writer.foresee([ticket.admission.event for ticket in tickets if ticket.admission is not None])
         for ticket in tickets:
             if ticket.ask is Ask.TELL:
                 self._guard(ticket, self._tell)

@@ -21,6 +21,7 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.models.seen import Seen
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.calendar import local_offset_ms_at
+from ringfence.scenario.payload import PayloadDigest
 from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import Scorer
@@ -103,6 +104,7 @@ def warm_up(ledger: Ledger, live: Live) -> None:
         seen = found if found.n else seen
     scratch.rehearse_tick()
     local_offset_ms_at(ledger.scenario.time_zone, ledger.watermark_ms)  # the door's table of offsets
+    PayloadDigest().digest()  # and its kernel
     live.scorer.warm_up()
     seen = seen._replace(texts=live.scorer.blank(seen.rows).texts)
     for n in {1, seen.n} if seen.n else ():

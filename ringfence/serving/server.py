@@ -86,6 +86,7 @@ def serve(
         ws="none",
         lifespan="off",
         access_log=False,
+        proxy_headers=False,  # nothing here goes by who the caller says that it speaks for
         log_config=None,
         server_header=False,
         date_header=False,

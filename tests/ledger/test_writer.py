@@ -112,6 +112,24 @@ def test_same_event_again_is_a_duplicate_with_its_decision(ledger: Ledger, door:
     assert ledger.last_seq == 2
 
 
+def test_looking_events_up_at_once_changes_no_answer(ledger: Ledger, door: Door, clock: FakeClock) -> None:
+    known, fresh = door.admit(claim("c1"), now_ms=T0), door.admit(claim("c2"), now_ms=T0)
+    with ledger.writer(clock) as writer:
+        first = staged(writer.stage_event(known))
+        writer.commit()
+        writer.foresee([known.event, fresh.event, fresh.event])
+        assert writer.stage_event(known) == Duplicate(seq=first.seq, decision=None)
+        second = staged(writer.stage_event(fresh))
+        assert writer.stage_event(fresh) == Duplicate(seq=second.seq, decision=None)
+        with pytest.raises(PayloadConflictError):
+            writer.stage_event(door.admit(claim("c1", amount=1.0), now_ms=T0))
+        writer.commit()
+        assert writer.stage_event(fresh) == Duplicate(seq=second.seq, decision=None)  # what was foreseen is no more
+        writer.foresee([])
+        assert writer.stage_event(known) == Duplicate(seq=first.seq, decision=None)
+    assert ledger.last_seq == 2
+
+
 def test_other_payload_under_the_same_id_is_refused(ledger: Ledger, door: Door, clock: FakeClock) -> None:
     with ledger.writer(clock) as writer:
         writer.stage_event(door.admit(claim("c1"), now_ms=T0))
