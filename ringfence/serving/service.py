@@ -27,6 +27,7 @@ from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
 from ringfence.serving import wire
+from ringfence.serving.commit_watch import CommitWatch
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live, answer_of
 from ringfence.serving.errors import (
@@ -88,6 +89,7 @@ class ScenarioService:
         self._on_ready, self._on_failure = on_ready, on_failure
         self._door = Door(release.scenario, ledger.identity, release.lookups())
         self._queue = WorkQueue(config.queue_bound)
+        self._commits = CommitWatch(self._commit_is_stuck)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live: Live | None = None
         self._stopping = False
@@ -97,8 +99,15 @@ class ScenarioService:
         self._latencies: dict[tuple[str, str], Any] = {}
         self._late_answers = telemetry.late_answers.labels(self.scenario.name)
         self._rungs: Rungs | None = None
-        self.state = State.STARTING
+        self._state = State.STARTING
         self.failure: Exception | None = None  # why the state is FAILED
+
+    @property
+    def state(self) -> State:
+        """What it is doing; waiting for the ledger also while a commit does not return."""
+        if self._state is State.READY and self._commits.is_stuck:
+            return State.LEDGER_UNAVAILABLE
+        return self._state
 
     @property
     def scenario(self) -> Scenario:
@@ -112,6 +121,7 @@ class ScenarioService:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin recovery in the engine thread; results come back to `loop`."""
         self._loop = loop
+        loop.call_soon_threadsafe(self._commits.keep_looking, loop, lambda: self._stopping)
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
@@ -126,10 +136,11 @@ class ScenarioService:
 
     def require_ready(self) -> None:
         """Raise `NotReadyError` or `LedgerUnavailableError` unless work is taken right now."""
-        if self.state is State.LEDGER_UNAVAILABLE:
+        state = self.state
+        if state is State.LEDGER_UNAVAILABLE:
             raise LedgerUnavailableError
-        if self.state is not State.READY or self._stopping:
-            raise NotReadyError("stopping" if self._stopping else str(self.state))
+        if state is not State.READY or self._stopping:
+            raise NotReadyError("stopping" if self._stopping else str(state))
 
     def admit(self, raw: dict[str, Any]) -> Admission:
         admission = self._door.admit(raw, now_ms=self._clock.now_ms())
@@ -287,10 +298,10 @@ class ScenarioService:
     def _run(self) -> None:
         try:
             with self._ledger.writer(self._clock) as writer:
-                self.state = State.REPLAYING
+                self._state = State.REPLAYING
                 live = recover(self._ledger, self._release, self._state_dir)
                 self._telemetry.wrong_ticks.labels(self.scenario.name).inc(live.n_wrong_ticks)
-                self.state = State.WARMING
+                self._state = State.WARMING
                 warm_up(self._ledger, live)
                 self._live = live
                 rungs = self._rungs = Rungs(self.scenario.name, live.scorer, self._config, self._telemetry)
@@ -314,14 +325,14 @@ class ScenarioService:
                     self._look_again(cycle, live)
                 self._on_ready()
                 self._tell("ready", live)
-                self.state = State.READY
+                self._state = State.READY
                 with contextlib.closing(kept), contextlib.closing(rungs):
                     self._turns(cycle)
                 self._tell("stopped", live)
-            self.state = State.STOPPED
+            self._state = State.STOPPED
         except Exception as error:
             self.failure = error
-            self.state = State.FAILED
+            self._state = State.FAILED
             _log.exception("engine thread failed", scenario=self.scenario.name, cause=type(error).__name__)
             self._ended.set()
             self._refuse_waiting(NotReadyError(str(State.FAILED)))
@@ -393,7 +404,7 @@ class ScenarioService:
                 waiting = [ticket for later in groups[at + 1 :] for ticket in later]
                 if not self._turn(cycle, group, waiting):
                     break
-            if self._stopping and self.state is State.LEDGER_UNAVAILABLE:
+            if self._stopping and self._state is State.LEDGER_UNAVAILABLE:
                 return
 
     def _turn(self, cycle: Cycle, tickets: list[Ticket], waiting: list[Ticket]) -> bool:
@@ -405,21 +416,33 @@ class ScenarioService:
             self._hand_back(tickets + waiting, ServiceFaultError())
             raise
         began_ns = time.perf_counter_ns()
+        self._commits.began(tickets)
         try:
             cycle.commit()
         except CommitFailedError as error:
-            self.state = State.LEDGER_UNAVAILABLE
+            self._commits.ended()
+            self._state = State.LEDGER_UNAVAILABLE
             _log.error("commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error))
             self._hand_back(tickets, OutcomeUnknownError())
             self._hand_back(waiting, LedgerUnavailableError())
             self._retry(cycle)
             return False
+        self._commits.ended()
         commit_ns = time.perf_counter_ns() - began_ns
         for ticket in tickets:
             ticket.commit_ns = commit_ns
         self._hand_back(tickets)
         cycle.tidy()
         return True
+
+    def _commit_is_stuck(self, tickets: list[Ticket]) -> None:
+        """Answer those who wait for a commit that does not return, and those behind them; in the loop's thread."""
+        _log.error("a commit takes too long; who waits is told so", scenario=self.scenario.name, n=len(tickets))
+        for ticket in tickets:
+            if not ticket.future.done():
+                ticket.future.set_result(OutcomeUnknownError())
+        for ticket in self._queue.take(self._config.queue_bound, 0):
+            ticket.future.set_result(LedgerUnavailableError())
 
     def _retry(self, cycle: Cycle) -> None:
         """Retry the kept batch, unchanged and before anything else, until it is durable or the service stops."""
@@ -433,7 +456,7 @@ class ScenarioService:
                 cycle.commit()
             except CommitFailedError:
                 continue
-            self.state = State.READY
+            self._state = State.READY
             _log.info("the ledger takes records again", scenario=self.scenario.name)
             return
 

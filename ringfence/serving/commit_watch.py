@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the commit that runs: one that takes far too long must not take everybody's time with it.
+
+A commit cannot be ended: a disk that does not come back, or a ledger that somebody else has locked, holds the engine's
+thread. Who waits for it is told that the outcome is unknown, and who comes is refused at once, until it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from ringfence.serving.queue import Ticket
+
+LOOK_S: Final = 0.01
+STUCK_LOOKS: Final = 3  # in a row that find the same commit: after a pause of the whole process it is given time to end
+
+
+class CommitWatch:
+    """`began` and `ended` are for the engine's thread, all else for the event loop's.
+
+    Parameters
+    ----------
+    on_stuck : called once a commit that is stuck, with those who wait for it.
+    """
+
+    def __init__(self, on_stuck: Callable[[list[Ticket]], None]) -> None:
+        self._on_stuck = on_stuck
+        self._running: list[Ticket] | None = None  # who waits for the commit that runs; None while none does
+        self._seen: list[Ticket] | None = None
+        self._looks = 0
+
+    def began(self, tickets: list[Ticket]) -> None:
+        self._running = tickets
+
+    def ended(self) -> None:
+        self._running = None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the commit that runs now has been found to be stuck."""
+        return self._looks >= STUCK_LOOKS and self._running is not None and self._running is self._seen
+
+    def look(self) -> None:
+        """Look once; to be called every `LOOK_S`."""
+        running = self._running
+        if running is None or running is not self._seen:
+            self._seen, self._looks = running, int(running is not None)
+            return
+        self._looks += 1
+        if self._looks == STUCK_LOOKS:
+            self._on_stuck(running)
+
+    def keep_looking(self, loop: asyncio.AbstractEventLoop, ended: Callable[[], bool]) -> None:
+        """Look every `LOOK_S` until `ended`."""
+        self.look()
+        if not ended():
+            loop.call_later(LOOK_S, self.keep_looking, loop, ended)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a commit counts as stuck, and what those who wait for it are told."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from ringfence.ledger.writer import Writer
+from ringfence.serving.commit_watch import STUCK_LOOKS, CommitWatch
+from ringfence.serving.queue import Ticket
+from ringfence.serving.service import State
+
+from .conftest import RunningService, claim
+
+Start = Callable[..., RunningService]
+
+
+class Told:
+    def __init__(self) -> None:
+        self.groups: list[list[Ticket]] = []
+        self.watch = CommitWatch(self.groups.append)
+
+
+def test_a_commit_that_every_look_finds_is_stuck_and_told_of_once() -> None:
+    told, group = Told(), list[Ticket]()
+    told.watch.began(group)
+    for _ in range(STUCK_LOOKS - 1):
+        told.watch.look()
+    assert not told.watch.is_stuck
+    for _ in range(3):
+        told.watch.look()
+    assert told.watch.is_stuck
+    assert told.groups == [group]
+    told.watch.ended()
+    assert not told.watch.is_stuck
+
+
+def test_commits_that_follow_each_other_are_not_taken_for_one() -> None:
+    told = Told()
+    for _ in range(5 * STUCK_LOOKS):
+        told.watch.began([])
+        told.watch.look()
+        told.watch.ended()
+    assert not told.watch.is_stuck
+    assert told.groups == []
+
+
+def test_nothing_is_stuck_while_nothing_commits() -> None:
+    told = Told()
+    for _ in range(2 * STUCK_LOOKS):
+        told.watch.look()
+    assert not told.watch.is_stuck
+
+
+def test_a_slow_disk_is_told_of_in_time_and_nothing_is_lost_or_done_twice(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start()
+    assert service.ask("POST", "/v1/decisions", claim("before")).status_code == 200
+    commit, is_slow = Writer.commit, threading.Event()
+
+    def slow(writer: Writer) -> None:
+        if is_slow.is_set():
+            time.sleep(0.7)
+        commit(writer)
+
+    monkeypatch.setattr(Writer, "commit", slow)
+    is_slow.set()
+    began = time.monotonic()
+    unknown = service.ask("POST", "/v1/decisions", claim("unknown"))
+    refused = service.ask("POST", "/v1/decisions", claim("refused"))
+    took_s = time.monotonic() - began
+    assert (unknown.status_code, refused.status_code) == (503, 503)
+    assert unknown.json()["type"] == "urn:ringfence:problem:outcome-unknown"
+    assert refused.json()["type"] == "urn:ringfence:problem:ledger-unavailable"
+    assert took_s < 0.6, "both were answered while the commit still ran"
+    assert service.service.state is State.LEDGER_UNAVAILABLE
+    is_slow.clear()
+    until = time.monotonic() + 20
+    while service.service.state is not State.READY:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    again = service.ask("POST", "/v1/decisions", claim("unknown"))
+    assert again.status_code == 200
+    assert again.headers["ringfence-repeated"] == "true", "the commit had gone through in the end"
+    assert service.ledger.find_event("claim", "c-refused") is None
+
+
+def test_a_ledger_that_somebody_locks_is_told_of_before_the_wait_for_the_lock_ends(start: Start) -> None:
+    service = start()
+    blocker = sqlite3.connect(service.ledger.directory / "ledger.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    unknown = service.ask("POST", "/v1/decisions", claim("unknown"))
+    took_s = time.monotonic() - began
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert unknown.status_code == 503
+    assert took_s < 0.7, "the wait for the lock alone is a second"
