@@ -69,7 +69,7 @@ def prepare(path: Path, *, n_events: int, seed: int) -> Subject:
 
 
 class ServiceProcess:
-    """`ringfence serve` as a child."""
+    """`ringfence serve` as a child; `module` is what is run in place of the command."""
 
     def __init__(
         self,
@@ -78,9 +78,10 @@ class ServiceProcess:
         log: Path,
         environment: dict[str, str] | None = None,
         options: tuple[str, ...] = (),
+        module: str = "ringfence.cli",
     ) -> None:
         self.port, self.log = port, log
-        command = [sys.executable, "-m", "ringfence.cli", "serve", "-w", str(subject.path), "--port", str(port)]
+        command = [sys.executable, "-m", module, "serve", "-w", str(subject.path), "--port", str(port)]
         command += options
         with log.open("ab") as out:
             self.process = subprocess.Popen(

@@ -14,7 +14,8 @@ from typing import Final
 from ringfence.serving.queue import Ticket
 
 LOOK_S: Final = 0.01
-STUCK_LOOKS: Final = 3  # in a row that find the same commit: after a pause of the whole process it is given time to end
+STUCK_LOOKS: Final = 4  # in a row that find the same commit
+_LATE_S: Final = 1.5 * LOOK_S  # a look later than that says that the machine is busy or stood still, not the disk
 
 
 class CommitWatch:
@@ -30,6 +31,7 @@ class CommitWatch:
         self._running: list[Ticket] | None = None  # who waits for the commit that runs; None while none does
         self._seen: list[Ticket] | None = None
         self._looks = 0
+        self._looked_s = 0.0
 
     def began(self, tickets: list[Ticket]) -> None:
         self._running = tickets
@@ -42,18 +44,19 @@ class CommitWatch:
         """Whether the commit that runs now has been found to be stuck."""
         return self._looks >= STUCK_LOOKS and self._running is not None and self._running is self._seen
 
-    def look(self) -> None:
-        """Look once; to be called every `LOOK_S`."""
-        running = self._running
+    def look(self, now_s: float) -> None:
+        """Look once; to be called every `LOOK_S`, with the time by a steady clock."""
+        running, is_late = self._running, now_s - self._looked_s > _LATE_S
+        self._looked_s = now_s
         if running is None or running is not self._seen:
             self._seen, self._looks = running, int(running is not None)
-            return
-        self._looks += 1
-        if self._looks == STUCK_LOOKS:
-            self._on_stuck(running)
+        elif not is_late and self._looks < STUCK_LOOKS:
+            self._looks += 1
+            if self._looks == STUCK_LOOKS:
+                self._on_stuck(running)
 
     def keep_looking(self, loop: asyncio.AbstractEventLoop, ended: Callable[[], bool]) -> None:
         """Look every `LOOK_S` until `ended`."""
-        self.look()
+        self.look(loop.time())
         if not ended():
             loop.call_later(LOOK_S, self.keep_looking, loop, ended)

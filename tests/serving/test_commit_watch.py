@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from ringfence.ledger.writer import Writer
-from ringfence.serving.commit_watch import STUCK_LOOKS, CommitWatch
+from ringfence.serving.commit_watch import LOOK_S, STUCK_LOOKS, CommitWatch
 from ringfence.serving.queue import Ticket
 from ringfence.serving.service import State
 
@@ -24,16 +24,20 @@ class Told:
     def __init__(self) -> None:
         self.groups: list[list[Ticket]] = []
         self.watch = CommitWatch(self.groups.append)
+        self.now_s = 100.0
+
+    def look(self, n: int, *, every_s: float = LOOK_S) -> None:
+        for _ in range(n):
+            self.now_s += every_s
+            self.watch.look(self.now_s)
 
 
 def test_a_commit_that_every_look_finds_is_stuck_and_told_of_once() -> None:
     told, group = Told(), list[Ticket]()
     told.watch.began(group)
-    for _ in range(STUCK_LOOKS - 1):
-        told.watch.look()
+    told.look(STUCK_LOOKS - 1)
     assert not told.watch.is_stuck
-    for _ in range(3):
-        told.watch.look()
+    told.look(3)
     assert told.watch.is_stuck
     assert told.groups == [group]
     told.watch.ended()
@@ -44,7 +48,7 @@ def test_commits_that_follow_each_other_are_not_taken_for_one() -> None:
     told = Told()
     for _ in range(5 * STUCK_LOOKS):
         told.watch.began([])
-        told.watch.look()
+        told.look(1)
         told.watch.ended()
     assert not told.watch.is_stuck
     assert told.groups == []
@@ -52,9 +56,16 @@ def test_commits_that_follow_each_other_are_not_taken_for_one() -> None:
 
 def test_nothing_is_stuck_while_nothing_commits() -> None:
     told = Told()
-    for _ in range(2 * STUCK_LOOKS):
-        told.watch.look()
+    told.look(2 * STUCK_LOOKS)
     assert not told.watch.is_stuck
+
+
+def test_on_a_machine_too_busy_to_look_in_time_no_commit_is_taken_for_stuck() -> None:
+    told = Told()
+    told.watch.began([])
+    told.look(10 * STUCK_LOOKS, every_s=3 * LOOK_S)
+    assert not told.watch.is_stuck
+    assert told.groups == []
 
 
 def test_a_slow_disk_is_told_of_in_time_and_nothing_is_lost_or_done_twice(

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the answers under a trouble come to, and what of it misses what is asked.
+
+model    every request is answered, within its deadline; where a model sleeps, 99 % within 95 ms
+ledger   what is refused is refused within 50 ms
+always   nothing acknowledged is lost, nothing is decided twice, the rung is the right one, no human is needed
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.load import percentile
+from benchmarks.trouble.troubles import DEADLINE_MS, LEDGER, MODEL, PROCESS, REFUSED_MS, SLEEPING_P99_MS, Trouble
+
+_SOUND_S = 1.0  # of requests in a row that are answered as they should be: then it has recovered
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of the table."""
+
+    trouble: Trouble
+    n: int
+    n_answered: int
+    n_refused: int
+    n_unanswered: int
+    p50_ms: float
+    p99_ms: float
+    late_share: float  # of answers, beyond the deadline
+    slowest_refusal_ms: float
+    rungs: dict[str, int]  # while the trouble lasted
+    reasons: dict[str, int]  # why a lower rung answered
+    recovered_s: float | None  # after the trouble's end; None: not within the load
+    wrong: tuple[str, ...]  # lost, twice, contradictory
+    still_unanswered: int  # when asked again after the trouble
+
+    @property
+    def missed(self) -> list[str]:
+        told = [*self.wrong]
+        if self.still_unanswered:
+            told.append(f"{self.still_unanswered} requests found no answer even afterwards")
+        if self.recovered_s is None:
+            told.append("it did not recover by itself")
+        kind = self.trouble.kind
+        if kind == MODEL and self.n_answered < self.n:
+            told.append(f"{self.n - self.n_answered} requests were not answered")
+        if kind == MODEL and self.p99_ms > SLEEPING_P99_MS:
+            told.append(f"p99 {self.p99_ms:.1f} ms, at most {SLEEPING_P99_MS:.0f}")
+        if kind == LEDGER and self.slowest_refusal_ms > REFUSED_MS:
+            told.append(f"a refusal took {self.slowest_refusal_ms:.0f} ms, at most {REFUSED_MS:.0f}")
+        if kind != PROCESS and self.n_unanswered:
+            told.append(f"{self.n_unanswered} connections were dropped")
+        rung = self.trouble.rung
+        if rung is not None and self.rungs and max(self.rungs, key=self.rungs.__getitem__) != rung:
+            told.append(f"rung {', '.join(self.rungs)} answered, {rung} should have")
+        return told
+
+
+def judged(
+    trouble: Trouble,
+    records: list[dict[str, Any]],
+    span_ns: tuple[int, int],
+    ready_ns: int,
+    wrong: list[str],
+    still_unanswered: int,
+) -> Verdict:
+    """Judge what the generator saw.
+
+    Parameters
+    ----------
+    records : of all requests, by intended time; `benchmarks.load` says what is in one.
+    span_ns : when the trouble began and ended.
+    ready_ns : when the service was there again, where it was killed; else the trouble's end.
+    """
+    answered = [record for record in records if record["status"] == 200]
+    refused = [record for record in records if record["status"] not in (0, 200)]
+    latency = sorted(_ms(record) for record in answered)
+    during = [json.loads(r["answer"]) for r in answered if span_ns[0] <= r["intended_ns"] < span_ns[1]]
+    return Verdict(
+        trouble=trouble,
+        n=len(records),
+        n_answered=len(answered),
+        n_refused=len(refused),
+        n_unanswered=len(records) - len(answered) - len(refused),
+        p50_ms=percentile(latency, 0.5),
+        p99_ms=percentile(latency, 0.99),
+        late_share=sum(one > DEADLINE_MS for one in latency) / len(latency),
+        slowest_refusal_ms=max((_ms(record) for record in refused), default=0.0),
+        rungs=dict(Counter(answer["rung"] for answer in during)),
+        reasons=dict(Counter(answer["circumstances"]["degraded"] for answer in during if answer["degraded"])),
+        recovered_s=_recovered_s(records, span_ns[1], ready_ns),
+        wrong=tuple(wrong),
+        still_unanswered=still_unanswered,
+    )
+
+
+def _ms(record: dict[str, Any]) -> float:
+    """Latency from the moment at which the request was to be sent."""
+    return float(record["done_ns"] - record["intended_ns"]) / 1e6
+
+
+def _recovered_s(records: list[dict[str, Any]], end_ns: int, ready_ns: int) -> float | None:
+    """Seconds after the trouble's end until a second of requests was answered on the rung `full`, or as before."""
+    usual = Counter(_rung(record) for record in records if record["status"] == 200).most_common(1)[0][0]
+    sound_from: int | None = None
+    for record in records:
+        if record["intended_ns"] < end_ns:
+            continue
+        if _rung(record) == usual:
+            sound_from = record["intended_ns"] if sound_from is None else sound_from
+            if record["intended_ns"] - sound_from >= _SOUND_S * 1e9:
+                return max(sound_from - end_ns, ready_ns - end_ns, 0) / 1e9
+        else:
+            sound_from = None
+    return None
+
+
+def _rung(record: dict[str, Any]) -> str | None:
+    return json.loads(record["answer"])["rung"] if record["status"] == 200 else None
