@@ -13,10 +13,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from benchmarks.load import percentile
 from benchmarks.trouble.troubles import DEADLINE_MS, LEDGER, MODEL, PROCESS, REFUSED_MS, SLEEPING_P99_MS, Trouble
 
-_SOUND_S = 1.0  # of requests in a row that are answered as they should be: then it has recovered
+_SOUND_S, _SOUND_SHARE = 1.0, 0.99  # of requests that are answered as they should be: then it has recovered
 
 
 @dataclass(frozen=True)
@@ -104,18 +106,15 @@ def _ms(record: dict[str, Any]) -> float:
 
 
 def _recovered_s(records: list[dict[str, Any]], end_ns: int, ready_ns: int) -> float | None:
-    """Seconds after the trouble's end until a second of requests was answered on the rung `full`, or as before."""
-    usual = Counter(_rung(record) for record in records if record["status"] == 200).most_common(1)[0][0]
-    sound_from: int | None = None
-    for record in records:
-        if record["intended_ns"] < end_ns:
-            continue
-        if _rung(record) == usual:
-            sound_from = record["intended_ns"] if sound_from is None else sound_from
-            if record["intended_ns"] - sound_from >= _SOUND_S * 1e9:
-                return max(sound_from - end_ns, ready_ns - end_ns, 0) / 1e9
-        else:
-            sound_from = None
+    """Seconds after the trouble's end until a second of requests was answered as most requests of the load were."""
+    rungs = [_rung(record) for record in records]
+    usual = Counter(rung for rung in rungs if rung is not None).most_common(1)[0][0]
+    times = np.array([record["intended_ns"] for record in records])
+    sound = np.concatenate(([0], np.cumsum([rung == usual for rung in rungs])))
+    for at in np.flatnonzero(times >= end_ns).tolist():
+        until = int(np.searchsorted(times, times[at] + _SOUND_S * 1e9))
+        if until < len(times) and sound[until] - sound[at] >= _SOUND_SHARE * (until - at):
+            return float(max(times[at] - end_ns, ready_ns - end_ns, 0)) / 1e9
     return None
 
 

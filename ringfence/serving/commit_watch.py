@@ -16,6 +16,7 @@ from ringfence.serving.queue import Ticket
 LOOK_S: Final = 0.01
 STUCK_LOOKS: Final = 4  # in a row that find the same commit
 _LATE_S: Final = 1.5 * LOOK_S  # a look later than that says that the machine is busy or stood still, not the disk
+_PATIENCE_S: Final = 0.25  # after which nobody asks whose fault it is
 
 
 class CommitWatch:
@@ -31,7 +32,7 @@ class CommitWatch:
         self._running: list[Ticket] | None = None  # who waits for the commit that runs; None while none does
         self._seen: list[Ticket] | None = None
         self._looks = 0
-        self._looked_s = 0.0
+        self._looked_s = self._seen_s = 0.0
 
     def began(self, tickets: list[Ticket]) -> None:
         self._running = tickets
@@ -49,9 +50,11 @@ class CommitWatch:
         running, is_late = self._running, now_s - self._looked_s > _LATE_S
         self._looked_s = now_s
         if running is None or running is not self._seen:
-            self._seen, self._looks = running, int(running is not None)
-        elif not is_late and self._looks < STUCK_LOOKS:
-            self._looks += 1
+            self._seen, self._looks, self._seen_s = running, int(running is not None), now_s
+        elif self._looks < STUCK_LOOKS:
+            self._looks += not is_late
+            if now_s - self._seen_s > _PATIENCE_S:
+                self._looks = STUCK_LOOKS
             if self._looks == STUCK_LOOKS:
                 self._on_stuck(running)
 

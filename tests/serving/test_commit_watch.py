@@ -60,12 +60,15 @@ def test_nothing_is_stuck_while_nothing_commits() -> None:
     assert not told.watch.is_stuck
 
 
-def test_on_a_machine_too_busy_to_look_in_time_no_commit_is_taken_for_stuck() -> None:
+def test_on_a_machine_too_busy_to_look_in_time_a_commit_gets_a_quarter_of_a_second() -> None:
     told = Told()
     told.watch.began([])
-    told.look(10 * STUCK_LOOKS, every_s=3 * LOOK_S)
+    told.look(2 * STUCK_LOOKS, every_s=3 * LOOK_S)
     assert not told.watch.is_stuck
     assert told.groups == []
+    told.look(2, every_s=3 * LOOK_S)
+    assert told.watch.is_stuck
+    assert len(told.groups) == 1
 
 
 def test_a_slow_disk_is_told_of_in_time_and_nothing_is_lost_or_done_twice(
