@@ -70,7 +70,7 @@ $(SITE): $(STAMP)
 	@rm -f $(VENV)/.site-*
 	@touch $(SITE)
 
-bench: setup ## the engine beside other libraries, fast reasons against exact ones, the service under load and under kill -9
+bench: setup ## the engine beside other libraries, fast reasons against exact ones, the service under load, under kill -9 and in trouble
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	$(BIN)/python -m benchmarks.engine --quick
 	$(BIN)/python -m benchmarks.replay
@@ -87,6 +87,7 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	$(BIN)/python -m benchmarks.durability --rounds 10
 	bash scripts/install_services.sh
 	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced
+	$(BIN)/python -m benchmarks.trouble
 
 evaluate: setup ## how hard the simulated worlds are, and the public protocols, whose tables it writes into examples/ (needs the data sets)
 	$(BIN)/python -m benchmarks.worlds --check
