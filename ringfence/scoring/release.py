@@ -259,6 +259,21 @@ class Release:
                 files[lookup.file] = _read(self.path, lookup_name(lookup), self.manifest)
         return prepare_lookups(self.scenario, files)
 
+    def file(self, name: str) -> bytes:
+        """Read a file of the bundle, or its manifest, as it was written.
+
+        Raises
+        ------
+        ReleaseDamagedError
+            If it changed since the bundle was loaded, or is none of it.
+        """
+        if name == MANIFEST:
+            data = (self.path / MANIFEST).read_bytes()
+            if _digest(data) != self.digest:
+                raise ReleaseDamagedError(str(self.path), MANIFEST, "it changed since it was read")
+            return data
+        return _read(self.path, name, self.manifest)
+
     @property
     def card(self) -> str:
         return (self.path / "card.md").read_text(encoding="utf-8")
