@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from html.parser import HTMLParser
 from typing import Final, NamedTuple
 
 EXAMPLES: Final = "examples"  # the section of single events
 _EMPTY: Final = frozenset({"br", "hr", "img", "input", "link", "meta"})  # tags that nothing closes
-_ROOM: Final = "svg { background: var(--card); font-family: system-ui, sans-serif; }"
+_ROOM: Final = "svg { background: var(--card); font-family: system-ui, sans-serif; width: auto; }"
+_SIDE: Final = 24.0  # px around a drawing that stands alone
+_ABOVE: Final = 36.0
 
 
 class _Element(NamedTuple):
@@ -18,6 +21,10 @@ class _Element(NamedTuple):
     begins: int  # in the text
     opened: int  # after its first tag
     ends: int  # after its last tag
+
+    @property
+    def classes(self) -> list[str]:
+        return self.attributes.get("class", "").split()
 
 
 class _Elements(HTMLParser):
@@ -77,34 +84,56 @@ def without_examples(page: str) -> str:
 
 
 def drawings(page: str) -> dict[str, str]:
-    """Take the figures out of a page, each as an SVG file of its own that looks as it does there.
+    """Take the figures out of a page, each as an SVG file of its own, under its caption and above its legend.
 
     Returns
     -------
     By name, in the order of the page: the drawing's title in lower case with dashes, numbered from the second of a
     title on. Drawings inside of tables, and those for narrow screens, are left out.
     """
-    elements = _Elements(page).found
+    elements = sorted(_Elements(page).found, key=lambda one: one.begins)
     styles = [page[one.opened : page.rindex("</", one.opened, one.ends)] for one in elements if one.tag == "style"]
     style = "\n".join((*styles, _ROOM)).replace("]]>", "")
-    figures = [one for one in elements if one.tag == "figure"]
-    aside = [
-        one
-        for one in elements
-        if one.tag == "table" or (one.tag == "div" and "narrow" in one.attributes.get("class", "").split())
-    ]
     found: dict[str, str] = {}
-    for drawing in sorted((one for one in elements if one.tag == "svg"), key=lambda one: one.begins):
-        if not _inside(drawing, figures) or _inside(drawing, aside):
-            continue
-        head = page[drawing.begins : drawing.opened].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-        name = _free(_slug(drawing.attributes.get("aria-label", "")), found)
-        found[name] = f"{head}<style><![CDATA[{style}]]></style>{page[drawing.opened : drawing.ends]}\n"
+    for figure in (one for one in elements if one.tag == "figure"):
+        within = [one for one in elements if figure.begins < one.begins and one.ends <= figure.ends]
+        aside = [one for one in within if one.tag == "table" or "narrow" in one.classes]
+        caption = next((_text(page, one) for one in within if one.tag == "figcaption"), "")
+        legend = [
+            (one.classes[-1], page[one.ends : page.index("<", one.ends)])
+            for one in within
+            if one.classes[:1] == ["key"]
+        ]
+        for drawing in within:
+            if drawing.tag == "svg" and not any(one.begins < drawing.begins < one.ends for one in aside):
+                name = _free(_slug(drawing.attributes.get("aria-label", "")), found)
+                found[name] = _alone(page, drawing, style, caption, legend)
     return found
 
 
-def _inside(one: _Element, others: list[_Element]) -> bool:
-    return any(other.begins < one.begins and one.ends <= other.ends for other in others)
+def _alone(page: str, drawing: _Element, style: str, caption: str, legend: list[tuple[str, str]]) -> str:
+    """Write one drawing with room at its sides, which a page has and a file has not, and what stands around it."""
+    left, top, width, height = (float(part) for part in drawing.attributes["viewbox"].split())
+    rows = "".join(
+        f'<rect x="{left:g}" y="{top + height + 9 + 20 * at:g}" width="10" height="10" '
+        f'style="fill: var(--{"soft" if key == "s0" else key})"/>'
+        f'<text x="{left + 16:g}" y="{top + height + 18 + 20 * at:g}">{text}</text>'
+        for at, (key, text) in enumerate(legend)
+    )
+    box = (left - _SIDE, top - _ABOVE, width + 2 * _SIDE, height + _ABOVE + _SIDE + 20 * len(legend))
+    named = escape(drawing.attributes.get("aria-label", ""))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{" ".join(f"{one:g}" for one in box)}" '
+        f'width="{box[2]:g}" height="{box[3]:g}" role="img" aria-label="{named}">'
+        f"<style><![CDATA[{style}]]></style>"
+        f'<text class="name" x="{left:g}" y="{top - 14:g}">{caption}</text>{rows}'
+        f"{page[drawing.opened : drawing.ends]}\n"
+    )
+
+
+def _text(page: str, caption: _Element) -> str:
+    """What a caption begins with, as markup; the explanation in it is left out."""
+    return page[caption.opened : page.index("<", caption.opened)].strip()
 
 
 def _slug(title: str) -> str:

@@ -90,8 +90,9 @@ class TrackingStore:
             for run in page:
                 data = run.data
                 there = Run(run.info.run_id, dict(data.tags), frozenset(data.params), frozenset(data.metrics))
-                digest = there.tags.get(DIGEST)
-                if digest is not None and (digest not in found or not found[digest].is_complete):
+                digest = there.tags.get(DIGEST, "")
+                before = found.get(digest)
+                if digest and (before is None or (there.is_complete and not before.is_complete)):
                     found[digest] = there
             token = page.token
             if not token:

@@ -84,7 +84,7 @@ def _server(scheme: str, given: str, rest: str) -> TrackingPlace:
     if not is_whole or re.search(r"\s|[\x00-\x1f\\]", given):
         raise TrackingPlaceError(f"an {scheme} address without a host, or with a port that is none", "write it as "
                                  f"{scheme}://HOST:PORT")  # fmt: skip
-    return TrackingPlace(given.rstrip("/"), "server")
+    return TrackingPlace(f"{scheme}:{rest}".rstrip("/"), "server")
 
 
 def _sqlite(rest: str) -> TrackingPlace:
