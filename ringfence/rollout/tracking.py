@@ -57,6 +57,7 @@ def quieten_tracking(environment: MutableMapping[str, str]) -> None:
     """
     environment.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
     environment["MLFLOW_ALLOW_FILE_STORE"] = "true"  # a folder as a store: refused since 3.17 unless this is set
+    environment["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # stdout is the command's own
     environment.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     environment.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     environment.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # 7 with growing pauses: minutes without a word

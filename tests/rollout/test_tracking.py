@@ -18,6 +18,7 @@ import pytest
 from ringfence.rollout.errors import TrackingStoreError
 from ringfence.rollout.tracking import COMPLETE, DIGEST, RELEASE, Measured, TrackingStore, quieten_tracking
 from ringfence.rollout.tracking_place import tracking_place
+from tests.rollout.tracking_server import Held, tracking_server
 
 SECRET = "s3cret-word"
 
@@ -100,6 +101,29 @@ def test_broken_database_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "runs.db").write_bytes(b"SQLite format 3\x00" + b"\xff" * 4_096)
     told = refused(f"sqlite:///{tmp_path / 'runs.db'}")
     assert "look into" in str(told)
+
+
+def test_server_is_given_all_of_a_run_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    held = Held()
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "gbdt.txt").write_bytes(b"trees")
+    with tracking_server(held) as address:
+        store = TrackingStore(tracking_place(address), "payments", os.environ)
+        run = store.begin("r-1", {DIGEST: "d1", RELEASE: "r-1"}, at_ms=5)
+        store.log(run, {"seed": "3"}, [Measured("n", 7.0), Measured("curve", 0.5, 10)], at_ms=5)
+        store.upload(run, tmp_path)
+        store.finish(run, {"part": "champion"}, at_ms=5)
+        there = TrackingStore(tracking_place(address), "payments", os.environ).runs()["d1"]
+    assert there.tags == {DIGEST: "d1", RELEASE: "r-1", "part": "champion", COMPLETE: "true"}
+    assert (there.params, there.metrics) == ({"seed"}, {"n", "curve"})
+    assert held.experiments == {"payments": "1"}
+    assert held.files == {f"{run.id}/bundle/gbdt.txt": b"trees"}
+    assert held.runs[run.id]["info"]["status"] == "FINISHED"
+    assert [(one["key"], one["value"], one["step"]) for one in held.runs[run.id]["data"]["metrics"]] == [
+        ("n", 7.0, 0), ("curve", 0.5, 10),
+    ]  # fmt: skip
+    assert len(held.credentials) == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_runs_are_found_by_digest_and_of_two_the_complete_one(tmp_path: Path) -> None:

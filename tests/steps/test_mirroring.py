@@ -26,6 +26,8 @@ from ringfence.steps.run_content import figures_of
 from ringfence.training.errors import MissingExtraError
 from tests.steps.conftest import POLICY, YAML, payments
 
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own use of it
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> OpenWorkspace:
