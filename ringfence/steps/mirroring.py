@@ -146,9 +146,9 @@ def _mirror(
         return MirroredRelease(release=release.id, run=run.id, outcome="there", left_out=_listed(run))
     outcome: Outcome = "new" if run is None else "continued"
     at_ms = entry.registered_at_ms
-    copied = asked | there  # what was asked for before stays
-    left_out = tuple(name for name in has if name not in copied)
+    left_out = tuple(name for name in has if name not in asked | there)
     kept_back = {LEFT_OUT: ",".join(left_out)}  # said before it is copied: an interrupted copy may hold it already
+    stays = run is not None and run.is_complete and CASES in there - asked  # the whole report, copied before
     if run is None:
         run = store.begin(release.id, tags_of(release, entry) | kept_back, at_ms=at_ms)
     else:
@@ -156,7 +156,9 @@ def _mirror(
     made_from = data_of(release, ledger)
     store.log(run, params_of(made_from), figures_of(release.metrics), at_ms=at_ms)
     with TemporaryDirectory(prefix="ringfence-mirror-") as folder:
-        _lay_out(Path(folder), release, msgspec.json.format(msgspec.json.encode(made_from), indent=1), copied)
+        _lay_out(Path(folder), release, msgspec.json.format(msgspec.json.encode(made_from), indent=1), asked)
+        if stays:
+            (Path(folder) / _REPORT).unlink()
         store.upload(run, Path(folder))
     store.finish(run, {PART: part_of(entry)}, at_ms=at_ms)
     return MirroredRelease(release=release.id, run=run.id, outcome=outcome, left_out=left_out)
@@ -166,10 +168,13 @@ def _listed(run: Run) -> tuple[str, ...]:
     return tuple(name for name in run.tags.get(LEFT_OUT, "").split(",") if name)
 
 
-def _lay_out(folder: Path, release: Release, made_from: bytes, copied: frozenset[str]) -> None:
-    """Write a run's files as copies of their own: those of a bundle are read-only, and a store might keep that."""
+def _lay_out(folder: Path, release: Release, made_from: bytes, asked: frozenset[str]) -> None:
+    """Write a run's files as copies of their own: those of a bundle are read-only, and a store might keep that.
+
+    Only what was asked for now: whoever can write to the store is not to decide what is copied to it.
+    """
     report = release.file(_REPORT).decode()
-    shown = report if CASES in copied else without_examples(report)
+    shown = report if CASES in asked else without_examples(report)
     (folder / _REPORT).write_text(shown, encoding="utf-8")
     (folder / "card.md").write_bytes(release.file("card.md"))
     (folder / "made_from.json").write_bytes(made_from)
@@ -179,6 +184,6 @@ def _lay_out(folder: Path, release: Release, made_from: bytes, copied: frozenset
     bundle = folder / "bundle"
     bundle.mkdir()
     for name in (MANIFEST, *release.manifest.files):
-        is_kept_back = (name == _REPORT and CASES not in copied) or (name.startswith(LOOKUP) and LOOKUPS not in copied)
+        is_kept_back = (name == _REPORT and CASES not in asked) or (name.startswith(LOOKUP) and LOOKUPS not in asked)
         if not is_kept_back:
             (bundle / name).write_bytes(release.file(name))

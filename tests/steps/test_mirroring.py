@@ -71,13 +71,17 @@ def files_of(address: str, run: str) -> dict[str, bytes]:
 
 
 def tree_of(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """Every file with digest, mode and time; nothing waits in what SQLite adds while a reader is open."""
+    held = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert [path for path in held if path.name.endswith("-wal") and path.stat().st_size] == []
     return {
         path.relative_to(folder).as_posix(): (
-            sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+            sha256(path.read_bytes()).hexdigest(),
             path.stat().st_mode,
             path.stat().st_mtime_ns,
         )
-        for path in sorted(folder.rglob("*"))
+        for path in held
+        if not path.name.endswith(("-wal", "-shm"))
     }
 
 
@@ -188,6 +192,28 @@ def test_no_single_event_and_no_personal_value_is_mirrored(work: OpenWorkspace, 
     assert b"Holder Hera" not in held
     sectors = (work.path / "sectors.csv").read_bytes()
     assert all(sectors not in files_of(address, run.info.run_id).values() for run in runs_of(address))
+
+
+def test_who_can_write_to_the_store_does_not_decide_what_is_copied_to_it(work: OpenWorkspace, tmp_path: Path) -> None:
+    address = store_of(tmp_path)
+    (run,) = work.mirror(address, "champion")["run"]
+    client_of(address).set_tag(run, "ringfence.left_out", "")
+    client_of(address).delete_tag(run, COMPLETE)
+    assert work.mirror(address, "champion")["outcome"].to_list() == ["continued"]
+    files = files_of(address, run)
+    assert not any(name.startswith("bundle/lookup-") or name == "bundle/report.html" for name in files)
+    assert all(b"payment-no-" not in data for data in files.values())
+
+
+def test_asking_for_one_thing_later_keeps_the_other(work: OpenWorkspace, tmp_path: Path) -> None:
+    address = store_of(tmp_path)
+    (run,) = work.mirror(address, "champion", with_cases=True)["run"]
+    before = files_of(address, run)
+    assert work.mirror(address, "champion", with_lookups=True).rows() == [(champion_of(work), run, "continued", [])]
+    after = files_of(address, run)
+    assert before == {name: data for name, data in after.items() if not name.startswith("bundle/lookup-")}
+    assert len(after) == len(before) + 1
+    assert b"payment-no-" in after["report.html"]
 
 
 def test_what_is_asked_for_is_added_and_makes_the_bundle_whole(work: OpenWorkspace, tmp_path: Path) -> None:
