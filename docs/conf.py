@@ -26,6 +26,7 @@ TREE = {
         "docs/gnn",
         "docs/sequence",
         "docs/onnx",
+        "docs/tracking",
         "docs/graph-export",
         "docs/derived-values",
         "docs/texts-and-rules",

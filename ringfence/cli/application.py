@@ -22,6 +22,7 @@ from ringfence.cli import (
     features,
     graphs,
     keys,
+    mirroring,
     models,
     recalibration,
     releases,
@@ -55,6 +56,7 @@ app.command("ticks")(ticks.ticks)
 app.command("evaluate")(models.evaluate)
 releases.app.command("recalibrate")(recalibration.recalibrate)
 releases.app.command("export")(exporting.export)
+releases.app.command("mirror")(mirroring.mirror)
 app.add_typer(releases.app, name="release")
 app.command("explain")(explain.explain)
 app.add_typer(graphs.app, name="export")

@@ -31,7 +31,7 @@ _MEANINGS = {
     Exit.USAGE: "the command line itself is wrong: an unknown option, a time that is none",
     Exit.BAD_INPUT: "a file, a configuration or a name given is wrong; the message says which, where, and what to do",
     Exit.BUSY: "someone else holds what is needed, such as the ledger's writer lock or the port; try again later",
-    Exit.STORAGE: "the disk or the operating system refused: no space, no permission, an input/output error",
+    Exit.STORAGE: "the disk, the operating system or a tracking store refused: no space, no permission, no answer",
     Exit.INTERNAL: "a fault in ringfence; run again with --debug and report it",
     Exit.INTERRUPTED: "stopped from the keyboard",
 }
@@ -44,6 +44,7 @@ CODES: dict[str, Exit] = {
     "LedgerLockedError": Exit.BUSY,
     "AddressTakenError": Exit.BUSY,
     "CommitFailedError": Exit.STORAGE,
+    "TrackingStoreError": Exit.STORAGE,
 }
 
 

@@ -40,3 +40,19 @@ class AlreadyChampionError(RingfenceError):
 
     def __init__(self, release: str) -> None:
         super().__init__(f"release {release!r} is the champion already; there is nothing to promote")
+
+
+class TrackingPlaceError(RingfenceError):
+    """An address that no release is mirrored to. It may hold a secret, so it is not repeated."""
+
+    def __init__(self, found: str, do: str) -> None:
+        self.found, self.do = found, do
+        super().__init__(f"the address of the tracking store: found {found}; {do}")
+
+
+class TrackingStoreError(RingfenceError):
+    """A tracking store that did not do what it was asked to. What it said may hold a secret, so it is not repeated."""
+
+    def __init__(self, store: str, doing: str, found: str, do: str) -> None:
+        self.store, self.doing, self.found, self.do = store, doing, found, do
+        super().__init__(f"tracking store {store}: {doing}: {found}; {do}")

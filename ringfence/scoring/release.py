@@ -47,6 +47,7 @@ from ringfence.policy.policy import Policy
 from ringfence.scenario.derived import Lookup
 from ringfence.scenario.lookup_files import Lookups, prepare_lookups
 from ringfence.scenario.spec import Scenario
+from ringfence.scoring.bundle_file import digest_of, read_file
 from ringfence.scoring.errors import ReleaseDamagedError, ReleaseMismatchError, ReleaseNotFoundError
 from ringfence.scoring.reasons import ReasonBook, feature_texts
 from ringfence.scoring.sentences import FeatureText
@@ -256,8 +257,18 @@ class Release:
         files: dict[str, bytes] = {}
         for lookup in self.scenario.lookups.values():
             if lookup.file not in files:
-                files[lookup.file] = _read(self.path, lookup_name(lookup), self.manifest)
+                files[lookup.file] = read_file(self.path, lookup_name(lookup), self.manifest.files)
         return prepare_lookups(self.scenario, files)
+
+    def file(self, name: str) -> bytes:
+        """Read a file of the bundle, or its manifest, as it was written.
+
+        Raises
+        ------
+        ReleaseDamagedError
+            If it changed since the bundle was loaded, or is none of it.
+        """
+        return read_file(self.path, name, {**self.manifest.files, MANIFEST: self.digest})
 
     @property
     def card(self) -> str:
@@ -302,7 +313,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     if contents.rules_calibrator is not None:
         optional[BY_RULES] = contents.rules_calibrator.to_json()
     files |= optional
-    answering = {name: _digest(files[name]) for name in (*ANSWERS, *sorted(optional)) if name in files}
+    answering = {name: digest_of(files[name]) for name in (*ANSWERS, *sorted(optional)) if name in files}
     named = {
         "files": answering,
         "spec_hash": catalogue.spec_hash,
@@ -311,7 +322,7 @@ def write_release(releases_dir: Path, contents: Contents) -> Release:
     }
     identity = f"r-{blake2b(_json(named), digest_size=6).hexdigest()}"
     files |= {name: files[name].replace(UNNAMED.encode(), identity.encode()) for name in MEASURED}
-    digests = {name: _digest(data) for name, data in files.items()}
+    digests = {name: digest_of(data) for name, data in files.items()}
     manifest = Manifest(
         format=FORMAT,
         id=identity,
@@ -367,7 +378,7 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
     broken: dict[str, ReleaseDamagedError] = {}
     for name in (*needed, *optional):
         try:
-            answers[name] = _read(path, name, manifest)
+            answers[name] = read_file(path, name, manifest.files)
         except ReleaseDamagedError as error:
             if without is None or name not in branch_of:
                 raise
@@ -387,8 +398,8 @@ def load_release(path: Path, *, without: Callable[[ReleaseDamagedError], None] |
             without(damaged)
             broken[name] = damaged
     for name in (*MEASURED, *(name for name in manifest.files if name.startswith(LOOKUP))):
-        _read(path, name, manifest)
-    return Release(path, manifest, _digest(data), answers, branches, broken)
+        read_file(path, name, manifest.files)
+    return Release(path, manifest, digest_of(data), answers, branches, broken)
 
 
 def lookup_name(lookup: Lookup) -> str:
@@ -400,22 +411,12 @@ def _tables(contents: Contents) -> dict[str, bytes]:
     tables: dict[str, bytes] = {}
     for where, lookup in contents.scenario.lookups.items():
         data = contents.lookup_files.get(lookup.file, b"")
-        if _digest(data) != lookup.digest:
+        if digest_of(data) != lookup.digest:
             raise ReleaseMismatchError(
-                f"the lookup file of {where}", _digest(data), lookup.digest, f"hand over {lookup.file} as it was read"
+                f"the lookup file of {where}", digest_of(data), lookup.digest, f"hand over {lookup.file} as it was read"
             )
         tables[lookup_name(lookup)] = data
     return tables
-
-
-def _read(path: Path, name: str, manifest: Manifest) -> bytes:
-    try:
-        content = (path / name).read_bytes()
-    except OSError as error:
-        raise ReleaseDamagedError(str(path), name, "cannot be read") from error
-    if _digest(content) != manifest.files.get(name):
-        raise ReleaseDamagedError(str(path), name, "its digest is not the one in the manifest")
-    return content
 
 
 def _check(contents: Contents, n_features: int) -> None:
@@ -485,7 +486,3 @@ def _versions() -> dict[str, str]:
 
 def _json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1)
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()

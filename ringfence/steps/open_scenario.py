@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ class OpenScenario:
 
     _here: Workspace
     _scenario: Scenario
+    _environment: MutableMapping[str, str]  # of this process, for what libraries read when they are loaded
 
     def _ledger(self) -> Ledger:
         from ringfence.ledger.ledger import Ledger

@@ -48,8 +48,9 @@ class OpenWorkspace(OpenReleases, ExplainsDecisions, ExportsGraph):
         from ringfence.workspace import Workspace
 
         # As the command line does before it loads libraries: no machine code of other sources, no spinning threads.
-        use_kernel_cache(os.environ)
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        self._environment = os.environ
+        use_kernel_cache(self._environment)
+        self._environment.setdefault("OMP_WAIT_POLICY", "passive")
         self._here: Workspace = Workspace(path)
         self._scenario: Scenario = self._here.scenario(scenario)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `ringfence.open(path)` does with releases that are there: list, calibrate anew, export, study, tell apart."""
+"""What `ringfence.open(path)` does with releases that are there: list, calibrate anew, export, mirror, study."""
 
 from __future__ import annotations
 
@@ -169,6 +169,65 @@ class OpenReleases(OpenScenario):
 
         found = find_release(self._here, self._scenario, release)
         return export_onnx(self._ledger(), found, Path(directory).resolve(), n_events=events)
+
+    def mirror(
+        self,
+        to: Path | str,
+        release: str = "all",
+        *,
+        experiment: str | None = None,
+        with_lookups: bool = False,
+        with_cases: bool = False,
+        progress: Progress | None = None,
+    ) -> pl.DataFrame:
+        """Copy releases to a tracking store of MLflow; those that are there, whole, are left as they are.
+
+        Nothing is ever read back from it to decide anything. Where this loads MLflow, it is told to report nothing.
+
+        Parameters
+        ----------
+        to : `http://…` or `https://…` (a server), `sqlite:///FILE`, or a folder; without user, password and query.
+        release : an id, `latest`, `champion` or `all`.
+        experiment : its name there; None: the scenario's.
+        with_lookups : copy the tables of lookups as well, which may be large, or not yours to pass on.
+        with_cases : copy the report as it is, with the single events that it shows.
+
+        Returns
+        -------
+        In the order they were registered: release, run, outcome (`new`, `continued` or `there`), left_out. Of `all`,
+        those whose bundle is no longer on disk are left out.
+
+        Raises
+        ------
+        MissingExtraError
+            If MLflow is not installed: `pip install 'ringfence[mlflow]'`.
+        TrackingPlaceError
+            If the address is none, or holds a secret.
+        TrackingStoreError
+            If the store refuses, fails or cannot be reached.
+        UnknownReleaseError, NoChampionError
+            If there is no such release.
+        """
+        import polars as pl
+
+        from ringfence.steps.mirroring import mirror_releases
+
+        found = mirror_releases(
+            self._here,
+            self._scenario,
+            to=to,
+            environment=self._environment,
+            release=release,
+            experiment=experiment,
+            with_lookups=with_lookups,
+            with_cases=with_cases,
+            progress=None if progress is None else lambda done, total: progress("mirroring", done, total),
+        )
+        return pl.DataFrame(
+            [(one.release, one.run, one.outcome, list(one.left_out)) for one in found.releases],
+            schema={"release": pl.String, "run": pl.String, "outcome": pl.String, "left_out": pl.List(pl.String)},
+            orient="row",
+        )
 
     def study(
         self, name: str, *more: str, release: str | None = None, progress: Progress | None = None

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ringfence release …` beyond promotion: calibrated anew, exported, what was live when, what it was made from."""
+"""`ringfence release …` beyond promotion: calibrated anew, exported, mirrored, live when, made from what."""
 
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,47 @@ def test_show_tells_whose_models_a_calibration_has(
     assert told["examples"]["until"] == told["calibrated"]["models_until"] == "2024-01-31T00:00:00Z"
     assert run(["release", "show", made["release"], "--data", "-w", str(place)]) == Exit.OK
     assert f"models of {made['models_of']}; on {made['n']:,} events" in capsys.readouterr().out
+
+
+def test_mirror_copies_all_releases_once_and_says_what_it_left_out(
+    place: Path, result: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"sqlite:///{tmp_path / 'runs.db'}"
+    told = result("release", "mirror", "--to", address)
+    assert (told["store"], told["experiment"], told["absent"]) == (address, "payments", [])
+    assert [one["release"] for one in told["releases"]] == [entry["release"] for entry in result("release", "list")]
+    assert {(one["outcome"], *one["left_out"]) for one in told["releases"]} == {("new", "cases")}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    capsys.readouterr()
+    assert run(["release", "mirror", "champion", "-w", str(place)]) == Exit.OK
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{address}, experiment payments\nrelease ")
+    assert f"{told['releases'][0]['release']}  there    {told['releases'][0]['run']}  cases" in said.out
+    assert said.err == ""
+
+
+def test_mirror_asks_for_an_address_and_takes_none_with_a_secret(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert run(["release", "mirror", "-w", str(place)]) == Exit.USAGE
+    assert "--to" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:s3cret@tracking.example")
+    assert run(["release", "mirror", "-w", str(place)]) == Exit.BAD_INPUT
+    said = capsys.readouterr()
+    assert "found a user or a password in its https address; take them out, and set MLFLOW_TRACKING_" in said.err
+    assert "s3cret" not in said.err + said.out
+
+
+def test_mirror_without_an_answer_ends_as_storage_does(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert run(["release", "mirror", "-w", str(place), "--to", address]) == Exit.STORAGE
+    said = capsys.readouterr()
+    assert said.err.startswith(
+        f"ringfence: tracking store {address}: experiment 'payments': no answer; see that it runs"
+    )
