@@ -148,8 +148,9 @@ class App:
     async def _decide(self, exchange: Exchange) -> None:
         service, message, start_ns = await self._message(exchange, Scope.DECIDE)
         given_ms = exchange.deadline_ms(self._config.longest_deadline_ms)
-        admission = service.admit_decided(message)
         deadline_ns = start_ns + (given_ms or self._config.deadline_ms) * MS
+        service.require_room(deadline_ns)  # before more work goes into what will be refused
+        admission = service.admit_decided(message)
         ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns)
         answer: wire.DecisionAnswer = await self._outcome(ticket)
         ended_ns = time.perf_counter_ns()

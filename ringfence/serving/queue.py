@@ -16,6 +16,7 @@ from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.serving.errors import QueueFullError
 
 NO_DEADLINE: Final = 1 << 62
+_NEWEST: Final = 0.2  # weight of the newest turn in what a ticket is expected to take
 
 
 class Ask(IntEnum):
@@ -57,20 +58,36 @@ class Ticket:
 
 
 class WorkQueue:
-    """First in, first out; many threads may put, one takes. Full means refused, never waited for."""
+    """First in, first out; many threads may put, one takes. Full means refused, never waited for.
+
+    It is full with `bound` tickets, and for a ticket with a deadline already when those before it take until then: who
+    cannot be answered in time had better know at once, while there is time to do something else.
+    """
 
     def __init__(self, bound: int) -> None:
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
         self._bound = bound
+        self._ticket_ns = 0.0  # that a ticket took lately, in turns of the size that there were
 
     @property
     def depth(self) -> int:
         return self._queue.qsize()
 
+    def took(self, n_tickets: int, duration_ns: int) -> None:
+        """Note how long a turn took, from taking its tickets to handing them back; by the thread that takes."""
+        self._ticket_ns += _NEWEST * (duration_ns / n_tickets - self._ticket_ns)
+
+    def require_room(self, deadline_ns: int) -> None:
+        """Raise `QueueFullError` where a ticket of this deadline (`perf_counter_ns`) would come to nothing."""
+        depth = self._queue.qsize()
+        if depth >= self._bound:
+            raise QueueFullError(depth)
+        if depth and deadline_ns < NO_DEADLINE and time.perf_counter_ns() + depth * self._ticket_ns > deadline_ns:
+            raise QueueFullError(depth)
+
     def put(self, ticket: Ticket) -> None:
-        """Append a ticket; raise `QueueFullError` when `bound` tickets wait already."""
-        if self._queue.qsize() >= self._bound:
-            raise QueueFullError(self._queue.qsize())
+        """Append a ticket; raise `QueueFullError` where there is no room for it."""
+        self.require_room(ticket.deadline_ns)
         self._queue.put(ticket)
 
     def wake(self) -> None:

@@ -142,6 +142,10 @@ class ScenarioService:
         if state is not State.READY or self._stopping:
             raise NotReadyError("stopping" if self._stopping else str(state))
 
+    def require_room(self, deadline_ns: int) -> None:
+        """Raise `QueueFullError` where a decision cannot be queued and answered by then (`perf_counter_ns`)."""
+        self._queue.require_room(deadline_ns)
+
     def admit(self, raw: dict[str, Any]) -> Admission:
         admission = self._door.admit(raw, now_ms=self._clock.now_ms())
         for name in admission.underived:
@@ -398,12 +402,15 @@ class ScenarioService:
                 if self._stopping:
                     return
                 continue
+            began_ns = time.perf_counter_ns()
             batch_size.observe(len(tickets))
             groups = cycle.in_turns(tickets)
             for at, group in enumerate(groups):
                 waiting = [ticket for later in groups[at + 1 :] for ticket in later]
                 if not self._turn(cycle, group, waiting):
                     break
+            else:
+                self._queue.took(len(tickets), time.perf_counter_ns() - began_ns)
             if self._stopping and self._state is State.LEDGER_UNAVAILABLE:
                 return
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,25 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
     queue.take(1, 0)
     queue.put(made[2])
     assert queue.take(8, 0) == made[1:]
+
+
+def test_who_would_wait_beyond_the_deadline_is_refused_at_once() -> None:
+    queue, made = WorkQueue(100), tickets(12)
+    queue.took(4, 40_000_000)
+    for _ in range(50):
+        queue.took(5, 50_000_000)  # ten milliseconds a ticket
+    for ticket in made[:10]:
+        queue.put(ticket)
+    now_ns = time.perf_counter_ns()
+    made[10].deadline_ns = now_ns + 50_000_000
+    with pytest.raises(QueueFullError, match="10 requests"):
+        queue.put(made[10])
+    made[11].deadline_ns = now_ns + 10_000_000_000
+    queue.put(made[11])
+    queue.take(100, 0)
+    made[10].deadline_ns = now_ns  # late already, but nobody waits: it is decided by the rules
+    queue.put(made[10])
+    assert queue.take(8, 0) == [made[10]]
 
 
 def test_wake_ends_a_wait_without_a_ticket() -> None:
