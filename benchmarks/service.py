@@ -27,14 +27,19 @@ MIN_REASONS = 3
 
 
 def run_load(
-    subject: Subject, port: int, events: list[tuple[str, dict[str, Any]]], rate: float, folder: Path
+    subject: Subject,
+    port: int,
+    events: list[tuple[str, dict[str, Any]]],
+    rate: float,
+    folder: Path,
+    n_connections: int = 64,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Send (path, body) pairs from another process; return a record for each, and the generator's summary."""
     requests, output = folder / "requests.tsv", folder / "answers.jsonl"
     with requests.open("w", encoding="utf-8") as file:
         file.writelines(f"{path}\t{json.dumps(body)}\n" for path, body in events)
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(port), "--rate", str(rate)]
-    command += ["--requests", str(requests), "--output", str(output)]
+    command += ["--requests", str(requests), "--output", str(output), "--connections", str(n_connections)]
     subprocess.run(command, check=True, env={**os.environ, "RINGFENCE_TOKEN": subject.token})
     lines = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     return lines[:-1], lines[-1]
