@@ -19,6 +19,7 @@ from ringfence.drafting.profile import Column, Profile, profile_table
 from ringfence.drafting.table import open_table, with_columns_of
 from ringfence.ledger.runs import check_source
 from ringfence.ledger.sources import SourceFile, column_names, needed_columns, read_plain_frames, resolve
+from ringfence.ledger.tally import Tally, Underived
 from ringfence.scenario.columns import Columns
 from ringfence.scenario.dialect import Dialect, plainly
 from ringfence.scenario.identity import IdentityKey
@@ -68,7 +69,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     n_rejected: int
     rejected: tuple[Rejected, ...]
     suspicions: tuple[Suspicion, ...]
-    underived: dict[str, int]  # derived value -> rows tried that give what it is made of, and it yields none
+    underived: tuple[Underived, ...]  # of the rows tried
+    lookup_faults: tuple[str, ...]  # rows of lookup files that are let be, in words
     unused: tuple[str, ...]  # columns of the first file that the scenario does not read
 
 
@@ -120,6 +122,9 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         n_rejected=n_rejected,
         rejected=rejected,
         underived=underived,
+        lookup_faults=tuple(
+            table.faults.told for table in lookups.values() if table.faults is not None and table.faults.kinds
+        ),
         suspicions=_suspicions(event_type, profile, truth, event_ms),
         unused=tuple(
             name for name in profile.table.names if name not in needed and name not in first.dialect.clocks.values()
@@ -192,7 +197,7 @@ def _role(role: str, column: str, profile: Profile) -> RoleOutlook:
 
 def _try(
     scenario: Scenario, file: SourceFile, lookups: Lookups
-) -> tuple[int, int, tuple[Rejected, ...], dict[str, int]]:
+) -> tuple[int, int, tuple[Rejected, ...], tuple[Underived, ...]]:
     """Let the first rows in, as an import would, and keep nothing."""
     needed = needed_columns(file.event_type)
     clocks = set(file.dialect.clocks.values())
@@ -218,9 +223,10 @@ def _try(
             for (column, reason), n in reasons.most_common()
         )
         n_tried = min(frame.rows.height, _TRIED_ROWS) + len(broken)
-        underived = {name: int(failed.sum()) for name, failed in admission.underived.items() if failed.any()}
-        return n_tried, n_tried - len(admission), told, underived
-    return 0, 0, (), {}
+        tally = Tally()
+        tally.count(admission, np.ones(len(admission), np.bool_), ())
+        return n_tried, n_tried - len(admission), told, tally.underived
+    return 0, 0, (), ()
 
 
 def _joined(file: SourceFile, lacking: set[str]) -> pl.DataFrame | None:

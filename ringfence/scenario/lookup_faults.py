@@ -60,6 +60,17 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             "what stood there"
         )
 
+    @property
+    def told(self) -> str:
+        """What is done about the rows that are let be, in words."""
+        kinds = "; ".join(kind.told for kind in self.kinds)
+        settings = ", ".join(dict.fromkeys(kind.setting for kind in self.kinds))
+        rounded = f"; {self.rounded}" if self.rounded else ""
+        return (
+            f"{self.file}, looked up by derive.{self.where}: {self.n_bad:,} of {self.n_rows:,} rows have a fault, and "
+            f"are read by `{settings}`: {kinds}{rounded}"
+        )
+
     def frame(self) -> pl.DataFrame:
         """One line per bad row: row, found, reason; ascending."""
         parts = [

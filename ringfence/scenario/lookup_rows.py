@@ -30,6 +30,7 @@ from ringfence.scenario.lookup_table import (
     ipv6_key,
     key_locator,
     number_locator,
+    number_looked_up,
 )
 from ringfence.scenario.spec import Attribute, AttributeType
 from ringfence.scenario.times import moments_ms
@@ -113,7 +114,7 @@ class LookupRows:
             self._marked(found.rows),
             "the same key twice",
             "give a key one row, or rows for different times",
-            show=lambda row: f"also in row {self._number(other[row])}",
+            show=lambda row: f"also in row {self._number(other[row]):,}",
         )
         self._stop()
         kept = self._faults.good[good]
@@ -147,7 +148,8 @@ class LookupRows:
         ranges = self._ranges(low, stop, good, ranks)
         given = np.array([low, high])
         whole = bool((given[np.isfinite(given)] == np.floor(given[np.isfinite(given)])).all())
-        return LookupTable(number_locator(ranges, whole=whole), values, ranges, faults=self._found)
+        locate = number_locator(ranges, whole=whole)
+        return LookupTable(locate, values, ranges, reads=_is_number, faults=self._found)
 
     def _by_address(self, low: pl.Series, high: pl.Series, values: list[Value]) -> LookupTable:
         v4_low, v4_high = plain_ipv4(low), plain_ipv4(high)
@@ -186,7 +188,8 @@ class LookupRows:
         self._overlaps(parts)
         self._stop()
         v4_ranges, v6_ranges = (self._ranges(*part, ranks) for part in parts)
-        return LookupTable(address_locator(v4_ranges, v6_ranges), values, v4_ranges, faults=self._found)
+        locate = address_locator(v4_ranges, v6_ranges)
+        return LookupTable(locate, values, v4_ranges, reads=_is_address, faults=self._found)
 
     def _values(self) -> list[Value]:
         column = self._frame[self._lookup.value]
@@ -232,7 +235,7 @@ class LookupRows:
             "a number or address lies in one range at a time",
             setting=_NARROWEST,
             is_followed=self._lookup.overlaps is Overlaps.NARROWEST,
-            show=lambda row: f"{self._range(row)} and row {self._number(other[row])}, {self._range(other[row])}",
+            show=lambda row: f"{self._range(row)} and row {self._number(other[row]):,}, {self._range(other[row])}",
         )
         return other
 
@@ -319,6 +322,14 @@ class LookupRows:
 
     def _error(self, found: str, do: str) -> LookupFileError:
         return LookupFileError(self._lookup.file, self._where, found, do)
+
+
+def _is_number(text: str) -> bool:
+    return number_looked_up(text) is not None
+
+
+def _is_address(text: str) -> bool:
+    return ip_address(text) is not None
 
 
 def _floats(column: pl.Series) -> NDArray[np.float64]:

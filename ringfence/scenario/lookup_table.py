@@ -105,13 +105,21 @@ class LookupTable:
     locate : from a text to (entries, cell); the cell is NOWHERE where the text is no key, number or address.
     values : of each row of the file.
     v4 : the ranges in which IPv4 addresses are found, if they are: a column of them is then searched as a whole.
+    reads : whether a text is a number or an address that could lie in the table; None: every text is a key.
     faults : rows of the file that cannot be followed and are let be.
     """
 
     def __init__(
-        self, locate: Locate, values: list[Value], v4: Ranges | None = None, *, faults: Faults | None = None
+        self,
+        locate: Locate,
+        values: list[Value],
+        v4: Ranges | None = None,
+        *,
+        reads: Callable[[str], bool] | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.faults = faults
+        self._reads = reads
         self._locate = locate
         self._values = values
         self._v4 = v4
@@ -121,6 +129,10 @@ class LookupTable:
         entries, cell = self._locate(text)
         row = entries.row_at(cell, time_ms)
         return None if row < 0 else self._values[row]
+
+    def reads(self, text: str) -> bool:
+        """Whether a text is something that could be in the table; else it is malformed."""
+        return self._reads is None or self._reads(text)
 
     def values_at(self, texts: pl.Series, codes: NDArray[np.int64], time_ms: NDArray[np.int64]) -> list[Value | None]:
         """`value_at` for n events; `codes` says which of the distinct `texts` each has, negative for none."""
@@ -164,17 +176,25 @@ def number_locator(ranges: Ranges, *, whole: bool) -> Locate:
     cuts, entries = ranges.cuts.data, ranges.entries
 
     def locate(text: str) -> tuple[Entries, int]:
-        number = number_of(text) if text.count(".") < 2 else None
+        number = number_looked_up(text)
         if number is None:
-            address = ip_address(text)
-            if address is None or address.version != 4:
-                return entries, NOWHERE
-            number = float(address.number)
+            return entries, NOWHERE
         if whole:
             number = float(math.floor(number))
         return entries, bisect_right(cuts, number) - 1
 
     return locate
+
+
+def number_looked_up(text: str) -> float | None:
+    """The number that a text writes out, or stands for as an IPv4 address; None where it is neither."""
+    number = number_of(text) if text.count(".") < 2 else None
+    if number is None:
+        address = ip_address(text)
+        if address is None or address.version != 4:
+            return None
+        number = float(address.number)
+    return number
 
 
 def address_locator(v4: Ranges, v6: Ranges) -> Locate:
