@@ -18,7 +18,7 @@ from ringfence.drafting.leaks import Suspicion, order_auc, suspicion_of
 from ringfence.drafting.profile import Column, Profile, profile_table
 from ringfence.drafting.table import open_table, with_columns_of
 from ringfence.ledger.runs import check_source
-from ringfence.ledger.sources import SourceFile, column_names, needed_columns, read_plain_frames, resolve
+from ringfence.ledger.sources import SourceFile, column_names, needed_columns, read_frames, read_plain_frames, resolve
 from ringfence.ledger.tally import Tally, Underived
 from ringfence.scenario.columns import Columns
 from ringfence.scenario.dialect import Dialect, plainly
@@ -110,7 +110,7 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         files=tuple(rows),
         first_ms=int(given.min()) if len(given) else None,
         last_ms=int(given.max()) if len(given) else None,
-        roles=tuple(_role(role.role, role.column, profile) for role in event_type.given_roles),
+        roles=_roles(event_type, first, profile),
         n_fraud=int((truth == 1.0).sum()) if truth is not None else 0,
         n_legit=int((truth == 0.0).sum()) if truth is not None else 0,
         n_silent=int(np.isnan(truth).sum()) if truth is not None else len(profile.row),
@@ -188,9 +188,26 @@ def _split(known_ms: Floats | None, truth: Floats | None, event_ms: Floats | Non
     return int(split_ms), int((fraud & (known_ms <= split_ms)).sum()), int((fraud & (event_ms > split_ms)).sum())
 
 
-def _role(role: str, column: str, profile: Profile) -> RoleOutlook:
+def _roles(event_type: EventType, file: SourceFile, profile: Profile) -> tuple[RoleOutlook, ...]:
+    parties = _parties(file, {role.column for role in event_type.given_roles} - set(profile.table.names))
+    return tuple(_role(role.role, role.column, profile, parties) for role in event_type.given_roles)
+
+
+def _parties(file: SourceFile, wanted: set[str]) -> dict[str, tuple[int, float]]:
+    """Of the roles that a long table fills: how many entities it names, and how many of its rows each."""
+    join = file.join
+    if join is None or join.role is None or join.value is None or file.join_path is None or not wanted:
+        return {}
+    frames = read_frames(file.join_path, [join.role, join.value], lambda *_: None, file.dialect)
+    long = pl.concat([frame.rows.select(pl.col(join.role, join.value).cast(pl.String)) for frame in frames])
+    found = long.drop_nulls().group_by(join.role).agg(n=pl.len(), n_entities=pl.col(join.value).n_unique())
+    return {role: (n_entities, n / n_entities) for role, n, n_entities in found.iter_rows() if role in wanted}
+
+
+def _role(role: str, column: str, profile: Profile, parties: dict[str, tuple[int, float]]) -> RoleOutlook:
     if column not in profile.table.names:
-        return RoleOutlook(role=role, column=column, n_entities=0, reuse=0.0)
+        n_entities, reuse = parties.get(column, (0, 0.0))
+        return RoleOutlook(role=role, column=column, n_entities=n_entities, reuse=round(reuse, 2))
     found: Column = profile.column(column)
     return RoleOutlook(role=role, column=column, n_entities=found.n_distinct, reuse=round(found.reuse, 2))
 

@@ -24,6 +24,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[int, ...]  # of the file, from 1, without the header; ascending
     found: tuple[str, ...]  # what stands there, one per row; empty where there is nothing to show
     is_followed: bool  # the scenario says what to do with such rows, so they stop nothing
+    note: str = ""  # what stands out about the rows together
 
     @property
     def told(self) -> str:
@@ -33,7 +34,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
             for row, found in zip(self.rows[:_MOST_SHOWN], self.found, strict=False)
         ]
         more = f", and {len(self.rows) - _MOST_SHOWN:,} more" if len(self.rows) > _MOST_SHOWN else ""
-        return f"{len(self.rows):,} x {self.what}: {', '.join(shown)}{more}"
+        return f"{len(self.rows):,} x {self.what}: {', '.join(shown)}{more}{self.note and f' ({self.note})'}"
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,8 +103,9 @@ class FaultFinder:
         setting: str,
         is_followed: bool,
         show: Callable[[int], str] = lambda _: "",
+        note: str = "",
     ) -> None:
-        """Note the rows where `bad`, shape (n,); `show` says what stands in one of them."""
+        """Note the rows where `bad`, shape (n,); `show` says what stands in one of them, `note` what in all."""
         rows = np.flatnonzero(bad & self._good)
         if not len(rows):
             return
@@ -115,6 +117,7 @@ class FaultFinder:
             rows=tuple(self._numbers[rows].tolist()),
             found=tuple(show(row) for row in rows.tolist()),
             is_followed=is_followed,
+            note=note,
         )
         self._kinds.append(fault)
 

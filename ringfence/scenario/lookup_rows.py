@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -41,6 +42,7 @@ _MOST_CELLS: Final = 20_000_000
 _ROUNDED: Final = 100_000.0  # a large bound that this divides may have lost its digits
 _LOOKED_AT: Final = 100  # bounds that tell whether a table is of numbers or of addresses
 _LONGEST_SHOWN: Final = 45  # characters of a bound
+_MOST_NAMED: Final = 3  # rows that many others overlap
 _ROW: Final = "\x1frow"
 _SKIP, _NARROWEST = "bad_rows: skip", "overlaps: narrowest"
 Ints = NDArray[np.int64]
@@ -229,6 +231,8 @@ class LookupRows:
                 cell, at = self._cells(first, last)
                 found = overlapping(cell, *self._ranks(rows[at]), rows[at])
             other |= dict(zip(found.rows.tolist(), found.others.tolist(), strict=True))
+        often = [(row, n) for row, n in Counter(other.values()).most_common(_MOST_NAMED) if n > 1]
+        note = ", ".join(f"{n:,} with row {self._number(row):,}" for row, n in often)
         self._faults.add(
             self._marked(np.array(sorted(other), np.int64)),
             "a range that overlaps another",
@@ -236,6 +240,7 @@ class LookupRows:
             setting=_NARROWEST,
             is_followed=self._lookup.overlaps is Overlaps.NARROWEST,
             show=lambda row: f"{self._range(row)} and row {self._number(other[row]):,}, {self._range(other[row])}",
+            note=note,
         )
         return other
 
