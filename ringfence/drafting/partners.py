@@ -98,6 +98,9 @@ def joined_of(main: Profile, event_id: Column | None, other: Profile, roles: lis
         return None
     texts = [column for column in other.columns if column is not on and column.kind == "text"]
     names = [column for column in texts if 1 < column.n_distinct <= _MOST_ROLE_NAMES and column.n_missing == 0]
+    names.sort(key=lambda column: column.n_distinct)
+    if len(names) == 2 and 2 * names[0].n_distinct <= names[1].n_distinct:
+        names = names[:1]  # in a short table there are few entities, too
     values = [
         column
         for column in other.columns
