@@ -53,7 +53,8 @@ def strong_roles(roles: Sequence[RoleGuess], parties: Sequence[Party], derived: 
         "is tied into rings, `ringfence rings` refuses, and the feature family `rings` stays off (docs/rings.md). Mark "
         "such roles, as in {column: …, strong: true}"
     )
-    likely, unlikely = [], []
+    likely: list[str] = []
+    unlikely: list[str] = []
     for role, words, reuse in counts:
         may_be = reuse <= _FEW_EVENTS or hints(words, "people")
         (likely if may_be else unlikely).append(f"{role} ({reuse:,.1f} events each)")
