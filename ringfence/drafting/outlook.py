@@ -102,7 +102,7 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
     truth = _truth(event_type.label, profile) if told is None else told.truth
     known_ms = _known_ms(event_type.label, event_ms, first, profile, scenario) if told is None else told.known_ms
     split_ms, n_known, n_after = _split(known_ms, truth, event_ms)
-    lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace))
+    lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace), tells=True)
     n_tried, n_rejected, rejected, underived = _try(scenario, first, lookups)
     given = event_ms[~np.isnan(event_ms)] if event_ms is not None else np.empty(0)
     needed = needed_columns(event_type)

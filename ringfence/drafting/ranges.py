@@ -68,7 +68,7 @@ def _faults(other: Profile, low: Column, high: Column, value: Column) -> tuple[F
     )
     drafted = Derived(name="drafted", how=lookup, inputs=())
     try:
-        faults = LookupRows(drafted, lookup, "drafted", frame, "UTC").prepare().faults
+        faults = LookupRows(drafted, lookup, "drafted", frame, "UTC", tells=True).prepare().faults
     except LookupFileError:
         return ()
     return () if faults is None else faults.kinds

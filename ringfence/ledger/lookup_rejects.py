@@ -30,7 +30,7 @@ def prepare_and_list(scenario: Scenario, workspace: Path) -> PreparedLookups:
     """
     path = workspace / "reports" / f"{scenario.name}-lookup-rejects.csv"
     try:
-        lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace))
+        lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace), tells=True)
     except LookupRowsError as error:
         _write(path, [error.faults])
         raise LookupRowsError(error.faults, listed_in=path) from None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -81,6 +81,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         return pl.concat(parts).sort("row", maintain_order=True) if parts else pl.DataFrame(schema=_SCHEMA)
 
 
+class _Noted(NamedTuple):
+    rows: NDArray[np.int64]  # places in the table, not numbers of rows
+    fault: Fault  # without what its rows show: texts are made where somebody asks for them
+    show: Callable[[int], str]
+
+
 class FaultFinder:
     """Collects faults of rows; whoever is bad already is not counted again.
 
@@ -92,7 +98,7 @@ class FaultFinder:
     def __init__(self, numbers: NDArray[np.int64]) -> None:
         self._numbers = numbers
         self._good = np.ones(len(numbers), np.bool_)
-        self._kinds: list[Fault] = []
+        self._noted: list[_Noted] = []
 
     def add(
         self,
@@ -110,16 +116,8 @@ class FaultFinder:
         if not len(rows):
             return
         self._good[rows] = False
-        fault = Fault(
-            what=what,
-            do=do,
-            setting=setting,
-            rows=tuple(self._numbers[rows].tolist()),
-            found=tuple(show(row) for row in rows.tolist()),
-            is_followed=is_followed,
-            note=note,
-        )
-        self._kinds.append(fault)
+        fault = Fault(what=what, do=do, setting=setting, rows=(), found=(), is_followed=is_followed, note=note)
+        self._noted.append(_Noted(rows, fault, show))
 
     @property
     def good(self) -> NDArray[np.bool_]:
@@ -127,5 +125,22 @@ class FaultFinder:
         return self._good.copy()
 
     @property
+    def stops(self) -> bool:
+        """Whether some rows have a fault that nothing says what to do about."""
+        return any(not noted.fault.is_followed for noted in self._noted)
+
+    def n_of(self, setting: str) -> int:
+        """Rows with a fault that a setting is for."""
+        return sum(len(noted.rows) for noted in self._noted if noted.fault.setting == setting)
+
+    @property
     def kinds(self) -> tuple[Fault, ...]:
-        return tuple(self._kinds)
+        """What was found, each row with what stands there."""
+        return tuple(
+            msgspec.structs.replace(
+                noted.fault,
+                rows=tuple(self._numbers[noted.rows].tolist()),
+                found=tuple(noted.show(row) for row in noted.rows.tolist()),
+            )
+            for noted in self._noted
+        )

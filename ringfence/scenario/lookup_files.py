@@ -71,12 +71,13 @@ def read_lookup_files(scenario: Scenario, workspace: Path) -> dict[str, bytes]:
     return files
 
 
-def prepare_lookups(scenario: Scenario, files: Mapping[str, bytes]) -> Lookups:
+def prepare_lookups(scenario: Scenario, files: Mapping[str, bytes], *, tells: bool = False) -> Lookups:
     """Check and index the lookup tables of a scenario.
 
     Parameters
     ----------
     files : the content of each lookup file, by the name that the scenario gives it.
+    tells : whether tables say which rows were let be, in `faults`.
 
     Raises
     ------
@@ -94,7 +95,9 @@ def prepare_lookups(scenario: Scenario, files: Mapping[str, bytes]) -> Lookups:
                 where = f"{event_type.name}.{derived.name}"
                 if derived.how.file not in frames:
                     frames[derived.how.file] = _frame(derived.how, files, where)
-                rows = LookupRows(derived, derived.how, where, frames[derived.how.file], scenario.time_zone)
+                rows = LookupRows(
+                    derived, derived.how, where, frames[derived.how.file], scenario.time_zone, tells=tells
+                )
                 prepared[where] = rows.prepare()
     return prepared
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -17,7 +16,7 @@ from ringfence.scenario.errors import LookupFileError, LookupRowsError, did_you_
 from ringfence.scenario.identity import id_texts
 from ringfence.scenario.ip_address import ip_address, plain_ipv4
 from ringfence.scenario.lookup_faults import FaultFinder, Faults
-from ringfence.scenario.lookup_overlaps import narrowest, overlapping
+from ringfence.scenario.lookup_overlaps import Overlapping, narrowest, overlapping
 from ringfence.scenario.lookup_table import (
     ALWAYS_FROM,
     ALWAYS_TO,
@@ -42,17 +41,22 @@ _MOST_CELLS: Final = 20_000_000
 _ROUNDED: Final = 100_000.0  # a large bound that this divides may have lost its digits
 _LOOKED_AT: Final = 100  # bounds that tell whether a table is of numbers or of addresses
 _LONGEST_SHOWN: Final = 45  # characters of a bound
+_NONE: Final = -1
 _MOST_NAMED: Final = 3  # rows that many others overlap
 _ROW: Final = "\x1frow"
 _SKIP, _NARROWEST = "bad_rows: skip", "overlaps: narrowest"
 Ints = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 Show = Callable[[int], str]
-Overlapped = dict[int, int]  # row -> one that it overlaps
+Overlapped = Ints  # (n,) one that each row overlaps, or _NONE
 
 
 class LookupRows:
     """The rows of a table that have a value. Rows are counted from 1 in errors, without the header.
+
+    Parameters
+    ----------
+    tells : whether the table is to say which rows were let be; it takes a text for each of them.
 
     Raises
     ------
@@ -60,7 +64,9 @@ class LookupRows:
         If a column is missing, or there is no row.
     """
 
-    def __init__(self, derived: Derived, lookup: Lookup, where: str, frame: pl.DataFrame, time_zone: str) -> None:
+    def __init__(
+        self, derived: Derived, lookup: Lookup, where: str, frame: pl.DataFrame, time_zone: str, *, tells: bool
+    ) -> None:
         self._derived, self._lookup, self._where, self._zone = derived, lookup, where, time_zone
         for key in ("key", "low", "high", "value", "valid_from", "valid_to"):
             column = getattr(lookup, key)
@@ -68,7 +74,7 @@ class LookupRows:
                 raise self._error(f"no column {column!r}", did_you_mean(column, frame.columns))
         if not frame.height:
             raise self._error("no rows", "export it again")
-        self._n_rows = frame.height
+        self._n_rows, self._tells = frame.height, tells
         given = frame[lookup.value].is_not_null()
         self._frame = frame.with_row_index(_ROW, 1).filter(given)  # a row without a value is as good as none
         self._n = self._frame.height
@@ -111,18 +117,18 @@ class LookupRows:
         cells: dict[str, int] = {}
         cell = np.array([cells.setdefault(key, len(cells)) for key in keys.gather(good).to_list()], np.int64)
         found = overlapping(cell, *self._ranks(good), good)
-        other = dict(zip(found.rows.tolist(), found.others.tolist(), strict=True))
+        other = self._others([found])
         self._bad(
-            self._marked(found.rows),
+            other != _NONE,
             "the same key twice",
             "give a key one row, or rows for different times",
-            show=lambda row: f"also in row {self._number(other[row]):,}",
+            show=lambda row: f"also in row {self._number(int(other[row])):,}",
         )
         self._stop()
         kept = self._faults.good[good]
         good, cell = good[kept], cell[kept]
         entries = entries_of(cell, good, self._from_ms[good], self._to_ms[good], len(cells))
-        return LookupTable(key_locator(cells, entries), values, faults=self._found)
+        return LookupTable(key_locator(cells, entries), values, faults=self._told)
 
     def _by_number(self, bounds: NDArray[np.float64], values: list[Value]) -> LookupTable:
         finite = np.isfinite(bounds)
@@ -151,7 +157,7 @@ class LookupRows:
         given = np.array([low, high])
         whole = bool((given[np.isfinite(given)] == np.floor(given[np.isfinite(given)])).all())
         locate = number_locator(ranges, whole=whole)
-        return LookupTable(locate, values, ranges, reads=_is_number, faults=self._found)
+        return LookupTable(locate, values, ranges, reads=_is_number, faults=self._told)
 
     def _by_address(self, low: pl.Series, high: pl.Series, values: list[Value]) -> LookupTable:
         v4_low, v4_high = plain_ipv4(low), plain_ipv4(high)
@@ -191,7 +197,7 @@ class LookupRows:
         self._stop()
         v4_ranges, v6_ranges = (self._ranges(*part, ranks) for part in parts)
         locate = address_locator(v4_ranges, v6_ranges)
-        return LookupTable(locate, values, v4_ranges, reads=_is_address, faults=self._found)
+        return LookupTable(locate, values, v4_ranges, reads=_is_address, faults=self._told)
 
     def _values(self) -> list[Value]:
         column = self._frame[self._lookup.value]
@@ -222,7 +228,7 @@ class LookupRows:
 
     def _overlaps(self, parts: list[tuple[Bounds, Bounds, Ints]]) -> Overlapped:
         """Note the ranges that overlap; with validity only those that do so at the same time."""
-        other: dict[int, int] = {}
+        parts_found = []
         for low, stop, rows in parts:
             cuts = np.unique(np.concatenate((low, stop)))
             first, last = np.searchsorted(cuts, low), np.searchsorted(cuts, stop)
@@ -230,16 +236,20 @@ class LookupRows:
             if self._is_timed and len(found.rows):
                 cell, at = self._cells(first, last)
                 found = overlapping(cell, *self._ranks(rows[at]), rows[at])
-            other |= dict(zip(found.rows.tolist(), found.others.tolist(), strict=True))
-        often = [(row, n) for row, n in Counter(other.values()).most_common(_MOST_NAMED) if n > 1]
-        note = ", ".join(f"{n:,} with row {self._number(row):,}" for row, n in often)
+            parts_found.append(found)
+        other = self._others(parts_found)
+        counts = np.bincount(other[other != _NONE], minlength=1)
+        often = [row for row in np.argsort(-counts, kind="stable")[:_MOST_NAMED].tolist() if counts[row] > 1]
+        note = ", ".join(f"{counts[row]:,} with row {self._number(row):,}" for row in often)
         self._faults.add(
-            self._marked(np.array(sorted(other), np.int64)),
+            other != _NONE,
             "a range that overlaps another",
             "a number or address lies in one range at a time",
             setting=_NARROWEST,
             is_followed=self._lookup.overlaps is Overlaps.NARROWEST,
-            show=lambda row: f"{self._range(row)} and row {self._number(other[row]):,}, {self._range(other[row])}",
+            show=lambda row: (
+                f"{self._range(row)} and row {self._number(int(other[row])):,}, {self._range(int(other[row]))}"
+            ),
             note=note,
         )
         return other
@@ -292,16 +302,18 @@ class LookupRows:
             large = np.isfinite(bounds) & (np.abs(bounds) >= 10.0 * _ROUNDED)
             rounded = np.logical_or.reduce(large & (np.mod(bounds, _ROUNDED) == 0.0))
             suspects = np.greater(bounds[0], bounds[1]) & rounded
-        for row, other in others.items():
-            suspects[row] |= rounded[row] or rounded[other]
+        suspects |= (others != _NONE) & (rounded | rounded[others])
         self._n_rounded = int(suspects.sum())
 
     def _stop(self) -> None:
-        if any(not kind.is_followed for kind in self._faults.kinds):
+        if self._faults.stops:
             raise LookupRowsError(self._found)
-        skipped = [kind for kind in self._faults.kinds if kind.setting == _SKIP]
-        if skipped and sum(len(kind.rows) for kind in skipped) == self._n:
-            raise self._error(f"no row that can be followed ({skipped[0].told})", "export it again")
+        if self._n and self._faults.n_of(_SKIP) == self._n:
+            raise self._error(f"no row that can be followed ({self._faults.kinds[0].told})", "export it again")
+
+    @property
+    def _told(self) -> Faults | None:
+        return self._found if self._tells else None
 
     @property
     def _found(self) -> Faults:
@@ -313,10 +325,11 @@ class LookupRows:
             n_rounded=self._n_rounded,
         )
 
-    def _marked(self, rows: Ints) -> Marks:
-        marks = np.zeros(self._n, np.bool_)
-        marks[rows] = True
-        return marks
+    def _others(self, found: list[Overlapping]) -> Overlapped:
+        others = np.full(self._n, _NONE, np.int64)
+        for part in found:
+            others[part.rows] = part.others
+        return others
 
     def _range(self, at: int) -> str:
         low, high = (self._frame[column][at] for column in (self._lookup.low, self._lookup.high) if column is not None)

@@ -106,7 +106,7 @@ class LookupTable:
     values : of each row of the file.
     v4 : the ranges in which IPv4 addresses are found, if they are: a column of them is then searched as a whole.
     reads : whether a text is a number or an address that could lie in the table; None: every text is a key.
-    faults : rows of the file that cannot be followed and are let be.
+    faults : rows of the file that cannot be followed and are let be, where somebody asked for them.
     """
 
     def __init__(

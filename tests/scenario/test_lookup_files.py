@@ -34,7 +34,7 @@ def table_of(frame: pl.DataFrame, lookup: dict[str, Any], **entry: Any) -> Looku
         frame.write_csv(data)
     else:
         frame.write_parquet(data)
-    return prepare_lookups(scenario, {lookup["file"]: data.getvalue()})["signup.found"]
+    return prepare_lookups(scenario, {lookup["file"]: data.getvalue()}, tells=True)["signup.found"]
 
 
 def frame_of(rows: list[Row]) -> pl.DataFrame:
