@@ -43,7 +43,7 @@ class OtherMoment(msgspec.Struct, frozen=True, kw_only=True):
     n_earlier: int  # rows in which it lies before the column that was taken
     n_later: int
     n_both: int  # rows that give both
-    apart_ms: float  # median of how far both lie apart, without a sign
+    apart_ms: float  # median over the rows that lie on its side: earlier where half or more are, else later
 
 
 class ClockGuess(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +98,14 @@ def _other(column: Column, other: Column) -> OtherMoment | None:
     apart: Floats = (other.values - column.values)[column.given & other.given]
     if not len(apart) or float(np.mean(apart == np.median(apart))) >= _SAME_AGAIN:
         return None
+    n_earlier, n_later = int((apart < 0.0).sum()), int((apart > 0.0).sum())
+    counted = apart[apart < 0.0] if 2 * n_earlier >= len(apart) else apart[apart > 0.0]
     return OtherMoment(
         column=other,
-        n_earlier=int((apart < 0.0).sum()),
-        n_later=int((apart > 0.0).sum()),
+        n_earlier=n_earlier,
+        n_later=n_later,
         n_both=len(apart),
-        apart_ms=float(np.median(np.abs(apart))),
+        apart_ms=float(np.median(np.abs(counted))) if len(counted) else 0.0,
     )
 
 

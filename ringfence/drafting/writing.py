@@ -304,7 +304,8 @@ def _label(lines: _Lines, draft: Draft) -> None:
     n_silent = label.column.n_rows - label.n_fraud - label.n_legit
     why += f", {n_silent:,} rows say nothing" if n_silent else ""
     if not label.is_sure and label.legit:
-        why = f"CHECK which value means fraud: the rarer one is taken; {why}"
+        fraud, legit = (", ".join(map(_value, values)) for values in (label.fraud, label.legit))
+        why = f"CHECK which value means fraud: the rarer one is taken, {fraud}, and {legit} for legit; {why}"
     lines.note(why, 8)
     if draft.known_at is not None:
         lines.note(f"the truth is known at {draft.known_at.name}: there for every label, never before its event", 8)
