@@ -49,12 +49,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
         "this or `kmeans`",
         "Categories (or true-or-false attributes) of the decided event type. Smoothed fraud rates fall back on theirs.",
     ),
-    (
-        "….segments.kmeans",
-        "mapping",
-        "none",
-        "[Kinds of events](../training.md#segments-by-k-means) found.",
-    ),
+    ("….segments.kmeans", "mapping", "none", "[Kinds of events](../training.md#segments-by-k-means) found."),
     ("….segments.kmeans.on", "list of features", "required", "1 to 16 numbers of the feature catalogue."),
     ("….segments.kmeans.k", "2 to 12", "`5`", "How many."),
     ("….ticks", "mapping", "none", "Makes the decided events: [one for each entity](../training.md#ticks-per-entity)."),
@@ -163,7 +158,13 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….events.*.entities.*.type", "name", "the role's name", "Roles of one type share their entities."),
     ("….events.*.entities.*.many", "true or false", "`false`", "An event can name several in this role."),
     ("….events.*.entities.*.separator", "text", "none", "Between the ids of a `many` role, where a column is text."),
-    ("….events.*.entities.*.strong", "true or false", "`false`", "Identifies one person or thing."),
+    (
+        "….events.*.entities.*.strong",
+        "true or false",
+        "`false`",
+        "Identifies one person or thing, as a phone or a car does and a shop does not. Only such roles tie events into "
+        "[rings](../rings.md#which-roles-tie); without any, `ringfence rings` refuses and the family `rings` is off.",
+    ),
     (
         "….events.*.entities.*.hub_cap",
         "whole number",
@@ -205,12 +206,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….events.*.derive.*.email_domain", "name", "one kind", "The domain of an email address, in small letters."),
     ("….events.*.derive.*.entropy", "name", "one kind", "Shannon entropy of a text, in bits per character."),
     ("….events.*.derive.*.distance", "mapping", "one kind", "Kilometres between two places, along a great circle."),
-    (
-        "….events.*.derive.*.distance.from",
-        "[latitude, longitude]",
-        "required",
-        "Names of numbers, or degrees.",
-    ),
+    ("….events.*.derive.*.distance.from", "[latitude, longitude]", "required", "Names of numbers, or degrees."),
     ("….events.*.derive.*.distance.to", "[latitude, longitude]", "required", "Likewise."),
     ("….events.*.derive.*.lookup", "mapping", "one kind", "What a table says about `field`, by key or by range."),
     (
@@ -225,6 +221,8 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….events.*.derive.*.lookup.to", "column", "with `from`", "Upper bound, inclusive."),
     ("….events.*.derive.*.lookup.valid_from", "column", "always", "From when on a row holds, inclusive."),
     ("….events.*.derive.*.lookup.valid_to", "column", "always", "Until when a row holds, exclusive."),
+    ("….events.*.derive.*.lookup.bad_rows", "`refuse` `skip`", "`refuse`", "What to do with rows with a fault."),
+    ("….events.*.derive.*.lookup.overlaps", "`refuse` `narrowest`", "`refuse`", "What counts where ranges overlap."),
     ("….events.*.derive.*.field", "name", "for a lookup", "What is looked up in the table."),
     ("….events.*.derive.*.type", "`category` `number`", "by kind", "Of a looked-up value; `category` without it."),
     (

@@ -230,8 +230,8 @@ def _warnings(spec: Scenario, outlook: Outlook | None, now_ms: int) -> list[str]
     for bad in outlook.rejected:
         what = f"{bad.column or 'the row'} is {bad.found}: {bad.reason}"
         told.append(f"{bad.n:,} of {outlook.n_tried:,} rows would be rejected, {what}")
-    for name, n in outlook.underived.items():
-        told.append(f"{n:,} of {outlook.n_tried:,} rows give what `{name}` is made of, and it yields none")
+    told += outlook.lookup_faults
+    told += [f"of the rows tried, {odd.told}" for odd in outlook.underived]
     label = spec.decided.label
     if label is not None and label.column is not None and not outlook.n_fraud:
         told.append(f"no row looked at has a value of {label.column} that means fraud")

@@ -82,14 +82,14 @@ def _from_template(directory: Path, template: Template, *, as_json: bool) -> Non
 
 
 def _from_files(directory: Path, files: list[Path], *, as_json: bool) -> None:
-    from ringfence.drafting import draft_scenario, workspace_files
+    from ringfence.drafting import checks_of, draft_scenario, workspace_files
     from ringfence.scenario.workspace import require_room, write_workspace
 
     require_room(directory)
     draft = draft_scenario(_scenario_name(directory), files)
     texts = workspace_files(draft, directory)
     written = write_workspace(directory, texts)
-    to_check = [line.strip() for line in texts["ringfence.yaml"].splitlines()[2:] if "CHECK" in line]
+    to_check = checks_of(draft, directory=directory)
     policy = next(path for path in texts if path.startswith("policies/"))
     to_check.append(f"{policy}: CHECK what a mistake costs you; all its figures are placeholders")
     to_check += [f"{policy}: {' '.join(line.split())}" for line in texts[policy].splitlines() if "CHECK" in line]

@@ -9,6 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from ringfence.ledger.importer import ImportReport
+    from ringfence.scenario.lookup_faults import Faults
 
 WORTH_A_WARNING: Final = 0.01  # share of rows rejected
 _REASONS_TOLD: Final = 5
@@ -59,11 +60,8 @@ def warnings(report: ImportReport) -> list[str]:
             f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows have no `{odd.column}`: costs count the policy's "
             "typical amount for them"
         )
-    for odd in report.underived:
-        told.append(
-            f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows give what `{odd.column}` is made of, and it yields "
-            "none: malformed, or not in the lookup file; it is missing there"
-        )
+    told += [f"{faults.told}; each is listed in {report.lookup_rejects_path}" for faults in report.lookup_faults]
+    told += [odd.told for odd in report.underived]
     for odd in report.skipped:
         told.append(
             f"{odd.n:,} of {odd.n_rows:,} {odd.event_type} rows have a `{odd.column}` that never was: the clocks of "
@@ -93,12 +91,23 @@ def as_dict(report: ImportReport) -> dict[str, Any]:
         "without_amount": msgspec.to_builtins(report.without_amount),
         "after_event": msgspec.to_builtins(report.after_event),
         "underived": msgspec.to_builtins(report.underived),
+        "lookup_faults": {faults.where: _faults(faults) for faults in report.lookup_faults},
+        "lookup_rejects": None if report.lookup_rejects_path is None else str(report.lookup_rejects_path),
         "skipped_times": msgspec.to_builtins(report.skipped),
         "doubled_times": msgspec.to_builtins(report.doubled),
         "warnings": warnings(report),
         "first_seq": report.first_seq,
         "last_seq": report.last_seq,
         "seconds": report.seconds,
+    }
+
+
+def _faults(faults: Faults) -> dict[str, Any]:
+    return {
+        "file": faults.file,
+        "n_rows": faults.n_rows,
+        "n_bad": faults.n_bad,
+        "kinds": {kind.what: len(kind.rows) for kind in faults.kinds},
     }
 
 

@@ -7,6 +7,6 @@ from ringfence.drafting.draft import Draft, draft_scenario
 from ringfence.drafting.errors import DraftError
 from ringfence.drafting.outlook import Outlook, outlook_of
 from ringfence.drafting.stubs import workspace_files
-from ringfence.drafting.writing import yaml_of
+from ringfence.drafting.writing import checks_of, yaml_of
 
-__all__ = ["Draft", "DraftError", "Outlook", "draft_scenario", "outlook_of", "workspace_files", "yaml_of"]
+__all__ = ["Draft", "DraftError", "Outlook", "checks_of", "draft_scenario", "outlook_of", "workspace_files", "yaml_of"]

@@ -18,6 +18,8 @@ from ringfence.scenario.dialect import DAY_FIRST, MONTH_FIRST, YEAR_FIRST, Diale
 _SINCE_MS: Final = 946_684_800_000  # 2000-01-01, where a file counts from a moment that it does not tell
 _SORTED: Final = 0.999  # rank correlation with the order of the rows
 _LATER: Final = 0.75  # share of rows in which one moment follows another
+_AS_MANY: Final = 0.2  # different values, as a share of those of the event's time, without which a moment is no rival
+_SAME_AGAIN: Final = 0.99  # share of rows in which two moments lie equally far apart, and are one
 _UNITS: Final = (
     ("hour", 3_600_000), ("hours", 3_600_000), ("day", 86_400_000), ("days", 86_400_000), ("week", 604_800_000),
     ("month", 2_592_000_000), ("minute", 60_000), ("second", 1_000), ("seconds", 1_000), ("sec", 1_000), ("dt", 1_000),
@@ -34,6 +36,16 @@ _PERIODS: Final = {"month": (1, 12), "week": (1, 53), "day": (0, 31)}  # in the 
 _COUNTED: Final = frozenset(["no", "nr", "num", "number", "index", "idx", "period", "elapsed"])
 
 
+class OtherMoment(msgspec.Struct, frozen=True, kw_only=True):
+    """A column that could be the event's time as well."""
+
+    column: Column
+    n_earlier: int  # rows in which it lies before the column that was taken
+    n_later: int
+    n_both: int  # rows that give both
+    apart_ms: float  # median over the rows that lie on its side: earlier where half or more are, else later
+
+
 class ClockGuess(msgspec.Struct, frozen=True, kw_only=True):
     """The column taken for the event's time."""
 
@@ -41,6 +53,7 @@ class ClockGuess(msgspec.Struct, frozen=True, kw_only=True):
     how: str | Steps | None  # what the source must say about it
     why: str
     is_guessed: bool  # its unit or order is not in the data
+    others: tuple[OtherMoment, ...] = ()
 
 
 def moments_of(profile: Profile) -> list[tuple[Column, str | Steps | None, bool]]:
@@ -59,7 +72,7 @@ def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, b
         return None
     scored = []
     for column, how, is_guessed in usable:
-        later = [other.name for other, _, _ in usable if other is not column and _follows(column, other)]
+        later = [text for other, _, _ in usable if other is not column and (text := _follows(column, other))]
         is_sorted = _is_sorted(column, profile)
         score = 1.0 * hints(column.words, "event") + 0.5 * hints(column.words, "time") + 1.5 * is_sorted
         score -= 4.0 * (isinstance(how, Steps) and is_assumed(how))  # a date is better
@@ -69,7 +82,31 @@ def clock_of(profile: Profile, moments: list[tuple[Column, str | Steps | None, b
         why += [f"it follows {', '.join(later[:3])}"] if later else []
         scored.append((score, column, how, is_guessed, "; ".join(why)))
     _, column, how, is_guessed, why_text = max(scored, key=lambda guess: guess[0])
-    return ClockGuess(column=column, how=how, why=why_text, is_guessed=is_guessed)
+    others = tuple(
+        found
+        for other, other_how, _ in usable
+        if other is not column
+        and not (isinstance(other_how, Steps) and is_assumed(other_how))
+        and other.n_distinct >= _AS_MANY * column.n_distinct
+        and (found := _other(column, other)) is not None
+    )
+    return ClockGuess(column=column, how=how, why=why_text, is_guessed=is_guessed, others=others)
+
+
+def _other(column: Column, other: Column) -> OtherMoment | None:
+    """How another moment lies to the one that was taken; None where it is the same one again."""
+    apart: Floats = (other.values - column.values)[column.given & other.given]
+    if not len(apart) or float(np.mean(apart == np.median(apart))) >= _SAME_AGAIN:
+        return None
+    n_earlier, n_later = int((apart < 0.0).sum()), int((apart > 0.0).sum())
+    counted = apart[apart < 0.0] if 2 * n_earlier >= len(apart) else apart[apart > 0.0]
+    return OtherMoment(
+        column=other,
+        n_earlier=n_earlier,
+        n_later=n_later,
+        n_both=len(apart),
+        apart_ms=float(np.median(np.abs(counted))) if len(counted) else 0.0,
+    )
 
 
 def with_clock(profile: Profile, guess: ClockGuess) -> tuple[ClockGuess, Column | None]:
@@ -218,6 +255,10 @@ def _is_label_time(column: Column) -> bool:
     return hints(column.words, "label_time", "after")
 
 
-def _follows(column: Column, other: Column) -> bool:
+def _follows(column: Column, other: Column) -> str:
+    """The other moment, with in how many rows this one follows it; empty where it mostly does not."""
     both: Floats = (column.values - other.values)[column.given & other.given]
-    return bool(len(both)) and float(np.mean(both >= 0.0)) >= _LATER and float(np.mean(both > 0.0)) > 0.1
+    if not len(both) or float(np.mean(both >= 0.0)) < _LATER or float(np.mean(both > 0.0)) <= 0.1:
+        return ""
+    n = int((both >= 0.0).sum())
+    return other.name if n == len(both) else f"{other.name} in {n:,} of {len(both):,} rows"

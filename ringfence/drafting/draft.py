@@ -49,6 +49,7 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     column: str
     why: str
     is_leak: bool = False
+    ask: str = ""  # what only who knows the data can answer
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +179,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
             amount = None if amount is not None and amount.name == column.name else amount
             continue
         if found is not None:
-            told[column.name] = found.why
+            told[column.name] = f"CHECK: {found.why}; {found.ask}" if found.ask else found.why
         if amount is not None and column.name == amount.name:
             continue
         attribute, why = attribute_of(column, names)
@@ -194,7 +195,7 @@ def draft_scenario(name: str, paths: list[Path]) -> Draft:
             coded_names.append(column.name)
         if attribute.type == "time" and how is not None:
             times[column.name] = how
-    left_out += [LeftOut(column=found.column, why=found.why, is_leak=True) for found in suspects]
+    left_out += [LeftOut(column=found.column, why=found.why, is_leak=True, ask=found.ask) for found in suspects]
 
     if clock is not None and clock.how is not None:
         times[clock.column.name] = clock.how

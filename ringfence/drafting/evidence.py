@@ -14,6 +14,14 @@ _FOLDS: Final = 5
 _STRENGTH: Final = 5.0  # pseudo-count of the prior in a category's rate, in rows
 
 
+def span_text(span_ms: float) -> str:
+    """A length of time in words, in the largest unit of which there are two or more, such as `268 days`."""
+    for unit, size_ms in (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000)):
+        if abs(span_ms) >= 2 * size_ms:
+            return f"{span_ms / size_ms:,.0f} {unit}s"
+    return f"{span_ms / 1_000:,.0f} seconds"
+
+
 def roc_auc(score: Floats, is_fraud: NDArray[np.bool_]) -> float:
     """Area under the ROC curve; ties count half; NaN where a class is missing."""
     n_fraud = int(is_fraud.sum())

@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.drafting.evidence import Floats, category_auc, number_auc, roc_auc, spearman
+from ringfence.drafting.evidence import Floats, category_auc, number_auc, roc_auc, span_text, spearman
 from ringfence.drafting.names import comes_after, hints
 from ringfence.drafting.profile import Column
 
 DETERMINES: Final = 0.97  # ROC-AUC of one column alone from which on it is left out
 SUSPECT: Final = 0.90  # and from which on it is told
 _ORDERS: Final = 0.99  # rank correlation with the time
+MOST_LATER: Final = 0.01  # share of rows after the event from which on a moment is left out
 _UNIQUE: Final = 0.95  # share of different whole numbers from which on they number the rows
 _FEWEST: Final = 10  # rows of a class without which nothing is concluded
 _PURE, _COVERS, _OFTEN = 0.99, 0.3, 30  # a value that is almost only fraud, and the share of all fraud it holds
@@ -27,6 +28,7 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
     column: str
     why: str
     is_leak: bool  # left out of a draft; otherwise only told
+    ask: str = ""  # what only who knows the data can answer
 
 
 def suspicion_of(column: Column, truth: Floats | None, event_ms: Floats | None, row: Floats) -> Suspicion | None:
@@ -44,12 +46,9 @@ def suspicion_of(column: Column, truth: Floats | None, event_ms: Floats | None, 
     found = _orders(column, event_ms, row)
     if found is not None:
         return Suspicion(column=column.name, why=found, is_leak=True)
-    n_later, n_given = _later(column, event_ms)
-    if n_later > 0.01 * n_given:
-        why = f"it lies after the event in {n_later:,} of {n_given:,} rows looked at"
-        # What began before the event by its name, and mostly did, is odd rather than telling.
-        is_leak = not (hints(column.words, "starts") and n_later < 0.3 * n_given)
-        return Suspicion(column=column.name, why=why, is_leak=is_leak)
+    later = _later(column, event_ms)
+    if later is not None and later.is_leak:
+        return later
     auc = column_auc(column, truth)
     if comes_after(column.words):
         told = "" if np.isnan(auc) else f" (alone it has ROC-AUC {auc:.3f})"
@@ -59,7 +58,7 @@ def suspicion_of(column: Column, truth: Floats | None, event_ms: Floats | None, 
     if auc >= SUSPECT:
         why = f"alone it has ROC-AUC {auc:.3f}: make sure that it is known at the time of the event"
         return Suspicion(column=column.name, why=why, is_leak=False)
-    return None
+    return later
 
 
 def id_suspicion_of(column: Column, truth: Floats | None) -> Suspicion | None:
@@ -170,12 +169,32 @@ def _orders(column: Column, event_ms: Floats | None, row: Floats) -> str | None:
     return None
 
 
-def _later(column: Column, event_ms: Floats | None) -> tuple[int, int]:
-    """Rows in which a moment lies after the event, and rows that give it."""
+def _later(column: Column, event_ms: Floats | None) -> Suspicion | None:
+    """Say in how many rows a moment lies after the event, and by how much; None where it does in none.
+
+    In more than 1 % of the rows it is a leak, whatever its name says: it was written after the event, or made of what
+    came later. In fewer it is told, and kept: clocks differ, and people mistype.
+    """
     if column.kind != "time" or event_ms is None:
-        return 0, 0
-    given = column.given
-    return int((column.values > event_ms)[given].sum()), int(given.sum())
+        return None
+    both = column.given & ~np.isnan(event_ms)
+    by: Floats = (column.values - event_ms)[both]
+    by = by[by > 0.0]
+    if not len(by):
+        return None
+    n = int(both.sum())
+    why = (
+        f"it lies after the event in {len(by):,} of {n:,} rows looked at, by {span_text(float(np.median(by)))} at the "
+        f"median and {span_text(float(by.max()))} at most"
+    )
+    if len(by) > MOST_LATER * n:
+        ask = (
+            f"in more than {100 * MOST_LATER:g} % of the rows, so it may be written or derived later; keep it only "
+            "if it was fixed before the event, as an expiry date is"
+        )
+        return Suspicion(column=column.name, why=why, is_leak=True, ask=ask)
+    ask = f"in at most {100 * MOST_LATER:g} % of the rows, so it is kept; are those mistyped?"
+    return Suspicion(column=column.name, why=why, is_leak=False, ask=ask)
 
 
 def _known(truth: Floats | None) -> NDArray[np.bool_] | None:

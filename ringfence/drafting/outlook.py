@@ -18,7 +18,8 @@ from ringfence.drafting.leaks import Suspicion, order_auc, suspicion_of
 from ringfence.drafting.profile import Column, Profile, profile_table
 from ringfence.drafting.table import open_table, with_columns_of
 from ringfence.ledger.runs import check_source
-from ringfence.ledger.sources import SourceFile, column_names, needed_columns, read_plain_frames, resolve
+from ringfence.ledger.sources import SourceFile, column_names, needed_columns, read_frames, read_plain_frames, resolve
+from ringfence.ledger.tally import Tally, Underived
 from ringfence.scenario.columns import Columns
 from ringfence.scenario.dialect import Dialect, plainly
 from ringfence.scenario.identity import IdentityKey
@@ -68,7 +69,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     n_rejected: int
     rejected: tuple[Rejected, ...]
     suspicions: tuple[Suspicion, ...]
-    underived: dict[str, int]  # derived value -> rows tried that give what it is made of, and it yields none
+    underived: tuple[Underived, ...]  # of the rows tried
+    lookup_faults: tuple[str, ...]  # rows of lookup files that are let be, in words
     unused: tuple[str, ...]  # columns of the first file that the scenario does not read
 
 
@@ -100,7 +102,7 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
     truth = _truth(event_type.label, profile) if told is None else told.truth
     known_ms = _known_ms(event_type.label, event_ms, first, profile, scenario) if told is None else told.known_ms
     split_ms, n_known, n_after = _split(known_ms, truth, event_ms)
-    lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace))
+    lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace), tells=True)
     n_tried, n_rejected, rejected, underived = _try(scenario, first, lookups)
     given = event_ms[~np.isnan(event_ms)] if event_ms is not None else np.empty(0)
     needed = needed_columns(event_type)
@@ -108,7 +110,7 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         files=tuple(rows),
         first_ms=int(given.min()) if len(given) else None,
         last_ms=int(given.max()) if len(given) else None,
-        roles=tuple(_role(role.role, role.column, profile) for role in event_type.given_roles),
+        roles=_roles(event_type, first, profile),
         n_fraud=int((truth == 1.0).sum()) if truth is not None else 0,
         n_legit=int((truth == 0.0).sum()) if truth is not None else 0,
         n_silent=int(np.isnan(truth).sum()) if truth is not None else len(profile.row),
@@ -120,6 +122,9 @@ def outlook_of(scenario: Scenario, workspace: Path) -> Outlook:
         n_rejected=n_rejected,
         rejected=rejected,
         underived=underived,
+        lookup_faults=tuple(
+            table.faults.told for table in lookups.values() if table.faults is not None and table.faults.kinds
+        ),
         suspicions=_suspicions(event_type, profile, truth, event_ms),
         unused=tuple(
             name for name in profile.table.names if name not in needed and name not in first.dialect.clocks.values()
@@ -183,16 +188,33 @@ def _split(known_ms: Floats | None, truth: Floats | None, event_ms: Floats | Non
     return int(split_ms), int((fraud & (known_ms <= split_ms)).sum()), int((fraud & (event_ms > split_ms)).sum())
 
 
-def _role(role: str, column: str, profile: Profile) -> RoleOutlook:
+def _roles(event_type: EventType, file: SourceFile, profile: Profile) -> tuple[RoleOutlook, ...]:
+    parties = _parties(file, {role.column for role in event_type.given_roles} - set(profile.table.names))
+    return tuple(_role(role.role, role.column, profile, parties) for role in event_type.given_roles)
+
+
+def _parties(file: SourceFile, wanted: set[str]) -> dict[str, tuple[int, float]]:
+    """Of the roles that a long table fills: how many entities it names, and how many of its rows each."""
+    join = file.join
+    if join is None or join.role is None or join.value is None or file.join_path is None or not wanted:
+        return {}
+    frames = read_frames(file.join_path, [join.role, join.value], lambda *_: None, file.dialect)
+    long = pl.concat([frame.rows.select(pl.col(join.role, join.value).cast(pl.String)) for frame in frames])
+    found = long.drop_nulls().group_by(join.role).agg(n=pl.len(), n_entities=pl.col(join.value).n_unique())
+    return {role: (n_entities, n / n_entities) for role, n, n_entities in found.iter_rows() if role in wanted}
+
+
+def _role(role: str, column: str, profile: Profile, parties: dict[str, tuple[int, float]]) -> RoleOutlook:
     if column not in profile.table.names:
-        return RoleOutlook(role=role, column=column, n_entities=0, reuse=0.0)
+        n_entities, reuse = parties.get(column, (0, 0.0))
+        return RoleOutlook(role=role, column=column, n_entities=n_entities, reuse=round(reuse, 2))
     found: Column = profile.column(column)
     return RoleOutlook(role=role, column=column, n_entities=found.n_distinct, reuse=round(found.reuse, 2))
 
 
 def _try(
     scenario: Scenario, file: SourceFile, lookups: Lookups
-) -> tuple[int, int, tuple[Rejected, ...], dict[str, int]]:
+) -> tuple[int, int, tuple[Rejected, ...], tuple[Underived, ...]]:
     """Let the first rows in, as an import would, and keep nothing."""
     needed = needed_columns(file.event_type)
     clocks = set(file.dialect.clocks.values())
@@ -218,9 +240,10 @@ def _try(
             for (column, reason), n in reasons.most_common()
         )
         n_tried = min(frame.rows.height, _TRIED_ROWS) + len(broken)
-        underived = {name: int(failed.sum()) for name, failed in admission.underived.items() if failed.any()}
-        return n_tried, n_tried - len(admission), told, underived
-    return 0, 0, (), {}
+        tally = Tally()
+        tally.count(admission, np.ones(len(admission), np.bool_), ())
+        return n_tried, n_tried - len(admission), told, tally.underived
+    return 0, 0, (), ()
 
 
 def _joined(file: SourceFile, lacking: set[str]) -> pl.DataFrame | None:

@@ -28,6 +28,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     value: str  # in the table's role column
     many: bool
     same_as: str | None  # a column of the main file that says the same
+    reuse: float  # events per entity
     why: str
 
 
@@ -97,6 +98,9 @@ def joined_of(main: Profile, event_id: Column | None, other: Profile, roles: lis
         return None
     texts = [column for column in other.columns if column is not on and column.kind == "text"]
     names = [column for column in texts if 1 < column.n_distinct <= _MOST_ROLE_NAMES and column.n_missing == 0]
+    names.sort(key=lambda column: column.n_distinct)
+    if len(names) == 2 and 2 * names[0].n_distinct <= names[1].n_distinct:
+        names = names[:1]  # in a short table there are few entities, too
     values = [
         column
         for column in other.columns
@@ -112,10 +116,11 @@ def joined_of(main: Profile, event_id: Column | None, other: Profile, roles: lis
         per_event = rows.height / max(rows[on.name].n_unique(), 1)
         same = name if name in main.table.names else _same_column(main, event_id, roles, rows, on.name, value.name)
         plain = plain_name(name.lower(), taken)
+        reuse = rows.height / max(rows[value.name].n_unique(), 1)
         why = (
             f"{rows[value.name].n_unique():,} of them in {rows[on.name].n_unique():,} events, {per_event:.1f} an event"
         )
-        parties.append(Party(role=plain, value=name, many=per_event > 1.0, same_as=same, why=why))
+        parties.append(Party(role=plain, value=name, many=per_event > 1.0, same_as=same, reuse=reuse, why=why))
         taken.append(plain)
     join = Join(file=str(other.table.path), on=on.name, role=role.name, value=value.name)
     if on.name != event_id.name:

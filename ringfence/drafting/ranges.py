@@ -7,13 +7,17 @@ from typing import Final
 
 import numpy as np
 
-from ringfence.drafting.evidence import Floats
 from ringfence.drafting.names import plain_name
 from ringfence.drafting.profile import Column, Profile
+from ringfence.scenario.derived import BadRows, Derived, Lookup, Overlaps
+from ringfence.scenario.errors import LookupFileError
+from ringfence.scenario.lookup_faults import Fault
+from ringfence.scenario.lookup_rows import LookupRows
 
 _LOW: Final = frozenset(["lower", "low", "from", "start", "begin", "min", "first"])
 _HIGH: Final = frozenset(["upper", "high", "to", "end", "max", "last"])
 _MOST_COLUMNS: Final = 8
+_MOST_ROWS: Final = 3_000_000  # of a table that is asked for faults as a whole
 _ORDERED: Final = 0.999  # share of the rows whose bounds are the right way round
 _HELD: Final = 0.5  # share of the main file's values that some range of the rows looked at may hold
 
@@ -37,22 +41,37 @@ def lookup_of(main: Profile, other: Profile) -> str | None:
         return None
     name = plain_name(value.name.lower(), main.table.names)
     file = other.table.path.name
+    what = f"it tells {value.name} for ranges of {asked.name}"
+    kinds, settings = _faults(other, low, high, value), ""
+    if kinds:
+        settings = "".join(f", {setting}" for setting in dict.fromkeys(kind.setting for kind in kinds))
+        told = "; ".join(f"{len(kind.rows):,} x {kind.what}" for kind in kinds)
+        what += f" (with faults: {told}. CHECK: mend them, or keep{settings[1:]} as below, by which they are let be)"
     made = (
-        f"{name}: {{lookup: {{file: {file}, from: {low.name}, to: {high.name}, value: {value.name}}}, "
+        f"{name}: {{lookup: {{file: {file}, from: {low.name}, to: {high.name}, value: {value.name}{settings}}}, "
         f"field: {asked.name}}}"
     )
-    what = f"it tells {value.name} for ranges of {asked.name}"
-    n_bad = _n_bad(low.values[given], high.values[given])
-    if n_bad:
-        what += f" (mend or drop {n_bad:,} of the rows looked at first: upside down, or over the range before)"
     return f"{what}: copy it into the workspace, and write under `derive:` {made}"
 
 
-def _n_bad(low: Floats, high: Floats) -> int:
-    """Count ranges that an import refuses: bounds the wrong way round, or over the range before, by lower bounds."""
-    order = np.argsort(low, kind="stable")
-    over = np.concatenate(([False], low[order][1:] <= high[order][:-1]))
-    return int((over | (low[order] > high[order])).sum())
+def _faults(other: Profile, low: Column, high: Column, value: Column) -> tuple[Fault, ...]:
+    """What an import would find wrong with the rows of the table, or with a sample where they are very many."""
+    table = other.table
+    frame = table.sample() if table.n_rows > _MOST_ROWS else table.collect(table.rows)
+    lookup = Lookup(
+        file=table.path.name,
+        value=value.name,
+        low=low.name,
+        high=high.name,
+        bad_rows=BadRows.SKIP,
+        overlaps=Overlaps.NARROWEST,
+    )
+    drafted = Derived(name="drafted", how=lookup, inputs=())
+    try:
+        faults = LookupRows(drafted, lookup, "drafted", frame, "UTC", tells=True).prepare().faults
+    except LookupFileError:
+        return ()
+    return () if faults is None else faults.kinds
 
 
 def _asked(main: Profile, low: Column, high: Column) -> Column | None:

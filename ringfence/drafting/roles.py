@@ -18,6 +18,7 @@ from ringfence.scenario.values import LONGEST_CATEGORY
 MOST_ROLES: Final = 8
 _FEWEST_ENTITIES: Final = 20
 _LEAST_REUSE: Final = 1.005  # rows per entity: below it hardly any two events share one
+_TOO_MANY: Final = 1_000  # events per entity from which on a role identifies nobody, whatever its name says
 _HARDLY_TWICE: Final = 1.05  # rows per event id below which those that come twice are a mistake
 _SAME_VALUES: Final = 0.2  # share of the one column's values that the other has too
 _FEW_KINDS: Final = 200  # different values without a digit below which words are rather kinds than names
@@ -34,7 +35,7 @@ class RoleGuess(msgspec.Struct, frozen=True, kw_only=True):
     column: Column
     entity_type: str | None  # shared with another role; None: the role's own
     many: bool
-    strong: bool
+    strong: bool  # it identifies one person or thing
     as_text: bool  # numbers with fractions, to be read as text
     why: str
 
@@ -112,13 +113,16 @@ def roles_of(profile: Profile, taken: set[str]) -> tuple[list[RoleGuess], list[t
         why += f"; {column.n_missing:,} event{'s' if column.n_missing > 1 else ''} without" if column.n_missing else ""
         if column.reuse < _LEAST_REUSE:
             why += "; hardly any comes back, and it stays as the other side: without it, learning is faster and smaller"
+        word = next((word for word in column.words if hints((word,), "strong")), None)
+        strong = word is not None and column.reuse < _TOO_MANY and column.kind != "list"
+        why += f"; strong, for its name says {word!r}" if strong else ""
         roles.append(
             RoleGuess(
                 role=role,
                 column=column,
                 entity_type=types.get(column.name),
                 many=column.kind == "list",
-                strong=hints(column.words, "strong") and column.reuse < 1_000 and column.kind != "list",
+                strong=strong,
                 as_text=column.kind == "number" and not column.is_whole,
                 why=why,
             )

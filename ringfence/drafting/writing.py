@@ -13,10 +13,12 @@ from ringfence.drafting.clock import counted_text, since_text, unit_text
 from ringfence.drafting.draft import DAY_MS, Draft
 from ringfence.drafting.names import plain_name
 from ringfence.drafting.partners import Context
+from ringfence.drafting.questions import decided_moment, strong_roles
 from ringfence.drafting.roles import attribute_of
 from ringfence.scenario.dialect import Dialect, Steps
 
 _WIDTH: Final = 118
+_CHECK: Final = "CHECK"
 _PLAIN: Final = re.compile(r"(?:\.{0,2}/)?[A-Za-z_](?:[A-Za-z0-9_./ -]*[A-Za-z0-9_])?", re.ASCII)
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _RESERVED: Final = frozenset(["null", "true", "false", "yes", "no", "on", "off", "y", "n"])
@@ -24,6 +26,15 @@ _RESERVED: Final = frozenset(["null", "true", "false", "yes", "no", "on", "off",
 
 def yaml_of(draft: Draft, *, directory: Path) -> str:
     """Write the scenario file of a draft whose workspace is `directory`."""
+    return _written(draft, directory).text()
+
+
+def checks_of(draft: Draft, *, directory: Path) -> list[str]:
+    """What the file asks its reader under CHECK, each with the line that it is about, if it stands beside one."""
+    return _written(draft, directory).checks
+
+
+def _written(draft: Draft, directory: Path) -> _Lines:
     main = draft.main.table
     lines = _Lines()
     names = ", ".join(path.name for path in draft.files)
@@ -31,6 +42,7 @@ def yaml_of(draft: Draft, *, directory: Path) -> str:
         f"Drafted from {names}: {main.n_rows:,} rows, {len(main.names)} columns. Every line is a guess, argued for "
         "beside it. CHECK marks what the data cannot say. Then: ringfence check, import, train."
     )
+    lines.checks.clear()
     for warning in draft.warnings:
         lines.note(f"Warning: {warning}.")
     lines.add("scenarios:")
@@ -45,6 +57,8 @@ def yaml_of(draft: Draft, *, directory: Path) -> str:
     event_id = "row" if draft.event_id is None else scalar(draft.event_id.name)
     lines.add(f"        event_id: {event_id}", draft.event_id_why)
     if draft.clock is not None:
+        if draft.clock.others:
+            lines.note(decided_moment(draft.event, draft.clock, [*draft.attributes], draft.amount), 8)
         lines.add(f"        event_time: {scalar(draft.clock.column.name)}", draft.clock.why)
     else:
         lines.note("event_time: no column says when; row after row, a second each, in the order of the file", 8)
@@ -62,7 +76,7 @@ def yaml_of(draft: Draft, *, directory: Path) -> str:
         lines.add(f"    travel: {{place: [{place}], of: [{who}]}}", "how far, and how fast, since it was seen last")
     rows = "" if with_time else ": rows, where a row is a second"
     lines.add(f"    windows: [{', '.join(draft.windows)}]", f"spans that counts, sums and rates look back over{rows}")
-    return lines.text()
+    return lines
 
 
 def scalar(text: str) -> str:
@@ -86,10 +100,12 @@ class _Lines:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
+        self.checks: list[str] = []
 
     def add(self, line: str, comment: str = "") -> None:
         if comment and len(line) + len(comment) + 4 <= _WIDTH:
             pad = " " * max(2, 40 - len(line))
+            self.checks += [f"{line.strip()}  # {comment}"] if _CHECK in comment else []
             wide = len(line) + len(pad) + len(comment) + 2 > _WIDTH
             self._lines.append(f"{line}{'  ' if wide else pad}# {comment}")
             return
@@ -98,6 +114,7 @@ class _Lines:
         self._lines.append(line)
 
     def note(self, comment: str, indent: int = 0, hang: str = "") -> None:
+        self.checks += [comment] if _CHECK in comment else []
         parts = wrap(comment, _WIDTH - indent - 2, initial_indent=hang, subsequent_indent=2 * hang)
         self._lines += [f"{' ' * indent}# {part}" for part in parts]
 
@@ -207,6 +224,7 @@ def _entities(lines: _Lines, draft: Draft) -> None:
             return
         lines.note("entities: no column names somebody or something that comes back", 8)
         return
+    lines.note(strong_roles(draft.roles, parties, draft.derived), 8)
     lines.add("        entities:")
     for guess in draft.roles:
         given = "" if guess.entity_type is None else f", type: {guess.entity_type}"
@@ -264,7 +282,8 @@ def _left_out(lines: _Lines, draft: Draft) -> None:
         return
     lines.note("Left out, with why. A leak makes every figure a lie; move a line up only where you know better.", 8)
     for out in sorted(draft.left_out, key=lambda out: not out.is_leak):
-        lines.note(f"{'leak? ' if out.is_leak else ''}{out.column or '(no name)'}: {out.why}", 8, "  ")
+        ask = f". CHECK: {out.ask}" if out.ask else ""
+        lines.note(f"{'leak? ' if out.is_leak else ''}{out.column or '(no name)'}: {out.why}{ask}", 8, "  ")
 
 
 def _label(lines: _Lines, draft: Draft) -> None:
@@ -285,7 +304,8 @@ def _label(lines: _Lines, draft: Draft) -> None:
     n_silent = label.column.n_rows - label.n_fraud - label.n_legit
     why += f", {n_silent:,} rows say nothing" if n_silent else ""
     if not label.is_sure and label.legit:
-        why = f"CHECK which value means fraud: the rarer one is taken; {why}"
+        fraud, legit = (", ".join(map(_value, values)) for values in (label.fraud, label.legit))
+        why = f"CHECK which value means fraud: the rarer one is taken, {fraud}, and {legit} for legit; {why}"
     lines.note(why, 8)
     if draft.known_at is not None:
         lines.note(f"the truth is known at {draft.known_at.name}: there for every label, never before its event", 8)

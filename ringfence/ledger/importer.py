@@ -29,6 +29,7 @@ from ringfence.ledger.labels import Precedence
 from ringfence.ledger.late_labels import find_extra_labels
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.lock import writer_lock
+from ringfence.ledger.lookup_rejects import prepare_and_list
 from ringfence.ledger.outcomes import drop_index, open_index
 from ringfence.ledger.records import Kind
 from ringfence.ledger.recovery import SCRATCH, load_erasable, recover, sync_directory, sync_file
@@ -44,9 +45,10 @@ from ringfence.ledger.segments import (
 )
 from ringfence.ledger.sorting import latest_time_ms, open_database, sift
 from ringfence.ledger.sources import resolve
-from ringfence.ledger.tally import Oddity, RejectReason
+from ringfence.ledger.tally import Oddity, RejectReason, Underived
 from ringfence.scenario.clock import Clock
-from ringfence.scenario.lookup_files import Lookups, prepare_lookups, read_lookup_files
+from ringfence.scenario.lookup_faults import Faults
+from ringfence.scenario.lookup_files import Lookups
 from ringfence.scenario.spec import Scenario
 
 _BATCH: Final = ROW_GROUP
@@ -68,7 +70,9 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[RejectReason, ...] = ()  # why cells were refused, the most frequent first
     without_amount: tuple[Oddity, ...] = ()  # let in without an amount that their event type has
     after_event: tuple[Oddity, ...] = ()  # let in with a time attribute that lies after the event
-    underived: tuple[Oddity, ...] = ()  # let in, and what is given yields no derived value (`column`)
+    underived: tuple[Underived, ...] = ()  # let in, and what is given yields no derived value
+    lookup_faults: tuple[Faults, ...] = ()  # of lookup files, rows that are let be
+    lookup_rejects_path: Path | None = None  # lists them; None without any
     skipped: tuple[Oddity, ...] = ()  # let in with a local time that the clocks skipped: read as after the change
     doubled: tuple[Oddity, ...] = ()  # let in with a local time that the clocks showed twice: read as the first one
     empty_files: tuple[Path, ...] = ()  # files without a single row
@@ -116,7 +120,7 @@ def import_files(
     """
     started = time.perf_counter()
     sources = resolve(scenario, workspace_dir, files)
-    lookups = prepare_lookups(scenario, read_lookup_files(scenario, workspace_dir))
+    prepared = prepare_and_list(scenario, workspace_dir)
     ledger = Ledger.open(ledger_dir, scenario)
     with writer_lock(ledger_dir):
         connection = connect(ledger_dir)
@@ -132,7 +136,7 @@ def import_files(
             try:
                 report = _run(
                     ledger, connection, database, sources, rejects, clock, progress or _silent, replace, on_bad_rows,
-                    lookups,
+                    prepared.lookups,
                 )  # fmt: skip
             finally:
                 rejects.close()
@@ -142,7 +146,12 @@ def import_files(
                 connection.execute("ROLLBACK")
             connection.close()
             shutil.rmtree(scratch, ignore_errors=True)
-    return msgspec.structs.replace(report, seconds=time.perf_counter() - started)
+    return msgspec.structs.replace(
+        report,
+        seconds=time.perf_counter() - started,
+        lookup_faults=prepared.faults,
+        lookup_rejects_path=prepared.path if prepared.faults else None,
+    )
 
 
 def _run(

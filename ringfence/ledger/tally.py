@@ -34,6 +34,29 @@ class Oddity(msgspec.Struct, frozen=True, kw_only=True):
     n_rows: int  # of the event type that were let in
 
 
+class Underived(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that give what a derived value is made of, and it yields none."""
+
+    event_type: str
+    column: str  # the derived value
+    n: int
+    n_rows: int  # of the event type that were let in
+    n_given: int  # of these, rows that give all that it is made of
+    n_unlisted: int  # of `n`, rows that no row of the lookup file holds; the others are malformed
+
+    @property
+    def told(self) -> str:
+        """How many of which, and why: what is malformed apart from what the lookup file does not have."""
+        n_malformed, n_without = self.n - self.n_unlisted, self.n_rows - self.n_given
+        parts = [f"{self.n_unlisted:,} not in the lookup file"] if self.n_unlisted else []
+        parts += [f"{n_malformed:,} malformed"] if n_malformed else []
+        without = f"; {n_without:,} more {'does' if n_without == 1 else 'do'} not give it" if n_without else ""
+        return (
+            f"{self.n:,} of {self.n_given:,} {self.event_type} rows that give what `{self.column}` is made of yield "
+            f"none ({', '.join(parts)}); it is missing there{without}"
+        )
+
+
 class Tally:
     """Counts while files are read."""
 
@@ -42,6 +65,8 @@ class Tally:
         self._without_amount: Counter[tuple[str, str]] = Counter()
         self._after_event: Counter[tuple[str, str]] = Counter()
         self._underived: Counter[tuple[str, str]] = Counter()
+        self._derivable: Counter[tuple[str, str]] = Counter()
+        self._unlisted: Counter[tuple[str, str]] = Counter()
         self._skipped: Counter[tuple[str, str]] = Counter()
         self._doubled: Counter[tuple[str, str]] = Counter()
         self.empty_files: list[Path] = []
@@ -63,6 +88,9 @@ class Tally:
             self._doubled[event_type.name, event_type.event_time_column] += int((admission.doubled & kept).sum())
         for name, failed in admission.underived.items():
             self._underived[event_type.name, name] += int((failed & kept).sum())
+            self._derivable[event_type.name, name] += int((admission.derivable[name] & kept).sum())
+            if name in admission.unlisted:
+                self._unlisted[event_type.name, name] += int((admission.unlisted[name] & kept).sum())
         for at, attribute in enumerate(features):
             if attribute.type is AttributeType.TIME:  # as a value: days before the event, negative after it
                 later = (admission.values[:, at] < 0.0) & kept
@@ -79,9 +107,20 @@ class Tally:
         return self._oddities(self._after_event)
 
     @property
-    def underived(self) -> tuple[Oddity, ...]:
-        """Rows that give what a derived value is made of, and it yields none; `column` is the derived value."""
-        return self._oddities(self._underived)
+    def underived(self) -> tuple[Underived, ...]:
+        """Rows that give what a derived value is made of, and it yields none."""
+        return tuple(
+            Underived(
+                event_type=event_type,
+                column=name,
+                n=n,
+                n_rows=self._rows[event_type],
+                n_given=self._derivable[event_type, name],
+                n_unlisted=self._unlisted[event_type, name],
+            )
+            for (event_type, name), n in self._underived.items()
+            if n
+        )
 
     @property
     def skipped(self) -> tuple[Oddity, ...]:

@@ -67,7 +67,9 @@ class ColumnarAdmission(msgspec.Struct, frozen=True, kw_only=True):
     label_known_at_ms: NDArray[np.int64]  # (n,) 0 where there is no label
     directory: pl.DataFrame  # distinct entities: hi, lo (UInt64), entity_type, entity_id (String)
     rejects: pl.DataFrame  # what was not let in: row (Int64), column, found, reason (String)
+    derivable: dict[str, NDArray[np.bool_]]  # derived value -> (n,) where all that it is made of is given
     underived: dict[str, NDArray[np.bool_]]  # derived value -> (n,) where what is given did not yield it
+    unlisted: dict[str, NDArray[np.bool_]]  # of lookups, (n,) where that is so since no row of the file holds it
     skipped: NDArray[np.bool_]  # (n,) where the event's local time was skipped when the clocks went forward
     doubled: NDArray[np.bool_]  # (n,) where the clocks showed it twice when they went back
 
@@ -127,7 +129,7 @@ class Columns:
         if event_type.amount is not None and event_type.amount.column in frame.columns:
             amount_minor = _amounts(event_type.amount, frame[event_type.amount.column], rejects)
             digests.add(tag_of("amount"), amount_minor.view(np.uint64), 0, amount_minor != MISSING_AMOUNT)
-        derived = DerivedColumns({}, {})
+        derived = DerivedColumns({}, {}, {}, {})
         if event_type.derived:
             derived = self._derive(event_type, frame, time_ms, digests)
             frame = frame.with_columns(derived.values.values())
@@ -160,7 +162,9 @@ class Columns:
             label_known_at_ms=known_at_ms,
             directory=links.directory,
             rejects=rejects.frame(),
+            derivable=derived.given,
             underived=derived.failed,
+            unlisted=derived.unlisted,
             skipped=skipped,
             doubled=doubled,
         )
@@ -315,7 +319,9 @@ def _only(admission: ColumnarAdmission, good: NDArray[np.bool_], links: Links) -
         label_known_at_ms=admission.label_known_at_ms[good],
         directory=kept.directory,
         rejects=admission.rejects,
+        derivable={name: rows[good] for name, rows in admission.derivable.items()},
         underived={name: rows[good] for name, rows in admission.underived.items()},
+        unlisted={name: rows[good] for name, rows in admission.unlisted.items()},
         skipped=admission.skipped[good],
         doubled=admission.doubled[good],
     )

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+_OF_THE_TABLE: Final = ("bad_rows", "overlaps")  # they change what a file says, as mending it would
 COLUMN: Final = "derive."  # before the name: where the doors put a derived value beside the source's columns
 
 
@@ -49,6 +50,20 @@ class Distance(msgspec.Struct, frozen=True, kw_only=True, tag="distance"):
     """Great-circle distance in km; inputs are latitude, longitude, latitude, longitude in degrees."""
 
 
+class BadRows(StrEnum):
+    """What to do with rows of a lookup file that cannot be followed."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"  # as if they were not there
+
+
+class Overlaps(StrEnum):
+    """What to do where ranges of a lookup file overlap."""
+
+    REFUSE = "refuse"
+    NARROWEST = "narrowest"  # of those that hold, the one of the fewest numbers counts
+
+
 class Lookup(msgspec.Struct, frozen=True, kw_only=True, tag="lookup"):
     """The value that a table gives for a key, or for the range that a number or an IP address lies in.
 
@@ -62,6 +77,8 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True, tag="lookup"):
     high: str | None = None  # column, inclusive
     valid_from: str | None = None  # column, inclusive; open where null
     valid_to: str | None = None  # column, exclusive; open where null
+    bad_rows: BadRows = BadRows.REFUSE
+    overlaps: Overlaps = Overlaps.REFUSE
     digest: str = ""  # hex blake2b-16 of the file; empty where there is no such file
 
 
@@ -85,13 +102,19 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
     def definition(self) -> str:
         """16 hex digits that change with what is computed; a table's content and place are not in them."""
         how = msgspec.structs.replace(self.how, file="", digest="") if isinstance(self.how, Lookup) else self.how
-        told = msgspec.structs.replace(self, how=how)
-        return blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=8).hexdigest()
+        told = msgspec.to_builtins(msgspec.structs.replace(self, how=how))
+        for name in _OF_THE_TABLE:
+            told["how"].pop(name, None)
+        return blake2b(msgspec.json.encode(told), digest_size=8).hexdigest()
 
     @property
     def table_digest(self) -> str:
-        """Of the lookup file; empty where the value needs none."""
-        return self.how.digest if isinstance(self.how, Lookup) else ""
+        """Of what the lookup file says: its content, and how its faults are read; empty where the value needs none."""
+        if not isinstance(self.how, Lookup):
+            return ""
+        settings = (self.how.bad_rows, self.how.overlaps)
+        read = "".join(f" {setting.value}" for setting in settings) if set(settings) != {"refuse"} else ""
+        return self.how.digest + read
 
     @property
     def sentence(self) -> str:

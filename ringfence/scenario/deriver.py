@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -48,8 +48,12 @@ class DerivedValues(NamedTuple):
 
 class DerivedColumns(NamedTuple):
     values: dict[str, pl.Series]  # by name, (n,) String or Float64, null where missing
-    failed: dict[str, NDArray[np.bool_]]  # by name, (n,)
+    given: dict[str, NDArray[np.bool_]]  # by name, (n,) rows that give all that it is made of
+    failed: dict[str, NDArray[np.bool_]]  # by name, (n,) those of them that yield nothing
+    unlisted: dict[str, NDArray[np.bool_]]  # of a lookup, (n,) those that yield nothing only since no row holds them
 
+
+Found = TypeVar("Found")
 
 NOTHING = DerivedValues({}, ())
 
@@ -104,14 +108,24 @@ class Deriver:
     def of_columns(self, find: Callable[[Input], GivenColumn], time_ms: NDArray[np.int64]) -> DerivedColumns:
         """`of` for n events; `time_ms` of shape (n,)."""
         values: dict[str, pl.Series] = {}
+        all_given: dict[str, NDArray[np.bool_]] = {}
         failed: dict[str, NDArray[np.bool_]] = {}
+        unlisted: dict[str, NDArray[np.bool_]] = {}
         for one in self._derived:
             given = [self._column(item, values, find, len(time_ms)) for item in one.inputs]
             found = self._values(one, [texts for texts, _ in given], time_ms)
             values[one.name] = found.alias(one.column)
-            all_given = np.logical_and.reduce([is_given for _, is_given in given])
-            failed[one.name] = all_given & found.is_null().to_numpy()
-        return DerivedColumns(values, failed)
+            all_given[one.name] = np.logical_and.reduce([is_given for _, is_given in given])
+            failed[one.name] = all_given[one.name] & found.is_null().to_numpy()
+            if isinstance(one.how, Lookup):
+                unlisted[one.name] = self._unlisted(one, given[0].texts, failed[one.name])
+        return DerivedColumns(values, all_given, failed, unlisted)
+
+    def _unlisted(self, one: Derived, texts: pl.Series, failed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        found = np.zeros(len(texts), np.bool_)
+        at = np.flatnonzero(failed)
+        found[at] = _per_distinct(texts.gather(at), self._tables[one.name].reads)
+        return found
 
     def _column(
         self, item: Input, earlier: dict[str, pl.Series], find: Callable[[Input], GivenColumn], n: int
@@ -151,7 +165,7 @@ class Deriver:
         return pl.Series(one.name, found, dtype=pl.Float64() if one.is_number else pl.String())
 
 
-def _per_distinct(texts: pl.Series, derive: Callable[[str], Value | None]) -> list[Value | None]:
+def _per_distinct(texts: pl.Series, derive: Callable[[str], Found | None]) -> list[Found | None]:
     factor = factorise(texts)
     found = [*(derive(text) for text in factor.uniques.to_list()), None]
     return [found[code] for code in factor.codes.tolist()]

@@ -12,6 +12,8 @@ from ringfence.errors import RingfenceError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ringfence.scenario.lookup_faults import Faults
+
 _LONGEST_FOUND = 80
 _MOST_NAMES = 20
 
@@ -47,6 +49,27 @@ class LookupFileError(RingfenceError):
         self.file, self.where, self.found, self.do, self.row = str(file), where, found, do, row
         place = f"{file}, row {row:,}" if row is not None else str(file)
         super().__init__(f"{place}: looked up by derive.{where}: found {found}; {do}")
+
+
+class LookupRowsError(LookupFileError):
+    """A lookup file has rows that cannot be followed: how many of which kind, the first of each, what lets them be.
+
+    Parameters
+    ----------
+    listed_in : the file that lists each of them; None where nothing was written.
+    """
+
+    def __init__(self, faults: Faults, listed_in: Path | None = None) -> None:
+        self.faults, self.listed_in = faults, listed_in
+        stopping = [kind for kind in faults.kinds if not kind.is_followed]
+        n = sum(len(kind.rows) for kind in stopping)
+        settings = " and ".join(dict.fromkeys(f"`{kind.setting}`" for kind in stopping))
+        lines = [f"  {kind.told}; {kind.do}" for kind in stopping]
+        lines += [f"  {faults.rounded}"] if faults.rounded else []
+        lines += [f"each is listed in {listed_in}"] if listed_in is not None else []
+        found = f"{n:,} of {faults.n_rows:,} rows that cannot be followed"
+        do = f"mend them, or write {settings} under `lookup` (docs/derived-values.md):\n" + "\n".join(lines)
+        super().__init__(faults.file, faults.where, found, do, row=min(kind.rows[0] for kind in stopping))
 
 
 class BatchFormError(RingfenceError):

@@ -6,7 +6,19 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final
 
-from ringfence.scenario.derived import Derived, Distance, EmailDomain, Entropy, How, Input, IpPrefix, Lookup, Origin
+from ringfence.scenario.derived import (
+    BadRows,
+    Derived,
+    Distance,
+    EmailDomain,
+    Entropy,
+    How,
+    Input,
+    IpPrefix,
+    Lookup,
+    Origin,
+    Overlaps,
+)
 from ringfence.scenario.errors import shown
 from ringfence.scenario.node import Node
 from ringfence.scenario.spec import Attribute, AttributeType, AttributeUse, RoleColumn
@@ -196,7 +208,7 @@ def _places(node: Node, known: _Known) -> tuple[Input, ...]:
 
 
 def _lookup(node: Node) -> Lookup:
-    node.keys(("file", "value", "key", "from", "to", "valid_from", "valid_to"))
+    node.keys(("file", "value", "key", "from", "to", "valid_from", "valid_to", "bad_rows", "overlaps"))
     file = node.required("file", "name the CSV or Parquet file, relative to the workspace")
     place = PurePosixPath(file.text())
     if place.is_absolute() or ".." in place.parts or "\\" in file.text():
@@ -208,6 +220,11 @@ def _lookup(node: Node) -> Lookup:
             else "`key` and a range at once" if key is not None else "half a range",
             "name the column of the exact key, or the two columns of a range",
         )  # fmt: skip
+    bad_rows, overlaps = node.get("bad_rows"), node.get("overlaps")
+    if overlaps is not None and key is not None:
+        raise overlaps.error(
+            "`overlaps` beside `key`", "remove it: keys have no width; `bad_rows` says what of keys that come twice"
+        )
     return Lookup(
         file=file.text(),
         value=node.required("value", "name the column that holds what is looked up").text(),
@@ -216,6 +233,8 @@ def _lookup(node: Node) -> Lookup:
         high=_text(high),
         valid_from=_text(node.get("valid_from")),
         valid_to=_text(node.get("valid_to")),
+        bad_rows=BadRows.REFUSE if bad_rows is None else BadRows(bad_rows.choice([one.value for one in BadRows])),
+        overlaps=Overlaps.REFUSE if overlaps is None else Overlaps(overlaps.choice([one.value for one in Overlaps])),
     )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ringfence.scenario.derivations import number_of
 from ringfence.scenario.ip_address import ip_address, plain_ipv4
+from ringfence.scenario.lookup_faults import Faults
 
 Value = str | float
 Bounds = NDArray[Any]  # float64, or IPV6_KEY
@@ -25,13 +26,6 @@ ALWAYS_FROM: Final = np.iinfo(np.int64).min
 ALWAYS_TO: Final = np.iinfo(np.int64).max
 NOWHERE: Final = -1
 IPV6_KEY: Final = "S17"  # 128 bits and a byte for 2^128, big endian: bytes that sort as the numbers do
-
-
-class Overlap(NamedTuple):
-    """Two rows that hold for the same key, number or address at the same time; 0-based."""
-
-    row: int
-    other: int
 
 
 class Entries:
@@ -57,12 +51,6 @@ class Entries:
         self._first, self._from_ms, self._to_ms, self._row = first, from_ms, to_ms, row
         # Of one event: a memory view gives plain numbers, in a tenth of the time of a numpy scalar.
         self._views = (first.data, from_ms.data, to_ms.data, row.data)
-
-    def overlap(self) -> Overlap | None:
-        """The first two entries of one cell that hold at the same time."""
-        cell = np.repeat(np.arange(len(self._first) - 1), np.diff(self._first))
-        twice = np.flatnonzero((cell[1:] == cell[:-1]) & (self._from_ms[1:] < self._to_ms[:-1]))
-        return None if not len(twice) else Overlap(int(self._row[twice[0]]), int(self._row[twice[0] + 1]))
 
     def row_at(self, cell: int, time_ms: int) -> int:
         """The row that holds in a cell at a time; NOWHERE where none does."""
@@ -93,11 +81,10 @@ class Entries:
 def entries_of(
     cell: NDArray[np.int64], row: NDArray[np.int64], from_ms: NDArray[np.int64], to_ms: NDArray[np.int64], n_cells: int
 ) -> Entries:
-    """Sort what holds where. `cell` and `row` of shape (entries,); `from_ms` and `to_ms` one per row of the file."""
-    order = np.lexsort((from_ms[row], cell))
-    cell, row = cell[order], row[order]
-    first = np.searchsorted(cell, np.arange(n_cells + 1))
-    return Entries(first.astype(np.int64), from_ms[row], to_ms[row], row)
+    """Sort what holds where; all of shape (entries,). No two of a cell hold at the same time."""
+    order = np.lexsort((from_ms, cell))
+    first = np.searchsorted(cell[order], np.arange(n_cells + 1))
+    return Entries(first.astype(np.int64), from_ms[order], to_ms[order], row[order])
 
 
 class Ranges(NamedTuple):
@@ -118,9 +105,21 @@ class LookupTable:
     locate : from a text to (entries, cell); the cell is NOWHERE where the text is no key, number or address.
     values : of each row of the file.
     v4 : the ranges in which IPv4 addresses are found, if they are: a column of them is then searched as a whole.
+    reads : whether a text is a number or an address that could lie in the table; None: every text is a key.
+    faults : rows of the file that cannot be followed and are let be, where somebody asked for them.
     """
 
-    def __init__(self, locate: Locate, values: list[Value], v4: Ranges | None = None) -> None:
+    def __init__(
+        self,
+        locate: Locate,
+        values: list[Value],
+        v4: Ranges | None = None,
+        *,
+        reads: Callable[[str], bool] | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        self.faults = faults
+        self._reads = reads
         self._locate = locate
         self._values = values
         self._v4 = v4
@@ -130,6 +129,10 @@ class LookupTable:
         entries, cell = self._locate(text)
         row = entries.row_at(cell, time_ms)
         return None if row < 0 else self._values[row]
+
+    def reads(self, text: str) -> bool:
+        """Whether a text is something that could be in the table; else it is malformed."""
+        return self._reads is None or self._reads(text)
 
     def values_at(self, texts: pl.Series, codes: NDArray[np.int64], time_ms: NDArray[np.int64]) -> list[Value | None]:
         """`value_at` for n events; `codes` says which of the distinct `texts` each has, negative for none."""
@@ -160,12 +163,9 @@ class LookupTable:
         return list(located.values())
 
 
-def key_table(keys: list[str], entries_by_key: Callable[[NDArray[np.int64], int], Entries]) -> tuple[Entries, Locate]:
-    """Index exact keys, one per row; `entries_by_key` sorts rows by the cells that they belong to."""
-    cells: dict[str, int] = {}
-    cell_of = np.array([cells.setdefault(key, len(cells)) for key in keys], np.int64)
-    entries = entries_by_key(cell_of, len(cells))
-    return entries, lambda text: (entries, cells.get(text, NOWHERE))
+def key_locator(cells: dict[str, int], entries: Entries) -> Locate:
+    """Find the cell of an exact key."""
+    return lambda text: (entries, cells.get(text, NOWHERE))
 
 
 def number_locator(ranges: Ranges, *, whole: bool) -> Locate:
@@ -176,17 +176,25 @@ def number_locator(ranges: Ranges, *, whole: bool) -> Locate:
     cuts, entries = ranges.cuts.data, ranges.entries
 
     def locate(text: str) -> tuple[Entries, int]:
-        number = number_of(text) if text.count(".") < 2 else None
+        number = number_looked_up(text)
         if number is None:
-            address = ip_address(text)
-            if address is None or address.version != 4:
-                return entries, NOWHERE
-            number = float(address.number)
+            return entries, NOWHERE
         if whole:
             number = float(math.floor(number))
         return entries, bisect_right(cuts, number) - 1
 
     return locate
+
+
+def number_looked_up(text: str) -> float | None:
+    """The number that a text writes out, or stands for as an IPv4 address; None where it is neither."""
+    number = number_of(text) if text.count(".") < 2 else None
+    if number is None:
+        address = ip_address(text)
+        if address is None or address.version != 4:
+            return None
+        number = float(address.number)
+    return number
 
 
 def address_locator(v4: Ranges, v6: Ranges) -> Locate:

@@ -168,7 +168,8 @@ def test_ranges_that_cannot_be_looked_up_in_are_told_before_the_import_refuses_t
     turned = {"from_ip": bounds, "to_ip": [b + {7: -1, 90: 10}.get(i, 9) for i, b in enumerate(bounds)]}
     pl.DataFrame({**turned, "country": [["Peru", "Laos", "Mali"][row % 3] for row in range(2_000)]}).write_csv(files[1])
     ((_, why),) = draft_scenario("drafted", files).unused_files
-    assert "mend or drop 2 of the rows looked at first: upside down, or over the range before" in why
+    assert "with faults: 1 x a range whose `from` lies above its `to`; 2 x a range that overlaps another. CHECK" in why
+    assert "value: country, bad_rows: skip, overlaps: narrowest}, field: ip}" in why
 
 
 def test_a_table_that_shares_no_name_or_no_number_is_no_table_of_ranges(tmp_path: Path) -> None:

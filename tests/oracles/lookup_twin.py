@@ -26,6 +26,19 @@ def value_at(rows: list[Row], number: float, time_ms: int) -> str | None:
     return found[0] if found else None
 
 
+def narrowest_at(rows: list[Row], number: float, time_ms: int) -> str | None:
+    """The value of the narrowest row that holds; of equally narrow ones of the later beginning, then of the first."""
+    found = [(row.high - row.low, -row.low, at) for at, row in enumerate(rows) if holds(row, number, time_ms)]
+    return rows[min(found)[2]].value if found else None
+
+
+def overlapping(rows: list[Row]) -> list[int]:
+    """Which rows hold for a number at a time for which another one does; counted from 1."""
+    return [
+        at + 1 for at, row in enumerate(rows) if any(contradicts([row, other]) for other in rows[:at] + rows[at + 1 :])
+    ]
+
+
 def contradicts(rows: list[Row]) -> bool:
     """Whether two rows hold for one number at one time."""
     return any(

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringfence.scenario.errors import LookupFileError
+from ringfence.scenario.errors import LookupFileError, LookupRowsError, ScenarioFileError
 from ringfence.scenario.load import load_scenarios, scenario_from_mapping
 from ringfence.scenario.lookup_files import prepare_lookups, read_lookup_files, with_digests
 from ringfence.scenario.lookup_table import LookupTable
-from tests.oracles.lookup_twin import Row, contradicts, value_at
+from tests.oracles.lookup_twin import Row, contradicts, narrowest_at, overlapping, value_at
 from tests.scenario.derived import signup_mapping, signup_scenario
 
 RANGE = {"file": "t.parquet", "from": "low", "to": "high", "value": "value"}
@@ -34,7 +34,7 @@ def table_of(frame: pl.DataFrame, lookup: dict[str, Any], **entry: Any) -> Looku
         frame.write_csv(data)
     else:
         frame.write_parquet(data)
-    return prepare_lookups(scenario, {lookup["file"]: data.getvalue()})["signup.found"]
+    return prepare_lookups(scenario, {lookup["file"]: data.getvalue()}, tells=True)["signup.found"]
 
 
 def frame_of(rows: list[Row]) -> pl.DataFrame:
@@ -73,6 +73,103 @@ def test_ranges_answer_as_reading_all_rows_would(rows: list[Row]) -> None:
     asked_for = pl.Series(texts)
     assert table.values_at(asked_for, codes, np.array([time for _, time in asked])) == expected
     assert table.values_at(asked_for, np.full(3, -1), np.zeros(3, np.int64)) == [None] * 3
+
+
+@settings(max_examples=150, deadline=None)
+@given(drawn_rows(), st.booleans())
+def test_the_narrowest_of_overlapping_ranges_counts_as_reading_all_rows_would(rows: list[Row], timed: bool) -> None:
+    lookup = TIMED if timed else RANGE
+    rows = rows if timed else [row._replace(from_ms=None, to_ms=None) for row in rows]
+    table = table_of(frame_of(rows), lookup | {"overlaps": "narrowest"})
+    asked = [(float(number), time) for number in range(-1, 14) for time in range(-1, 8)]
+    expected = [narrowest_at(rows, number, time) for number, time in asked]
+    assert [table.value_at(f"{number:g}", time) for number, time in asked] == expected
+    codes = np.array([int(number) + 1 for number, _ in asked])
+    texts = pl.Series([f"{number:g}" for number in range(-1, 14)])
+    assert table.values_at(texts, codes, np.array([time for _, time in asked])) == expected
+    assert table.faults is not None
+    found = [row for kind in table.faults.kinds for row in kind.rows]
+    assert sorted(found) == overlapping(rows)
+    if not found:
+        table_of(frame_of(rows), lookup)
+        return
+    with pytest.raises(LookupRowsError) as refused:
+        table_of(frame_of(rows), lookup)
+    assert refused.value.faults.kinds[0].rows == tuple(found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn_rows(), st.sampled_from(["10.0.0.{}", "2001:db8::{:x}"]))
+def test_addresses_overlap_as_numbers_do(rows: list[Row], written: str) -> None:
+    rows = [row._replace(from_ms=None, to_ms=None) for row in rows]
+    bounds = [(written.format(int(row.low)), written.format(int(row.high))) for row in rows]
+    frame = pl.DataFrame(
+        {"low": [low for low, _ in bounds], "high": [high for _, high in bounds], "value": [row.value for row in rows]}
+    )
+    table = table_of(frame, RANGE | {"overlaps": "narrowest"})
+    expected = [narrowest_at(rows, float(number), 0) for number in range(13)]
+    texts = [written.format(number) for number in range(13)]
+    assert [table.value_at(text, 0) for text in texts] == expected
+    assert table.values_at(pl.Series(texts), np.arange(13), np.zeros(13, np.int64)) == expected
+
+
+FAULTY = pl.DataFrame(
+    {
+        "low": ["10", "50", "", "60", "x", "0", "30", "1700000"],
+        "high": ["19", "40", "5", "69", "7", "99", "39", "1600000"],
+        "value": ["a", "b", "c", "d", "e", "wide", "f", "g"],
+    }
+)
+
+
+def test_all_faults_are_told_at_once_each_row_once(tmp_path: Path) -> None:
+    with pytest.raises(LookupRowsError) as refused:
+        table_of(FAULTY, RANGE | {"file": "t.csv"})
+    faults = refused.value.faults
+    assert {kind.what: kind.rows for kind in faults.kinds} == {
+        "a range without a bound": (3,), "no number as a bound": (5,),
+        "a range whose `from` lies above its `to`": (2, 8), "a range that overlaps another": (1, 4, 6, 7),
+    }  # fmt: skip
+    assert (faults.n_bad, faults.n_rows, faults.n_rounded) == (8, 8, 1)
+    told = str(refused.value)
+    assert "t.csv, row 1: looked up by derive.signup.found: found 8 of 8 rows that cannot be followed" in told
+    assert "write `bad_rows: skip` and `overlaps: narrowest` under `lookup`" in told
+    assert "4 x a range that overlaps another: row 1 (10..19 and row 6, 0..99), row 4 (60..69 and row 6, 0..99)" in told
+    assert "and 1 more" in told
+    assert faults.frame()["row"].to_list() == list(range(1, 9))
+
+
+def test_bad_rows_can_be_skipped_and_are_as_if_they_were_not_there() -> None:
+    table = table_of(FAULTY, RANGE | {"file": "t.csv", "bad_rows": "skip", "overlaps": "narrowest"})
+    good = FAULTY.filter(pl.col("value").is_in(["a", "d", "wide", "f"]))
+    mended = table_of(good, RANGE | {"file": "t.csv", "overlaps": "narrowest"})
+    texts = [str(number) for number in (-1, 0, 5, 7, 10, 19, 20, 35, 45, 65, 99, 100, 1_650_000)]
+    found = [table.value_at(text, 0) for text in texts]
+    assert found == [mended.value_at(text, 0) for text in texts]
+    assert found[2:6] == ["wide", "wide", "a", "a"]
+    with pytest.raises(LookupRowsError, match=r"found 4 of 8 rows that cannot be followed; .* write `overlaps"):
+        table_of(FAULTY, RANGE | {"file": "t.csv", "bad_rows": "skip"})
+    with pytest.raises(LookupFileError, match="no row that can be followed"):
+        table_of(pl.DataFrame({"low": [5], "high": [4], "value": ["x"]}), RANGE | {"bad_rows": "skip"})
+
+
+def test_a_key_that_says_two_things_says_nothing_where_bad_rows_are_skipped() -> None:
+    frame = pl.DataFrame({"key": ["a", "b", "a", None], "value": ["x", "y", "z", "w"]})
+    table = table_of(frame, KEYED | {"bad_rows": "skip"})
+    assert [table.value_at(text, 0) for text in ("a", "b")] == [None, "y"]
+    with pytest.raises(ScenarioFileError, match="keys have no width"):
+        table_of(frame, KEYED | {"overlaps": "narrowest"})
+
+
+def test_what_a_file_says_changes_with_how_its_faults_are_read_and_a_definition_does_not() -> None:
+    def derived(**settings: str) -> Any:
+        derive = {"found": {"lookup": RANGE | settings, "field": "ip"}}
+        return scenario_from_mapping("signups", signup_mapping(derive), where="ringfence.yaml").decided.derived[0]
+
+    plain, skips = derived(), derived(bad_rows="skip")
+    assert plain.definition == skips.definition
+    assert plain.table_digest != skips.table_digest
+    assert plain.table_digest == derived(bad_rows="refuse", overlaps="refuse").table_digest == plain.how.digest
 
 
 @settings(max_examples=40, deadline=None)
@@ -138,14 +235,20 @@ def test_a_row_without_a_value_is_as_good_as_none() -> None:
 BROKEN: list[tuple[str, dict[str, list[Any]], dict[str, Any], dict[str, Any], str]] = [
     ("no such column", {"ky": ["a"], "value": ["x"]}, KEYED, {}, "no column 'key'; did you mean 'ky'"),
     ("no rows", {"key": [], "value": []}, KEYED, {}, "no rows"),
-    ("a key twice", {"key": ["a", "b", "a"], "value": ["x", "y", "z"]}, KEYED, {}, "row 1: .*also in row 3"),
+    (
+        "a key twice",
+        {"key": ["a", "b", "a"], "value": ["x", "y", "z"]},
+        KEYED,
+        {},
+        r"row 1: .*2 x the same key twice: row 1 \(also in row 3\), row 3 \(also in row 1\);",
+    ),
     ("a key missing", {"key": ["a", None], "value": ["x", "y"]}, KEYED, {}, "row 2: .*no key"),
     (
         "overlapping ranges",
         {"low": [5, 0, 20], "high": [9, 5, 21], "value": ["x", "y", "z"]},
         RANGE,
         {},
-        "row 2: .*overlap: 0..5 and row 1, 5..9; ",
+        r"row 1: .*2 x a range that overlaps another: row 1 \(5\.\.9 and row 2, 0\.\.5\), row 2 \(0\.\.5 and row 1, 5",
     ),
     ("a range upside down", {"low": [5], "high": [4], "value": ["x"]}, RANGE, {}, "row 1: .*lies above its `to`"),
     ("a range without end", {"low": ["5"], "high": [None], "value": ["x"]}, RANGE, {}, "without a bound"),
@@ -164,7 +267,7 @@ BROKEN: list[tuple[str, dict[str, list[Any]], dict[str, Any], dict[str, Any], st
 def test_a_table_that_contradicts_itself_says_where(
     columns: dict[str, list[Any]], lookup: dict[str, Any], entry: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(LookupFileError, match=told) as raised:
+    with pytest.raises(LookupFileError, match=f"(?s){told}") as raised:
         table_of(pl.DataFrame(columns), lookup, **entry)
     assert "t.parquet" in str(raised.value)
     assert "derive.signup.found" in str(raised.value)
@@ -172,10 +275,10 @@ def test_a_table_that_contradicts_itself_says_where(
 
 def test_times_that_are_none_say_where() -> None:
     frame = pl.DataFrame({"key": ["a", "a"], "value": ["x", "y"], "since": ["", "May"]})
-    with pytest.raises(LookupFileError, match=r"row 2: .*no moment in 'since'"):
+    with pytest.raises(LookupFileError, match=r"(?s)row 2: .*no moment in 'since'"):
         table_of(frame, KEYED | {"valid_from": "since"})
     frame = frame.with_columns(since=pl.Series(["2024-05-01", "2024-06-01"]), until=pl.Series(["2024-05-01", ""]))
-    with pytest.raises(LookupFileError, match=r"row 1: .*not before `valid_to`"):
+    with pytest.raises(LookupFileError, match=r"(?s)row 1: .*not before `valid_to`"):
         table_of(frame, KEYED | {"valid_from": "since", "valid_to": "until"})
 
 
