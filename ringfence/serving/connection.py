@@ -63,6 +63,8 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._head_in_parts = False  # part of this head came before, or with more than a head may have
         self._head_received = 0  # bytes of an unfinished head, without the part that it began in
+        self._body_received = False  # by the latest piece of data
+        self._beside_body = 0  # bytes since the last of the body: trailers and extensions of chunks, which are held too
         self._refused = False
         self._stage = _Stage.ANSWER
         self._deadline: asyncio.TimerHandle | None = None
@@ -83,6 +85,7 @@ class Connection(HttpToolsProtocol):
             return
         was_in_head = self._in_head
         self._head_in_parts = was_in_head or len(data) > self._bounds.head_bytes
+        self._body_received = False
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -92,12 +95,26 @@ class Connection(HttpToolsProtocol):
                 self._refuse(HeadTooLargeError(self._bounds.head_bytes))
                 return
         stage = self._awaited()
+        # The stage before this piece: a piece that begins with the head has been counted as such.
+        self._beside_body = (
+            self._beside_body + len(data)
+            if stage is _Stage.BODY and self._stage is _Stage.BODY and not self._body_received
+            else 0
+        )
+        if self._beside_body > self._bounds.head_bytes:
+            self._refuse(HeadTooLargeError(self._bounds.head_bytes))
+            return
         if stage is not self._stage:
             self._enter(stage)
 
     def on_message_begin(self) -> None:
         self._in_head, self._head_received = True, 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, and no trailer: uvicorn would add it to the headers (RFC 9110, 6.5.1, has them apart)."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -109,6 +126,7 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._body_received = True
         if not self._refused:
             super().on_body(body)
 

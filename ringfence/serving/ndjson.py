@@ -27,6 +27,9 @@ from ringfence.serving.telemetry import Telemetry
 
 _PAUSE_S: Final = 0.002  # before a line is offered again to a full queue
 _PART_BYTES: Final = 32_768
+_TURN_LINES: Final = 64  # lines, and
+_TURN_BYTES: Final = 65_536  # bytes of them, after which others have the loop: 16 MiB of bad lines take minutes
+_BLANK: Final = b" \t\r"  # the white space of JSON; other control characters are a bad line
 
 
 async def decide_lines(
@@ -69,12 +72,16 @@ async def _stream(
     in_flight: deque[tuple[int, Ticket | RingfenceError]] = deque()
     part = bytearray()
     line_number, n_offered, at = 0, 0, 0
+    turn_line, turn_at = 0, 0
     while at < len(body) or in_flight:
         while at < len(body) and len(in_flight) < config.batch_window:
             end = body.find(b"\n", at)
             end = len(body) if end < 0 else end
-            line = body[at:end].strip()
+            line = body[at:end].strip(_BLANK)
             at, line_number = end + 1, line_number + 1
+            if line_number - turn_line >= _TURN_LINES or at - turn_at >= _TURN_BYTES:
+                turn_line, turn_at = line_number, at
+                await asyncio.sleep(0)  # nothing else below need wait: not a bad line, nor a client that reads fast
             if line:
                 if n_offered:
                     charge()

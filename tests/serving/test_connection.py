@@ -60,12 +60,10 @@ class Client:
 
 
 @asynccontextmanager
-async def clients(n: int, bounds: Bounds = BOUNDS) -> AsyncIterator[list[Client]]:
+async def clients(n: int, bounds: Bounds = BOUNDS, app: Any = echo_length) -> AsyncIterator[list[Client]]:
     """Connect `n` clients to one server."""
     refusals: list[str] = []
-    config = uvicorn.Config(
-        echo_length, http=bounded(bounds, refusals.append), ws="none", lifespan="off", log_config=None
-    )
+    config = uvicorn.Config(app, http=bounded(bounds, refusals.append), ws="none", lifespan="off", log_config=None)
     config.load()
     loop = asyncio.get_running_loop()
     state = uvicorn.Server(config).server_state
@@ -82,8 +80,8 @@ async def clients(n: int, bounds: Bounds = BOUNDS) -> AsyncIterator[list[Client]
 
 
 @asynccontextmanager
-async def client(bounds: Bounds = BOUNDS) -> AsyncIterator[Client]:
-    async with clients(1, bounds) as (only,):
+async def client(bounds: Bounds = BOUNDS, app: Any = echo_length) -> AsyncIterator[Client]:
+    async with clients(1, bounds, app) as (only,):
         yield only
 
 

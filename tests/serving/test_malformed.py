@@ -33,6 +33,11 @@ def entities(**roles: Any) -> dict[str, Any]:
 LABEL = {"event_id": "past-1", "label": "fraud", "source": "investigator"}
 RAW = '{"event_id":"c-bad","event_time":1749990000000,"amount":%s,"entities":{}}'
 
+
+def timed(moment: Any) -> dict[str, Any]:
+    return claim("bad", event_time=moment)
+
+
 # what is sent, the status, the path
 DECISIONS: dict[str, tuple[object, int, str]] = {
     # not JSON, or not an object
@@ -118,6 +123,84 @@ DECISIONS: dict[str, tuple[object, int, str]] = {
     "another payload for a known id": (claim("bad", event_id="past-1"), 409, "$.event_id"),
 }
 
+MORE: dict[str, tuple[object, int, str]] = {
+    # not JSON
+    "minus infinity": (body(RAW % "-Infinity"), 400, "$"),
+    "a number with a plus": (body(RAW % "+1"), 400, "$"),
+    "a number with a leading zero": (body(RAW % "01"), 400, "$"),
+    "a number without a leading zero": (body(RAW % ".5"), 400, "$"),
+    "a hexadecimal number": (body(RAW % "0x10"), 400, "$"),
+    "a whole number of 5,000 digits": (body(RAW % ("9" * 5_000)), 400, "$"),
+    "the second half of a surrogate pair": (b'{"event_id": "\\udc00"}', 400, "$"),
+    "a surrogate pair in the wrong order": (b'{"event_id": "\\udc00\\ud800"}', 400, "$"),
+    "a surrogate in UTF-8": (b'{"event_id": "\xed\xa0\x80"}', 400, "$"),
+    "an overlong NUL": (b'{"event_id": "\xc0\x80"}', 400, "$"),
+    "a raw NUL": (b'{"event_id": "a\x00b"}', 400, "$"),
+    "a raw tab in a text": (b'{"event_id": "a\tb"}', 400, "$"),
+    "an escape of no kind": (b'{"event_id": "\\x41"}', 400, "$"),
+    "half an escape": (b'{"event_id": "\\u12"}', 400, "$"),
+    "single quotes": (b"{'event_id': 'c-1'}", 400, "$"),
+    "a name without quotes": (b'{event_id: "c-1"}', 400, "$"),
+    "a trailing comma": (b'{"event_id": "c-1",}', 400, "$"),
+    "a comment": (b'{"event_id": "c-1" /* ours */}', 400, "$"),
+    "gzip": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", 400, "$"),
+    "UTF-32": ('{"event_id": "c-1"}'.encode("utf-32"), 400, "$"),
+    "a vertical tab before the object": (b'\x0b{"event_id": "c-1"}', 400, "$"),
+    "seventeen levels": (b'{"attributes":' * 17 + b"1" + b"}" * 17, 400, "$"),
+    "an event_id of ten megabytes": (b'{"event_id":"' + b"x" * (10 << 20) + b'"}', 413, "$"),
+    # which of two equal names counts: the last
+    "a good event_id, then a bad one": (
+        b'{"event_id":"c-bad","event_id":[],"event_time":1749990000000}',
+        422,
+        "$.event_id",
+    ),
+    # times
+    "event_time in seconds": (timed(1_749_990_000), 422, "$.event_time"),
+    "event_time with a fraction": (timed(1_749_990_000_000.5), 422, "$.event_time"),
+    "event_time -0": (body('{"event_id":"c-bad","event_time":-0}'), 422, "$.event_time"),
+    "event_time 2^63": (timed(2**63), 422, "$.event_time"),
+    "event_time -2^63": (timed(-(2**63)), 422, "$.event_time"),
+    "event_time empty": (timed(""), 422, "$.event_time"),
+    "event_time of spaces": (timed("  "), 422, "$.event_time"),
+    "event_time between spaces": (timed(" 2025-06-14T12:00:00Z "), 422, "$.event_time"),
+    "event_time with NUL": (timed("2025-06-14T12:00:00\x00Z"), 422, "$.event_time"),
+    "event_time with a line feed": (timed("2025-06-14T12:00:00Z\n"), 422, "$.event_time"),
+    "event_time day first": (timed("14.06.2025"), 422, "$.event_time"),
+    "event_time month first": (timed("06/14/2025"), 422, "$.event_time"),
+    "event_time as a week": (timed("2025-W24-6"), 422, "$.event_time"),
+    "event_time as a day of the year": (timed("2025-165"), 422, "$.event_time"),
+    "event_time without separators": (timed("20250614T120000Z"), 422, "$.event_time"),
+    "event_time at 24 o'clock": (timed("2025-06-13T24:00:00Z"), 422, "$.event_time"),
+    "event_time in a leap second": (timed("2016-12-31T23:59:60Z"), 422, "$.event_time"),
+    "event_time 25 hours ahead of UTC": (timed("2025-06-14T12:00:00+25:00"), 422, "$.event_time"),
+    "event_time with an offset and a zone": (timed("2025-06-14T12:00:00+02:00[Europe/Berlin]"), 422, "$.event_time"),
+    "event_time of ten digits of a second": (timed("2025-06-14T12:00:00.1234567890Z"), 422, "$.event_time"),
+    "event_time in wide digits": (timed("\uff12\uff10\uff12\uff15-06-14"), 422, "$.event_time"),
+    "event_time with a printed minus": (timed("2025-06-14T12:00:00\u221202:00"), 422, "$.event_time"),
+    "event_time in the year 0": (timed("0000-06-14T12:00:00Z"), 422, "$.event_time"),
+    "event_time in the year 10000 of UTC": (timed("9999-12-31T23:59:59-14:00"), 422, "$.event_time"),
+    "event_time in the year 0 of UTC": (timed("0001-01-01T00:00:00+14:00"), 422, "$.event_time"),
+    # amounts
+    "amount below nothing": (claim("bad", amount=-1), 422, "$.amount"),
+    "amount of 2^53 cents": (claim("bad", amount=2**53 / 100), 422, "$.amount"),
+    # entities
+    "claimant true": (entities(claimant=True), 422, "$.entities.claimant"),
+    "claimant 2^64": (entities(claimant=2**64), 422, "$.entities.claimant"),
+    "claimant below -2^63": (entities(claimant=-(2**63) - 1), 422, "$.entities.claimant"),
+    "a list of lists of witnesses": (entities(witness=[["7"]]), 422, "$.entities.witness[0]"),
+    "witnesses by number": (entities(witness={"0": "7"}), 422, "$.entities.witness"),
+    "the same witness a thousand and one times": (entities(witness=["7"] * 1_001), 422, "$.entities.witness"),
+    "a role without a name": (entities(**{"": "7"}), 422, "$.entities."),
+    "a role with a space": (entities(**{" claimant": "7"}), 422, "$.entities. claimant"),
+    # attributes
+    "number beyond floats": (attribute("policy_age_days", 10**400), 422, "$.attributes.policy_age_days"),
+    "category a fraction": (attribute("vehicle_make", 1.5), 422, "$.attributes.vehicle_make"),
+    "category of 1,001 letters": (attribute("vehicle_make", "x" * 1_001), 422, "$.attributes.vehicle_make"),
+    "text of 100,001 letters": (attribute("narrative", "x" * 100_001), 422, "$.attributes.narrative"),
+    "time beyond the year 9999": (attribute("bought_at", 253_402_300_800_000), 422, "$.attributes.bought_at"),
+    "personal text as an object": (attribute("phone", {}), 422, "$.attributes.phone"),
+}
+
 LABELS: dict[str, tuple[object, int, str]] = {
     "label for an unknown event": ({**LABEL, "event_id": "nobody"}, 404, "$.event_id"),
     "label without a value": ({"event_id": "past-1"}, 422, "$.label"),
@@ -130,6 +213,15 @@ LABELS: dict[str, tuple[object, int, str]] = {
     "label known in words": ({**LABEL, "known_at": "soon"}, 422, "$.known_at"),
     "label known next week": ({**LABEL, "known_at": NOW_MS + 7 * DAY_MS}, 422, "$.known_at"),
     "label not JSON": (b"fraud", 400, "$"),
+    "label in capitals": ({**LABEL, "label": "FRAUD"}, 422, "$.label"),
+    "label in a list": ({**LABEL, "label": ["fraud"]}, 422, "$.label"),
+    "label of no type": ({**LABEL, "event_type": None}, 422, "$.event_type"),
+    "label of an object": ({**LABEL, "event_id": {}}, 422, "$.event_id"),
+    "label without a source": ({**LABEL, "source": None}, 422, "$.source"),
+    "label with a source and a line feed": ({**LABEL, "source": "court\n"}, 422, "$.source"),
+    "label known in seconds": ({**LABEL, "known_at": 1_749_990_000}, 422, "$.known_at"),
+    "label known before 1970": ({**LABEL, "known_at": -1}, 422, "$.known_at"),
+    "label known false": ({**LABEL, "known_at": False}, 422, "$.known_at"),
 }
 
 CASES = [
@@ -139,6 +231,7 @@ CASES = [
         for name, case in DECISIONS.items()
         if name != "a type that only teaches"
     ),
+    *(pytest.param("/v1/decisions", *case, id=name) for name, case in MORE.items()),
     *(pytest.param("/v1/labels", *case, id=name) for name, case in LABELS.items()),
 ]
 
@@ -210,6 +303,32 @@ def test_a_batch_over_its_limit_is_refused_whole(shared: RunningService) -> None
         ("GET", "/v1/entities/person/%FF%FE", {}, 400),
         ("GET", "/v1/entities/person/", {}, 404),
         ("GET", "/v1/entities/person/" + "7" * 600, {}, 404),
+        ("GET", "/v1/entities/person/%ED%A0%80", {}, 400),
+        ("GET", "/v1/entities/person/%zz", {}, 404),
+        ("GET", "/v1/entities/person", {}, 404),
+        ("GET", "/v1/entities//7", {}, 404),
+        ("GET", "/v1/decisions/d-%00", {}, 404),
+        ("GET", "/v1/decisions/%FF", {}, 404),
+        ("GET", "/v1/decisions/d-9223372036854775808", {}, 404),
+        ("GET", "/v1/decisions/d-1_0", {}, 404),
+        ("GET", "/v1/decisions?event_id=%00", {}, 404),
+        ("GET", "/v1/decisions?event_id=%ED%A0%80", {}, 404),
+        ("GET", "/v1/decisions?event_id=" + "x" * 20_000, {}, 404),
+        ("GET", "/v1/decisions?event_id=past-1&explain=", {}, 400),
+        ("GET", "/v1/decisions?scenario=%00&event_id=past-1", {}, 400),
+        ("GET", "/V1/decisions", {}, 404),
+        ("GET", "/v1//decisions", {}, 404),
+        ("TRACE", "/v1/decisions", {}, 405),
+        ("PROPFIND", "/v1/events", {}, 405),
+        ("OPTIONS", "/v1/labels", {}, 405),
+        ("GET", "/v1/decisions/batch", {}, 405),
+        ("POST", "/v1/decisions", {"content-type": ""}, 415),
+        ("POST", "/v1/decisions", {"content-type": "application/json, text/plain"}, 415),
+        ("POST", "/v1/decisions", {"content-type": "application/vnd.api+json"}, 415),
+        ("POST", "/v1/decisions", {"content-type": "*/*"}, 415),
+        ("POST", "/v1/decisions", {"ringfence-deadline-ms": ""}, 400),
+        ("POST", "/v1/decisions", {"ringfence-deadline-ms": "+5"}, 400),
+        ("POST", "/v1/decisions", {"ringfence-deadline-ms": "1e3"}, 400),
     ],
 )
 def test_a_request_in_the_wrong_shape_is_refused(
