@@ -162,11 +162,15 @@ def _fsync_ms(path: Path) -> float:
 
 
 def _policy(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    from ringfence.engine.catalogue import Catalogue
     from ringfence.policy.load import load_policy
+    from ringfence.scoring.route import Router
 
     path = here.policy_path(scenario)
     if path.exists():
-        costs, amount = load_policy(path).costs, scenario.decided.amount
+        policy = load_policy(path)
+        Router(policy, Catalogue.build(scenario), where=str(path))
+        costs, amount = policy.costs, scenario.decided.amount
         if amount is not None and (amount.currency, amount.digits) != (costs.currency, costs.digits):
             yield Finding(
                 Health.BAD,
