@@ -10,22 +10,23 @@ import typer
 from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption
 from ringfence.cli.terminal import progress, show, table
-from ringfence.ledger.errors import LedgerLockedError
+from ringfence.errors import RingfenceError
 
 if TYPE_CHECKING:
+    from ringfence.ledger.errors import LedgerLockedError
     from ringfence.serving.pending import PendingRun, RouteCost
 
 
-class ServiceHoldsLedgerError(LedgerLockedError):
+class ServiceHoldsLedgerError(RingfenceError):
     """The nightly run has to append, and somebody else does, most likely the service."""
 
     def __init__(self, error: LedgerLockedError) -> None:
-        super().__init__(error.path, error.holder_pid)
+        self.path, self.holder_pid = error.path, error.holder_pid
         who = f"process {self.holder_pid}" if self.holder_pid else "another process"
-        self.args = (
+        super().__init__(
             f"{who} is writing to the ledger (lock {self.path}); the nightly run appends its decisions itself, and a "
             "ledger has one writer: end `ringfence serve` (or the import) for as long as the run takes, and start it "
-            "again afterwards; nothing was decided, and what waits goes on waiting",
+            "again afterwards; nothing was decided, and what waits goes on waiting"
         )
 
 
@@ -45,6 +46,7 @@ def decide(
     """
     if not pending:
         raise UsageError("decide what? `ringfence decide --pending` decides what the policy left to the nightly run")
+    from ringfence.ledger.errors import LedgerLockedError
     from ringfence.ledger.ledger import Ledger
     from ringfence.scenario.clock import SystemClock
     from ringfence.serving.pending import champion_whole, decide_pending

@@ -150,7 +150,8 @@ class _Run:
         self._reviews = ReviewBudget(release.policy.reviews_per_day, release.scenario.time_zone, clock)
         self._reviews.recover(ledger)
         self._replay = _Replay(ledger, release.catalogue, state_dir)
-        self._like = self._scorer.blank(np.empty((0, len(release.catalogue.names)))).neighbourhoods
+        like = self._scorer.blank(np.empty((0, len(release.catalogue.names)))).neighbourhoods
+        self._like = None if like is None else SampledArrays(like.events, like.mask, like.nodes)
         self._versions = {
             "release": release.id,
             "spec": release.catalogue.spec_hash,
