@@ -353,6 +353,24 @@ def test_an_event_waits_once_and_a_ledger_from_before_has_nothing_waiting(worksp
     assert ledger.n_pending == 1
 
 
+def test_the_command_tells_how_many_by_action_and_what_each_route_cost(
+    start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = start()
+    waits(service, claim("told", amount=SMALL))
+    service.service.stop()
+    capsys.readouterr()
+    assert run(["decide", "--pending", "-w", str(workspace.path), "--json"]) == Exit.OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["n_decided"], sum(told["by_action"].values())) == (1, 1)
+    assert set(told["routes"]) == {"batch", "realtime"}
+    assert told["routes"]["batch"]["n_decisions"] == 1
+    assert told["routes"]["realtime"]["ms_per_decision"] is None
+    assert told["currency"] == "EUR"
+    assert run(["decide", "--pending", "-w", str(workspace.path)]) == Exit.OK
+    assert capsys.readouterr().out == "nothing waits for the nightly run\n"
+
+
 def test_killed_in_the_middle_and_run_again_it_decides_none_twice_and_loses_none(
     start: Start, workspace: Workspace, tmp_path: Path
 ) -> None:
