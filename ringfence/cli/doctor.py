@@ -267,6 +267,9 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     yield Finding(
         Health.GOOD, what, f"{ledger.last_seq:,} records" + (f"; process {holder} writes to it now" if holder else "")
     )
+    if n := ledger.n_pending:
+        found = f"{n:,} {'event waits' if n == 1 else 'events wait'} for the nightly run"
+        yield Finding(Health.NOTE, f"{scenario.name}: pending", found, f"ringfence decide --pending -w {here.path}")
     champion = Registry.read(ledger).champion()
     if champion is None:
         yield Finding(Health.NOTE, f"{scenario.name}: champion", "none", f"make one: ringfence train -w {here.path}")

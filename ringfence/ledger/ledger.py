@@ -26,7 +26,7 @@ from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.event_segments import EventSegments
 from ringfence.ledger.lock import writer_lock
 from ringfence.ledger.outcomes import check_outcome, open_index
-from ringfence.ledger.pending import n_pending, open_pending, pending_seq, pending_seqs
+from ringfence.ledger.pending import n_pending, pending_seq, pending_seqs
 from ringfence.ledger.records import EventBody, Kind, LabelBody, Record, TickBody
 from ringfence.ledger.recovery import recover, sync_directory
 from ringfence.ledger.schema import check_numbering, connect
@@ -141,7 +141,6 @@ class Ledger:
             check_numbering(connection, self._scenario, write=True)
             note_live(connection, self._scenario)
             open_index(connection, self._scenario)
-            open_pending(connection)
             recover(self._directory, connection)
             identity = self.identity
             # SQLite syncs its files, not the folder that names a new database and its key.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which events wait for the nightly batch: a table beside the records, so that a retry finds its event at once.
 
-An event enters it in the transaction of its `PENDING` record and leaves it in that of its decision. It follows from the
-records; ledgers that were written before it existed get it from their next writer, empty, as nothing waits in them.
+An event enters it in the transaction of its `PENDING` record and leaves it in that of its decision. The first such
+record makes the table: a ledger in which nothing ever waited has none.
 """
 
 from __future__ import annotations
@@ -10,14 +10,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-_TABLE: Final = "CREATE TABLE IF NOT EXISTS pending (event_seq INTEGER PRIMARY KEY, seq INTEGER NOT NULL)"
+TABLE: Final = "CREATE TABLE IF NOT EXISTS pending (event_seq INTEGER PRIMARY KEY, seq INTEGER NOT NULL)"
 NOTE: Final = "INSERT INTO pending VALUES (?, ?)"
 SETTLE: Final = "DELETE FROM pending WHERE event_seq = ?"
-
-
-def open_pending(connection: sqlite3.Connection) -> None:
-    """Make the table where it is missing. Only the holder of the writer lock may call this."""
-    connection.execute(_TABLE)
 
 
 def pending_seq(connection: sqlite3.Connection, event_seq: int) -> int | None:

@@ -26,7 +26,7 @@ from ringfence.ledger.errors import (
 )
 from ringfence.ledger.labels import MATURED, Precedence, Standing
 from ringfence.ledger.outcomes import Change, OutcomeIndex, outcome_of
-from ringfence.ledger.pending import NOTE, SETTLE, n_pending, pending_seq
+from ringfence.ledger.pending import NOTE, SETTLE, TABLE, n_pending, pending_seq
 from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, PendingBody, Record
 from ringfence.ledger.schema import DATABASE
 from ringfence.scenario.batch import FRAUD, LEGIT, Batch
@@ -364,6 +364,7 @@ class Writer:
             connection.executemany("INSERT INTO identity VALUES (?, ?, ?)", group.identity)
             connection.executemany("INSERT INTO decisions VALUES (?, ?)", group.decisions)
             if group.pending:
+                connection.execute(TABLE)
                 connection.executemany(NOTE, group.pending)
             if group.settled:
                 connection.executemany(SETTLE, group.settled)

@@ -27,15 +27,18 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, PendingBody
 from ringfence.models.seen import Seen
 from ringfence.scenario.clock import FakeClock
+from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.kept import KEPT_ROWS
 from ringfence.serving.pending import PendingRun, champion_whole, decide_pending
+from ringfence.serving.service import State
 from ringfence.workspace import Workspace
 
 from .conftest import NOW_MS, PATIENT, RunningService, claim, copy_of
 from .graph_release import promote_graph_release
 from .routed_release import promote_routed_release
+from .test_ledger_trouble import locked, until
 from .test_service import decide
 
 Start = Callable[..., RunningService]
@@ -313,6 +316,50 @@ def test_a_restart_knows_what_waits_and_second_looks_leave_it_alone(start: Start
     all_hold(workspace)
 
 
+def test_a_release_with_a_broken_file_decides_nothing_at_night(start: Start, workspace: Workspace) -> None:
+    service = start()
+    waits(service, claim("broken", amount=SMALL))
+    service.service.stop()
+    file = service.release.path / "anomaly.npz"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(ReleaseDamagedError):
+        nightly(workspace)
+    assert (ledger_of(workspace).n_pending, bodies(ledger_of(workspace))) == (1, [])
+    file.write_bytes(whole)
+    assert nightly(workspace).n_decided == 1
+
+
+def test_a_commit_that_fails_is_unknown_to_the_client_and_the_event_waits_once(start: Start) -> None:
+    service = start()
+    event = claim("unknown", amount=SMALL)
+    blocker = locked(service)
+    assert service.ask("POST", "/v1/decisions", event).status_code == 503
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    until(lambda: service.service.state is State.READY)
+    again = service.ask("POST", "/v1/decisions", event)
+    assert (again.status_code, again.headers["ringfence-repeated"]) == (202, "true")
+    assert len(pending(service.ledger)) == service.ledger.n_pending == 1
+
+
+def test_doctor_says_how_many_wait_and_explain_explains_what_was_decided(
+    start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = start()
+    for number in range(2):
+        waits(service, claim(f"doctor-{number}", amount=SMALL))
+    service.service.stop()
+    capsys.readouterr()
+    run(["doctor", "-w", str(workspace.path)])
+    assert "2 events wait for the nightly run" in capsys.readouterr().out
+    nightly(workspace)
+    run(["doctor", "-w", str(workspace.path)])
+    assert "nightly run" not in capsys.readouterr().out
+    last = ledger_of(workspace).last_seq
+    assert run(["explain", f"d-{last}", "-w", str(workspace.path)]) == Exit.OK
+
+
 def test_while_the_service_runs_the_run_is_refused_and_says_what_to_do(
     start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -335,10 +382,10 @@ def test_without_a_route_everything_is_decided_at_once_and_nothing_waits(templat
     assert done.routes["batch"].ms_per_decision is None
 
 
-def test_an_event_waits_once_and_a_ledger_from_before_has_nothing_waiting(workspace: Workspace) -> None:
+def test_an_event_waits_once_and_in_a_ledger_from_before_nothing_waits(workspace: Workspace) -> None:
     ledger = ledger_of(workspace)
     with sqlite3.connect(ledger.directory / "ledger.db") as connection:
-        connection.execute("DROP TABLE IF EXISTS pending")
+        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'pending'").fetchone() is None
     assert (ledger.n_pending, ledger.pending(0, 10), ledger.pending_of(1)) == (0, [], None)
     body = PendingBody(
         event_seq=1, event_id="past-0", event_type="claim", versions={}, late=False, feature_digest=b"", row=b""
