@@ -13,6 +13,7 @@ from ringfence import __version__
 from ringfence.cli import (
     check,
     data,
+    decide,
     demo,
     doctor,
     drafts,
@@ -62,6 +63,7 @@ app.command("explain")(explain.explain)
 app.add_typer(graphs.app, name="export")
 app.add_typer(entities.app, name="entity")
 app.command("rings")(rings.rings)
+app.command("decide")(decide.decide)
 app.command("serve")(service.serve)
 app.add_typer(keys.app, name="keys")
 app.command("simulate")(data.simulate)

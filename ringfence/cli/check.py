@@ -36,6 +36,7 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
     from ringfence.ledger.errors import SourceMissingError
     from ringfence.policy.load import load_policy
     from ringfence.scenario.clock import SystemClock
+    from ringfence.scoring.route import Router
     from ringfence.training.brought import columns_of, read_brought
     from ringfence.workspace import Workspace
 
@@ -43,8 +44,8 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
     chosen = [here.scenario(scenario)] if scenario is not None else list(here.scenarios.values())
     told, texts, warnings, notes, n_bad = {}, [], [], [], 0
     for spec in chosen:
-        load_policy(here.policy_path(spec))
-        catalogue = Catalogue.build(spec)
+        policy, catalogue = load_policy(here.policy_path(spec)), Catalogue.build(spec)
+        Router(policy, catalogue, where=str(here.policy_path(spec)))
         families = Counter(feature.family for feature in catalogue.features)
         outlook: Outlook | None = None
         if spec.ticks is not None:

@@ -162,11 +162,15 @@ def _fsync_ms(path: Path) -> float:
 
 
 def _policy(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    from ringfence.engine.catalogue import Catalogue
     from ringfence.policy.load import load_policy
+    from ringfence.scoring.route import Router
 
     path = here.policy_path(scenario)
     if path.exists():
-        costs, amount = load_policy(path).costs, scenario.decided.amount
+        policy = load_policy(path)
+        Router(policy, Catalogue.build(scenario), where=str(path))
+        costs, amount = policy.costs, scenario.decided.amount
         if amount is not None and (amount.currency, amount.digits) != (costs.currency, costs.digits):
             yield Finding(
                 Health.BAD,
@@ -263,6 +267,9 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     yield Finding(
         Health.GOOD, what, f"{ledger.last_seq:,} records" + (f"; process {holder} writes to it now" if holder else "")
     )
+    if n := ledger.n_pending:
+        found = f"{n:,} {'event waits' if n == 1 else 'events wait'} for the nightly run"
+        yield Finding(Health.NOTE, f"{scenario.name}: pending", found, f"ringfence decide --pending -w {here.path}")
     champion = Registry.read(ledger).champion()
     if champion is None:
         yield Finding(Health.NOTE, f"{scenario.name}: champion", "none", f"make one: ringfence train -w {here.path}")

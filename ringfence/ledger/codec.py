@@ -12,13 +12,15 @@ from ringfence.ledger.records import (
     EventBody,
     Kind,
     LabelBody,
+    PendingBody,
     Record,
     ReleaseBody,
     ReviewRequestedBody,
     TickBody,
+    Told,
 )
 
-Body = EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | ReviewRequestedBody | dict[str, Any]
+Body = Told | dict[str, Any]
 Row = tuple[int, int, int, int, bytes, bytes]  # a row of the table `records`
 
 SELECT_RECORD: Final = "SELECT seq, kind, recorded_at_ms, watermark_ms, body, chain FROM records"
@@ -30,6 +32,7 @@ decode_decision: Final = msgspec.msgpack.Decoder(DecisionBody).decode
 _decode_release: Final = msgspec.msgpack.Decoder(ReleaseBody).decode
 _decode_tick: Final = msgspec.msgpack.Decoder(TickBody).decode
 _decode_review_requested: Final = msgspec.msgpack.Decoder(ReviewRequestedBody).decode
+_decode_pending: Final = msgspec.msgpack.Decoder(PendingBody).decode
 _decode_other: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
@@ -48,6 +51,8 @@ def decode_body(kind: int, body: bytes) -> Body:
             return _decode_tick(body)
         case Kind.REVIEW_REQUESTED:
             return _decode_review_requested(body)
+        case Kind.PENDING:
+            return _decode_pending(body)
     return _decode_other(body)
 
 

@@ -139,6 +139,15 @@ class AlreadyDecidedError(LedgerError):
         super().__init__(f"event at seq {event_seq} was decided at seq {seq}; return that decision")
 
 
+class AlreadyPendingError(LedgerError):
+    """An event waits for the nightly batch once."""
+
+    def __init__(self, event_seq: int, seq: int) -> None:
+        self.event_seq = event_seq
+        self.seq = seq
+        super().__init__(f"event at seq {event_seq} waits for the batch since seq {seq}; return that answer")
+
+
 class UnsupportedDurabilityError(LedgerError):
     """The scenario asks for a durability that this release does not have."""
 

@@ -26,6 +26,7 @@ from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.event_segments import EventSegments
 from ringfence.ledger.lock import writer_lock
 from ringfence.ledger.outcomes import check_outcome, open_index
+from ringfence.ledger.pending import n_pending, pending_seq, pending_seqs
 from ringfence.ledger.records import EventBody, Kind, LabelBody, Record, TickBody
 from ringfence.ledger.recovery import recover, sync_directory
 from ringfence.ledger.schema import check_numbering, connect
@@ -371,6 +372,21 @@ class Ledger:
         """The decision on the event at `event_seq`; None while it has none."""
         row = self._connection.execute("SELECT seq FROM decisions WHERE event_seq = ?", (event_seq,)).fetchone()
         return self._record(row[0]) if row else None
+
+    def pending_of(self, event_seq: int) -> Record | None:
+        """The record that says the event at `event_seq` waits for the nightly batch; None where it does not."""
+        seq = pending_seq(self._connection, event_seq)
+        return None if seq is None else self._record(seq)
+
+    def pending(self, after_event_seq: int, limit: int) -> list[Record]:
+        """PENDING records of events that still wait, in the order of their events, at most `limit`."""
+        found = [self._record(seq) for _, seq in pending_seqs(self._connection, after_event_seq, limit)]
+        return [record for record in found if record is not None]
+
+    @property
+    def n_pending(self) -> int:
+        """How many events wait for the nightly batch."""
+        return n_pending(self._connection)
 
     def decision(self, decision_id: str) -> Record | None:
         """The decision with the id `d-<seq>`; None where there is none."""

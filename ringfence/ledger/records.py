@@ -23,6 +23,7 @@ class Kind(IntEnum):
     TICK = 8
     IMPORT = 9
     REVIEW_REQUESTED = 10
+    PENDING = 11
 
 
 class EventBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,10 +105,25 @@ class ReviewRequestedBody(msgspec.Struct, frozen=True, kw_only=True):
     full_score: float
 
 
+class PendingBody(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that the policy routes to the batch: `ringfence decide --pending` decides it, from what is kept here."""
+
+    event_seq: int
+    event_id: str
+    event_type: str
+    versions: dict[str, str]  # in force when it was routed, as in DecisionBody; what decides it may be another release
+    late: bool  # the event's
+    feature_digest: bytes  # as in DecisionBody
+    row: bytes  # the float64 feature row as of the event's seq
+
+
+Told = EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | ReviewRequestedBody | PendingBody
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     kind: Kind
     recorded_at_ms: int
     watermark_ms: int
-    body: EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | ReviewRequestedBody | dict[str, Any]
+    body: Told | dict[str, Any]
     chain: bytes  # 16-byte hash over the previous chain value and this record's bytes

@@ -18,6 +18,7 @@ from ringfence.ledger.codec import SELECT_RECORD, Body, Row, encode_body, record
 from ringfence.ledger.erasable import Erasable, Name, PersonalValue
 from ringfence.ledger.errors import (
     AlreadyDecidedError,
+    AlreadyPendingError,
     CommitFailedError,
     LabelFromFutureError,
     PayloadConflictError,
@@ -25,7 +26,8 @@ from ringfence.ledger.errors import (
 )
 from ringfence.ledger.labels import MATURED, Precedence, Standing
 from ringfence.ledger.outcomes import Change, OutcomeIndex, outcome_of
-from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, Record
+from ringfence.ledger.pending import NOTE, SETTLE, TABLE, n_pending, pending_seq
+from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, PendingBody, Record
 from ringfence.ledger.schema import DATABASE
 from ringfence.scenario.batch import FRAUD, LEGIT, Batch
 from ringfence.scenario.clock import Clock
@@ -65,6 +67,8 @@ class _Group:
         self.records: list[Row] = []
         self.identity: list[tuple[bytes, int, bytes]] = []
         self.decisions: list[tuple[int, int]] = []
+        self.pending: list[tuple[int, int]] = []
+        self.settled: list[tuple[int]] = []
         self.standing: list[tuple[int, int, str, int, int]] = []
         self.maturing: list[tuple[int, int]] = []
         self.matured: list[tuple[int, int]] = []
@@ -115,6 +119,7 @@ class Writer:
         self._new_events: dict[int, tuple[int, int, tuple[Link, ...]]] = {}
         self._new_values: dict[int, tuple[float, ...]] = {}  # kept only where the scenario names segments
         self._new_decisions: dict[int, Record] = {}
+        self._new_pending: dict[int, Record] = {}
         self._new_standing: dict[int, Standing] = {}
         self._foreseen: dict[bytes, tuple[int, bytes] | None] = {}  # what the database says of keys that are to come
         self._known_names: set[bytes] = set()
@@ -124,6 +129,7 @@ class Writer:
         self._chain: bytes = row[5] if row else chain.GENESIS
         due = connection.execute("SELECT min(due_ms) FROM maturing").fetchone()[0]
         self._next_due_ms: int | None = due
+        self._may_wait = n_pending(connection) > 0  # whether any event may wait for the nightly batch
         self.n_late = 0
 
     @property
@@ -264,17 +270,35 @@ class Writer:
         found = self._decision_seq(decision.event_seq)
         if found is not None:
             raise AlreadyDecidedError(decision.event_seq, found)
-        staged = self._append(Kind.DECISION, decision, None)
-        self._open.decisions.append((decision.event_seq, staged.seq))
-        row = self._open.records[-1]
-        self._new_decisions[decision.event_seq] = Record(
-            seq=row[0], kind=Kind.DECISION, recorded_at_ms=row[2], watermark_ms=row[3], body=decision, chain=row[5]
-        )
-        return staged.seq
+        self._new_decisions[decision.event_seq] = record = self._append_body(Kind.DECISION, decision)
+        self._open.decisions.append((decision.event_seq, record.seq))
+        if self._may_wait:
+            self._open.settled.append((decision.event_seq,))
+        return record.seq
+
+    def stage_pending(self, pending: PendingBody) -> Record:
+        """Put on record that an event waits for the nightly batch, which its decision ends.
+
+        Raises
+        ------
+        AlreadyDecidedError
+            If the event has a decision.
+        AlreadyPendingError
+            If it waits already.
+        """
+        event_seq = pending.event_seq
+        if (found := self._decision_seq(event_seq)) is not None:
+            raise AlreadyDecidedError(event_seq, found)
+        if (found := self._pending_seq(event_seq)) is not None:
+            raise AlreadyPendingError(event_seq, found)
+        self._new_pending[event_seq] = record = self._append_body(Kind.PENDING, pending)
+        self._open.pending.append((event_seq, record.seq))
+        self._may_wait = True
+        return record
 
     def stage(self, kind: Kind, body: Body) -> int:
         """Give a record of another kind (such as a release, a tick, a review requested) its place; return its seq."""
-        if kind in (Kind.EVENT, Kind.LABEL, Kind.DECISION, Kind.IMPORT):
+        if kind in (Kind.EVENT, Kind.LABEL, Kind.DECISION, Kind.PENDING, Kind.IMPORT):
             raise ValueError(f"{kind.name} records have a method of their own")
         return self._append(kind, body, None).seq
 
@@ -286,7 +310,15 @@ class Writer:
         seq = self._decision_seq(event_seq)
         if seq is None:
             return None
-        return record_of(self._connection.execute(f"{SELECT_RECORD} WHERE seq = ?", (seq,)).fetchone())
+        return self._record(seq)
+
+    def pending_of(self, event_seq: int) -> Record | None:
+        """The record that says an event waits for the nightly batch, durable or staged; None where it does not."""
+        staged = self._new_pending.get(event_seq)
+        if staged is not None:
+            return staged
+        seq = self._pending_seq(event_seq)
+        return None if seq is None else self._record(seq)
 
     def batch(self) -> Batch:
         """Hand over the events and labels staged since the last call, for the engine to observe. Each comes once."""
@@ -321,6 +353,7 @@ class Writer:
         self._new_events.clear()
         self._new_values.clear()
         self._new_decisions.clear()
+        self._new_pending.clear()
         self._new_standing.clear()
         self._foreseen.clear()
         if self._outcomes is not None:
@@ -341,6 +374,11 @@ class Writer:
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", group.records)
             connection.executemany("INSERT INTO identity VALUES (?, ?, ?)", group.identity)
             connection.executemany("INSERT INTO decisions VALUES (?, ?)", group.decisions)
+            if group.pending:
+                connection.execute(TABLE)
+                connection.executemany(NOTE, group.pending)
+            if group.settled:
+                connection.executemany(SETTLE, group.settled)
             if group.standing:
                 connection.executemany("INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?)", group.standing)
             if group.maturing:
@@ -372,6 +410,22 @@ class Writer:
         self._last_seq = seq
         self._open.records.append((seq, int(kind), recorded_at_ms, self._watermark_ms, encoded, self._chain))
         return Staged(seq=seq, recorded_at_ms=recorded_at_ms, watermark_ms=self._watermark_ms, late=late)
+
+    def _append_body(self, kind: Kind, body: DecisionBody | PendingBody) -> Record:
+        self._append(kind, body, None)
+        seq, _, recorded_at_ms, watermark_ms, _, link = self._open.records[-1]
+        return Record(
+            seq=seq, kind=kind, recorded_at_ms=recorded_at_ms, watermark_ms=watermark_ms, body=body, chain=link
+        )
+
+    def _record(self, seq: int) -> Record:
+        return record_of(self._connection.execute(f"{SELECT_RECORD} WHERE seq = ?", (seq,)).fetchone())
+
+    def _pending_seq(self, event_seq: int) -> int | None:
+        staged = self._new_pending.get(event_seq)
+        if staged is not None:
+            return staged.seq
+        return pending_seq(self._connection, event_seq) if self._may_wait else None
 
     def _stage_label(self, event_seq: int, value: int, source: str, known_at_ms: int) -> Staged:
         event_type, event_time_ms, links = self._about(event_seq)

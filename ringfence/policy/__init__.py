@@ -5,7 +5,7 @@ from ringfence.policy.costs import ACTIONS, Costs, expected_costs
 from ringfence.policy.differences import Difference, differences
 from ringfence.policy.errors import PolicyFileError
 from ringfence.policy.load import default_policy_text, load_policy, policy_from_text
-from ringfence.policy.policy import Actions, Capacity, Policy
+from ringfence.policy.policy import Actions, Capacity, Policy, Route
 
 __all__ = [
     "ACTIONS",
@@ -15,6 +15,7 @@ __all__ = [
     "Difference",
     "Policy",
     "PolicyFileError",
+    "Route",
     "default_policy_text",
     "differences",
     "expected_costs",

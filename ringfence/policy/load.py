@@ -9,11 +9,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
+
 from ringfence.policy.costs import ACTIONS, Benefit, ChallengeCost, Costs, ReviewCost, Scaled
 from ringfence.policy.errors import PolicyFileError
-from ringfence.policy.policy import ActionName, Capacity, Policy, Rung
+from ringfence.policy.policy import BATCH, REALTIME, ActionName, Capacity, Policy, Route, Rung
+from ringfence.scenario.condition import read_condition
 from ringfence.scenario.document import document_from_text
-from ringfence.scenario.errors import ScenarioFileError, shown
+from ringfence.scenario.errors import ConditionError, ScenarioFileError, shown
 from ringfence.scenario.node import Node
 
 _RUNGS: Final[tuple[Rung, ...]] = ("full", "gbdt", "rules")
@@ -71,13 +74,14 @@ def default_policy_text(template: str) -> str:
 
 
 def _policy(root: Node) -> Policy:
-    root.keys(("costs", "capacity", "permitted", "typical_amount"))
-    permitted = root.get("permitted")
+    root.keys(("costs", "capacity", "permitted", "typical_amount", "route"))
+    permitted, route = root.get("permitted"), root.get("route")
     return Policy(
         costs=_costs(root.required("costs", "say what each mistake costs")),
         capacity=_capacity(root.get("capacity")),
         permitted={} if permitted is None else _permitted(permitted),
         typical_amount=_optional(root, "typical_amount"),
+        route=msgspec.UNSET if route is None else _route(route),
     )
 
 
@@ -141,6 +145,19 @@ def _permitted(node: Node) -> dict[Rung, tuple[ActionName, ...]]:
             raise entry.error("an action twice", "name each once")
         found[cast("Rung", entry.name)] = cast("tuple[ActionName, ...]", tuple(names))
     return found
+
+
+def _route(node: Node) -> Route:
+    node.keys((REALTIME, "otherwise"))
+    realtime = node.required(REALTIME, "write which events are decided at once, such as `amount > 25000`")
+    if not isinstance(realtime.value, str):
+        raise realtime.error(shown(realtime.value), 'write a condition in quotes, such as "amount > 25000"')
+    try:
+        read_condition(realtime.value)
+    except ConditionError as error:
+        raise realtime.error(f"{shown(error.text)}, character {error.at + 1}: {error.found}", error.do) from None
+    node.required("otherwise", f"write `otherwise: {BATCH}`").choice((BATCH,))
+    return Route(realtime=realtime.value, otherwise=BATCH)
 
 
 def _optional(node: Node, key: str) -> float | None:

@@ -26,12 +26,21 @@ FloatArray = NDArray[np.float64]
 ActionName = Literal["approve", "challenge", "review", "decline"]
 Rung = Literal["full", "gbdt", "rules"]
 
+REALTIME: Final = "realtime"  # decided before the answer leaves
+BATCH: Final = "batch"  # recorded now, decided by `ringfence decide --pending`
 _MILD: Final[tuple[ActionName, ...]] = ("approve", "challenge", "review")
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reviews_per_day: Annotated[float, msgspec.Meta(ge=0.0)] | None = None  # None: as many as pay off; below 1: none
     review_price: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0  # major units; fitted by `train`
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When events are decided: at once where a condition holds, in the nightly batch otherwise."""
+
+    realtime: str  # a condition as rules have them; an event of which it is unknown does not fulfil it
+    otherwise: Literal["batch"]
 
 
 class Actions(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +67,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     capacity: Capacity = Capacity()
     permitted: dict[Rung, tuple[ActionName, ...]] = {}
     typical_amount: Annotated[float, msgspec.Meta(ge=0.0)] | None = None  # stands in for a missing amount, major units
+    route: Route | msgspec.UnsetType = msgspec.UNSET  # everything at once; unset, no policy's version knows of it
 
     @property
     def version(self) -> str:

@@ -152,9 +152,13 @@ class App:
         service.require_room(deadline_ns)  # before more work goes into what will be refused
         admission = service.admit_decided(message)
         ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns)
-        answer: wire.DecisionAnswer = await self._outcome(ticket)
+        answer: wire.DecisionAnswer | wire.PendingAnswer = await self._outcome(ticket)
         ended_ns = time.perf_counter_ns()
-        await exchange.answer(200, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
+        headers = _headers(ticket, ticket.queued_at_ns - start_ns)
+        if isinstance(answer, wire.PendingAnswer):
+            await exchange.answer(202, wire.encode(answer), headers=headers)
+            return
+        await exchange.answer(200, wire.encode(answer), headers=headers)
         service.record_latency(answer, (ended_ns - start_ns) / 1e9, is_late=ended_ns > deadline_ns)
 
     async def _decide_batch(self, exchange: Exchange) -> None:
@@ -201,7 +205,7 @@ class App:
                 "event_type", repr(event_type[:100]), f"decisions are made on {decides!r}; leave it out"
             )
         stored = await asyncio.to_thread(service.decision_on, event_id, full=_wants_all(exchange))
-        await exchange.answer(200, wire.encode(stored))
+        await exchange.answer(202 if isinstance(stored, wire.StoredPending) else 200, wire.encode(stored))
 
     async def _entity(self, exchange: Exchange) -> None:
         self._caller(exchange, Scope.READ)

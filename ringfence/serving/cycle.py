@@ -7,7 +7,6 @@ import contextlib
 import sqlite3
 import time
 from collections import deque
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -19,15 +18,17 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
-from ringfence.ledger.records import DecisionBody, Kind, Record, TickBody
+from ringfence.ledger.records import DecisionBody, Kind, PendingBody, Record, TickBody
 from ringfence.ledger.writer import Duplicate, Staged, Writer
 from ringfence.models.gnn_inputs import Sampled, SampledArrays
 from ringfence.models.packed import joined, pack, unpack
-from ringfence.models.seen import Seen, Texts
+from ringfence.models.seen import Seen
 from ringfence.scenario.batch import FRAUD, Batch
-from ringfence.scenario.event import Admission, AttributeValue, LabelNotice
+from ringfence.scenario.event import Admission, LabelNotice
+from ringfence.scoring.route import Router
 from ringfence.scoring.scorer import FULL, Scorer
 from ringfence.serving import wire
+from ringfence.serving.decided import decision_body, feature_digest, texts_of
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
 from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.queue import Ask, Ticket
@@ -36,7 +37,6 @@ from ringfence.serving.rungs import Rungs
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
-APPROVE: Final = "approve"
 REVIEW: Final = "review"
 
 Rows = NDArray[np.float64]
@@ -87,6 +87,7 @@ class Cycle:
         self._writer, self._live, self._rungs, self._kept, self._reviews = writer, live, rungs, kept, reviews
         self._commit_seconds = telemetry.commit_seconds.labels(scenario_name)
         self._row_sample = row_sample
+        self._router = Router(live.scorer.release.policy, live.engine.catalogue)
         self._to_keep: list[tuple[int, bytes, Kept]] = []
         samples = live.engine.catalogue.neighbourhoods is not None
         self.no_samples = _nothing(live.engine) if samples else None
@@ -156,6 +157,7 @@ class Cycle:
                 wanted[seq].had, wanted[seq].near = had, None if near is None else _one_of(near, at)
             else:
                 self._to_keep.append((seq, admission.event.payload_digest, had))
+        self._put_off(wanted, late)
         if wanted:
             self._decide_all(wanted, late, len(tickets))
         scored_ns = time.perf_counter_ns()
@@ -255,6 +257,9 @@ class Cycle:
         if isinstance(staged, Duplicate) and staged.decision is not None:
             ticket.result = answer_of(staged.decision)
             return
+        if not is_new and (waits := self._writer.pending_of(seq)) is not None:
+            ticket.result = pending_answer_of(waits)
+            return
         if seq not in wanted:
             had, near = None, None
             if seq not in fresh:
@@ -267,6 +272,33 @@ class Cycle:
             wanted[seq] = _Wanted(admission, had, near)
         wanted[seq].tickets.append(ticket)
 
+    def _put_off(self, wanted: dict[int, _Wanted], late: set[int]) -> None:
+        """Record which events the policy leaves to the nightly batch, and take them out of `wanted`."""
+        if not (self._router.has_batch and wanted):
+            return
+        had = {seq: entry.had for seq, entry in wanted.items() if entry.had is not None}
+        waits = self._router.waits(np.stack([one.row for one in had.values()]))
+        for seq in [seq for seq, one in zip(had, waits.tolist(), strict=True) if one]:
+            entry, (row, packed) = wanted.pop(seq), had[seq]
+            event = entry.admission.event
+            record = self._writer.stage_pending(
+                PendingBody(
+                    event_seq=seq,
+                    event_id=event.event_id,
+                    event_type=event.event_type,
+                    versions=self._live.versions,
+                    late=seq in late,
+                    feature_digest=feature_digest(row, packed),
+                    row=row.tobytes(),
+                )
+            )
+            if packed and not entry.was_kept:  # the ledger has the row; a neighbourhood is kept beside it
+                self._to_keep.append((seq, event.payload_digest, Kept(row, packed)))
+            elif entry.was_kept and not packed:
+                self._to_forget.append(seq)
+            for ticket in entry.tickets:
+                ticket.result = pending_answer_of(record)
+
     def _decide_all(self, wanted: dict[int, _Wanted], late: set[int], batch_size: int) -> None:
         entries = list(wanted.items())
         had = [entry.had for _, entry in entries if entry.had is not None]
@@ -274,7 +306,8 @@ class Cycle:
         seen = Seen(np.stack([one.row for one in had]), joined(near) if near else None)
         amounts = [entry.admission.event.amount_minor for _, entry in entries]
         reviews_left = self._reviews.left()
-        texts = self._texts([entry.admission.event.attributes for _, entry in entries])
+        scenario = self._live.scorer.release.scenario
+        texts = texts_of(scenario, [entry.admission.event.attributes for _, entry in entries])
         answers = self._rungs.answer(
             seen._replace(texts=texts),
             amounts,
@@ -283,30 +316,20 @@ class Cycle:
         )
         for (seq, entry), (row, packed), answer in zip(entries, had, answers, strict=True):
             event = entry.admission.event
-            digest = blake2b(row.tobytes() + packed, digest_size=16).digest()
-            sampled = int.from_bytes(digest[:4], "big") % self._row_sample == 0
-            keeps_row = answer.action != APPROVE or bool(answer.circumstances.get("degraded")) or sampled
             self._writer.stage_decision(
-                DecisionBody(
-                    event_seq=seq,
-                    event_id=event.event_id,
-                    event_type=event.event_type,
-                    action=answer.action,
-                    score=answer.score,
-                    raw_score=answer.raw,
-                    members=answer.members,
-                    reasons=answer.reasons,
+                decision_body(
+                    answer,
+                    seq,
+                    event,
+                    row,
+                    packed,
                     versions=self._live.versions,
                     circumstances={
-                        **answer.circumstances,
-                        "rung": answer.rung,
                         "reviews_left": self._reviews.left(),
                         "batch_size": batch_size,
                         **({"late": True} if seq in late else {}),
                     },
-                    propensity=answer.propensity,
-                    feature_digest=digest,
-                    row=row.tobytes() if keeps_row else None,
+                    row_sample=self._row_sample,
                 )
             )
             if answer.action == REVIEW:
@@ -322,12 +345,6 @@ class Cycle:
             result = answer_of(record)
             for ticket in entry.tickets:
                 ticket.result = result
-
-    def _texts(self, attributes: list[dict[str, AttributeValue]]) -> Texts:
-        names = [attribute.name for attribute in self._live.scorer.release.scenario.read_texts]
-        return tuple(
-            [None if (text := given.get(name)) is None else str(text) for given in attributes] for name in names
-        )
 
 
 def _one_of(near: Sampled, at: int) -> SampledArrays:
@@ -364,4 +381,13 @@ def answer_of(record: Record) -> wire.DecisionAnswer:
         versions=body.versions,
         circumstances=circumstances,
         propensity=body.propensity,
+    )
+
+
+def pending_answer_of(record: Record) -> wire.PendingAnswer:
+    """What a client is told about an event that waits for the nightly batch; equal records give equal bytes."""
+    body = record.body
+    assert isinstance(body, PendingBody)
+    return wire.PendingAnswer(
+        event_id=body.event_id, event_type=body.event_type, event_seq=body.event_seq, seq=record.seq
     )

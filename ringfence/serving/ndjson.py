@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`POST /v1/decisions/batch`: one event a line in, one decision or problem a line out, in the same order."""
+"""`POST /v1/decisions/batch`: one event a line in, one decision, pending or problem line out, in the same order."""
 
 from __future__ import annotations
 

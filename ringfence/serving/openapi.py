@@ -18,8 +18,10 @@ from ringfence.serving.exchange import DEADLINE
 
 _STRUCTS: Final = (
     wire.DecisionAnswer,
+    wire.PendingAnswer,
     wire.StoredDecision,
     wire.ExplainedDecision,
+    wire.StoredPending,
     wire.EventAnswer,
     wire.LabelAnswer,
     wire.EntityAnswer,
@@ -83,13 +85,18 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
     paths = {
         "/v1/decisions": {
             "post": _operation(
-                "decide", "Decide an event; the same event again gets the same decision", "DecisionAnswer"
+                "decide",
+                "Decide an event; the same event again gets the same decision",
+                "DecisionAnswer",
+                pending="PendingAnswer",
             )
             | {
                 "parameters": [*ask, {**deadline, "description": hurried}],
                 "requestBody": _body("application/json", "DecidedEvent"),
             },
-            "get": _operation("read", "Find the decision on an event by the event's id", *_STORED)
+            "get": _operation(
+                "read", "Find the decision on an event by the event's id", *_STORED, pending="StoredPending"
+            )
             | {
                 "parameters": [
                     *ask,
@@ -196,7 +203,9 @@ def _label() -> dict[str, Any]:
     }
 
 
-def _operation(scope: str | None, summary: str, *answers: str, status: int = 200) -> dict[str, Any]:
+def _operation(
+    scope: str | None, summary: str, *answers: str, status: int = 200, pending: str | None = None
+) -> dict[str, Any]:
     content = {"application/json": {"schema": _either([_ref(name) for name in answers])}} if answers else {}
     problem = {"content": {"application/problem+json": {"schema": _ref("Problem")}}}
     operation: dict[str, Any] = {
@@ -207,6 +216,12 @@ def _operation(scope: str | None, summary: str, *answers: str, status: int = 200
             "5XX": {"description": "not answered; retry after Retry-After with the same event_id", **problem},
         },
     }
+    if pending is not None:
+        waits = "recorded, and left to the nightly batch by the policy; there is no action yet"
+        operation["responses"]["202"] = {
+            "description": waits,
+            "content": {"application/json": {"schema": _ref(pending)}},
+        }
     if scope is not None:
         operation["security"] = [{"key": []}]
         operation["x-scope"] = scope

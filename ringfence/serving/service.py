@@ -29,7 +29,7 @@ from ringfence.scoring.release import Release
 from ringfence.serving import wire
 from ringfence.serving.commit_watch import CommitWatch
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.cycle import Cycle, Live, answer_of
+from ringfence.serving.cycle import Cycle, Live, answer_of, pending_answer_of
 from ringfence.serving.errors import (
     LedgerUnavailableError,
     NotFoundError,
@@ -222,8 +222,8 @@ class ScenarioService:
         stored = wire.StoredDecision(decision=answer_of(record), recorded_at=recorded_at, exact_reasons=exact)
         return explained_in_full(stored, self._ledger, self._state_dir) if full else stored
 
-    def decision_on(self, event_id: str, *, full: bool = False) -> wire.StoredDecision:
-        """Read the decision on an event of the decided type back.
+    def decision_on(self, event_id: str, *, full: bool = False) -> wire.StoredDecision | wire.StoredPending:
+        """Read the decision on an event of the decided type back, or that it waits for the nightly batch.
 
         Raises
         ------
@@ -238,6 +238,8 @@ class ScenarioService:
             )
         record = self._ledger.decision_of(event.seq)
         stored = None if record is None else self.stored_decision(f"d-{record.seq}", full=full)
+        if record is None and (waits := self._ledger.pending_of(event.seq)) is not None:
+            return wire.StoredPending(pending=pending_answer_of(waits), recorded_at=wire.iso(waits.recorded_at_ms))
         if stored is None:
             do = f"it is known (seq {event.seq}) and undecided; live events are decided by POST /v1/decisions"
             raise NotFoundError(f"decision on {decides} {event_id[:100]!r}", do)

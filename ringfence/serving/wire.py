@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -38,6 +38,25 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     circumstances: dict[str, Any]  # reviews_left, review_price, batch_size; late, degraded, skipped, segment where so
     propensity: float
+
+
+class PendingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that the policy routes to the nightly batch: recorded, and not decided yet. It has no action."""
+
+    event_id: str
+    event_type: str
+    event_seq: int
+    seq: int
+    status: Literal["pending"] = "pending"  # told from a decision by this
+    route: Literal["batch"] = "batch"
+    durable: bool = True
+
+
+class StoredPending(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read back while an event waits for the nightly batch."""
+
+    pending: PendingAnswer
+    recorded_at: str
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):

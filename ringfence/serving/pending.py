@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nightly batch: decides what the policy left to it, each event once, from its features as of its own seq.
+
+An event leaves `Ledger.pending` in the transaction of its decision, and decisions are committed in groups. So a run
+that is ended at any moment has decided a part, and the next one the rest: no event twice, none lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from ringfence import __version__
+from ringfence.engine.catalogue import Catalogue
+from ringfence.engine.engine import Engine
+from ringfence.engine.replay import RECORDS_AT_ONCE
+from ringfence.engine.snapshot import restore_newest
+from ringfence.ledger.ledger import Ledger
+from ringfence.ledger.records import DecisionBody, EventBody, Kind, PendingBody, Record
+from ringfence.ledger.writer import Writer
+from ringfence.models.gnn_inputs import SampledArrays
+from ringfence.models.packed import joined, pack, unpack
+from ringfence.models.seen import Seen
+from ringfence.policy.costs import ACTIONS, expected_costs
+from ringfence.policy.policy import BATCH, Policy
+from ringfence.rollout.registry import Registry
+from ringfence.scenario.clock import Clock
+from ringfence.scenario.event import Event
+from ringfence.scoring.release import Release, load_release
+from ringfence.scoring.scorer import Answer, Scorer
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.cycle import REVIEW
+from ringfence.serving.decided import Row, decision_body, feature_digest, texts_of
+from ringfence.serving.errors import NoChampionError
+from ringfence.serving.kept import KeptRows
+from ringfence.serving.reviews import ReviewBudget
+
+_ROW_SAMPLE: Final = ServiceConfig().row_sample
+GROUP: Final = 256  # decisions that are scored, and committed, together
+
+Progress = Callable[[int, int], None]  # (decided, how many waited)
+
+
+class RouteCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a route cost."""
+
+    n_decisions: int
+    ms_per_decision: (
+        float | None
+    )  # None without decisions; `batch`: of the run's wall time, `realtime`: see `_Realtime`
+    waited_s: float | None  # median of the time from the event's record to the decision's; None without decisions
+    expected_cost: float  # of the actions taken, by the champion's cost table, without the review price; major units
+    expected_cost_per_decision: float | None
+
+
+class PendingRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did."""
+
+    release: str
+    currency: str
+    n_decided: int
+    n_replayed: int  # whose features were computed anew, as what was kept is of another feature spec, or gone
+    by_action: dict[str, int]
+    seconds: float
+    routes: dict[str, RouteCost]  # `batch`: this run; `realtime`: decided at once between its first and last event
+
+
+def champion_whole(ledger: Ledger, releases_dir: Path) -> Release:
+    """Load the release that is live, all of it: nobody waits here, so that no lower rung has to answer.
+
+    Raises
+    ------
+    NoChampionError
+        If no release was ever promoted.
+    ReleaseDamagedError
+        If a file of it is broken.
+    """
+    name = Registry.read(ledger).champion()
+    if name is None:
+        raise NoChampionError(ledger.scenario.name)
+    return load_release(releases_dir / name)
+
+
+def decide_pending(
+    ledger: Ledger,
+    release: Release,
+    state_dir: Path,
+    clock: Clock,
+    *,
+    group: int = GROUP,
+    progress: Progress = lambda done, total: None,
+) -> PendingRun:
+    """Decide every event that waits, in the order of events; returns when all decisions are durable.
+
+    Parameters
+    ----------
+    ledger : opened with the release's scenario.
+    release : the champion, whole.
+    group : decisions to a commit, > 0.
+
+    Raises
+    ------
+    LedgerLockedError
+        If somebody else writes to the ledger, such as the service.
+    CommitFailedError
+        If a group could not be written; the groups before it stand, and the next run goes on there.
+    """
+    began = time.perf_counter()
+    catalogue = release.catalogue
+    n_features = len(catalogue.names)
+    with (
+        ledger.writer(clock) as writer,
+        contextlib.closing(KeptRows(state_dir, catalogue.spec_hash, n_features)) as kept,
+    ):
+        run = _Run(ledger, release, state_dir, clock, writer, kept)
+        total, after = ledger.n_pending, 0
+        while waiting := ledger.pending(after, group):
+            after = run.decide(waiting)
+            progress(run.n_decided, total)
+    seconds = time.perf_counter() - began
+    return PendingRun(
+        release=release.id,
+        currency=release.policy.costs.currency,
+        n_decided=run.n_decided,
+        n_replayed=run.n_replayed,
+        by_action={name: run.by_action[name] for name in ACTIONS if name in run.by_action},
+        seconds=seconds,
+        routes={
+            BATCH: _cost(1e3 * seconds / max(run.n_decided, 1), run.waited_ms, run.costs),
+            "realtime": _realtime(ledger, release.policy, run.first_seq, run.last_seq),
+        },
+    )
+
+
+class _Run:
+    """One run, and what it has come to."""
+
+    def __init__(
+        self, ledger: Ledger, release: Release, state_dir: Path, clock: Clock, writer: Writer, kept: KeptRows
+    ) -> None:
+        self._ledger, self._release, self._writer, self._kept = ledger, release, writer, kept
+        self._clock = clock
+        self._scorer = Scorer(release)
+        self._reviews = ReviewBudget(release.policy.reviews_per_day, release.scenario.time_zone, clock)
+        self._reviews.recover(ledger)
+        self._replay = _Replay(ledger, release.catalogue, state_dir)
+        like = self._scorer.blank(np.empty((0, len(release.catalogue.names)))).neighbourhoods
+        self._like = None if like is None else SampledArrays(like.events, like.mask, like.nodes)
+        self._versions = {
+            "release": release.id,
+            "spec": release.catalogue.spec_hash,
+            "policy": release.policy.version,
+            "ringfence": __version__,
+        }
+        self.n_decided = self.n_replayed = self.first_seq = self.last_seq = 0
+        self.by_action: dict[str, int] = {}
+        self.waited_ms: list[int] = []
+        self.costs: list[float] = []
+
+    def decide(self, waiting: list[Record]) -> int:
+        """Decide a group and commit it; return the seq of its last event."""
+        bodies = [record.body for record in waiting if isinstance(record.body, PendingBody)]
+        found = [_event_at(self._ledger, body.event_seq) for body in bodies]
+        events = [event for event, _ in found]
+        rows, packed, seen = self._seen(bodies, events)
+        left = self._reviews.left()  # counted down here: midnight within a group changes nothing
+        answers = self._scorer.answer(seen, [event.amount_minor for event in events], reviews_left=left)
+        for at, (record, body, event, answer) in enumerate(zip(waiting, bodies, events, answers, strict=True)):
+            circumstances = {
+                "reviews_left": left,
+                "batch_size": len(bodies),
+                "route": BATCH,
+                "pending_seq": record.seq,
+                **({"late": True} if body.late else {}),
+            }
+            self._writer.stage_decision(
+                decision_body(
+                    answer,
+                    body.event_seq,
+                    event,
+                    rows[at],
+                    packed[at],
+                    versions=self._versions,
+                    circumstances=circumstances,
+                    row_sample=_ROW_SAMPLE,
+                )
+            )
+            if answer.action == REVIEW and left is not None:
+                left = max(0, left - 1)
+                self._reviews.spend()
+            self._count(answer, self._clock.now_ms() - found[at][1])
+        self._writer.commit()
+        self._kept.forget(body.event_seq for body in bodies)  # lost to a crash, they cost only room
+        self.first_seq = self.first_seq or bodies[0].event_seq
+        self.last_seq = bodies[-1].event_seq
+        return self.last_seq
+
+    def _count(self, answer: Answer, waited_ms: int) -> None:
+        self.n_decided += 1
+        self.by_action[answer.action] = self.by_action.get(answer.action, 0) + 1
+        self.costs.append(answer.expected_costs[ACTIONS.index(answer.action)])
+        self.waited_ms.append(waited_ms)
+
+    def _seen(self, bodies: list[PendingBody], events: list[Event]) -> tuple[list[Row], list[bytes], Seen]:
+        """Return what each event had at its own seq: as it was kept, and by replay where that does not do."""
+        had: dict[int, tuple[Row, bytes, SampledArrays | None]] = {}
+        for body, event in zip(bodies, events, strict=True):
+            if (kept := self._as_kept(body, event)) is not None:
+                had[body.event_seq] = kept
+        missing = [body.event_seq for body in bodies if body.event_seq not in had]
+        if missing:
+            had |= self._replay.at(missing)
+            self.n_replayed += len(missing)
+        entries = [had[body.event_seq] for body in bodies]
+        near = [one for _, _, one in entries if one is not None]
+        texts = texts_of(self._release.scenario, [event.attributes for event in events])
+        rows = [row for row, _, _ in entries]
+        return rows, [one for _, one, _ in entries], Seen(np.stack(rows), joined(near) if near else None, texts)
+
+    def _as_kept(self, body: PendingBody, event: Event) -> tuple[Row, bytes, SampledArrays | None] | None:
+        if body.versions["spec"] != self._versions["spec"]:
+            return None
+        row = np.frombuffer(body.row, np.float64)
+        packed, near = b"", None
+        if self._like is not None:
+            kept = self._kept.get(body.event_seq, event.payload_digest)
+            near = None if kept is None else unpack(kept.near, self._like)
+            if kept is None or near is None:
+                return None
+            packed = kept.near
+        return (row, packed, near) if feature_digest(row, packed) == body.feature_digest else None
+
+
+class _Replay:
+    """Folds the ledger forwards, once, and hands out what events had on the way."""
+
+    def __init__(self, ledger: Ledger, catalogue: Catalogue, state_dir: Path) -> None:
+        self._ledger, self._catalogue, self._state_dir = ledger, catalogue, state_dir
+        self._engine: Engine | None = None
+
+    def at(self, seqs: list[int]) -> dict[int, tuple[Row, bytes, SampledArrays | None]]:
+        """Return row and neighbourhood of events; seqs ascend, from call to call as well."""
+        if self._engine is None:
+            snapshot = restore_newest(self._catalogue, self._state_dir, last_seq=seqs[0] - 1)
+            self._engine = snapshot or Engine(self._catalogue)
+        engine, wanted = self._engine, np.array(seqs, np.int64)
+        found: dict[int, tuple[Row, bytes, SampledArrays | None]] = {}
+        for batch in self._ledger.batches(after_seq=engine.seq, until_seq=seqs[-1], size=RECORDS_AT_ONCE):
+            want, near = np.isin(batch.seq, wanted), None
+            if self._catalogue.neighbourhoods is None:
+                rows = engine.observe(batch, want=want)
+            else:
+                rows, near = engine.observe_sampled(batch, want, want)
+            engine.take_effects()  # of ticks, which are on record already
+            for at, seq in enumerate(batch.seq[want].tolist()):
+                if near is None:
+                    found[seq] = rows[at], b"", None
+                else:
+                    one = slice(at, at + 1)
+                    alone = SampledArrays(near.events[one], near.mask[one], near.nodes[one])
+                    found[seq] = rows[at], pack(near, at), alone
+        return found
+
+
+def _event_at(ledger: Ledger, seq: int) -> tuple[Event, int]:
+    """Return a live event and when it was recorded."""
+    record = next(ledger.records(seq - 1, (Kind.EVENT,), 1, until_seq=seq))
+    assert isinstance(record.body, EventBody)
+    return record.body.event, record.recorded_at_ms
+
+
+def _realtime(ledger: Ledger, policy: Policy, first_seq: int, last_seq: int) -> RouteCost:
+    """What was decided at once of the events from `first_seq` to `last_seq`.
+
+    Its time is the median of what lies between the two records: observing and scoring, together with what came along.
+    """
+    scores, amounts, actions, waited_ms = [], [], [], []
+    for record in ledger.records(first_seq, (Kind.DECISION,)) if first_seq else ():
+        body = record.body
+        if not isinstance(body, DecisionBody) or not first_seq < body.event_seq < last_seq:
+            continue
+        if body.circumstances.get("route") != BATCH:
+            event, recorded_at_ms = _event_at(ledger, body.event_seq)
+            scores.append(body.score)
+            amounts.append(np.nan if event.amount_minor is None else float(event.amount_minor))
+            actions.append(ACTIONS.index(body.action))
+            waited_ms.append(record.recorded_at_ms - recorded_at_ms)
+    table = expected_costs(policy.costs, np.array(scores), policy.amounts_of(np.array(amounts)))
+    costs = table[np.arange(len(actions)), np.array(actions, np.int64)].tolist()
+    return _cost(float(np.median(waited_ms)) if waited_ms else 0.0, waited_ms, costs)
+
+
+def _cost(ms_per_decision: float, waited_ms: list[int], costs: list[float]) -> RouteCost:
+    n, total = len(costs), float(sum(costs))
+    return RouteCost(
+        n_decisions=n,
+        ms_per_decision=ms_per_decision if n else None,
+        waited_s=float(np.median(waited_ms)) / 1e3 if n else None,
+        expected_cost=total,
+        expected_cost_per_decision=total / n if n else None,
+    )
