@@ -132,7 +132,7 @@ def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
     if outlook.unused:
         rows.append(("not read", _named(list(outlook.unused))))
     if outlook.split_ms is not None:
-        split = (iso_time(outlook.split_ms) or "")[:10]
+        split = _to_the_ms(outlook.split_ms)  # a date alone is its midnight: `train` would count other labels
         rows.append(
             (
                 "split",
@@ -143,6 +143,11 @@ def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
     else:
         rows.append(("split", _row_split(outlook) if spec.decided.event_time_column is None else "by time"))
     return rows
+
+
+def _to_the_ms(time_ms: int) -> str:
+    text = iso_time(time_ms) or ""
+    return f"{text[:-1]}.{time_ms % 1000:03}Z" if time_ms % 1000 else text
 
 
 def _row_split(outlook: Outlook) -> str:

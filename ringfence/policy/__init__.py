@@ -5,6 +5,7 @@ from ringfence.policy.costs import ACTIONS, Costs, expected_costs
 from ringfence.policy.differences import Difference, differences
 from ringfence.policy.errors import PolicyFileError
 from ringfence.policy.load import default_policy_text, load_policy, policy_from_text
+from ringfence.policy.placeholders import are_placeholders
 from ringfence.policy.policy import Actions, Capacity, Policy
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Difference",
     "Policy",
     "PolicyFileError",
+    "are_placeholders",
     "default_policy_text",
     "differences",
     "expected_costs",

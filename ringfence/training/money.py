@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.policy.costs import ACTIONS, APPROVE, CHALLENGE, DECLINE, REVIEW, expected_costs
+from ringfence.policy.placeholders import are_placeholders
 from ringfence.policy.policy import Policy
 from ringfence.training.ranking import Interval
 
@@ -57,6 +58,7 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     saved: Interval  # cost_approving_all - cost
     alert_action: str  # review, or the mildest other that is no approval
     at_capacity: list[SavedAtCapacity]
+    costs_are_placeholders: bool = False  # nobody has set them yet: `policy.are_placeholders`
 
 
 def money_of(
@@ -124,6 +126,7 @@ def money_of(
             )
             for alerts in alerts_per_day
         ],
+        costs_are_placeholders=are_placeholders(policy.costs),
     )
 
 

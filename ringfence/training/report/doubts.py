@@ -16,7 +16,7 @@ from ringfence.reports import (
     whisker,
 )
 from ringfence.reports.cells import code
-from ringfence.reports.numerals import decimal, money, share
+from ringfence.reports.numerals import counted, decimal, money, share
 from ringfence.reports.page import Cell
 from ringfence.training.cases import Case
 from ringfence.training.leaks import LeakHunt
@@ -83,7 +83,9 @@ def _strongest(found: LeakHunt) -> Table:
         rows=rows,
         numeric=(1, 3),
         folded=not found.suspicions,
-        note="Each event takes the fraud rate of its value among the other half of the events.",
+        note=f"All rows of this table are of the same {counted(found.n_alone, 'event')}, {found.n_alone_fraud:,} of "
+        "them fraud: those scored out of fold. Each event takes the fraud rate of its value among the other half of "
+        "the events.",
     )
 
 
