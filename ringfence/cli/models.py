@@ -173,8 +173,12 @@ def make_release(
 
 def work_done(made: MadeRelease) -> str:
     """Say what making a release took, phase by phase."""
+    from ringfence.reports.numerals import counted
+
     recalled = f", {made.n_recalled} known from an earlier train" if made.n_recalled else ""
-    return f"in {made.seconds:.1f} s, {made.n_replayed} features replayed{recalled}\n{phase_table(made.phases)}"
+    return (
+        f"in {made.seconds:.1f} s, {counted(made.n_replayed, 'feature')} replayed{recalled}\n{phase_table(made.phases)}"
+    )
 
 
 def _known_by(release: Release) -> str:
@@ -223,7 +227,7 @@ def headline(release: Release) -> str:
     if suspicions:
         lines.append("possible leaks; nothing was left out, look at these before believing the figures:")
         lines += [f"  {one['column']}: {one['sentence']}" for one in suspicions]
-    lines += reservation_lines(release)
+    lines += reservation_lines(release, with_money=False)
     return "\n".join(lines)
 
 

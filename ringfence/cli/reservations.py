@@ -26,10 +26,17 @@ def told_reservations(release: Release) -> list[dict[str, Any]]:
     return found
 
 
-def reservation_lines(release: Release) -> list[str]:
-    """Write them for a terminal, two lines each; empty where there is none."""
+def reservation_lines(release: Release, *, with_money: bool) -> list[str]:
+    """Write them for a terminal, two lines each; empty where there is none.
+
+    Parameters
+    ----------
+    with_money : whether figures in money are told beside them: what is said of costs is left out if not.
+    """
     lines = []
     for one in told_reservations(release):
+        if one["kind"] == "placeholder_costs" and not with_money:
+            continue
         lines += [f"  {one['sentence']}", f"    what to do: {one['do']}"]
     return ["before you believe it:", *lines] if lines else []
 

@@ -34,11 +34,11 @@ def text_report(release: Release) -> str:
     metrics = release.metrics
     parts = [
         [f"{release.manifest.scenario}: {release.id}", *_made(release)],
-        reservation_lines(release),
+        reservation_lines(release, with_money=True),
         [f"warning: {one}" for one in shortfalls(release)],
         *[_figures(one) for one in metrics.get("evaluations") or []],
         _leaks(metrics.get("leaks") or {}),
-        _rates(metrics.get("base_rate") or {}),
+        _rates(metrics.get("base_rate") or {}, release),
         _capacity(metrics),
         _money(metrics.get("money") or {}),
         _families(metrics.get("importance") or []),
@@ -94,21 +94,22 @@ def _leaks(found: dict[str, Any]) -> list[str]:
     return head
 
 
-def _rates(found: dict[str, Any]) -> list[str]:
-    from ringfence.reports.numerals import date, share
+def _rates(found: dict[str, Any], release: Release) -> list[str]:
+    from ringfence.reports.numerals import date, row, share
 
     stretches = found.get("stretches") or []
     if len(stretches) < 2:
         return []
+    day = row if release.scenario.decided.event_time_column is None else date
     rows = [
-        [f"  {date(one['from_ms'])}", f"{one['n']:,}", share(one["fraud_rate"]), _between(one["low"], one["high"])]
+        [f"  {day(one['from_ms'])}", f"{one['n']:,}", share(one["fraud_rate"]), _between(one["low"], one["high"])]
         for one in stretches
     ]
     broke = found.get("broke")
     title = (
         "fraud rate of what it learnt from: no break"
         if broke is None
-        else f"fraud rate of what it learnt from: breaks at about {date(broke['at_ms'])}"
+        else f"fraud rate of what it learnt from: breaks at about {day(broke['at_ms'])}"
     )
     return [title, *table(["  from", "examples", "fraud rate", "95 % interval"], rows).splitlines()]
 

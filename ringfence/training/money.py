@@ -55,6 +55,8 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     cost: float  # of the policy
     cost_approving_all: float
     cost_knowing_all: float  # of the cheapest action for each event, had the truth been known: the bound of any score
+    best_single: str  # the action that costs least if all events get it: what the scores must beat
+    cost_best_single: float
     saved: Interval  # cost_approving_all - cost
     alert_action: str  # review, or the mildest other that is no approval
     at_capacity: list[SavedAtCapacity]
@@ -97,6 +99,8 @@ def money_of(
     approved = truth[:, APPROVE]
     existing = list(policy.costs.actions)
     has_amounts = bool((~np.isnan(amount_minor)).any())
+    single = truth[:, existing].sum(axis=0)
+    best = int(np.argmin(single))
     alert = next((code for code in (REVIEW, CHALLENGE) if code in existing), DECLINE)
     draws = rng.poisson(1.0, size=(N_REPLICATES, int(fraud.sum()))).astype(np.float64)
     noise = rng.standard_normal(N_REPLICATES)
@@ -117,6 +121,8 @@ def money_of(
         cost=float(taken.sum()),
         cost_approving_all=float(approved.sum()),
         cost_knowing_all=float(truth[:, existing].min(axis=1).sum()),
+        best_single=ACTIONS[existing[best]],
+        cost_best_single=float(single[best]),
         saved=saved(approved - taken, 1.0),
         alert_action=ACTIONS[alert],
         at_capacity=[

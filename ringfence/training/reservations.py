@@ -44,8 +44,8 @@ def reservations(
     """
     main, found = evaluations[0], []
     for one in evaluations:
-        where = "" if one is main else f" ({one.title.lower()})"
-        found += [msgspec.structs.replace(told, sentence=told.sentence + where) for told in _weak(one)]
+        where = "" if one is main else f"{one.title}: "
+        found += [msgspec.structs.replace(told, sentence=where + told.sentence) for told in _weak(one)]
     seen: set[str] = set()
     kept = []
     for told in found:  # what both windows show is said once, with the figures of the more telling one
@@ -60,7 +60,7 @@ def reservations(
                 kind="placeholder_costs",
                 sentence="Figures in money, and the actions that follow from them, rest on costs that ringfence wrote "
                 f"itself: the {PLACEHOLDERS}.",
-                do=f"put your own into `costs` of policies/{scenario}.yaml, and train again",
+                do=f"put your own into policies/{scenario}.yaml, under costs, and train again",
             )
         )
     return kept
@@ -99,8 +99,8 @@ def _weak(one: Evaluation) -> list[Reservation]:
             Reservation(
                 kind="slope_off",
                 sentence=f"Scores are {how}: the calibration slope is {_told(slope, 2)}, where 1 is right.",
-                do="thresholds and expected costs are off by it: `ringfence release recalibrate`, once newer labels are "
-                "known",
+                do="thresholds and expected costs are off by it: `ringfence release recalibrate`, once newer labels "
+                "are known",
             )
         )
     return found
@@ -123,4 +123,7 @@ def _rate(one: Stretch) -> str:
 
 
 def _told(figure: Interval, digits: int = 3) -> str:
-    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+    value, low, high = (
+        f"{round(at, digits) + 0.0:.{digits}f}" for at in (figure.value, figure.low, figure.high)
+    )  # + 0.0: no minus before a zero
+    return f"{value} ({low} to {high})"

@@ -79,8 +79,8 @@ def single_columns(
         found.append((cells, SingleColumn(column=column, name=name, average_precision=point, roc_auc=area)))
     found.sort(key=lambda item: (-item[1].roc_auc.value, item[1].column))
     told = []
-    for at, (cells, one) in enumerate(found):
-        if at < n_intervals:
+    for place, (cells, one) in enumerate(found):
+        if place < n_intervals:
             draws = cells.resampled(rng, N_REPLICATES)
             one = msgspec.structs.replace(
                 one,

@@ -56,9 +56,9 @@ def leaks(report: ReportInput) -> Section:
         anchor="leaks",
         title="Leak hunt: does a column know too much?",
         short="Leak hunt",
-        note=f"{found.n_columns} columns of {found.n_fraud:,} frauds and {found.n_legit:,} legit events were looked at "
-        f"one by one, and what was given was held against {found.n_unlabelled:,} events without a label. Nothing is "
-        "dropped: whoever knows the column decides.",
+        note=f"{counted(found.n_columns, 'column')} of {counted(found.n_fraud, 'fraud')} and {found.n_legit:,} legit "
+        f"events were looked at one by one, and what was given was held against {found.n_unlabelled:,} events without "
+        "a label. Nothing is dropped: whoever knows the column decides.",
         blocks=blocks,
     )
 

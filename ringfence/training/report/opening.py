@@ -24,7 +24,8 @@ SOME_FRAUDS: Final = 200
 
 def lede(report: ReportInput) -> str:
     left_out = (
-        f" {report.n_unlabelled:,} events whose label was not known by then count neither as fraud nor as legit."
+        f" {counted(report.n_unlabelled, 'event')} whose label was not known by then "
+        f"{'counts' if report.n_unlabelled == 1 else 'count'} neither as fraud nor as legit."
         if report.n_unlabelled
         else ""
     )
@@ -60,7 +61,7 @@ def opening(report: ReportInput) -> list[Block]:
 def predicted(report: ReportInput) -> Section:
     """Say in words what a score is, when it is given, and when the truth is known."""
     delay = {one.label: one for one in report.label_delays}
-    known = [f"{label}: {_delay(one)} ({one.n:,} labels)" for label, one in delay.items()]
+    known = [f"{label}: {_delay(one)} ({counted(one.n, 'label')})" for label, one in delay.items()]
     facts: list[tuple[str, str | Markup]] = [
         (
             "the score",
@@ -99,8 +100,8 @@ def _doubts(report: ReportInput, main: Evaluation) -> list[str | Markup]:
     ]
     if main.n_fraud < FEW_FRAUDS:
         doubts.append(
-            f"Only {main.n_fraud} frauds were scored. Every figure here is a rough guess: read the intervals, not the "
-            "numbers, and do not compare two releases by them."
+            f"Only {counted(main.n_fraud, 'fraud')} {'was' if main.n_fraud == 1 else 'were'} scored. Every figure here "
+            "is a rough guess: read the intervals, not the numbers, and do not compare two releases by them."
         )
     elif main.n_fraud < SOME_FRAUDS:
         doubts.append(

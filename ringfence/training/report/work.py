@@ -177,9 +177,16 @@ def actions(report: ReportInput) -> Section:
     if found.costs_are_placeholders:
         line = (
             f"Every figure in money here, and which action is cheapest, rests on costs that ringfence wrote itself. "
-            f"Put your own into `costs` of policies/{report.scenario}.yaml, and train again."
+            f"Put your own into policies/{report.scenario}.yaml, under costs, and train again."
         )
         blocks.insert(0, Callout(tone="warn", title="The costs are placeholders", lines=[line]))
+    if found.best_single != "approve" and found.cost >= found.cost_best_single:
+        line = (
+            f"To {found.best_single} every event would have cost {money(found.cost_best_single, found.currency)}, no "
+            f"more than the {money(found.cost, found.currency)} of this policy with these scores: what is saved "
+            "against approving all comes from the costs, and not from telling fraud from legit."
+        )
+        blocks.append(Callout(tone="warn", title="One answer to all would do as well", lines=[line]))
     if found.saved.low <= 0:
         line = "The interval of the saving holds 0: these events do not show that the policy pays."
         blocks.append(Callout(tone="warn", title="Not shown to pay", lines=[line]))
@@ -272,6 +279,11 @@ def _ladder(found: Money) -> Table:
         [name, money(cost), money(cost / found.n_days), bar(abs(cost) / top, series=series)]
         for name, cost, series in (
             ("approve everything", found.cost_approving_all, 2),
+            *(
+                [(f"{found.best_single} everything, the best single answer", found.cost_best_single, 2)]
+                if found.best_single != "approve"
+                else []
+            ),
             ("this policy with these scores", found.cost, 1),
             ("the cheapest action, had the truth been known", found.cost_knowing_all, 3),
         )
