@@ -85,7 +85,7 @@ def _driven(release: Release, action: str) -> str:
     codes = policy.decide(scores, np.full(scores.shape[0], np.nan)).codes
     at = np.flatnonzero(codes == ACTIONS.index(action))
     typical = policy.typical_amount
-    amount = "" if typical is None else f" at the typical amount of {typical:,.2f} {policy.costs.currency}"
+    amount = "" if typical is None else f", at the typical amount of {typical:,.2f} {policy.costs.currency}"
     costs = policy.costs
     missed = costs.missed_fraud.fixed + costs.missed_fraud.amount_share * (typical or 0.0)
     decline = costs.false_decline.fixed + costs.false_decline.amount_share * (typical or 0.0)
