@@ -20,6 +20,7 @@ from ringfence.scenario.clock import FakeClock
 from ringfence.scoring.release import Release
 from ringfence.training.evaluation import Evaluation, Scored, evaluate
 from ringfence.training.label_delay import DAY_MS
+from ringfence.training.money import money_of
 from ringfence.training.regimes import base_rate
 from ringfence.training.reservations import reservations
 from ringfence.training.train import train
@@ -180,3 +181,23 @@ def test_the_report_in_plain_text_holds_what_the_page_says_first(useless: Releas
     assert "placeholder" not in text  # these costs are nobody's template
     assert max(len(line) for line in text.splitlines() if str(useless.path) not in line) <= 100
     assert "nan" not in text.lower().split()
+
+
+def test_the_best_single_answer_is_what_one_answer_to_all_would_cost() -> None:
+    #  100 events of 10 EUR, every tenth fraud; all scores are alike, and every event is challenged
+    #  approve all    10 * (10 + 500) = 5,100
+    #  challenge all  100 * .01 + 10 * .4 * 510 = 2,041
+    fraud = (np.arange(100) % 10 == 0).astype(np.int8)
+    found = money_of(
+        fraud,
+        np.full(100, 0.01),
+        np.full(100, 1_000.0),
+        np.arange(1, 101),
+        policy_from_text(CARELESS, where="x"),
+        n_days=1.0,
+        alerts_per_day=[1],
+        seed=0,
+    )
+    assert (found.best_single, found.cost_best_single) == ("challenge", pytest.approx(2_041))
+    assert found.cost == pytest.approx(2_041)
+    assert found.cost_approving_all == pytest.approx(5_100)
