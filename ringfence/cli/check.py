@@ -77,6 +77,8 @@ def check(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as
 
 
 def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], catalogue: Catalogue) -> list[str]:
+    from ringfence.reports.numerals import counted
+
     decided = spec.decided
     rows = [("events", _events(spec, outlook)), *_roles(spec, outlook)]
     derived = {one.name: one.sentence for one in decided.derived}
@@ -99,7 +101,9 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
     total = sum(families.values())
     spans = ", ".join(_span(window) for window in spec.windows_ms)
     named = ", ".join(f"{n} {family}" for family, n in families.items())
-    rows.append(("learns", f"{total} features: {named}" if total else "nothing: every feature family is off"))
+    rows.append(
+        ("learns", f"{counted(total, 'feature')}: {named}" if total else "nothing: every feature family is off")
+    )
     rows += [(f"branch {one.name}", _brought(one)) for one in spec.branches]
     if spec.monotone:
         rows.append(("monotone", _named([f"{name} {way}" for name, way in _monotone(spec, catalogue).items()])))
@@ -117,9 +121,13 @@ def _lines(spec: Scenario, outlook: Outlook | None, families: Counter[str], cata
 
 
 def _brought(one: Brought) -> str:
+    from ringfence.reports.numerals import counted
+
     stated = "nobody says until when it was trained" if one.trained_until_ms is None else "trained until "
     when = (iso_time(one.trained_until_ms) or "")[:10]
-    return f"{one.file}, {len(one.features)} features to {one.output.value.replace('_', '-')}; {stated}{when}"
+    return (
+        f"{one.file}, {counted(len(one.features), 'feature')} to {one.output.value.replace('_', '-')}; {stated}{when}"
+    )
 
 
 def _monotone(spec: Scenario, catalogue: Catalogue) -> dict[str, str]:
@@ -129,21 +137,29 @@ def _monotone(spec: Scenario, catalogue: Catalogue) -> dict[str, str]:
 
 
 def _found(spec: Scenario, outlook: Outlook) -> list[tuple[str, str]]:
+    from ringfence.reports.numerals import counted
+
     rows = [("tried", f"{outlook.n_tried - outlook.n_rejected:,} of the first {outlook.n_tried:,} rows are let in")]
     if outlook.unused:
         rows.append(("not read", _named(list(outlook.unused))))
     if outlook.split_ms is not None:
-        split = (iso_time(outlook.split_ms) or "")[:10]
+        split = _to_the_ms(outlook.split_ms)  # a date alone is its midnight: `train` would count other labels
         rows.append(
             (
                 "split",
-                f"by time, such as ringfence train --until {split}: {outlook.n_fraud_known:,} frauds known by then, "
+                f"by time, such as ringfence train --until {split}: "
+                f"{counted(outlook.n_fraud_known, 'fraud')} known by then, "
                 f"{outlook.n_fraud_after:,} after it, of {outlook.n_looked_at:,} rows looked at",
             )
         )
     else:
         rows.append(("split", _row_split(outlook) if spec.decided.event_time_column is None else "by time"))
     return rows
+
+
+def _to_the_ms(time_ms: int) -> str:
+    text = iso_time(time_ms) or ""
+    return f"{text[:-1]}.{time_ms % 1000:03}Z" if time_ms % 1000 else text
 
 
 def _row_split(outlook: Outlook) -> str:

@@ -13,9 +13,11 @@ from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, size_option, time_option
 from ringfence.cli.output import require_folder, write_whole
 from ringfence.cli.phases import Phase, Phases, phase_table
+from ringfence.cli.reservations import lopsided, reservation_lines, told_reservations
 from ringfence.cli.shortfalls import shortfalls
 from ringfence.cli.studies import studied
 from ringfence.cli.terminal import progress, remark, show, staged_progress, table
+from ringfence.cli.text_report import text_report
 
 if TYPE_CHECKING:
     from ringfence.scenario.spec import Scenario
@@ -171,8 +173,12 @@ def make_release(
 
 def work_done(made: MadeRelease) -> str:
     """Say what making a release took, phase by phase."""
+    from ringfence.reports.numerals import counted
+
     recalled = f", {made.n_recalled} known from an earlier train" if made.n_recalled else ""
-    return f"in {made.seconds:.1f} s, {made.n_replayed} features replayed{recalled}\n{phase_table(made.phases)}"
+    return (
+        f"in {made.seconds:.1f} s, {counted(made.n_replayed, 'feature')} replayed{recalled}\n{phase_table(made.phases)}"
+    )
 
 
 def _known_by(release: Release) -> str:
@@ -221,6 +227,7 @@ def headline(release: Release) -> str:
     if suspicions:
         lines.append("possible leaks; nothing was left out, look at these before believing the figures:")
         lines += [f"  {one['column']}: {one['sentence']}" for one in suspicions]
+    lines += reservation_lines(release, with_money=False)
     return "\n".join(lines)
 
 
@@ -249,6 +256,7 @@ def _described(release: Release) -> dict[str, Any]:
         "n_trees": made.n_trees,
         "headline": release.manifest.headline,
         "leaks": leaks(release),
+        "reservations": told_reservations(release),
         "path": str(release.path),
         "report": str(release.path / "report.html"),
         "card": str(release.path / "card.md"),
@@ -276,7 +284,8 @@ def score(
 
     One row per event: event_id, event_time, score, action, rung, and one column per member score; segment where the
     release has such by k-means. Actions assume an empty review queue. Where the window reaches into the span that the
-    release was trained on, a warning says so.
+    release was trained on, a warning says so; so it does where most events get one answer other than approve, or far
+    more than training measured, with the costs that drive it.
     """
     from ringfence.steps.scoring import score_history
     from ringfence.workspace import Workspace
@@ -296,6 +305,8 @@ def score(
     frame, n_seen = scored.rows, int(scored.in_training_span.sum())
     by = "the releases live then" if scored.release is None else scored.release.id
     warnings = [] if scored.release is None else _overlap(n_seen, frame.height, scored.release)
+    if scored.release is not None:
+        warnings += lopsided(frame, scored.release)
     write_whole(frame, output)
     seconds = time.monotonic() - began
     actions = dict(sorted(frame["action"].value_counts().iter_rows()))
@@ -350,6 +361,9 @@ def evaluate(
     ] = None,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="The report in plain text: warnings, figures, findings, capacity, families.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a release measured of itself: figures with intervals, and where its report lies.
@@ -357,10 +371,13 @@ def evaluate(
     With --study, trees are fitted again another way and compared on the same events: without each family of features,
     with links shuffled, with features frozen at midnight, with attributes that are kept out; and the stack without each
     branch. With --truth, how soon rings are found after the cut. Both are written below reports/, and take minutes.
+    With --text, the report itself is printed, as far as a terminal can show it.
     """
     from ringfence.steps.chosen import find_release
     from ringfence.workspace import Workspace
 
+    if text and (as_json or study or truth is not None):
+        raise UsageError("--text prints the report of a release for people: leave out --json, --study and --truth")
     here = Workspace(workspace)
     spec = here.scenario(scenario)
     if study or truth is not None:
@@ -370,7 +387,9 @@ def evaluate(
     show(
         {**_described(found), "metrics": found.metrics},
         as_json=as_json,
-        text=f"{headline(found)}\nall figures: {found.path / 'metrics.json'}\nreport: {found.path / 'report.html'}\n"
+        text=text_report(found)
+        if text
+        else f"{headline(found)}\nall figures: {found.path / 'metrics.json'}\nreport: {found.path / 'report.html'}\n"
         f"card: {found.path / 'card.md'}",
     )
 

@@ -5,6 +5,7 @@ from ringfence.policy.costs import ACTIONS, Costs, expected_costs
 from ringfence.policy.differences import Difference, differences
 from ringfence.policy.errors import PolicyFileError
 from ringfence.policy.load import default_policy_text, load_policy, policy_from_text
+from ringfence.policy.placeholders import are_placeholders
 from ringfence.policy.policy import Actions, Capacity, Policy, Route
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Policy",
     "PolicyFileError",
     "Route",
+    "are_placeholders",
     "default_policy_text",
     "differences",
     "expected_costs",

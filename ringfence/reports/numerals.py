@@ -31,6 +31,11 @@ def short_share(value: float) -> str:
     return f"{100 * value:.3g} %"
 
 
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun, given in the singular: `1 review`, `2 reviews`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def decade(value: float) -> str:
     """Write a power of ten as a percentage, for logarithmic axes."""
     return f"{100 * value:.6g} %"

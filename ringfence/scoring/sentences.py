@@ -58,7 +58,7 @@ def say(feature: FeatureText, value: float, *, currency: str) -> str:
 
 def _said(text: str, unit: str, value: float, currency: str) -> str:
     if math.isnan(value):
-        return f"nothing is known about: {text}"
+        return f"no value here, as it was not given or nothing came before: {text}"
     given = text.removesuffix(" as given")
     if unit == "0/1":
         if given != text:

@@ -59,6 +59,7 @@ def write_card(report: ReportInput, *, decides: str, roles: tuple[str, ...], aud
         ],
         "",
         *_suspicions(report),
+        *_reservations(report),
         "## Limits",
         *[f"- {line}" for line in report.not_comparable],
         *_shortfalls(report),
@@ -79,6 +80,16 @@ def _shortfalls(report: ReportInput) -> list[str]:
     if missing := (*report.absent.roles, *report.absent.attributes):
         lines.append(f"- Nothing was learned from {', '.join(missing)}: missing in every example.")
     return lines
+
+
+def _reservations(report: ReportInput) -> list[str]:
+    if not report.reservations:
+        return []
+    return [
+        "## Before you believe it",
+        *(f"- {one.sentence} What to do: {one.do}." for one in report.reservations),
+        "",
+    ]
 
 
 def _suspicions(report: ReportInput) -> list[str]:

@@ -29,6 +29,7 @@ from ringfence.training.label_delay import Bucket, LabelDelay, label_delays, thr
 from ringfence.training.leaks import LeakHunt, hunt
 from ringfence.training.learners import Beside
 from ringfence.training.money import Money, money_of
+from ringfence.training.regimes import BaseRate, base_rate
 from ringfence.training.single_columns import single_columns
 
 FloatArray = NDArray[np.float64]
@@ -46,6 +47,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     drift: Drift
     cases: list[Case]
     cases_note: str
+    rates: BaseRate  # of the examples
 
 
 def findings_of(
@@ -71,7 +73,7 @@ def findings_of(
     """
     main, scored, rows = windows[0], windows[0].scored, beside.rows
     drift = _drift(catalogue, examples, rows, fitted, main, seed)
-    look = leaks_in(ledger, catalogue, examples, rows, seed=seed)
+    look = leaks_in(ledger, catalogue, examples, rows, scored=windows[-1].row, seed=seed)
     evaluations = evaluated()
     amount_minor = amounts_of(scored.amount_minor)
     decided = policy.decide(scored.score, amount_minor)
@@ -108,6 +110,7 @@ def findings_of(
         cases_note=""
         if main.name == "later_window"
         else "Scores are out of fold; the reasons are the release's, which has since been fitted on these events too.",
+        rates=base_rate(examples.event_time_ms, examples.known_at_ms, examples.fraud),
     )
 
 
@@ -149,13 +152,21 @@ def _drift(
 
 
 def leaks_in(
-    ledger: Ledger, catalogue: Catalogue, examples: Examples, rows: FloatArray, *, seed: int
+    ledger: Ledger,
+    catalogue: Catalogue,
+    examples: Examples,
+    rows: FloatArray,
+    *,
+    seed: int,
+    scored: NDArray[np.int64] | None = None,
 ) -> Callable[[Evaluation], LeakHunt]:
     """Read what a hunt for leaks in what was fitted needs.
 
     Parameters
     ----------
     rows : shape (n_rows, n_features); those of the examples come first.
+    scored : the examples that the figures of all columns together are of, by position: what a column is worth alone is
+        measured on the same ones, or the two could not be compared. None: all.
 
     Returns
     -------
@@ -177,12 +188,14 @@ def leaks_in(
         label=label[kept],
     )
     features = catalogue.features
+    looked_at = np.arange(len(examples)) if scored is None else scored
     strongest = single_columns(
-        rows[: len(examples)],
-        examples.fraud,
+        rows,
+        examples.fraud[looked_at],
         catalogue.names,
         [feature.is_category for feature in features],
         seed=seed,
+        at=looked_at,
     )
     return lambda out_of_fold: hunt(
         given,
@@ -192,6 +205,8 @@ def leaks_in(
         model_auc=out_of_fold.roc_auc,
         model_ap=out_of_fold.average_precision,
         has_event_ids=decided.event_id_column is not None,
+        n_alone=int(looked_at.shape[0]),
+        n_alone_fraud=int(examples.fraud[looked_at].sum()),
     )
 
 

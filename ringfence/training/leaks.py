@@ -42,6 +42,8 @@ class LeakHunt(msgspec.Struct, frozen=True, kw_only=True):
     model_ap: Interval
     strongest: list[SingleColumn]
     suspicions: list[Suspicion]
+    n_alone: int  # examples on which single columns were measured: those of `model_auc`
+    n_alone_fraud: int
 
 
 def hunt(
@@ -53,6 +55,8 @@ def hunt(
     model_auc: Interval,
     model_ap: Interval,
     has_event_ids: bool,
+    n_alone: int,
+    n_alone_fraud: int,
 ) -> LeakHunt:
     """Look for leaks in what the model was fitted on.
 
@@ -64,6 +68,7 @@ def hunt(
     strongest : every feature column, most telling first, the first dozen with intervals.
     model_auc, model_ap : of scores that no own label had a part in.
     has_event_ids : False where ids are row numbers that ringfence made itself.
+    n_alone, n_alone_fraud : examples that `strongest` was measured on, and the frauds among them.
     """
     suspicions = _too_good(strongest, features, model_auc, model_ap)
     for attribute in attributes:
@@ -87,6 +92,8 @@ def hunt(
         model_ap=model_ap,
         strongest=list(strongest[:12]),
         suspicions=suspicions,
+        n_alone=n_alone,
+        n_alone_fraud=n_alone_fraud,
     )
 
 

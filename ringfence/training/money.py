@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringfence.policy.costs import ACTIONS, APPROVE, CHALLENGE, DECLINE, REVIEW, expected_costs
+from ringfence.policy.placeholders import are_placeholders
 from ringfence.policy.policy import Policy
 from ringfence.training.ranking import Interval
 
@@ -54,9 +55,12 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     cost: float  # of the policy
     cost_approving_all: float
     cost_knowing_all: float  # of the cheapest action for each event, had the truth been known: the bound of any score
+    best_single: str  # the action that costs least if all events get it: what the scores must beat
+    cost_best_single: float
     saved: Interval  # cost_approving_all - cost
     alert_action: str  # review, or the mildest other that is no approval
     at_capacity: list[SavedAtCapacity]
+    costs_are_placeholders: bool = False  # nobody has set them yet: `policy.are_placeholders`
 
 
 def money_of(
@@ -95,6 +99,8 @@ def money_of(
     approved = truth[:, APPROVE]
     existing = list(policy.costs.actions)
     has_amounts = bool((~np.isnan(amount_minor)).any())
+    single = truth[:, existing].sum(axis=0)
+    best = int(np.argmin(single))
     alert = next((code for code in (REVIEW, CHALLENGE) if code in existing), DECLINE)
     draws = rng.poisson(1.0, size=(N_REPLICATES, int(fraud.sum()))).astype(np.float64)
     noise = rng.standard_normal(N_REPLICATES)
@@ -115,6 +121,8 @@ def money_of(
         cost=float(taken.sum()),
         cost_approving_all=float(approved.sum()),
         cost_knowing_all=float(truth[:, existing].min(axis=1).sum()),
+        best_single=ACTIONS[existing[best]],
+        cost_best_single=float(single[best]),
         saved=saved(approved - taken, 1.0),
         alert_action=ACTIONS[alert],
         at_capacity=[
@@ -124,6 +132,7 @@ def money_of(
             )
             for alerts in alerts_per_day
         ],
+        costs_are_placeholders=are_placeholders(policy.costs),
     )
 
 

@@ -41,15 +41,17 @@ def single_columns(
     *,
     seed: int,
     n_intervals: int = 12,
+    at: IntArray | None = None,
 ) -> list[SingleColumn]:
     """Rank columns by what each alone is worth, most telling first.
 
     Parameters
     ----------
-    rows : shape (n, n_columns), NaN where missing.
+    rows : shape (n_rows, n_columns), NaN where missing.
     fraud : shape (n,), both classes at least twice.
     seed : of halves, sample and intervals.
     n_intervals : columns, of the most telling, that get an interval.
+    at : shape (n,), the row of each example; None: they are the rows, in order. Only rows looked at are copied.
 
     Notes
     -----
@@ -64,10 +66,11 @@ def single_columns(
     for value in (0, 1):  # stratified: with ten frauds, chance alone may put nine into one half
         shuffled = rng.permutation(np.flatnonzero(y == value))
         half[shuffled] = np.arange(shuffled.shape[0]) % 2
+    taken = kept if at is None else at[kept]
     found = []
     for column, name in enumerate(names):
         if column % _COLUMNS == 0:  # a column of many rows lies all over the memory
-            looked_at = np.asfortranarray(rows[kept, column : column + _COLUMNS])
+            looked_at = np.asfortranarray(rows[taken, column : column + _COLUMNS])
         values = looked_at[:, column % _COLUMNS]
         bins, n_bins = _category_bins(values) if is_category[column] else _number_bins(values, y)
         cells = _cells(bins, n_bins, y, half)
@@ -76,8 +79,8 @@ def single_columns(
         found.append((cells, SingleColumn(column=column, name=name, average_precision=point, roc_auc=area)))
     found.sort(key=lambda item: (-item[1].roc_auc.value, item[1].column))
     told = []
-    for at, (cells, one) in enumerate(found):
-        if at < n_intervals:
+    for place, (cells, one) in enumerate(found):
+        if place < n_intervals:
             draws = cells.resampled(rng, N_REPLICATES)
             one = msgspec.structs.replace(
                 one,

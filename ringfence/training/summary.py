@@ -17,6 +17,7 @@ from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.windows import span_text
 from ringfence.policy.policy import Policy
+from ringfence.reports.numerals import counted, date, row
 from ringfence.scenario.spec import AttributeUse, Scenario
 from ringfence.scoring.release import UNNAMED
 from ringfence.training.absent import Absent
@@ -32,6 +33,7 @@ from ringfence.training.label_delay import LabelDelay
 from ringfence.training.memory_use import Forgotten, room_told
 from ringfence.training.monotone import told_of
 from ringfence.training.report import FeatureImportance, FoldSummary, ReportInput
+from ringfence.training.reservations import reservations
 from ringfence.training.search import searched
 from ringfence.training.stacking import BranchWorth
 
@@ -78,7 +80,7 @@ def summarise(
     seed: int,
 ) -> ReportInput:
     """Gather what report, card and metrics.json say about a training run; the release's own name is still open."""
-    times = examples.event_time_ms
+    times, has_times = examples.event_time_ms, scenario.decided.event_time_column is not None
     not_tried = {**left_out, **dict.fromkeys(fitted.unlearnt, _TOO_LITTLE)}
     shown = ", ".join(f"{name} {value:g}" for name, value in sorted(fitted.params.items()))
     facts = [
@@ -125,7 +127,7 @@ def summarise(
         facts=facts,
         version=__version__,
         decides=scenario.decide,
-        has_times=scenario.decided.event_time_column is not None,
+        has_times=has_times,
         label_rule=_label_rule(scenario),
         roles=tuple(role.role for role in scenario.decided.roles),
         audit_only=tuple(a.name for a in scenario.decided.attributes if a.use is AttributeUse.AUDIT_ONLY),
@@ -136,6 +138,14 @@ def summarise(
         cases=found.cases,
         cases_note=found.cases_note,
         leaks=found.leaks,
+        rates=found.rates,
+        reservations=reservations(
+            evaluations,
+            found.rates,
+            found.money,
+            scenario=scenario.name,
+            date=date if has_times else row,
+        ),
         branches=branches_study(fitted.members, fitted.ensemble.stack, examples.fraud, fitted.folds, seed=seed),
         forgotten=forgotten,
         absent=absent,
@@ -213,7 +223,7 @@ def data_digest(examples: Examples, rows: NDArray[np.float64]) -> str:
 
 def _named(catalogue: Catalogue, fitted: Fitted) -> str:
     names = [catalogue.names[column] for column in fitted.clocks.tolist()]
-    return f"{len(names)} features: {', '.join(names)}" if names else "nothing"
+    return f"{counted(len(names), 'feature')}: {', '.join(names)}" if names else "nothing"
 
 
 def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> dict[str, Any]:
@@ -242,6 +252,9 @@ def metrics_of(summary: ReportInput, fitted: Fitted, catalogue: Catalogue) -> di
         "money": plain(summary.money),
         "drift": plain([_without_bins(one) for one in summary.drift.features[:N_DRIFTED]] if summary.drift else []),
         "leaks": plain(summary.leaks),
+        "base_rate": plain(summary.rates),
+        "reservations": plain(summary.reservations),
+        "reviews_per_day": summary.reviews_per_day,
         "memory": {
             "budget_bytes": catalogue.scenario.memory_bytes,
             "room": room_told(catalogue.plan.room),

@@ -24,7 +24,11 @@ NAN = float("nan")
         ("claimant.is_new", 0.0, "Not the case: this claimant has never been seen before"),
         ("claimant.amount_sum_7d", 1234.5, "Sum of the amounts of this claimant in the last 7 days: 1,234.50 EUR"),
         ("claimant.amount_to_mean", 3.21, "The amount is 3.2 times the mean of all earlier amounts of this claimant"),
-        ("claimant.age_days", NAN, "Nothing is known about: days since this claimant was first seen"),
+        (
+            "claimant.age_days",
+            NAN,
+            "No value here, as it was not given or nothing came before: days since this claimant was first seen",
+        ),
         ("claimant.age_days", 12.25, "12.2 days since this claimant was first seen"),
         ("attribute.policy_age_days", 9.0, "Policy age days: 9"),
         ("attribute.vehicle_make", 4.5e9, "Vehicle make is of a kind that matters here"),

@@ -15,6 +15,8 @@ from ringfence.training.label_delay import Bucket, LabelDelay
 from ringfence.training.leaks import LeakHunt
 from ringfence.training.memory_use import Forgotten
 from ringfence.training.money import Money
+from ringfence.training.regimes import BaseRate
+from ringfence.training.reservations import Reservation
 
 
 class FeatureImportance(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,8 @@ class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
     forgotten: Forgotten = Forgotten()  # by the replay, for want of memory
     absent: Absent = Absent()  # what no example has
     branches_not_tried: dict[str, str] = {}  # beside the trees: name -> why
+    rates: BaseRate | None = None  # of the examples, through time
+    reservations: list[Reservation] = []  # gravest first
     has_times: bool = True  # False: file order stands in for the time of events
 
     def date(self, time_ms: int) -> str:

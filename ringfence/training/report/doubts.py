@@ -16,7 +16,7 @@ from ringfence.reports import (
     whisker,
 )
 from ringfence.reports.cells import code
-from ringfence.reports.numerals import decimal, money, share
+from ringfence.reports.numerals import counted, decimal, money, share
 from ringfence.reports.page import Cell
 from ringfence.training.cases import Case
 from ringfence.training.leaks import LeakHunt
@@ -56,9 +56,9 @@ def leaks(report: ReportInput) -> Section:
         anchor="leaks",
         title="Leak hunt: does a column know too much?",
         short="Leak hunt",
-        note=f"{found.n_columns} columns of {found.n_fraud:,} frauds and {found.n_legit:,} legit events were looked at "
-        f"one by one, and what was given was held against {found.n_unlabelled:,} events without a label. Nothing is "
-        "dropped: whoever knows the column decides.",
+        note=f"{counted(found.n_columns, 'column')} of {counted(found.n_fraud, 'fraud')} and {found.n_legit:,} legit "
+        f"events were looked at one by one, and what was given was held against {found.n_unlabelled:,} events without "
+        "a label. Nothing is dropped: whoever knows the column decides.",
         blocks=blocks,
     )
 
@@ -83,7 +83,9 @@ def _strongest(found: LeakHunt) -> Table:
         rows=rows,
         numeric=(1, 3),
         folded=not found.suspicions,
-        note="Each event takes the fraud rate of its value among the other half of the events.",
+        note=f"All rows of this table are of the same {counted(found.n_alone, 'event')}, {found.n_alone_fraud:,} of "
+        "them fraud: those scored out of fold. Each event takes the fraud rate of its value among the other half of "
+        "the events.",
     )
 
 

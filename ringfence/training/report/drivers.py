@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ringfence.reports import Block, Section, Table, bar, histograms, small
 from ringfence.reports.cells import code
-from ringfence.reports.numerals import compact, share
+from ringfence.reports.numerals import compact, counted, share
 from ringfence.reports.page import Cell
 from ringfence.training.drift import MUCH_DRIFT, SOME_DRIFT, FeatureDrift
 from ringfence.training.report.content import FeatureImportance, ReportInput
@@ -45,7 +45,7 @@ def _families(importance: list[FeatureImportance]) -> Table:
         )
         rows.append(
             [
-                small(family.replace("_", " "), f"{len(members[family])} features"),
+                small(family.replace("_", " "), counted(len(members[family]), "feature")),
                 share(whole),
                 bar(whole / largest),
                 sentences or Markup("<small>{}</small>").format("not used"),

@@ -9,21 +9,23 @@ import numpy as np
 from markupsafe import Markup
 
 from ringfence.reports import Block, Callout, Facts, Section, Tile, Tiles
-from ringfence.reports.numerals import days, decimal, money, n_days, share, short_share
+from ringfence.reports.numerals import counted, days, decimal, money, n_days, share, short_share
 from ringfence.training.coverage import TOLD
 from ringfence.training.evaluation import N_REPLICATES, Evaluation
 from ringfence.training.label_delay import LabelDelay
+from ringfence.training.money import Money
 from ringfence.training.ranking import Interval
 from ringfence.training.report.content import ReportInput
+from ringfence.training.reservations import PLACEHOLDERS
 
 FEW_FRAUDS: Final = 50  # held-out frauds below which every figure is a rough guess
 SOME_FRAUDS: Final = 200
-SLOPE_OFF: Final = (0.8, 1.25)  # a slope whose whole interval lies outside is called out
 
 
 def lede(report: ReportInput) -> str:
     left_out = (
-        f" {report.n_unlabelled:,} events whose label was not known by then count neither as fraud nor as legit."
+        f" {counted(report.n_unlabelled, 'event')} whose label was not known by then "
+        f"{'counts' if report.n_unlabelled == 1 else 'count'} neither as fraud nor as legit."
         if report.n_unlabelled
         else ""
     )
@@ -59,7 +61,7 @@ def opening(report: ReportInput) -> list[Block]:
 def predicted(report: ReportInput) -> Section:
     """Say in words what a score is, when it is given, and when the truth is known."""
     delay = {one.label: one for one in report.label_delays}
-    known = [f"{label}: {_delay(one)} ({one.n:,} labels)" for label, one in delay.items()]
+    known = [f"{label}: {_delay(one)} ({counted(one.n, 'label')})" for label, one in delay.items()]
     facts: list[tuple[str, str | Markup]] = [
         (
             "the score",
@@ -93,11 +95,13 @@ def _within(value: float) -> str:
 
 
 def _doubts(report: ReportInput, main: Evaluation) -> list[str | Markup]:
-    doubts: list[str | Markup] = []
+    doubts: list[str | Markup] = [
+        Markup("{} <strong>What to do:</strong> {}.").format(one.sentence, one.do) for one in report.reservations
+    ]
     if main.n_fraud < FEW_FRAUDS:
         doubts.append(
-            f"Only {main.n_fraud} frauds were scored. Every figure here is a rough guess: read the intervals, not the "
-            "numbers, and do not compare two releases by them."
+            f"Only {counted(main.n_fraud, 'fraud')} {'was' if main.n_fraud == 1 else 'were'} scored. Every figure here "
+            "is a rough guess: read the intervals, not the numbers, and do not compare two releases by them."
         )
     elif main.n_fraud < SOME_FRAUDS:
         doubts.append(
@@ -114,14 +118,6 @@ def _doubts(report: ReportInput, main: Evaluation) -> list[str | Markup]:
         for suspicion in report.leaks.suspicions:
             link = Markup('Possible leak, <code>{}</code>: {} (<a href="#leaks">evidence</a>)')
             doubts.append(link.format(suspicion.column, suspicion.sentence))
-    slope = main.calibration_slope
-    if np.isfinite(slope.low) and (slope.high < SLOPE_OFF[0] or slope.low > SLOPE_OFF[1]):
-        how = "too extreme" if slope.value < 1 else "too timid"
-        doubts.append(f"Scores are {how}: the calibration slope is {slope.value:.2f} where 1 is right.")
-    if np.isfinite(main.brier_skill.high) and main.brier_skill.high < 0:
-        doubts.append("The probabilities are worse than giving every event the mean rate (Brier skill below 0).")
-    if np.isfinite(main.roc_auc.low) and main.roc_auc.low <= 0.5:
-        doubts.append("Chance alone would explain how the scores order the events: ROC-AUC's interval holds 0.5.")
     return doubts
 
 
@@ -135,7 +131,7 @@ def _tiles(report: ReportInput, main: Evaluation) -> list[Tile]:
     if capacity is not None:
         tiles.append(
             _share_tile(
-                f"Fraud found by {capacity.alerts_per_day} reviews a day",
+                f"Fraud found by {counted(capacity.alerts_per_day, 'review')} a day",
                 capacity.recall,
                 aside=f"{share(capacity.precision.value)} of those opened are fraud",
             )
@@ -165,10 +161,15 @@ def _tiles(report: ReportInput, main: Evaluation) -> list[Tile]:
                 name=f"Saved by the policy, {report.money.currency}",
                 value=money(saved.value),
                 interval=f"{money(saved.low)} to {money(saved.high)}",
-                aside=f"against approving all, on labelled events of {n_days(report.money.n_days)}",
+                aside=f"{_placeholders(report.money)}against approving all, on labelled events of "
+                f"{n_days(report.money.n_days)}",
             )
         )
     return tiles
+
+
+def _placeholders(money: Money) -> str:
+    return f"{PLACEHOLDERS}; " if money.costs_are_placeholders else ""
 
 
 def _tile(name: str, figure: Interval, *, aside: str, digits: int = 3) -> Tile:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ringfence.reports import Block, Callout, Section, Table, figure, small, whisker
-from ringfence.reports.numerals import decimal, share
+from ringfence.reports.numerals import counted, decimal, share
 from ringfence.reports.page import Cell
 from ringfence.training.report.content import ReportInput
 from ringfence.training.slices import FEW_FRAUDS, Slice
@@ -89,7 +89,7 @@ def _off(segments: Sequence[Slice]) -> list[Block]:
         return []
     expected = 0.05 * len(told)
     lines: list[Cell] = [
-        f"{part.group} = {part.name}: {part.n_fraud} frauds where scores promised "
+        f"{part.group} = {part.name}: {counted(part.n_fraud, 'fraud')} where scores promised "
         f"{part.n_fraud / part.observed_to_expected.value:.1f}"
         if part.n_fraud
         else f"{part.group} = {part.name}: no fraud where scores promised {part.n * part.mean_score:.1f}"

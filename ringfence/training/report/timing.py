@@ -11,12 +11,17 @@ from ringfence.reports import (
     Section,
     Span,
     Table,
+    bar,
+    figure,
     linear_axis,
     share_axis,
+    small,
     time_axis,
     timeline,
 )
 from ringfence.reports.numerals import days, share, short_share
+from ringfence.reports.page import Cell
+from ringfence.training.regimes import BaseRate
 from ringfence.training.report.content import ReportInput
 
 SERIES = {"fraud": 2, "legit": 1}
@@ -30,8 +35,43 @@ def timing(report: ReportInput) -> Section:
     rest = [*([_delays(report)] if came_late else []), *([_through_time(report)] if report.buckets else [])]
     if rest:
         blocks.append(Figures(figures=rest))
+    if report.rates is not None and len(report.rates.stretches) > 1:
+        blocks.append(_rates(report, report.rates))
     return Section(
         anchor="time", title="When it learnt, when it was asked", short="Time", note=_split_note(report), blocks=blocks
+    )
+
+
+def _rates(report: ReportInput, found: BaseRate) -> Table:
+    broke = found.broke
+    top = max(one.fraud_rate for one in found.stretches) or 1.0
+    rows: list[list[Cell]] = []
+    for one in found.stretches:
+        name: Cell = report.date(one.from_ms)
+        if broke is not None and one.from_ms <= broke.at_ms < one.to_ms:
+            name = small(report.date(one.from_ms), f"breaks at {report.date(broke.at_ms)}")
+        rows.append(
+            [
+                name,
+                f"{one.n:,}",
+                f"{one.n_fraud:,}",
+                figure(one.fraud_rate, one.low, one.high, share),
+                bar(one.fraud_rate / top),
+            ]
+        )
+    note = (
+        "No boundary parts the examples into two fraud rates of which one is twice the other beyond chance."
+        if broke is None
+        else f"Around {report.date(broke.at_ms)} the rate went from {share(broke.before.fraud_rate)} to "
+        f"{share(broke.after.fraud_rate)}: what was learnt before may no longer hold."
+    )
+    return Table(
+        caption="The fraud rate of what it learnt from, through time",
+        columns=["from", "examples", "fraud", "fraud rate, 95 %", ""],
+        rows=rows,
+        numeric=(1, 2, 3),
+        folded=broke is None,
+        note=note,
     )
 
 

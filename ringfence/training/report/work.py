@@ -28,6 +28,7 @@ from ringfence.training.evaluation import DAY_MS, Evaluation
 from ringfence.training.money import Money
 from ringfence.training.ranking import Interval
 from ringfence.training.report.content import ReportInput
+from ringfence.training.reservations import PLACEHOLDERS
 
 
 def capacity(report: ReportInput) -> Section:
@@ -35,7 +36,7 @@ def capacity(report: ReportInput) -> Section:
     each = "Each UTC day" if report.has_times else "Each run of 86,400 rows"
     figures = [_capacity_chart(main, report.reviews_per_day)]
     if report.money is not None and report.money.at_capacity:
-        figures.append(_saving_chart(report.money, report.reviews_per_day))
+        figures.append(_saving_chart(report, report.money))
     return Section(
         anchor="capacity",
         title="Alerts an investigator team can take",
@@ -100,7 +101,8 @@ def _alerts_axis(alerts: list[float]) -> Axis:
     return Axis(label="alerts a day", low=1.0, high=high, ticks=(*told, high), log=True, text=text)
 
 
-def _saving_chart(found: Money, policy: int | None) -> Figure:
+def _saving_chart(report: ReportInput, found: Money) -> Figure:
+    policy = report.reviews_per_day
     rows = found.at_capacity
     alerts = [float(row.alerts_per_day) for row in rows]
     saved = [row.saved_per_day for row in rows]
@@ -129,7 +131,7 @@ def _saving_chart(found: Money, policy: int | None) -> Figure:
     return Figure(
         title=f"What so many alerts a day save, each answered with {found.alert_action}",
         text="Loss avoided minus the cost of the work, against approving everything. Past the top, the next alert "
-        "costs more than it saves.",
+        f"costs more than it saves.{_placeholders(report, found)}",
         draw=draw,
         legend=[("s1", "saved a day, 95 %")],
     )
@@ -161,6 +163,7 @@ def _capacity_table(report: ReportInput, main: Evaluation) -> Table:
         columns=["alerts a day", "frauds found", "", "precision", "fraud amount found", f"saved a day{currency}"],
         rows=rows,
         numeric=(1, 3, 4, 5),
+        note="" if report.money is None else _placeholders(report, report.money).strip(),
     )
 
 
@@ -171,6 +174,19 @@ def actions(report: ReportInput) -> Section:
     room = loss - best
     reached = f" That is {share((loss - found.cost) / room)} of what knowing the truth would save." if room > 0 else ""
     blocks: list[Block] = [Figures(figures=[_mix(found)]), _confusion(found), _ladder(found)]
+    if found.costs_are_placeholders:
+        line = (
+            f"Every figure in money here, and which action is cheapest, rests on costs that ringfence wrote itself. "
+            f"Put your own into policies/{report.scenario}.yaml, under costs, and train again."
+        )
+        blocks.insert(0, Callout(tone="warn", title="The costs are placeholders", lines=[line]))
+    if found.best_single != "approve" and found.cost >= found.cost_best_single:
+        line = (
+            f"To {found.best_single} every event would have cost {money(found.cost_best_single, found.currency)}, no "
+            f"more than the {money(found.cost, found.currency)} of this policy with these scores: what is saved "
+            "against approving all comes from the costs, and not from telling fraud from legit."
+        )
+        blocks.append(Callout(tone="warn", title="One answer to all would do as well", lines=[line]))
     if found.saved.low <= 0:
         line = "The interval of the saving holds 0: these events do not show that the policy pays."
         blocks.append(Callout(tone="warn", title="Not shown to pay", lines=[line]))
@@ -181,9 +197,15 @@ def actions(report: ReportInput) -> Section:
         note=f"Policy {found.policy} at its fitted review price of {money(found.review_price, found.currency)}, with "
         f"an empty queue, on events whose truth is known. Against approving everything it saves "
         f"{money(found.saved.value, found.currency)} ({money(found.saved.low)} to {money(found.saved.high)}) in "
-        f"{n_days(found.n_days)}.{reached}",
+        f"{n_days(found.n_days)}.{reached}{_placeholders(report, found)}",
         blocks=blocks,
     )
+
+
+def _placeholders(report: ReportInput, found: Money) -> str:
+    if not found.costs_are_placeholders:
+        return ""
+    return f" The {PLACEHOLDERS}: edit policies/{report.scenario}.yaml."
 
 
 def _mix(found: Money) -> Figure:
@@ -257,6 +279,11 @@ def _ladder(found: Money) -> Table:
         [name, money(cost), money(cost / found.n_days), bar(abs(cost) / top, series=series)]
         for name, cost, series in (
             ("approve everything", found.cost_approving_all, 2),
+            *(
+                [(f"{found.best_single} everything, the best single answer", found.cost_best_single, 2)]
+                if found.best_single != "approve"
+                else []
+            ),
             ("this policy with these scores", found.cost, 1),
             ("the cheapest action, had the truth been known", found.cost_knowing_all, 3),
         )
