@@ -313,6 +313,23 @@ class Writer:
         if self._outcomes is not None:
             self._outcomes.settle()
 
+    def adopt(self, scenario: Scenario, segment_of: SegmentLookup) -> None:
+        """Go on under another scenario, between two commits; `Ledger.hand_over` has seen that it fits the records.
+
+        Raises
+        ------
+        ValueError
+            If something is staged.
+        """
+        if self.n_staged or len(self._assembler):
+            raise ValueError("records of the scenario from before are staged: commit them first")
+        label = scenario.decided.label
+        self._scenario, self._segment_of = scenario, segment_of
+        self._precedence = Precedence(scenario.label_precedence)
+        self._type_index = {event_type.name: event_type.index for event_type in scenario.event_types}
+        self._legit_after_ms = label.legit_after_ms if label else None
+        self._assembler = BatchAssembler(scenario)
+
     def close(self) -> None:
         """Release the files. What is staged and not committed is gone."""
         self._erasable.close()

@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.errors import RingfenceError
@@ -88,11 +89,15 @@ class Cycle:
         self._commit_seconds = telemetry.commit_seconds.labels(scenario_name)
         self._row_sample = row_sample
         self._to_keep: list[tuple[int, bytes, Kept]] = []
-        samples = live.engine.catalogue.neighbourhoods is not None
-        self.no_samples = _nothing(live.engine) if samples else None
+        self.no_samples = nothing_of(live.engine.catalogue)
         self._to_forget: list[int] = []
         self.last_degraded_seq = 0  # of a decision of this process; read by the thread that looks at those again
         self.looked_at: deque[int] = deque()  # events that it is done with
+
+    def switch(self, live: Live, rungs: Rungs, kept: KeptRows, reviews: ReviewBudget) -> None:
+        """Go on with another release, between two turns."""
+        self._live, self._rungs, self._kept, self._reviews = live, rungs, kept, reviews
+        self.no_samples = nothing_of(live.engine.catalogue)
 
     def in_turns(self, tickets: list[Ticket]) -> list[list[Ticket]]:
         """Split what was taken from the queue: decisions too urgent for the highest rung go first, in a turn of theirs.
@@ -119,6 +124,9 @@ class Cycle:
         Exception
             Only if the engine cannot observe: its state is then unknown and the process must recover by replay.
         """
+        if tickets[0].ask is Ask.SWITCH:  # always alone: see `swap.parted`
+            self._read(tickets[0])
+            return
         began_ns = time.perf_counter_ns()
         for ticket in tickets:
             ticket.queue_ns = began_ns - ticket.queued_at_ns
@@ -333,8 +341,11 @@ def _one_of(near: Sampled, at: int) -> SampledArrays:
     return SampledArrays(near.events[one], near.mask[one], near.nodes[one])
 
 
-def _nothing(engine: Engine) -> SampledArrays:
-    found = empty_samples(engine.catalogue.plan, 0)
+def nothing_of(catalogue: Catalogue) -> SampledArrays | None:
+    """Return the neighbourhoods of no event; None where none are sampled."""
+    if catalogue.neighbourhoods is None:
+        return None
+    found = empty_samples(catalogue.plan, 0)
     return SampledArrays(found.events, found.mask, found.nodes)
 
 

@@ -24,6 +24,7 @@ class Ask(IntEnum):
     TELL = 2  # a label
     READ = 3  # a question to the engine's state, answered between two batches
     REQUEST_REVIEW = 4  # a decision that a second look would have taken otherwise
+    SWITCH = 5  # another release: what was put before is of the old one, what comes after of the new one
 
 
 class Ticket:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from ringfence.scoring.release import Release
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live, answer_of
+from ringfence.serving.entity import entity_at
 from ringfence.serving.errors import (
     LedgerUnavailableError,
     NotFoundError,
@@ -39,18 +39,19 @@ from ringfence.serving.errors import (
 from ringfence.serving.explanations import EXPLANATIONS, Explanations
 from ringfence.serving.kept import KeptRows
 from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue
+from ringfence.serving.ready import Ready
 from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import explained_in_full
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.second_look import SecondLooks, look_again
+from ringfence.serving.swap import MOST_WAITING, Swap, parted
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
 _LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it has not done
-_RECENT_EVENTS: Final = 20
 _LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
 
@@ -97,6 +98,10 @@ class ScenarioService:
         self._latencies: dict[tuple[str, str], Any] = {}
         self._late_answers = telemetry.late_answers.labels(self.scenario.name)
         self._rungs: Rungs | None = None
+        self._due: list[Ticket] = []  # a switch of release that a failing commit has put off
+        self.swap = Swap(
+            self.scenario.name, state_dir, clock, config, telemetry, enter=self._enter, in_force=self._put_in_force
+        )
         self.state = State.STARTING
         self.failure: Exception | None = None  # why the state is FAILED
 
@@ -231,36 +236,7 @@ class ScenarioService:
     def entity(self, entity_type: str, entity_id: str) -> wire.EntityAnswer | None:
         """Describe an entity by the state between two turns; only the engine thread may call this."""
         assert self._live is not None
-        engine, now_ms = self._live.engine, self._clock.now_ms()
-        hi, lo = self._ledger.identity.entity(entity_type, entity_id)
-        decided = self.scenario.decided
-        digits = decided.amount.digits if decided.amount is not None else 0
-        roles: dict[str, wire.EntityRole] = {}
-        for column in decided.roles:
-            role = self.scenario.role(column.role)
-            if role.entity_type != entity_type:
-                continue
-            recent = engine.recent_at(role.name, lo, now_ms, _RECENT_EVENTS)
-            roles[role.name] = wire.EntityRole(
-                features={
-                    name: None if math.isnan(value) else value
-                    for name, value in engine.entity_at(role.name, lo, hi, now_ms).items()
-                },
-                recent_events=[
-                    wire.RecentEvent(
-                        event_time=wire.iso(event.event_time_ms),
-                        amount=None if event.amount_minor is None else event.amount_minor / 10**digits,
-                    )
-                    for event in recent
-                ],
-            )
-        digest = hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
-        known = bool(self._ledger.entity_names([digest])) or any(role.recent_events for role in roles.values())
-        if not known:
-            return None
-        return wire.EntityAnswer(
-            entity_type=entity_type, entity_id=entity_id, as_of=wire.iso(now_ms), as_of_seq=engine.seq, roles=roles
-        )
+        return entity_at(self._live.engine, self._ledger, entity_type, entity_id, self._clock.now_ms())
 
     def record_latency(self, answer: wire.DecisionAnswer, seconds: float, *, is_late: bool) -> None:
         key = (answer.action, answer.rung)
@@ -312,12 +288,25 @@ class ScenarioService:
                 )
                 if self._config.second_looks:
                     self._look_again(cycle, live)
+                ready = Ready(
+                    release=self._release,
+                    ledger=self._ledger,
+                    door=self._door,
+                    live=live,
+                    rungs=rungs,
+                    kept=kept,
+                    reviews=reviews,
+                )
+                self.swap.begin(ready, cycle, writer)
                 self._on_ready()
                 self._tell("ready", live)
                 self.state = State.READY
-                with contextlib.closing(kept), contextlib.closing(rungs):
+                try:
                     self._turns(cycle)
-                self._tell("stopped", live)
+                finally:
+                    self._ended.set()
+                    self.swap.close()
+                self._tell("stopped", self._live)
             self.state = State.STOPPED
         except Exception as error:
             self.failure = error
@@ -339,7 +328,7 @@ class ScenarioService:
                 self._telemetry,
                 self._request_review,
                 last_degraded_seq=lambda: cycle.last_degraded_seq,
-                looked_at=cycle.looked_at.append if cycle.no_samples is not None else lambda seq: None,
+                looked_at=lambda seq: None if cycle.no_samples is None else cycle.looked_at.append(seq),
             )
 
         self._looker = threading.Thread(
@@ -352,9 +341,8 @@ class ScenarioService:
 
     def _request_review(self, request: ReviewRequestedBody) -> None:
         """Put a request for a review on record; returns when it is durable. For a thread that is not the loop's."""
-        told: Future[object] = Future()
 
-        def submit() -> None:
+        def submit(told: Future[object]) -> None:
             try:
                 ticket = self.submit(Ask.REQUEST_REVIEW, request=request)
             except RingfenceError as error:
@@ -362,33 +350,56 @@ class ScenarioService:
             else:
                 ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
 
+        result = self._by_loop(submit)
+        if isinstance(result, RingfenceError):
+            raise result
+
+    def _by_loop(self, put: Callable[[Future[object]], None]) -> object:
+        """Have the event loop put something into the queue, and wait for what it comes to."""
+        told: Future[object] = Future()
         if self._loop is None or self._ended.is_set():
             raise NotReadyError("stopping")
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody will answer, and `_ended` says so soon
-            self._loop.call_soon_threadsafe(submit)
+            self._loop.call_soon_threadsafe(put, told)
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
-                result = told.result(_IDLE_S)
-                if isinstance(result, RingfenceError):
-                    raise result
-                return
+                return told.result(_IDLE_S)
         raise OutcomeUnknownError
+
+    def _enter(self, ready: Ready, switch: Callable[[], object]) -> object:
+        """As the parameter of `Swap` has it. Door and place in the queue change together: both are the loop's."""
+
+        def put(told: Future[object]) -> None:
+            assert self._loop is not None
+            if self.state is not State.READY or self._stopping or self._queue.depth > MOST_WAITING:
+                told.set_result(None)
+                return
+            ticket = Ticket(Ask.SWITCH, self._loop.create_future(), read=switch)
+            self._queue.put(ticket)
+            self._door, self._release = ready.door, ready.release
+            ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
+
+        return self._by_loop(put)
+
+    def _put_in_force(self, ready: Ready) -> None:
+        self._ledger, self._live, self._rungs = ready.ledger, ready.live, ready.rungs
 
     def _tell(self, event: str, live: Live) -> None:
         engine = live.engine
         state_hash = engine.state_hash() if engine.nbytes <= _LARGEST_HASHED else None
-        _log.info(event, scenario=self.scenario.name, release=self._release.id, seq=engine.seq, state_hash=state_hash)
+        release = live.versions["release"]
+        _log.info(event, scenario=self.scenario.name, release=release, seq=engine.seq, state_hash=state_hash)
 
     def _turns(self, cycle: Cycle) -> None:
         batch_size = self._telemetry.batch_size.labels(self.scenario.name)
         while True:
-            tickets = self._queue.take(self._config.max_batch, _IDLE_S)
+            tickets, self._due = self._due or self._queue.take(self._config.max_batch, _IDLE_S), []
             if not tickets:
                 if self._stopping:
                     return
                 continue
             batch_size.observe(len(tickets))
-            groups = cycle.in_turns(tickets)
+            groups = [group for part in parted(tickets) for group in cycle.in_turns(part)]
             for at, group in enumerate(groups):
                 waiting = [ticket for later in groups[at + 1 :] for ticket in later]
                 if not self._turn(cycle, group, waiting):
@@ -411,7 +422,7 @@ class ScenarioService:
             self.state = State.LEDGER_UNAVAILABLE
             _log.error("commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error))
             self._hand_back(tickets, OutcomeUnknownError())
-            self._hand_back(waiting, LedgerUnavailableError())
+            self._refuse(waiting, LedgerUnavailableError())
             self._retry(cycle)
             return False
         commit_ns = time.perf_counter_ns() - began_ns
@@ -438,7 +449,12 @@ class ScenarioService:
             return
 
     def _refuse_waiting(self, error: RingfenceError) -> None:
-        self._hand_back(self._queue.take(self._config.queue_bound, 0), error)
+        self._refuse(self._queue.take(self._config.queue_bound, 0), error)
+
+    def _refuse(self, tickets: list[Ticket], error: RingfenceError) -> None:
+        """Refuse what was not begun; a switch of release is put off, as what comes after it was let in for that."""
+        self._due += [ticket for ticket in tickets if ticket.ask is Ask.SWITCH]
+        self._hand_back([ticket for ticket in tickets if ticket.ask is not Ask.SWITCH], error)
 
     def _hand_back(self, tickets: list[Ticket], error: RingfenceError | None = None) -> None:
         """Give a whole group back to the event loop in one call; `error` replaces what would have been recorded."""

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A release made ready to decide: all that a service has of it, so that it goes on with another by exchanging one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from ringfence.engine.engine import Engine
+from ringfence.ledger.errors import LabelRuleChangedError, LedgerSchemaError
+from ringfence.ledger.ledger import Ledger
+from ringfence.scenario.batch import Batch
+from ringfence.scenario.door import Door
+from ringfence.scenario.spec import Scenario
+from ringfence.scoring.release import Release
+from ringfence.serving.cycle import Live
+from ringfence.serving.errors import ReleaseRefusedError
+from ringfence.serving.kept import KeptRows
+from ringfence.serving.reviews import ReviewBudget
+from ringfence.serving.rungs import Rungs
+
+_RESTART: Final = "stop the service, promote it, and start the service again"
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides by one release. While it is live the engine's thread owns it, otherwise the thread of the switch."""
+
+    release: Release
+    ledger: Ledger  # under the release's scenario
+    door: Door
+    live: Live
+    rungs: Rungs
+    kept: KeptRows
+    reviews: ReviewBudget
+
+    def shares_state_with(self, other: Ready) -> bool:
+        return self.live.engine is other.live.engine
+
+    def catch_up(self) -> int:
+        """Fold what the ledger has beyond the state; return how many records those were."""
+        n = 0
+        for batch in self.ledger.batches(after_seq=self.live.engine.seq):
+            fold(self.live.engine, batch)
+            n += len(batch)
+        return n
+
+    def close(self) -> None:
+        self.rungs.close()
+        self.kept.close()
+
+
+def fold(engine: Engine, batch: Batch) -> None:
+    """Fold a batch without reading a feature."""
+    engine.observe(batch, want=np.zeros(len(batch), np.bool_))
+
+
+def ledger_for(current: Ready, release: Release) -> Ledger:
+    """Open the ledger under another release's scenario.
+
+    Raises
+    ------
+    ReleaseRefusedError
+        If that is a scenario which the service cannot go on with between two batches, and back again.
+    """
+    had, found = _kind(current.release.scenario), _kind(release.scenario)
+    for what in had:
+        if had[what] != found[what]:
+            raise ReleaseRefusedError(release.id, f"its {what}: {found[what]}; of the live one: {had[what]}", _RESTART)
+    try:
+        ledger = Ledger.open(current.ledger.directory, release.scenario)
+        ledger.check_fit()
+    except (LedgerSchemaError, LabelRuleChangedError) as error:
+        do = "train a release of the scenario that these records were written under"
+        raise ReleaseRefusedError(release.id, str(error), do) from error
+    return ledger
+
+
+def _kind(scenario: Scenario) -> dict[str, str]:
+    """What two releases must have in common, so that the records of each can be read under the other."""
+    return {
+        "scenario": scenario.name,
+        "decided event type": scenario.decide,
+        "event types": ", ".join(event_type.name for event_type in scenario.event_types),
+        "roles": ", ".join(f"{role.name} ({role.entity_type})" for role in scenario.roles),
+        "durability": scenario.durability,
+    }
