@@ -42,6 +42,7 @@ CODES: dict[str, Exit] = {
     "UsageError": Exit.USAGE,
     "CheckFailedError": Exit.CHECK_FAILED,
     "LedgerLockedError": Exit.BUSY,
+    "ServiceRunsError": Exit.BUSY,
     "AddressTakenError": Exit.BUSY,
     "CommitFailedError": Exit.STORAGE,
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More releases for the tiny workspace, of the same feature spec or of another, and a client that never stops asking."""
+"""More releases for the tiny workspace, of its feature spec or of another, and a client that never stops asking."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from ringfence.workspace import Workspace
 from .conftest import NOW_MS, POLICY, SCENARIO, RunningService, claim
 
 OTHER_WINDOWS = SCENARIO.replace("windows: [7d, 30d]", "windows: [1d, 14d, 60d]")
-MORE_ATTRIBUTES = SCENARIO.replace("          towed: boolean\n", "          towed: boolean\n          mileage: number\n")
+_TOWED = "          towed: boolean\n"
+MORE_ATTRIBUTES = SCENARIO.replace(_TOWED, f"{_TOWED}          mileage: number\n")
 
 
 def make_release(

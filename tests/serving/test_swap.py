@@ -10,14 +10,15 @@ import pytest
 
 from ringfence.cli.proofs import decision_proofs, state_proof
 from ringfence.engine.engine import Engine
+from ringfence.engine.snapshot import list_snapshots
 from ringfence.ledger.audit import audit_ledger
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, ReleaseBody
 from ringfence.rollout.registry import Registry
-from ringfence.serving.service import State
+from ringfence.serving.build import NEXT
 from ringfence.workspace import Workspace
 
-from .conftest import NOW_MS, POLICY, RunningService, claim
+from .conftest import POLICY, SCENARIO, RunningService, claim, make_workspace
 from .releases import MORE_ATTRIBUTES, OTHER_WINDOWS, Asking, asked, make_release, waited
 from .test_service import decide
 
@@ -63,7 +64,7 @@ def live_hash(service: RunningService) -> str:
     return live.engine.state_hash()
 
 
-def test_a_release_of_the_same_features_takes_over_while_clients_keep_asking(start: Start, workspace: Workspace) -> None:
+def test_a_release_of_the_same_features_takes_over_while_clients_ask(start: Start, workspace: Workspace) -> None:
     other = make_release(workspace)
     service = start()
     first = service.release.id
@@ -97,3 +98,202 @@ def test_a_release_of_other_features_is_built_beside_the_old_one(start: Start, w
     assert {answer["versions"]["spec"] for answer in asking.answers} == {first.spec_hash, other.spec_hash}
     assert live_hash(service) == replayed_hash(service)
     assert state_proof(service.workspace, service.scenario).holds
+
+
+def test_a_release_whose_events_say_more_lets_them_in_from_the_switch_on(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace, MORE_ATTRIBUTES)
+    service = start()
+    longer = {"policy_age_days": 3.0, "mileage": 12_000.0}
+    refused = service.ask("POST", "/v1/decisions", claim("before", attributes=longer))
+    assert (refused.status_code, refused.json()["path"]) == (422, "$.attributes.mileage")
+    with Asking(service, "more") as asking:
+        assert asked(service, "promote", {"release": other.id})["step"] == "done"
+        answer = decide(service, claim("after", attributes=longer))
+    assert answer["versions"]["release"] == other.id
+    check_all(service, asking)
+    described = service.ask("GET", "/openapi.json").json()["components"]["schemas"]["Event_motor_claims_claim"]
+    assert "mileage" in described["properties"]["attributes"]["properties"]
+    assert live_hash(service) == replayed_hash(service)
+
+
+@pytest.mark.parametrize("text", [SCENARIO, OTHER_WINDOWS], ids=["same features", "other features"])
+def test_a_rollback_goes_back_to_what_was_kept_ready(start: Start, workspace: Workspace, text: str) -> None:
+    other = make_release(workspace, text)
+    service = start()
+    first = service.release
+    before = service.service._live
+    assert before is not None
+    with Asking(service, "back") as asking:
+        asked(service, "promote", {"release": other.id})
+        time.sleep(0.3)
+        assert service.ask("GET", "/v1/releases").json()["kept_ready"] == first.id
+        status = asked(service, "rollback", {"note": "worse"})
+        time.sleep(0.3)
+    assert (status["step"], status["release"], status["replaces"]) == ("done", first.id, other.id)
+    after = service.service._live
+    assert after is not None
+    assert after.engine is before.engine  # nothing was built for it
+    assert after.scorer is before.scorer
+    check_all(service, asking)
+    assert live_hash(service) == replayed_hash(service)
+    assert service.ask("GET", "/v1/releases").json()["champion"] == first.id
+    assert [act for _, act in Registry.read(service.ledger).champions()][-3:] == [first.id, other.id, first.id]
+    again = service.ask("POST", "/v1/releases/rollback")
+    assert (again.status_code, again.json()["type"]) == (409, "urn:ringfence:problem:nothing-to-roll-back")
+
+
+def test_what_was_kept_ready_is_let_go_of_after_its_time_and_built_again(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace, OTHER_WINDOWS)
+    service = start(warm_s=0.0)
+    asked(service, "promote", {"release": other.id})
+    deadline = time.monotonic() + 10
+    while service.ask("GET", "/v1/releases").json()["kept_ready"] is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    decide(service, claim("between"))
+    assert asked(service, "rollback")["step"] == "done"
+    assert decide(service, claim("back again"))["versions"]["spec"] == service.release.spec_hash
+    assert live_hash(service) == replayed_hash(service)
+
+
+def test_a_process_builds_what_is_far_behind(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace, OTHER_WINDOWS)
+    service = start(build_beside=100)
+    with Asking(service, "beside", pause_s=0.02) as asking:
+        status = asked(service, "promote", {"release": other.id})
+    assert status["step"] == "done", status
+    check_all(service, asking)
+    state_dir = service.workspace.state_dir(service.scenario)
+    assert list_snapshots(state_dir)
+    assert not (state_dir / NEXT).exists()
+    service.service.stop()
+    again = start()
+    assert again.release.id == other.id
+    assert live_hash(again) == replayed_hash(again)
+
+
+def test_a_damaged_release_is_refused_and_the_one_from_before_goes_on(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace)
+    trees = other.path / "trees.npz"
+    trees.chmod(0o644)
+    trees.write_bytes(trees.read_bytes()[:-7] + b"changed")
+    service = start()
+    last_seq = service.ledger.last_seq
+    refused = service.ask("POST", "/v1/releases/promote", {"release": other.id})
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ringfence:problem:release-refused")
+    assert "trees.npz" in refused.json()["detail"]
+    assert service.ledger.last_seq == last_seq
+    assert decide(service, claim("goes on"))["versions"]["release"] == service.release.id
+
+
+def test_a_build_that_fails_leaves_everything_as_it_was_and_says_why(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace, OTHER_WINDOWS)
+    service = start(build_beside=1)
+    parked = workspace.path / "parked"
+    response = service.ask("POST", "/v1/releases/promote", {"release": other.id})
+    other.path.rename(parked)  # gone before the process looks for it
+    status = waited(service, response.json()["number"])
+    assert status["step"] == "failed"
+    assert "process that replays the ledger" in status["failure"]
+    assert decide(service, claim("as before"))["versions"]["release"] == service.release.id
+    assert Registry.read(service.ledger).champion() == service.release.id
+    page = service.ask("GET", "/metrics").text
+    assert 'ringfence_release_switches_total{result="failed",scenario="motor-claims"} 1.0' in page
+    assert 'ringfence_release_step{scenario="motor-claims",step="failed"} 1.0' in page
+    parked.rename(other.path)
+    assert asked(service, "promote", {"release": other.id})["step"] == "done"
+
+
+ANOTHER_KIND = {
+    "roles": SCENARIO.replace("person_id}", "person_id, broker: broker_id}"),
+    "event types": SCENARIO.replace("policy_change: changes.csv", "change: changes.csv").replace(
+        "      policy_change: {event_id", "      change: {event_id"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ["roles", "event types"])
+def test_a_release_of_another_kind_of_scenario_is_refused(start: Start, workspace: Workspace, what: str) -> None:
+    service = start()
+    elsewhere = make_workspace(workspace.path.parent / "elsewhere", ANOTHER_KIND[what])
+    name = Registry.read(Ledger.open(elsewhere.ledger_dir("motor-claims"), elsewhere.scenario())).champion()
+    assert name is not None
+    (elsewhere.releases_dir / name).rename(workspace.releases_dir / name)
+    refused = service.ask("POST", "/v1/releases/promote", {"release": name})
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ringfence:problem:release-refused")
+    assert f"its {what}:" in refused.json()["detail"]
+    assert decide(service, claim("unmoved"))["versions"]["release"] == service.release.id
+
+
+def test_a_release_that_the_ledger_does_not_know_is_registered_by_its_promotion(
+    start: Start, workspace: Workspace
+) -> None:
+    other = make_release(workspace, register=False)
+    service = start()
+    assert asked(service, "promote", {"release": other.id})["step"] == "done"
+    registry = Registry.read(service.ledger)
+    assert registry.is_registered(other.id)
+    assert registry.champion() == other.id
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ({"release": "r-0000000000ff"}, 404, "unknown-release"),
+        ({"release": "../ledger"}, 404, "unknown-release"),
+        ({"release": 7}, 400, "malformed-body"),
+        ({}, 400, "malformed-body"),
+        ({"release": "latest"}, 409, "already-champion"),
+        ({"release": "latest", "when": "now"}, 400, "malformed-body"),
+        ({"release": "latest", "note": "x" * 2_001}, 400, "malformed-body"),
+    ],
+)
+def test_what_cannot_be_promoted_is_refused(shared: RunningService, body: object, status: int, kind: str) -> None:
+    refused = shared.ask("POST", "/v1/releases/promote", body)
+    assert (refused.status_code, refused.json()["type"]) == (status, f"urn:ringfence:problem:{kind}")
+
+
+def test_only_an_administrator_changes_the_release_and_every_reader_sees_it(shared: RunningService) -> None:
+    for route in ("promote", "rollback"):
+        for key in ("decide", "label", "read"):
+            assert shared.ask("POST", f"/v1/releases/{route}", {}, key=key).status_code == 403
+    found = shared.ask("GET", "/v1/releases", key="read").json()
+    assert (found["champion"], found["switch"], found["kept_ready"]) == (shared.release.id, None, None)
+    assert [entry["champion"] for entry in found["releases"]] == [True]
+
+
+def test_an_event_learned_before_is_decided_by_the_release_that_took_over(start: Start, workspace: Workspace) -> None:
+    same, other = make_release(workspace), make_release(workspace, OTHER_WINDOWS, seed=3)
+    service = start()
+    learned = [claim(f"learned-{number}") for number in range(2)]
+    for event in learned:
+        assert service.ask("POST", "/v1/events", event).status_code == 202
+    asked(service, "promote", {"release": same.id})
+    answer = decide(service, learned[0])
+    assert answer["versions"]["release"] == same.id
+    proofs = decision_proofs(
+        service.workspace, service.scenario, [answer["decision_id"]], newest=0, progress=lambda at, of: None
+    )
+    assert proofs[0].holds
+    asked(service, "promote", {"release": other.id})
+    refused = service.ask("POST", "/v1/decisions", learned[1])
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ringfence:problem:history-event")
+    assert "another feature spec" in refused.json()["detail"]
+    asked(service, "rollback")
+    assert decide(service, learned[1])["versions"]["release"] == same.id
+
+
+def test_the_reviews_of_today_count_on_under_the_next_release(start: Start, workspace: Workspace) -> None:
+    few = f"{POLICY}capacity: {{reviews_per_day: 30}}\n"
+    first, second = make_release(workspace, policy=few), make_release(workspace, policy=few, seed=3)
+    service = start()
+    spent = 0
+    for number in range(40):
+        spent += decide(service, claim(f"unbounded-{number}"))["action"] == "review"
+    asked(service, "promote", {"release": first.id})
+    left = decide(service, claim("bounded"))["circumstances"]["reviews_left"]
+    assert 0 < spent < 30
+    assert left in (30 - spent, 30 - spent - 1)
+    asked(service, "promote", {"release": second.id})
+    answer = decide(service, claim("bounded, too"))
+    assert answer["circumstances"]["reviews_left"] in (left, left - 1)
