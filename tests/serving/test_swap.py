@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,13 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, ReleaseBody
 from ringfence.rollout.registry import Registry
 from ringfence.serving.build import NEXT
+from ringfence.serving.queue import Ask
+from ringfence.serving.service import State
 from ringfence.workspace import Workspace
 
 from .conftest import POLICY, SCENARIO, RunningService, claim, make_workspace
 from .releases import MORE_ATTRIBUTES, OTHER_WINDOWS, Asking, asked, make_release, waited
+from .test_ledger_trouble import locked, until
 from .test_service import decide
 
 Start = Callable[..., RunningService]
@@ -288,7 +293,7 @@ def test_the_reviews_of_today_count_on_under_the_next_release(start: Start, work
     first, second = make_release(workspace, policy=few), make_release(workspace, policy=few, seed=3)
     service = start()
     spent = 0
-    for number in range(40):
+    for number in range(10):
         spent += decide(service, claim(f"unbounded-{number}"))["action"] == "review"
     asked(service, "promote", {"release": first.id})
     left = decide(service, claim("bounded"))["circumstances"]["reviews_left"]
@@ -297,3 +302,50 @@ def test_the_reviews_of_today_count_on_under_the_next_release(start: Start, work
     asked(service, "promote", {"release": second.id})
     answer = decide(service, claim("bounded, too"))
     assert answer["circumstances"]["reviews_left"] in (left, left - 1)
+
+
+def test_a_switch_whose_commit_fails_is_made_once_the_ledger_takes_records_again(
+    start: Start, workspace: Workspace
+) -> None:
+    other = make_release(workspace)
+    service = start()
+    blocker = locked(service)
+    number = service.ask("POST", "/v1/releases/promote", {"release": other.id}).json()["number"]
+    until(lambda: service.service.state is State.LEDGER_UNAVAILABLE)
+    assert service.ask("POST", "/v1/decisions", claim("refused")).status_code == 503
+    assert Registry.read(service.ledger).champion() == service.release.id
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    until(lambda: service.service.state is State.READY)
+    status = waited(service, number)
+    assert status["step"] == "done"
+    assert Registry.read(service.ledger).champions()[-1] == (status["seq"], other.id)
+    assert decide(service, claim("refused"))["versions"]["release"] == other.id
+
+
+def test_a_switch_behind_a_batch_that_cannot_be_committed_is_put_off(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace)
+    service = start()
+    may_go_on = threading.Event()
+
+    async def hold_and_ask() -> list[Any]:
+        inner = service.service
+        held = inner.submit(Ask.READ, read=lambda: may_go_on.wait(60))
+        asked = inner.submit(Ask.DECIDE, admission=inner.admit_decided(claim("with the old one")))
+        return [held.future, asked.future]
+
+    futures = service.run(hold_and_ask())
+    number = service.ask("POST", "/v1/releases/promote", {"release": other.id}).json()["number"]
+    until(lambda: service.service._queue.depth >= 1 and service.service.scenario is not service.release.scenario)
+    blocker = locked(service)
+    may_go_on.set()
+    until(lambda: service.service.state is State.LEDGER_UNAVAILABLE)
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    status = waited(service, number)
+    assert status["step"] == "done"
+    assert [future.done() for future in futures] == [True, True]
+    answer = decide(service, claim("with the old one"))
+    assert answer["versions"]["release"] == service.release.id
+    assert answer["seq"] < status["seq"]
+    assert decide(service, claim("with the new one"))["versions"]["release"] == other.id
