@@ -167,28 +167,8 @@ class Ledger:
                 finally:
                     writer.close()
 
-    def check_fit(self) -> None:
-        """Insist that a writer of these records may go on under this ledger's scenario.
-
-        Raises
-        ------
-        LedgerSchemaError
-            If event types or roles do not fit the records.
-        LabelRuleChangedError
-            If the records were labelled by another outcome.
-        """
-        check_numbering(self._connection, self._scenario, write=False)
-        check_outcome(self._connection, self._scenario)
-
     def hand_over(self, writer: Writer) -> None:
-        """Let the writer of these records go on under this ledger's scenario, between two commits.
-
-        Raises
-        ------
-        LedgerSchemaError, LabelRuleChangedError
-            As `check_fit` has them; the writer is as it was.
-        """
-        self.check_fit()
+        """Let the writer of these records go on under this ledger's scenario, between two commits."""
         writer.adopt(self._scenario, self._segments_of_events.values)
 
     def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:

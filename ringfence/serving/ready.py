@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from ringfence.engine.engine import Engine
-from ringfence.ledger.errors import LabelRuleChangedError, LedgerSchemaError
 from ringfence.ledger.ledger import Ledger
+from ringfence.ledger.outcomes import outcome_of
 from ringfence.scenario.batch import Batch
 from ringfence.scenario.door import Door
 from ringfence.scenario.spec import Scenario
@@ -68,13 +68,7 @@ def ledger_for(current: Ready, release: Release) -> Ledger:
     for what in had:
         if had[what] != found[what]:
             raise ReleaseRefusedError(release.id, f"its {what}: {found[what]}; of the live one: {had[what]}", _RESTART)
-    try:
-        ledger = Ledger.open(current.ledger.directory, release.scenario)
-        ledger.check_fit()
-    except (LedgerSchemaError, LabelRuleChangedError) as error:
-        do = "train a release of the scenario that these records were written under"
-        raise ReleaseRefusedError(release.id, str(error), do) from error
-    return ledger
+    return Ledger.open(current.ledger.directory, release.scenario)
 
 
 def _kind(scenario: Scenario) -> dict[str, str]:
@@ -85,4 +79,5 @@ def _kind(scenario: Scenario) -> dict[str, str]:
         "event types": ", ".join(event_type.name for event_type in scenario.event_types),
         "roles": ", ".join(f"{role.name} ({role.entity_type})" for role in scenario.roles),
         "durability": scenario.durability,
+        "outcome that labels": str(outcome_of(scenario)),
     }
