@@ -20,12 +20,13 @@ from typing import Any, Final
 
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
-from ringfence.engine.replay import replay
+from ringfence.engine.replay import in_bulk
 from ringfence.engine.snapshot import list_snapshots, read_snapshot, restore_newest, write_snapshot
 from ringfence.errors import RingfenceError
 from ringfence.ledger.ledger import Ledger
 from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.release import load_release
+from ringfence.serving.kept import KeptRows
 from ringfence.serving.ready import fold
 
 NEXT: Final = "next"  # below the scenario's state: where the process leaves its snapshot
@@ -56,6 +57,7 @@ def build_engine(
     catalogue: Catalogue,
     release_dir: Path,
     state_dir: Path,
+    kept: KeptRows,
     *,
     beside_from: int,
     left: Callable[[int], None],
@@ -65,7 +67,7 @@ def build_engine(
 
     Parameters
     ----------
-    ledger : under the scenario of the release.
+    ledger, kept : under the scenario of the release, and its feature spec.
     beside_from : records to replay from which on a process does it.
     left : told how many records are left.
 
@@ -77,7 +79,7 @@ def build_engine(
         If `ended` said so.
     """
     last_seq = ledger.last_seq
-    engine = restore_newest(catalogue, state_dir, last_seq=last_seq)
+    engine = _restored(catalogue, state_dir, last_seq, kept)
     behind = last_seq - (0 if engine is None else engine.seq)
     left(behind)
     if behind < beside_from:
@@ -108,7 +110,13 @@ def build_engine(
 
 
 def follow(
-    engine: Engine, ledger: Ledger, *, near: int, left: Callable[[int], None], ended: Callable[[], bool]
+    engine: Engine,
+    ledger: Ledger,
+    kept: KeptRows,
+    *,
+    near: int,
+    left: Callable[[int], None],
+    ended: Callable[[], bool],
 ) -> None:
     """Fold what the ledger has beyond the state, in small parts with rests, until it got fewer than `near` meanwhile.
 
@@ -121,7 +129,7 @@ def follow(
         until = ledger.last_seq
         began = time.perf_counter()
         for batch in ledger.batches(after_seq=engine.seq, until_seq=until, size=_PART):
-            fold(engine, batch)
+            fold(engine, batch, kept)
             left(until - engine.seq)
             time.sleep(_REST * (time.perf_counter() - began))
             began = time.perf_counter()
@@ -150,16 +158,20 @@ def _build(ledger_dir: str, release_dir: str, state_dir: str, parent_pid: int, r
     catalogue = release.catalogue
     ledger = Ledger.open(Path(ledger_dir), release.scenario)
     last_seq = ledger.last_seq
-    engine = restore_newest(catalogue, Path(state_dir), last_seq=last_seq) or Engine(catalogue)
-
-    def progress(seq: int, _: int) -> None:
-        reached.value = seq
-        if os.getppid() != parent_pid:
-            raise StoppedError
-
-    batches = ledger.batches(after_seq=engine.seq, until_seq=last_seq, size=_AT_ONCE)
-    replay(engine, batches, until_seq=last_seq, progress=progress)
+    with contextlib.closing(KeptRows(Path(state_dir), catalogue.spec_hash, len(catalogue.names))) as kept:
+        engine = _restored(catalogue, Path(state_dir), last_seq, kept) or Engine(catalogue)
+        for batch in in_bulk(engine, ledger.batches(after_seq=engine.seq, until_seq=last_seq, size=_AT_ONCE)):
+            fold(engine, batch, kept)
+            reached.value = engine.seq
+            if os.getppid() != parent_pid:
+                raise StoppedError
     write_snapshot(engine, Path(state_dir) / NEXT, keep=1, rest=1.0)
+
+
+def _restored(catalogue: Catalogue, state_dir: Path, last_seq: int, kept: KeptRows) -> Engine | None:
+    """Restore the newest snapshot; None where there is none, or where events before it wait that have no row here."""
+    engine = restore_newest(catalogue, state_dir, last_seq=last_seq)
+    return None if engine is None or kept.lacking(0, engine.seq) else engine
 
 
 def _ignored(error: ReleaseDamagedError) -> None:

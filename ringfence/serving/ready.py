@@ -11,13 +11,14 @@ import numpy as np
 from ringfence.engine.engine import Engine
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.outcomes import outcome_of
-from ringfence.scenario.batch import Batch
+from ringfence.models.packed import pack
+from ringfence.scenario.batch import EVENT, Batch
 from ringfence.scenario.door import Door
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
 from ringfence.serving.cycle import Live
 from ringfence.serving.errors import ReleaseRefusedError
-from ringfence.serving.kept import KeptRows
+from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
 
@@ -42,7 +43,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
         """Fold what the ledger has beyond the state; return how many records those were."""
         n = 0
         for batch in self.ledger.batches(after_seq=self.live.engine.seq):
-            fold(self.live.engine, batch)
+            fold(self.live.engine, batch, self.kept)
             n += len(batch)
         return n
 
@@ -51,9 +52,21 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
         self.kept.close()
 
 
-def fold(engine: Engine, batch: Batch) -> None:
-    """Fold a batch without reading a feature."""
-    engine.observe(batch, want=np.zeros(len(batch), np.bool_))
+def fold(engine: Engine, batch: Batch, kept: KeptRows) -> None:
+    """Fold a batch beside the live state; of events in it that wait for a decision, keep what they have here."""
+    waiting = kept.lacking(int(batch.seq[0]) - 1, int(batch.seq[-1]))
+    want = (batch.kind == EVENT) & (batch.event_type == engine.catalogue.scenario.decided.index)
+    want &= np.isin(batch.seq, np.array(list(waiting), np.int64))
+    if engine.catalogue.neighbourhoods is None:
+        rows, near = engine.observe(batch, want), None
+    else:
+        rows, near = engine.observe_sampled(batch, want, want)
+    if len(rows):
+        seqs = batch.seq[want].tolist()
+        kept.put(
+            (seq, waiting[seq], Kept(row, b"" if near is None else pack(near, at)))
+            for at, (seq, row) in enumerate(zip(seqs, rows, strict=True))
+        )
 
 
 def ledger_for(current: Ready, release: Release) -> Ledger:

@@ -12,6 +12,7 @@ The release record is staged by the switch itself: it has the seq from which on 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -269,6 +270,7 @@ class Swap:
                     follow(
                         ready.live.engine,
                         ready.ledger,
+                        ready.kept,
                         near=MOST_BEHIND,
                         left=switch.tell_left,
                         ended=self._ended.is_set,
@@ -318,36 +320,42 @@ class Swap:
         if kept is not None:
             kept.close()
             del kept  # two states at once, never three
-        ledger = ledger_for(current, release)
-        catalogue = release.catalogue
-        if catalogue.spec_hash == current.release.catalogue.spec_hash:
-            engine = current.live.engine
-        else:
-            self._at(switch, BUILDING)
-            engine = build_engine(
-                ledger,
-                catalogue,
-                release.path,
-                self._state_dir,
-                beside_from=self._config.build_beside,
-                left=switch.tell_left,
-                ended=self._ended.is_set,
+        ledger, catalogue = ledger_for(current, release), release.catalogue
+        with contextlib.ExitStack() as undo:
+            rows = KeptRows(self._state_dir, catalogue.spec_hash, len(catalogue.names))
+            undo.callback(rows.close)
+            if catalogue.spec_hash == current.release.catalogue.spec_hash:
+                engine = current.live.engine
+            else:
+                self._at(switch, BUILDING)
+                engine = build_engine(
+                    ledger,
+                    catalogue,
+                    release.path,
+                    self._state_dir,
+                    rows,
+                    beside_from=self._config.build_beside,
+                    left=switch.tell_left,
+                    ended=self._ended.is_set,
+                )
+                compute_beside(engine, self._name)
+            live = Live(engine=engine, scorer=Scorer(release), versions=versions_of(release))
+            warm_up(ledger, live)
+            rungs = Rungs(self._name, live.scorer, self._config, self._telemetry)
+            undo.callback(rungs.close)
+            rungs.rehearse()
+            rungs.ladder.commit = current.rungs.ladder.commit  # the disk is the same
+            ready = Ready(
+                release=release,
+                ledger=ledger,
+                door=Door(release.scenario, ledger.identity, release.lookups()),
+                live=live,
+                rungs=rungs,
+                kept=rows,
+                reviews=self._reviews(current, release),
             )
-            compute_beside(engine, self._name)
-        live = Live(engine=engine, scorer=Scorer(release), versions=versions_of(release))
-        warm_up(ledger, live)
-        rungs = Rungs(self._name, live.scorer, self._config, self._telemetry)
-        rungs.rehearse()
-        rungs.ladder.commit = current.rungs.ladder.commit  # the disk is the same
-        return Ready(
-            release=release,
-            ledger=ledger,
-            door=Door(release.scenario, ledger.identity, release.lookups()),
-            live=live,
-            rungs=rungs,
-            kept=KeptRows(self._state_dir, catalogue.spec_hash, len(catalogue.names)),
-            reviews=self._reviews(current, release),
-        )
+            undo.pop_all()
+        return ready
 
     def _reviews(self, current: Ready, release: Release) -> ReviewBudget:
         reviews = ReviewBudget(release.policy.reviews_per_day, release.scenario.time_zone, self._clock)
@@ -394,6 +402,7 @@ class Swap:
                     follow(
                         old.live.engine,
                         old.ledger,
+                        old.kept,
                         near=MOST_BEHIND,
                         left=lambda n: None,
                         ended=self._wanted.is_set,
