@@ -94,6 +94,11 @@ class Cycle:
         self.last_degraded_seq = 0  # of a decision of this process; read by the thread that looks at those again
         self.looked_at: deque[int] = deque()  # events that it is done with
 
+    @property
+    def live(self) -> Live:
+        """What is in force."""
+        return self._live
+
     def switch(self, live: Live, rungs: Rungs, kept: KeptRows, reviews: ReviewBudget) -> None:
         """Go on with another release, between two turns."""
         self._live, self._rungs, self._kept, self._reviews = live, rungs, kept, reviews

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -13,14 +14,17 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.outcomes import outcome_of
 from ringfence.models.packed import pack
 from ringfence.scenario.batch import EVENT, Batch
+from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
+from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Live
 from ringfence.serving.errors import ReleaseRefusedError
 from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
+from ringfence.serving.telemetry import Telemetry
 
 _RESTART: Final = "stop the service, promote it, and start the service again"
 
@@ -50,6 +54,33 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     def close(self) -> None:
         self.rungs.close()
         self.kept.close()
+
+
+def made_ready(
+    live: Live,
+    release: Release,
+    ledger: Ledger,
+    door: Door,
+    state_dir: Path,
+    clock: Clock,
+    config: ServiceConfig,
+    telemetry: Telemetry,
+) -> Ready:
+    """Make a release ready whose state and models are there: at a start, where nobody else decides yet."""
+    scenario, catalogue = release.scenario, live.engine.catalogue
+    rungs = Rungs(scenario.name, live.scorer, config, telemetry)
+    rungs.rehearse()
+    reviews = ReviewBudget(release.policy.reviews_per_day, scenario.time_zone, clock)
+    reviews.recover(ledger)
+    return Ready(
+        release=release,
+        ledger=ledger,
+        door=door,
+        live=live,
+        rungs=rungs,
+        kept=KeptRows(state_dir, catalogue.spec_hash, len(catalogue.names)),
+        reviews=reviews,
+    )
 
 
 def fold(engine: Engine, batch: Batch, kept: KeptRows) -> None:

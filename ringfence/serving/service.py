@@ -19,12 +19,14 @@ from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import ReviewRequestedBody
+from ringfence.ledger.writer import Writer
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
 from ringfence.scenario.errors import InvalidEventError
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
+from ringfence.scoring.scorer import Scorer
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live, answer_of
@@ -37,12 +39,10 @@ from ringfence.serving.errors import (
     ServiceFaultError,
 )
 from ringfence.serving.explanations import EXPLANATIONS, Explanations
-from ringfence.serving.kept import KeptRows
 from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue
-from ringfence.serving.ready import Ready
+from ringfence.serving.ready import Ready, made_ready
 from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import explained_in_full
-from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.second_look import SecondLooks, look_again
 from ringfence.serving.swap import MOST_WAITING, Swap, parted
@@ -263,50 +263,13 @@ class ScenarioService:
     def _run(self) -> None:
         try:
             with self._ledger.writer(self._clock) as writer:
-                self.state = State.REPLAYING
-                live = recover(self._ledger, self._release, self._state_dir)
-                self._telemetry.wrong_ticks.labels(self.scenario.name).inc(live.n_wrong_ticks)
-                self.state = State.WARMING
-                warm_up(self._ledger, live)
-                self._live = live
-                rungs = self._rungs = Rungs(self.scenario.name, live.scorer, self._config, self._telemetry)
-                rungs.rehearse()
-                reviews = ReviewBudget(self._release.policy.reviews_per_day, self.scenario.time_zone, self._clock)
-                reviews.recover(self._ledger)
-                catalogue = live.engine.catalogue
-                kept = KeptRows(self._state_dir, catalogue.spec_hash, len(catalogue.names))
-                cycle = Cycle(
-                    self.scenario.name,
-                    self.scenario.decide,
-                    writer,
-                    live,
-                    rungs,
-                    kept,
-                    reviews,
-                    self._telemetry,
-                    row_sample=self._config.row_sample,
-                )
-                if self._config.second_looks:
-                    self._look_again(cycle, live)
-                ready = Ready(
-                    release=self._release,
-                    ledger=self._ledger,
-                    door=self._door,
-                    live=live,
-                    rungs=rungs,
-                    kept=kept,
-                    reviews=reviews,
-                )
-                self.swap.begin(ready, cycle, writer)
-                self._on_ready()
-                self._tell("ready", live)
-                self.state = State.READY
+                cycle = self._recovered(writer)
                 try:
                     self._turns(cycle)
                 finally:
                     self._ended.set()
                     self.swap.close()
-                self._tell("stopped", self._live)
+                self._tell("stopped", cycle.live)
             self.state = State.STOPPED
         except Exception as error:
             self.failure = error
@@ -316,13 +279,43 @@ class ScenarioService:
             self._refuse_waiting(NotReadyError(str(State.FAILED)))
             self._on_failure()
 
-    def _look_again(self, cycle: Cycle, live: Live) -> None:
+    def _recovered(self, writer: Writer) -> Cycle:
+        """Get ready to decide. What begins here is not held on to: another release may take its place."""
+        self.state = State.REPLAYING
+        live = recover(self._ledger, self._release, self._state_dir)
+        self._telemetry.wrong_ticks.labels(self.scenario.name).inc(live.n_wrong_ticks)
+        self.state = State.WARMING
+        warm_up(self._ledger, live)
+        ready = made_ready(
+            live, self._release, self._ledger, self._door, self._state_dir, self._clock, self._config, self._telemetry
+        )
+        cycle = Cycle(
+            self.scenario.name,
+            self.scenario.decide,
+            writer,
+            live,
+            ready.rungs,
+            ready.kept,
+            ready.reviews,
+            self._telemetry,
+            row_sample=self._config.row_sample,
+        )
+        self._put_in_force(ready)
+        self.swap.begin(ready, cycle, writer)
+        if self._config.second_looks:
+            self._look_again(cycle, live.scorer)
+        self._on_ready()
+        self._tell("ready", live)
+        self.state = State.READY
+        return cycle
+
+    def _look_again(self, cycle: Cycle, scorer: Scorer) -> None:
         """Start the thread that scores decisions of a lower rung in full, after the answer."""
 
         def make() -> SecondLooks:
             return SecondLooks(
                 self._ledger,
-                live.scorer,
+                scorer,
                 cycle.no_samples,
                 self._state_dir,
                 self._telemetry,

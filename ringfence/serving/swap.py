@@ -309,7 +309,8 @@ class Swap:
             seq=switch.seq,
             stall_ms=switch.stall_ms,
         )
-        keep_snapshot(self._state_dir)
+        with contextlib.suppress(OSError):  # a full disk: a start replays more then
+            keep_snapshot(self._state_dir)
         self._keep(current, ready)
 
     def _prepared(self, switch: _Switch, current: Ready, release: Release) -> Ready:

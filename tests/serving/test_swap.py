@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -150,12 +152,16 @@ def test_a_rollback_goes_back_to_what_was_kept_ready(start: Start, workspace: Wo
 def test_what_was_kept_ready_is_let_go_of_after_its_time_and_built_again(start: Start, workspace: Workspace) -> None:
     other = make_release(workspace, OTHER_WINDOWS)
     service = start(warm_s=0.0)
+    assert service.service._live is not None
+    state = weakref.ref(service.service._live.engine)
     asked(service, "promote", {"release": other.id})
     deadline = time.monotonic() + 10
     while service.ask("GET", "/v1/releases").json()["kept_ready"] is not None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     decide(service, claim("between"))
+    gc.collect()
+    assert state() is None  # its memory is given back
     assert asked(service, "rollback")["step"] == "done"
     assert decide(service, claim("back again"))["versions"]["spec"] == service.release.spec_hash
     assert live_hash(service) == replayed_hash(service)
