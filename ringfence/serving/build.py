@@ -2,9 +2,9 @@
 """State for another feature spec, built beside the service: by a process of its own where much is to be replayed.
 
 To decode a record takes the interpreter, which the threads that decide need: a thread that replays at full speed makes
-each of them wait half a millisecond at every turn. So the bulk is replayed by a process that runs when nobody else
-wants the processor; it leaves a snapshot, which is copied without the interpreter. A thread replays only what came
-since, in small parts, and rests longer than it works.
+each of them wait up to half a millisecond whenever it needs it. So the bulk is replayed by a process that runs when
+nobody else wants the processor; it leaves a snapshot, which is copied without the interpreter. A thread replays only
+what came since, in small parts, and rests longer than it works.
 """
 
 from __future__ import annotations

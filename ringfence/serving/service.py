@@ -111,6 +111,11 @@ class ScenarioService:
         return self._release.scenario
 
     @property
+    def door(self) -> Door:
+        """Lets in what is submitted next; to be asked again whenever the event loop did something in between."""
+        return self._door
+
+    @property
     def entity_types(self) -> tuple[str, ...]:
         return tuple(sorted({role.entity_type for role in self.scenario.roles}))
 
@@ -364,7 +369,8 @@ class ScenarioService:
 
         def put(told: Future[object]) -> None:
             assert self._loop is not None
-            if self.state is not State.READY or self._stopping or self._queue.depth > MOST_WAITING:
+            most = min(MOST_WAITING, self._config.queue_bound)
+            if self.state is not State.READY or self._stopping or self._queue.depth >= most:
                 told.set_result(None)
                 return
             ticket = Ticket(Ask.SWITCH, self._loop.create_future(), read=switch)

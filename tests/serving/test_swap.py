@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import json
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +22,21 @@ from ringfence.ledger.audit import audit_ledger
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, ReleaseBody
 from ringfence.rollout.registry import Registry
+from ringfence.scenario.clock import FakeClock
+from ringfence.scenario.door import Door
+from ringfence.scenario.load import load_scenarios
+from ringfence.scenario.times import moment_ms
 from ringfence.serving.build import NEXT
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.follower import other_spec_lives
+from ringfence.serving.ndjson import _offer
 from ringfence.serving.queue import Ask
+from ringfence.serving.recovery import champion_of
 from ringfence.serving.service import State
 from ringfence.workspace import Workspace
 
-from .conftest import POLICY, SCENARIO, RunningService, claim, make_workspace
+from .conftest import NOW_MS, PATIENT, POLICY, SCENARIO, RunningService, claim, copy_of, make_workspace
+from .faults import hinder_trees, raising, scorer_of
 from .releases import MORE_ATTRIBUTES, OTHER_WINDOWS, Asking, asked, make_release, waited
 from .test_ledger_trouble import locked, until
 from .test_service import decide
@@ -364,3 +376,92 @@ def test_a_switch_behind_a_batch_that_cannot_be_committed_is_put_off(start: Star
     assert answer["versions"]["release"] == service.release.id
     assert answer["seq"] < status["seq"]
     assert decide(service, claim("with the new one"))["versions"]["release"] == other.id
+
+
+def test_a_network_that_reads_neighbourhoods_goes_and_comes_back(graph_template: Workspace, tmp_path: Path) -> None:
+    service = RunningService(
+        copy_of(graph_template, tmp_path / "graph"), FakeClock(NOW_MS), ServiceConfig(**PATIENT, warm_s=0.0)
+    )
+    try:
+        graph = service.release
+        assert graph.catalogue.neighbourhoods is not None
+        learned = [claim(f"learned-{number}") for number in range(2)]
+        with Asking(service, "graph") as asking:
+            assert service.ask("POST", "/v1/events", learned[0]).status_code == 202
+            trees = asked(service, "rollback")["release"]
+            asking.answers.append(decide(service, learned[0]))
+            assert service.ask("POST", "/v1/events", learned[1]).status_code == 202
+            asked(service, "promote", {"release": graph.id})
+            asking.answers.append(decide(service, learned[1]))
+        assert [answer["versions"]["release"] for answer in asking.answers[-1:]] == [graph.id]
+        assert {answer["versions"]["release"] for answer in asking.answers} == {graph.id, trees}
+        check_all(service, asking)
+        assert live_hash(service) == replayed_hash(service)
+    finally:
+        service.stop()
+
+
+def test_decisions_of_a_lower_rung_are_looked_at_again_after_their_release_is_gone(
+    graph_template: Workspace, tmp_path: Path
+) -> None:
+    service = RunningService(copy_of(graph_template, tmp_path / "graph"), FakeClock(NOW_MS), ServiceConfig(**PATIENT))
+    try:
+        scorer = scorer_of(service)
+        whole = dict(scorer._by_rung)
+        hinder_trees(service, raising)
+        for number in range(5):
+            assert decide(service, claim(f"fallen-{number}"))["rung"] == "rules"
+        assert asked(service, "rollback")["step"] == "done"
+        scorer._by_rung.update(whole)
+
+        def looked_at(*results: str) -> float:
+            counter = service.telemetry.second_looks
+            return sum(counter.labels(service.scenario.name, result)._value.get() for result in results)
+
+        until(lambda: looked_at("same", "different", "impossible") == 5)
+        assert looked_at("impossible") == 0
+    finally:
+        service.stop()
+
+
+def test_the_follower_hears_of_another_feature_spec_and_of_no_other_release(workspace: Workspace) -> None:
+    first = champion_of(Ledger.open(workspace.ledger_dir("motor-claims"), workspace.scenario()), workspace.releases_dir)
+    same, other = make_release(workspace), make_release(workspace, OTHER_WINDOWS, seed=3)
+    ledger = Ledger.open(workspace.ledger_dir("motor-claims"), first.scenario)
+    lives = []
+    for release in (None, same, other):
+        if release is not None:
+            with ledger.writer(FakeClock(NOW_MS)) as writer:
+                Registry.read(ledger).promote(writer, release.id)
+                writer.commit()
+        lives.append(other_spec_lives(ledger, workspace.releases_dir, first)())
+    assert lives == [False, False, True]
+
+
+def test_a_line_of_a_batch_that_waits_for_room_is_let_in_by_the_door_of_its_turn(start: Start) -> None:
+    service = start(queue_bound=1)
+    inner = service.service
+    may_go_on = threading.Event()
+    line = json.dumps(claim("waits", event_time="2025-06-15T12:00:00")).encode()  # in the scenario's time zone
+    in_utc = next(iter(load_scenarios(scenario_file(service, "time_zone: UTC")).values()))
+
+    async def offer() -> Any:
+        inner.submit(Ask.READ, read=lambda: may_go_on.wait(60))
+        while inner._queue.depth:
+            await asyncio.sleep(0.001)
+        inner.submit(Ask.READ, read=lambda: None)
+        offered = asyncio.create_task(_offer(line, inner, ServiceConfig(), None))
+        await asyncio.sleep(0.02)
+        assert not offered.done()
+        inner._door = Door(in_utc, service.ledger.identity)
+        may_go_on.set()
+        return await offered
+
+    ticket = service.run(offer())
+    assert ticket.admission.event.event_time_ms == moment_ms("2025-06-15T12:00:00", "UTC")
+
+
+def scenario_file(service: RunningService, time_zone: str) -> Path:
+    path = service.workspace.path / "other.yaml"
+    path.write_text(SCENARIO.replace("time_zone: Europe/Berlin", time_zone))
+    return path
