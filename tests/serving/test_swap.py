@@ -9,7 +9,7 @@ import json
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ from ringfence.serving.build import NEXT
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.follower import other_spec_lives
 from ringfence.serving.ndjson import _offer
-from ringfence.serving.queue import Ask
+from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.recovery import champion_of
 from ringfence.serving.service import State
+from ringfence.serving.swap import parted
 from ringfence.workspace import Workspace
 
 from .conftest import NOW_MS, PATIENT, POLICY, SCENARIO, RunningService, claim, copy_of, make_workspace
@@ -161,19 +162,25 @@ def test_a_rollback_goes_back_to_what_was_kept_ready(start: Start, workspace: Wo
     assert (again.status_code, again.json()["type"]) == (409, "urn:ringfence:problem:nothing-to-roll-back")
 
 
-def test_what_was_kept_ready_is_let_go_of_after_its_time_and_built_again(start: Start, workspace: Workspace) -> None:
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Cycles stay, as they do in a service: what was there at its start is out of the collector's sight."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_what_was_kept_ready_is_given_back_after_its_time_and_built_again(
+    start: Start, workspace: Workspace, no_collector: None
+) -> None:
     other = make_release(workspace, OTHER_WINDOWS)
     service = start(warm_s=0.0)
     assert service.service._live is not None
     state = weakref.ref(service.service._live.engine)
     asked(service, "promote", {"release": other.id})
-    deadline = time.monotonic() + 10
-    while service.ask("GET", "/v1/releases").json()["kept_ready"] is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: service.ask("GET", "/v1/releases").json()["kept_ready"] is None)
     decide(service, claim("between"))
-    gc.collect()
-    assert state() is None  # its memory is given back
+    until(lambda: state() is None)
     assert asked(service, "rollback")["step"] == "done"
     assert decide(service, claim("back again"))["versions"]["spec"] == service.release.spec_hash
     assert live_hash(service) == replayed_hash(service)
@@ -465,3 +472,14 @@ def scenario_file(service: RunningService, time_zone: str) -> Path:
     path = service.workspace.path / "other.yaml"
     path.write_text(SCENARIO.replace("time_zone: Europe/Berlin", time_zone))
     return path
+
+
+def test_a_switch_stands_alone_between_what_came_before_and_after_it(shared: RunningService) -> None:
+    async def tickets() -> list[Ticket]:
+        kinds = (Ask.DECIDE, Ask.TELL, Ask.SWITCH, Ask.DECIDE, Ask.SWITCH)
+        return [Ticket(ask, asyncio.get_running_loop().create_future()) for ask in kinds]
+
+    taken = shared.run(tickets())
+    assert parted(taken) == [taken[:2], taken[2:3], taken[3:4], taken[4:]]
+    assert parted(taken[2:3]) == [taken[2:3]]
+    assert parted([]) == []
