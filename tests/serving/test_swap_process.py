@@ -14,9 +14,11 @@ import pytest
 
 from ringfence.cli.application import run
 from ringfence.cli.proofs import decision_proofs, state_proof
+from ringfence.engine.snapshot import restore_newest
 from ringfence.ledger.audit import audit_ledger
 from ringfence.ledger.ledger import Ledger
 from ringfence.rollout.registry import Registry
+from ringfence.scoring.release import load_release
 from ringfence.serving.keys import Scope, create_key
 from ringfence.workspace import Workspace
 
@@ -38,7 +40,9 @@ class Place:
         self.first = Registry.read(self.ledger).champion()
         self.other = make_release(workspace, OTHER_WINDOWS).id
         self.token = create_key(workspace.keys_path, "desk", {Scope.ADMIN})
-        self._make = lambda: ServiceProcess(Subject(workspace.path, self.token, list), free_port(), folder / "log")
+        subject = Subject(workspace.path, self.token, list)
+        often = ("--snapshot-every", "1")
+        self._make = lambda: ServiceProcess(subject, free_port(), folder / "log", options=often)
         self.service = self.serve()
 
     def serve(self) -> Any:
@@ -108,3 +112,29 @@ def test_a_kill_at_any_moment_of_a_switch_leaves_what_the_ledger_says(place: Pla
     assert all(proof.holds for proof in proofs)
     assert state_proof(place.workspace, place.scenario).holds
     assert audit_ledger(place.ledger).holds
+
+
+def test_the_follower_takes_snapshots_of_the_features_that_are_live(place: Place) -> None:
+    seq = switched(place)["seq"]
+    catalogue = load_release(place.workspace.releases_dir / place.other).catalogue
+    deadline, number = time.monotonic() + 60, 0
+    while True:
+        number += 1
+        assert place.ask("POST", "/v1/decisions", claim(f"after-{number}"))[0] == 200
+        newest = restore_newest(catalogue, place.workspace.state_dir(place.scenario))
+        if newest is not None and newest.seq > seq:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    place.service.stop()
+    assert state_proof(place.workspace, place.scenario).holds
+
+
+def switched(place: Place) -> dict[str, Any]:
+    assert place.ask("POST", "/v1/releases/promote", {"release": place.other})[0] == 202
+    deadline = time.monotonic() + 60
+    while (status := place.ask("GET", "/v1/releases")[1]["switch"])["step"] != "done":
+        assert time.monotonic() < deadline, status
+        time.sleep(0.05)
+    found: dict[str, Any] = status
+    return found
