@@ -43,6 +43,7 @@ CODES: dict[str, Exit] = {
     "CheckFailedError": Exit.CHECK_FAILED,
     "LedgerLockedError": Exit.BUSY,
     "ServiceHoldsLedgerError": Exit.BUSY,
+    "ServiceRunsError": Exit.BUSY,
     "AddressTakenError": Exit.BUSY,
     "CommitFailedError": Exit.STORAGE,
     "TrackingStoreError": Exit.STORAGE,

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ringfence.cli.acts import operator
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
+from ringfence.cli.running import HERE_URL, UrlOption, switch_release
 from ringfence.cli.terminal import remark, show, table
 from ringfence.errors import RingfenceError
 from ringfence.steps.chosen import open_release, resolve
@@ -143,11 +144,16 @@ def show_one(
 def promote(
     release: ReleaseArgument,
     note: NoteOption = "",
+    url: UrlOption = HERE_URL,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a release the champion. The change is a record in the ledger; a running service takes it up on restart."""
+    """Make a release the champion. The change is a record in the ledger.
+
+    While a service runs, it is asked to: the release is made ready beside the one that decides, and takes over between
+    two batches, without a pause. The command waits until it has.
+    """
 
     def change(here: Workspace, registry: Registry, writer: Writer, scenario: str) -> str:
         name = resolve(registry, release, scenario)
@@ -155,35 +161,49 @@ def promote(
         registry.promote(writer, name, note=note, by=operator())
         return name
 
-    name, before = _change_champion(workspace, scenario, change)
-    show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion (was {before})")
+    changed = _change_champion(workspace, scenario, change, url, "promote", {"release": release, "note": note})
+    show(changed, as_json=as_json, text=_told(changed, "is the champion"))
 
 
 @app.command()
 def rollback(
     note: NoteOption = "",
+    url: UrlOption = HERE_URL,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the previous champion the champion again."""
-    name, before = _change_champion(
-        workspace,
-        scenario,
-        lambda here, registry, writer, scenario: registry.rollback(writer, note=note, by=operator()),
-    )
-    show({"champion": name, "replaces": before}, as_json=as_json, text=f"{name} is the champion again (was {before})")
+    """Make the previous champion the champion again; a running service is asked to, as by `promote`."""
+
+    def change(here: Workspace, registry: Registry, writer: Writer, scenario: str) -> str:
+        return registry.rollback(writer, note=note, by=operator())
+
+    changed = _change_champion(workspace, scenario, change, url, "rollback", {"note": note})
+    show(changed, as_json=as_json, text=_told(changed, "is the champion again"))
+
+
+def _told(changed: dict[str, Any], words: str) -> str:
+    text = f"{changed['champion']} {words} (was {changed['replaces']})"
+    if (stall_ms := changed["stall_ms"]) is not None:
+        text += f" from seq {changed['seq']} on; the service decided nothing for {stall_ms:.1f} ms"
+    return text
 
 
 def _change_champion(
-    path: Path, scenario: str | None, change: Callable[[Workspace, Registry, Writer, str], str]
-) -> tuple[str, str | None]:
-    """Hold the writer lock, let `change` stage the record that names a champion, and commit it.
+    path: Path,
+    scenario: str | None,
+    change: Callable[[Workspace, Registry, Writer, str], str],
+    url: str,
+    route: str,
+    body: dict[str, str],
+) -> dict[str, Any]:
+    """Let `change` stage the record that names a champion, and commit it; where a service runs, have it do the same.
 
     Returns
     -------
-    The new champion, and the one before.
+    The new champion, the one before, the seq of the record, and, by a service, for how long it decided nothing.
     """
+    from ringfence.ledger.errors import LedgerLockedError
     from ringfence.ledger.ledger import Ledger
     from ringfence.rollout.registry import Registry
     from ringfence.scenario.clock import SystemClock
@@ -192,9 +212,18 @@ def _change_champion(
     here = Workspace(path)
     spec = here.scenario(scenario)
     ledger = Ledger.open(here.ledger_dir(spec), spec)
-    with ledger.writer(SystemClock()) as writer:
-        registry = Registry.read(ledger)
-        before = registry.champion()
-        name = change(here, registry, writer, spec.name)
-        writer.commit()
-    return name, before
+    try:
+        with ledger.writer(SystemClock()) as writer:
+            registry = Registry.read(ledger)
+            before = registry.champion()
+            name = change(here, registry, writer, spec.name)
+            writer.commit()
+            return {"champion": name, "replaces": before, "seq": writer.last_seq, "stall_ms": None}
+    except LedgerLockedError as error:
+        status = switch_release(url, route, body, spec.name, locked=error, say=remark)
+        return {
+            "champion": status["release"],
+            "replaces": status["replaces"],
+            "seq": status["seq"],
+            "stall_ms": status["stall_ms"],
+        }

@@ -168,6 +168,10 @@ class Ledger:
                 finally:
                     writer.close()
 
+    def hand_over(self, writer: Writer) -> None:
+        """Let the writer of these records go on under this ledger's scenario, between two commits."""
+        writer.adopt(self._scenario, self._segments_of_events.values)
+
     def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:
         """Yield events and labels with `after_seq` < seq <= `until_seq` in seq order, at most `size` to a batch.
 

@@ -97,23 +97,17 @@ class Writer:
         on_commit: Callable[[], None],
     ) -> None:
         self._path = directory / DATABASE
-        self._scenario = scenario
         self._identity = identity
         self._clock = clock
         self._connection = connection
         self._erasable = erasable
         self._lookup = lookup
-        self._segment_of = segment_of
         self._on_commit = on_commit
-        self._precedence = Precedence(scenario.label_precedence)
-        self._type_index = {event_type.name: event_type.index for event_type in scenario.event_types}
-        label = scenario.decided.label
-        self._legit_after_ms = label.legit_after_ms if label else None
         outcome = outcome_of(scenario)
         self._outcomes = None if outcome is None else OutcomeIndex(connection, scenario, outcome, self._about)
-        self._assembler = BatchAssembler(scenario)
         self._open = _Group()
         self._sealed: list[_Group] = []
+        self.adopt(scenario, segment_of)
         # What the database does not know yet, so that records of one group can refer to each other.
         self._new_identity: dict[bytes, tuple[int, bytes]] = {}
         self._new_events: dict[int, tuple[int, int, tuple[Link, ...]]] = {}
@@ -358,6 +352,17 @@ class Writer:
         self._foreseen.clear()
         if self._outcomes is not None:
             self._outcomes.settle()
+
+    def adopt(self, scenario: Scenario, segment_of: SegmentLookup) -> None:
+        """Go on under another scenario of these records, that labels by the same outcome, while nothing is staged."""
+        if self.n_staged:
+            raise ValueError("records of the scenario from before are staged: commit them first")
+        label = scenario.decided.label
+        self._scenario, self._segment_of = scenario, segment_of
+        self._precedence = Precedence(scenario.label_precedence)
+        self._type_index = {event_type.name: event_type.index for event_type in scenario.event_types}
+        self._legit_after_ms = label.legit_after_ms if label else None
+        self._assembler = BatchAssembler(scenario)
 
     def close(self) -> None:
         """Release the files. What is staged and not committed is gone."""

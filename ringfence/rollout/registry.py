@@ -123,6 +123,20 @@ class Registry:
         """
         if not self.is_registered(release):
             raise UnknownReleaseError(release, [entry.release for entry in self.entries()])
+        self._promote(writer, release, note, by)
+
+    def install(self, writer: ReleaseWriter, release: str, *, digest: str, note: str = "", by: str = "") -> None:
+        """Stage the record that makes `release` the champion, and before it, where it has none, its registration.
+
+        Raises
+        ------
+        AlreadyChampionError
+            If it is live already.
+        """
+        self.register(writer, release, digest=digest)
+        self._promote(writer, release, note, by)
+
+    def _promote(self, writer: ReleaseWriter, release: str, note: str, by: str) -> None:
         champion = self.champion()
         if champion == release:
             raise AlreadyChampionError(release)
@@ -139,6 +153,12 @@ class Registry:
         NothingToRollBackError
             If no champion came before.
         """
+        gone, back = self.rolls_back()
+        writer.stage(Kind.RELEASE, ReleaseBody(release=back, act=ROLLED_BACK, replaces=gone, note=note, by=by))
+        return back
+
+    def rolls_back(self) -> tuple[str, str]:
+        """Name the release that a rollback would replace, and the one that it would go back to; errors as there."""
         standing: list[str] = []
         for _, body in self._acts:
             if body.act == PROMOTED:
@@ -147,6 +167,4 @@ class Registry:
                 standing.pop()
         if len(standing) < 2:
             raise NothingToRollBackError(standing[-1] if standing else None)
-        gone, back = standing[-1], standing[-2]
-        writer.stage(Kind.RELEASE, ReleaseBody(release=back, act=ROLLED_BACK, replaces=gone, note=note, by=by))
-        return back
+        return standing[-1], standing[-2]

@@ -13,7 +13,8 @@ import structlog
 
 from ringfence.errors import RingfenceError
 from ringfence.scenario.clock import Clock
-from ringfence.serving import wire
+from ringfence.scenario.spec import Scenario
+from ringfence.serving import release_routes, wire
 from ringfence.serving.breaker import MS
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import (
@@ -64,12 +65,15 @@ class App:
         self._telemetry = telemetry
         self._config = config
         self._open_batches = asyncio.Semaphore(config.open_batches)
-        self._openapi: bytes | None = None
+        self._openapi: tuple[dict[str, Scenario], bytes] | None = None  # of the scenarios it was made for
         self._routes: dict[str, dict[str, Handler]] = {
             "/v1/decisions": {"POST": self._decide, "GET": self._find_decision},
             "/v1/decisions/batch": {"POST": self._decide_batch},
             "/v1/events": {"POST": self._learn},
             "/v1/labels": {"POST": self._label},
+            "/v1/releases": {"GET": self._releases},
+            "/v1/releases/promote": {"POST": self._promote},
+            "/v1/releases/rollback": {"POST": self._roll_back},
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
             "/metrics": {"GET": self._metrics},
@@ -227,6 +231,18 @@ class App:
             raise NotFoundError(f"{entity_type} of that id in any event", "check type and id")
         await exchange.answer(200, wire.encode(answer))
 
+    async def _releases(self, exchange: Exchange) -> None:
+        self._caller(exchange, Scope.READ)
+        await release_routes.tell_releases(exchange, self._service(exchange))
+
+    async def _promote(self, exchange: Exchange) -> None:
+        key = self._caller(exchange, Scope.ADMIN)
+        await release_routes.promote(exchange, self._service(exchange), f"key {key.name}")
+
+    async def _roll_back(self, exchange: Exchange) -> None:
+        key = self._caller(exchange, Scope.ADMIN)
+        await release_routes.roll_back(exchange, self._service(exchange), f"key {key.name}")
+
     async def _healthz(self, exchange: Exchange) -> None:
         states = {name: str(service.state) for name, service in self._services.items()}
         failed = State.FAILED in states.values()
@@ -248,10 +264,10 @@ class App:
 
     async def _describe(self, exchange: Exchange) -> None:
         self._caller(exchange, Scope.READ)
-        if self._openapi is None:
-            scenarios = {name: service.scenario for name, service in self._services.items()}
-            self._openapi = wire.encode(openapi(scenarios, self._config))
-        await exchange.answer(200, self._openapi)
+        scenarios = {name: service.scenario for name, service in self._services.items()}
+        if self._openapi is None or self._openapi[0] != scenarios:
+            self._openapi = scenarios, wire.encode(openapi(scenarios, self._config))
+        await exchange.answer(200, self._openapi[1])
 
     @staticmethod
     async def _outcome(ticket: Ticket) -> Any:

@@ -38,4 +38,6 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     margin_ms: float = 2.0  # of a deadline, kept for the way back, and for going from one model to the next
     breaker: BreakerSettings = BreakerSettings()  # of each rung that asks a model
     second_looks: bool = True  # score decisions of a lower rung in full afterwards
+    warm_s: float = 900.0  # for so long the state of the release from before is kept up to date after a switch
+    build_beside: int = 20_000  # records a new state is behind from which on another process replays them
     row_sample: int = 100  # one approved decision in so many keeps its feature row

@@ -14,6 +14,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.errors import RingfenceError
@@ -47,6 +48,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: Engine
     scorer: Scorer
+    router: Router
     versions: dict[str, str]
     n_wrong_ticks: int = 0  # ticks on record that recovery could not compute again
 
@@ -87,13 +89,21 @@ class Cycle:
         self._writer, self._live, self._rungs, self._kept, self._reviews = writer, live, rungs, kept, reviews
         self._commit_seconds = telemetry.commit_seconds.labels(scenario_name)
         self._row_sample = row_sample
-        self._router = Router(live.scorer.release.policy, live.engine.catalogue)
         self._to_keep: list[tuple[int, bytes, Kept]] = []
-        samples = live.engine.catalogue.neighbourhoods is not None
-        self.no_samples = _nothing(live.engine) if samples else None
+        self.no_samples = nothing_of(live.engine.catalogue)
         self._to_forget: list[int] = []
         self.last_degraded_seq = 0  # of a decision of this process; read by the thread that looks at those again
         self.looked_at: deque[int] = deque()  # events that it is done with
+
+    @property
+    def live(self) -> Live:
+        """What is in force."""
+        return self._live
+
+    def switch(self, live: Live, rungs: Rungs, kept: KeptRows, reviews: ReviewBudget) -> None:
+        """Go on with another release, between two turns."""
+        self._live, self._rungs, self._kept, self._reviews = live, rungs, kept, reviews
+        self.no_samples = nothing_of(live.engine.catalogue)
 
     def in_turns(self, tickets: list[Ticket]) -> list[list[Ticket]]:
         """Split what was taken from the queue: decisions too urgent for the highest rung go first, in a turn of theirs.
@@ -120,6 +130,9 @@ class Cycle:
         Exception
             Only if the engine cannot observe: its state is then unknown and the process must recover by replay.
         """
+        if tickets[0].ask is Ask.SWITCH:  # always alone: see `swap.parted`
+            self._read(tickets[0])
+            return
         began_ns = time.perf_counter_ns()
         for ticket in tickets:
             ticket.queue_ns = began_ns - ticket.queued_at_ns
@@ -274,10 +287,10 @@ class Cycle:
 
     def _put_off(self, wanted: dict[int, _Wanted], late: set[int]) -> None:
         """Record which events the policy leaves to the nightly batch, and take them out of `wanted`."""
-        if not (self._router.has_batch and wanted):
+        if not (self._live.router.has_batch and wanted):
             return
         had = {seq: entry.had for seq, entry in wanted.items() if entry.had is not None}
-        waits = self._router.waits(np.stack([one.row for one in had.values()]))
+        waits = self._live.router.waits(np.stack([one.row for one in had.values()]))
         for seq in [seq for seq, one in zip(had, waits.tolist(), strict=True) if one]:
             entry, (row, packed) = wanted.pop(seq), had[seq]
             event = entry.admission.event
@@ -352,8 +365,11 @@ def _one_of(near: Sampled, at: int) -> SampledArrays:
     return SampledArrays(near.events[one], near.mask[one], near.nodes[one])
 
 
-def _nothing(engine: Engine) -> SampledArrays:
-    found = empty_samples(engine.catalogue.plan, 0)
+def nothing_of(catalogue: Catalogue) -> SampledArrays | None:
+    """Return the neighbourhoods of no event; None where none are sampled."""
+    if catalogue.neighbourhoods is None:
+        return None
+    found = empty_samples(catalogue.plan, 0)
     return SampledArrays(found.events, found.mask, found.nodes)
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import LabelFromFutureError, PayloadConflictError, UnknownEventError
+from ringfence.rollout.errors import AlreadyChampionError, NothingToRollBackError, UnknownReleaseError
 from ringfence.scenario.errors import InvalidEventError
 
 
@@ -150,9 +151,24 @@ class HistoryEventError(ServingError):
     def __init__(self, event_id: str, seq: int) -> None:
         self.path, self.event_id, self.seq = "$.event_id", event_id, seq
         super().__init__(
-            f"event {event_id!r} was recorded as seq {seq} without its features, as imported history is; "
-            f"it cannot be decided live; score it with `ringfence score`"
+            f"event {event_id!r} was recorded as seq {seq} without the features that the live release reads: it is "
+            f"imported history, or was learned under another feature spec; it cannot be decided live; score it with "
+            f"`ringfence score`"
         )
+
+
+class ReleaseRefusedError(ServingError):
+    """The service goes on with the release it has."""
+
+    def __init__(self, release: str, found: str, do: str) -> None:
+        self.release, self.found, self.do = release, found, do
+        super().__init__(f"release {release!r} does not become the champion: {found}; {do}")
+
+
+class SwitchRunningError(ServingError):
+    def __init__(self, release: str, step: str) -> None:
+        self.release, self.step, self.retry_after_s = release, step, 2
+        super().__init__(f"release {release!r} is on its way already ({step}); wait until it is done: GET /v1/releases")
 
 
 class QueueFullError(ServingError):
@@ -246,6 +262,8 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     BadQueryError: (HTTPStatus.BAD_REQUEST, "bad-query", "A query parameter is missing or wrong"),
     BadHeaderError: (HTTPStatus.BAD_REQUEST, "bad-header", "A header is wrong"),
     HistoryEventError: (HTTPStatus.CONFLICT, "history-event", "The event is imported history"),
+    ReleaseRefusedError: (HTTPStatus.CONFLICT, "release-refused", "The release cannot become the champion"),
+    SwitchRunningError: (HTTPStatus.CONFLICT, "switch-running", "Another release is on its way"),
     QueueFullError: (HTTPStatus.TOO_MANY_REQUESTS, "queue-full", "The queue is full"),
     RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", "The key is used too often"),
     TooManyConnectionsError: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections"),
@@ -258,12 +276,17 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     PayloadConflictError: (HTTPStatus.CONFLICT, "payload-conflict", "Same event_id, different payload"),
     UnknownEventError: (HTTPStatus.NOT_FOUND, "unknown-event", "The labelled event is not known"),
     LabelFromFutureError: (HTTPStatus.UNPROCESSABLE_ENTITY, "label-from-future", "The label is from the future"),
+    UnknownReleaseError: (HTTPStatus.NOT_FOUND, "unknown-release", "The release is not known"),
+    AlreadyChampionError: (HTTPStatus.CONFLICT, "already-champion", "The release is live already"),
+    NothingToRollBackError: (HTTPStatus.CONFLICT, "nothing-to-roll-back", "There is no release to go back to"),
 }
 # Where in the request the cause lies, for errors whose room knows no requests.
 _PATHS: Final[dict[type[RingfenceError], str]] = {
     PayloadConflictError: "$.event_id",
     UnknownEventError: "$.event_id",
     LabelFromFutureError: "$.known_at",
+    UnknownReleaseError: "$.release",
+    AlreadyChampionError: "$.release",
 }
 PROBLEM_TYPES: Final = tuple(sorted(slug for _, slug, _ in _TABLE.values()))
 

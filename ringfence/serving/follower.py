@@ -23,6 +23,7 @@ from ringfence.engine.follower import run_follower
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, Record
 from ringfence.models.seen import Seen
+from ringfence.rollout.registry import Registry
 from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.exact import ExactReason, exact_reasons
 from ringfence.scoring.release import Release, load_release
@@ -50,10 +51,9 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     configure_logging(sys.stderr)
     workspace = Workspace(workspace_path)
-    release = champion_of(
-        Ledger.open(workspace.ledger_dir(scenario), workspace.scenario(scenario)), workspace.releases_dir
-    )
-    ledger = Ledger.open(workspace.ledger_dir(scenario), release.scenario)
+    directory = workspace.ledger_dir(scenario)
+    release = champion_of(Ledger.open(directory, workspace.scenario(scenario)), workspace.releases_dir)
+    ledger = Ledger.open(directory, release.scenario)
 
     def ended() -> bool:
         return os.getppid() != parent_pid
@@ -66,16 +66,38 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
     )
     explainer.start()
     with contextlib.closing(Wholes(workspace.state_dir(scenario))) as wholes:
-        run_follower(
-            ledger,
-            release.catalogue,
-            workspace.state_dir(scenario),
-            every_records=config.snapshot_every_records,
-            every_seconds=config.snapshot_every_s,
-            stop=ended,
-            differs=differs,
-            fold=lambda engine, batch: fold_and_read(engine, batch, ledger, wholes),
-        )
+        while not ended():  # once for each feature spec that is live in turn
+            other_lives = other_spec_lives(ledger, workspace.releases_dir, release)
+            run_follower(
+                ledger,
+                release.catalogue,
+                workspace.state_dir(scenario),
+                every_records=config.snapshot_every_records,
+                every_seconds=config.snapshot_every_s,
+                stop=lambda: ended() or other_lives(),  # noqa: B023 - it is over before the next one begins
+                differs=differs,
+                fold=lambda engine, batch: fold_and_read(engine, batch, ledger, wholes),  # noqa: B023
+            )
+            release = champion_of(ledger, workspace.releases_dir)
+            ledger = Ledger.open(directory, release.scenario)
+
+
+def other_spec_lives(ledger: Ledger, releases_dir: Path, followed: Release) -> Callable[[], bool]:
+    """Return what tells, looking at most every half second, whether a release of another feature spec went live."""
+    known, look_at_s, found = followed.id, 0.0, False
+
+    def lives() -> bool:
+        nonlocal known, look_at_s, found
+        if found or time.monotonic() < look_at_s:
+            return found
+        look_at_s = time.monotonic() + _POLL_S
+        champion = Registry.read(ledger).champion()
+        if champion is not None and champion != known:
+            known = champion
+            found = load_release(releases_dir / champion, without=_ignored).spec_hash != followed.spec_hash
+        return found
+
+    return lives
 
 
 def explain_all(ledger: Ledger, releases_dir: Path, state_dir: Path, ended: Callable[[], bool]) -> None:

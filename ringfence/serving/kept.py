@@ -7,6 +7,9 @@ whatever release of that spec decides it sees what serving would have seen then;
 They are written, with their fsync, before the commit that makes the event durable. So an event that the ledger holds
 has its row; a row whose event never became durable is harmless, as whatever takes its seq later carries another digest
 and overwrites it. The table is state, not truth: without it `HistoryEventError` says what is missing.
+
+State that is built for another feature spec while events wait passes by them, and keeps what they have under that one
+too. So an event that was learned before a switch of release is decided after it, by what it would have had.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 KEPT_ROWS: Final = "kept_rows.db"
+_COLUMNS: Final = "event_seq, payload_digest, spec_hash, row, near"
+_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS kept (event_seq INTEGER NOT NULL, payload_digest BLOB NOT NULL, "
+    "spec_hash TEXT NOT NULL, row BLOB NOT NULL, near BLOB NOT NULL DEFAULT x'', PRIMARY KEY (event_seq, spec_hash))"
+)
 
 Row = NDArray[np.float64]
 
@@ -42,18 +50,17 @@ class KeptRows:
         self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS kept (event_seq INTEGER PRIMARY KEY, payload_digest BLOB NOT NULL, "
-            "spec_hash TEXT NOT NULL, row BLOB NOT NULL, near BLOB NOT NULL DEFAULT x'')"
-        )
-        columns = [name for _, name, *_ in self._connection.execute("PRAGMA table_info(kept)")]
-        if "near" not in columns:  # written before neighbourhoods were kept
+        self._connection.execute(_TABLE)
+        keyed_by = {name: place for _, name, _, _, _, place in self._connection.execute("PRAGMA table_info(kept)")}
+        if "near" not in keyed_by:  # written before neighbourhoods were kept
             self._connection.execute("ALTER TABLE kept ADD COLUMN near BLOB NOT NULL DEFAULT x''")
+        if not keyed_by["spec_hash"]:  # written when there was one row for an event
+            self._rewrite()
 
     def put(self, rows: Iterable[tuple[int, bytes, Kept]]) -> None:
         """Keep (event seq, payload digest, what the event had) durably; returns after the fsync."""
         values = [(seq, digest, self._spec_hash, kept.row.tobytes(), kept.near) for seq, digest, kept in rows]
-        self._write("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?)", values)
+        self._write(f"INSERT OR REPLACE INTO kept ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", values)
 
     def get(self, event_seq: int, payload_digest: bytes) -> Kept | None:
         """Return what the event had when it was learned; None if it was not kept or another spec made it."""
@@ -63,12 +70,28 @@ class KeptRows:
             return None
         return Kept(np.frombuffer(found[0], np.float64), found[1])
 
+    def lacking(self, after_seq: int, until_seq: int) -> dict[int, bytes]:
+        """Return the events, by seq with their payload digests, of which only other feature specs have a row."""
+        query = (
+            "SELECT event_seq, payload_digest FROM kept AS other "
+            "WHERE event_seq > ? AND event_seq <= ? AND spec_hash != ? "
+            "AND NOT EXISTS (SELECT 1 FROM kept WHERE event_seq = other.event_seq AND spec_hash = ?) ORDER BY event_seq"
+        )
+        spec = self._spec_hash
+        return dict(self._connection.execute(query, (after_seq, until_seq, spec, spec)).fetchall())
+
     def forget(self, event_seqs: Iterable[int]) -> None:
-        """Drop rows of events that are decided now. Losing this to a crash costs only room."""
+        """Drop all rows of events that are decided now. Losing this to a crash costs only room."""
         self._write("DELETE FROM kept WHERE event_seq = ?", [(seq,) for seq in event_seqs])
 
     def close(self) -> None:
         self._connection.close()
+
+    def _rewrite(self) -> None:
+        self._connection.executescript(
+            f"BEGIN IMMEDIATE; ALTER TABLE kept RENAME TO kept_before; {_TABLE}; "
+            f"INSERT INTO kept ({_COLUMNS}) SELECT {_COLUMNS} FROM kept_before; DROP TABLE kept_before; COMMIT"
+        )
 
     def _write(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

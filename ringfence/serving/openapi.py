@@ -15,6 +15,7 @@ from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import Problem
 from ringfence.serving.exchange import DEADLINE
+from ringfence.serving.release_routes import LONGEST_NOTE
 
 _STRUCTS: Final = (
     wire.DecisionAnswer,
@@ -25,6 +26,8 @@ _STRUCTS: Final = (
     wire.EventAnswer,
     wire.LabelAnswer,
     wire.EntityAnswer,
+    wire.SwitchStatus,
+    wire.ReleasesAnswer,
     wire.Health,
     Problem,
 )
@@ -71,6 +74,7 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
     schemas["DecidedEvent"] = _either(decided)
     schemas["Event"] = _either(taught)
     schemas["Label"] = _label()
+    schemas["Promotion"], schemas["Rollback"] = _promotion()
     ask = [{"name": "scenario", "in": "query", "required": len(scenarios) > 1, "schema": {"enum": list(scenarios)}}]
     deadline = {
         "name": DEADLINE,
@@ -130,6 +134,18 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
         "/v1/entities/{type}/{id}": {
             "get": _operation("read", "An entity's features and recent events as of now", "EntityAnswer")
             | {"parameters": [*ask, _in_path("type", "person"), _in_path("id", "4711")]}
+        },
+        "/v1/releases": {
+            "get": _operation("read", "What is live, what was, and what is on its way", "ReleasesAnswer")
+            | {"parameters": ask}
+        },
+        "/v1/releases/promote": {
+            "post": _operation("admin", "Make a release the champion, without a pause", "SwitchStatus", status=202)
+            | {"parameters": ask, "requestBody": _body("application/json", "Promotion")}
+        },
+        "/v1/releases/rollback": {
+            "post": _operation("admin", "Make the previous champion live again", "SwitchStatus", status=202)
+            | {"parameters": ask, "requestBody": {**_body("application/json", "Rollback"), "required": False}}
         },
         "/healthz": {"get": _operation(None, "Is the process alive", "Health")},
         "/readyz": {"get": _operation(None, "Are decisions answered; 503 while not", "Health")},
@@ -201,6 +217,14 @@ def _label() -> dict[str, Any]:
             },
         },
     }
+
+
+def _promotion() -> tuple[dict[str, Any], dict[str, Any]]:
+    note = {"type": "string", "maxLength": LONGEST_NOTE, "description": "why; kept in the ledger with the change"}
+    release = {"type": "string", "description": "the id of a release, or `latest`: the one registered last"}
+    closed = {"type": "object", "additionalProperties": False}
+    promotion = {**closed, "properties": {"release": release, "note": note}, "required": ["release"]}
+    return promotion, {**closed, "properties": {"note": note}}
 
 
 def _operation(

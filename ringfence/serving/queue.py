@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -25,6 +25,7 @@ class Ask(IntEnum):
     TELL = 2  # a label
     READ = 3  # a question to the engine's state, answered between two batches
     REQUEST_REVIEW = 4  # a decision that a second look would have taken otherwise
+    SWITCH = 5  # another release: what was put before is of the old one, what comes after of the new one
 
 
 class Ticket:
@@ -55,6 +56,13 @@ class Ticket:
         self.deadline_ns = deadline_ns
         self.queued_at_ns = time.perf_counter_ns()
         self.queue_ns = self.observe_ns = self.score_ns = self.commit_ns = 0
+
+
+def settle(tickets: Iterable[Ticket], error: RingfenceError | None = None) -> None:
+    """Wake those who wait for their tickets, with the result or an error; in the event loop's thread."""
+    for ticket in tickets:
+        if not ticket.future.done():
+            ticket.future.set_result(ticket.result if error is None else error)
 
 
 class WorkQueue:

@@ -24,6 +24,7 @@ from ringfence.scenario.calendar import local_offset_ms_at
 from ringfence.scenario.payload import PayloadDigest
 from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.release import Release, load_release
+from ringfence.scoring.route import Router
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.cycle import Live
 from ringfence.serving.errors import NoChampionError
@@ -79,17 +80,31 @@ def recover(
     wrong = wrong_ticks(ledger.ticks(catalogue.spec_hash, restored_seq), engine.take_effects())
     for error in wrong:
         _log.error("tick differs from its record", scenario=ledger.scenario.name, cause=str(error))
-    ticks = ThreadPoolExecutor(1, thread_name_prefix=f"ticks-{ledger.scenario.name}")
-    engine.compute_ticks_by(lambda work: ticks.submit(work).result)  # beside the service, not in its way
+    compute_beside(engine, ledger.scenario.name)
     _log.info("state recovered", scenario=ledger.scenario.name, snapshot_seq=restored_seq, ledger_seq=until_seq)
-    scorer = Scorer(release)
-    versions = {
+    return Live(
+        engine=engine,
+        scorer=Scorer(release),
+        router=Router(release.policy, release.catalogue),
+        versions=versions_of(release),
+        n_wrong_ticks=len(wrong),
+    )
+
+
+def compute_beside(engine: Engine, scenario: str) -> None:
+    """Have an engine's ticks computed by a thread of their own, beside the service and not in its way."""
+    ticks = ThreadPoolExecutor(1, thread_name_prefix=f"ticks-{scenario}")
+    engine.compute_ticks_by(lambda work: ticks.submit(work).result)
+
+
+def versions_of(release: Release) -> dict[str, str]:
+    """Return the versions that a decision of a release is recorded with."""
+    return {
         "release": release.id,
-        "spec": catalogue.spec_hash,
+        "spec": release.catalogue.spec_hash,
         "policy": release.policy.version,
         "ringfence": __version__,
     }
-    return Live(engine=engine, scorer=scorer, versions=versions, n_wrong_ticks=len(wrong))
 
 
 def warm_up(ledger: Ledger, live: Live) -> None:

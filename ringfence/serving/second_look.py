@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from ringfence.engine.catalogue import Catalogue
 from ringfence.errors import RingfenceError
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, EventBody, Kind, Record, ReviewRequestedBody
@@ -32,6 +33,7 @@ from ringfence.scenario.event import Event
 from ringfence.scoring.errors import ReleaseDamagedError
 from ringfence.scoring.release import load_release
 from ringfence.scoring.scorer import FULL, Answer, Scorer
+from ringfence.serving.cycle import nothing_of
 from ringfence.serving.errors import OutcomeUnknownError
 from ringfence.serving.kept import KeptRows
 from ringfence.serving.model_thread import CallTimedOutError, ModelThread
@@ -101,7 +103,7 @@ class SecondLooks:
         last_degraded_seq: Callable[[], int],
         looked_at: Callable[[int], None] = lambda seq: None,
     ) -> None:
-        self._ledger, self._live, self._no_samples, self._record = ledger, live, no_samples, record
+        self._ledger, self._live, self._record = ledger, live, record
         self._last_degraded_seq, self._looked_at = last_degraded_seq, looked_at
         self._name = ledger.scenario.name
         self._results = {
@@ -110,8 +112,10 @@ class SecondLooks:
         self._n_put_off = telemetry.second_looks_put_off.labels(self._name)
         self._scorers = {live.release.id: live}
         self._cursor = Cursor(state_dir)
+        self._state_dir = state_dir
+        self._kept: dict[str, tuple[KeptRows, SampledArrays | None]] = {}  # by feature spec
         catalogue = live.release.catalogue
-        self._kept = KeptRows(state_dir, catalogue.spec_hash, len(catalogue.names))
+        self._kept[catalogue.spec_hash] = KeptRows(state_dir, catalogue.spec_hash, len(catalogue.names)), no_samples
         self._model = ModelThread(f"second-look-{self._name}")
         self._read_seq = self._cursor.seq
         self._start_seq = ledger.last_seq  # an earlier process may have left something up to here
@@ -152,7 +156,8 @@ class SecondLooks:
 
     def close(self) -> None:
         self._model.close()
-        self._kept.close()
+        for kept, _ in self._kept.values():
+            kept.close()
         self._cursor.close()
 
     def _read_on(self) -> bool:
@@ -263,8 +268,9 @@ class SecondLooks:
         assert body.row is not None
         event, near = found.body.event, None
         if release.catalogue.neighbourhoods is not None:
-            kept = self._kept.get(body.event_seq, event.payload_digest)  # None where another feature spec made it
-            near = None if kept is None or self._no_samples is None else unpack(kept.near, self._no_samples)
+            rows, no_samples = self._kept_under(release.catalogue)
+            kept = rows.get(body.event_seq, event.payload_digest)
+            near = None if kept is None or no_samples is None else unpack(kept.near, no_samples)
             if near is None:
                 raise NothingKeptError(body.event_id)
         texts = tuple(
@@ -272,6 +278,13 @@ class SecondLooks:
             for attribute in release.scenario.read_texts
         )
         return Seen(np.frombuffer(body.row, np.float64)[None, :], near, texts), event
+
+    def _kept_under(self, catalogue: Catalogue) -> tuple[KeptRows, SampledArrays | None]:
+        """What is kept under a feature spec: after a switch, decisions of the release from before are looked at too."""
+        spec = catalogue.spec_hash
+        if spec not in self._kept:
+            self._kept[spec] = KeptRows(self._state_dir, spec, len(catalogue.names)), nothing_of(catalogue)
+        return self._kept[spec]
 
     def _is_known(self) -> bool:
         """Whether the record whose fate was unknown is durable: a batch that did not commit is retried unchanged."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,16 +19,19 @@ from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import ReviewRequestedBody
+from ringfence.ledger.writer import Writer
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
 from ringfence.scenario.errors import InvalidEventError
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
+from ringfence.scoring.scorer import Scorer
 from ringfence.serving import wire
 from ringfence.serving.commit_watch import CommitWatch
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live, answer_of, pending_answer_of
+from ringfence.serving.entity import entity_at
 from ringfence.serving.errors import (
     LedgerUnavailableError,
     NotFoundError,
@@ -38,20 +40,19 @@ from ringfence.serving.errors import (
     ServiceFaultError,
 )
 from ringfence.serving.explanations import EXPLANATIONS, Explanations
-from ringfence.serving.kept import KeptRows
-from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue
+from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue, settle
+from ringfence.serving.ready import Ready, made_ready
 from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import explained_in_full
-from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.second_look import SecondLooks, look_again
+from ringfence.serving.swap import MOST_WAITING, Swap, parted
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
 _LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it has not done
-_RECENT_EVENTS: Final = 20
 _LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
 
@@ -99,6 +100,10 @@ class ScenarioService:
         self._latencies: dict[tuple[str, str], Any] = {}
         self._late_answers = telemetry.late_answers.labels(self.scenario.name)
         self._rungs: Rungs | None = None
+        self._due: list[Ticket] = []  # a switch of release that a failing commit has put off
+        self.swap = Swap(
+            self.scenario.name, state_dir, clock, config, telemetry, enter=self._enter, in_force=self._put_in_force
+        )
         self._state = State.STARTING
         self.failure: Exception | None = None  # why the state is FAILED
 
@@ -113,6 +118,11 @@ class ScenarioService:
     def scenario(self) -> Scenario:
         """The champion's scenario: an edited ringfence.yaml waits for the next release."""
         return self._release.scenario
+
+    @property
+    def door(self) -> Door:
+        """Lets in what is submitted next; to be asked again whenever the event loop did something in between."""
+        return self._door
 
     @property
     def entity_types(self) -> tuple[str, ...]:
@@ -248,36 +258,7 @@ class ScenarioService:
     def entity(self, entity_type: str, entity_id: str) -> wire.EntityAnswer | None:
         """Describe an entity by the state between two turns; only the engine thread may call this."""
         assert self._live is not None
-        engine, now_ms = self._live.engine, self._clock.now_ms()
-        hi, lo = self._ledger.identity.entity(entity_type, entity_id)
-        decided = self.scenario.decided
-        digits = decided.amount.digits if decided.amount is not None else 0
-        roles: dict[str, wire.EntityRole] = {}
-        for column in decided.roles:
-            role = self.scenario.role(column.role)
-            if role.entity_type != entity_type:
-                continue
-            recent = engine.recent_at(role.name, lo, now_ms, _RECENT_EVENTS)
-            roles[role.name] = wire.EntityRole(
-                features={
-                    name: None if math.isnan(value) else value
-                    for name, value in engine.entity_at(role.name, lo, hi, now_ms).items()
-                },
-                recent_events=[
-                    wire.RecentEvent(
-                        event_time=wire.iso(event.event_time_ms),
-                        amount=None if event.amount_minor is None else event.amount_minor / 10**digits,
-                    )
-                    for event in recent
-                ],
-            )
-        digest = hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
-        known = bool(self._ledger.entity_names([digest])) or any(role.recent_events for role in roles.values())
-        if not known:
-            return None
-        return wire.EntityAnswer(
-            entity_type=entity_type, entity_id=entity_id, as_of=wire.iso(now_ms), as_of_seq=engine.seq, roles=roles
-        )
+        return entity_at(self._live.engine, self._ledger, entity_type, entity_id, self._clock.now_ms())
 
     def record_latency(self, answer: wire.DecisionAnswer, seconds: float, *, is_late: bool) -> None:
         key = (answer.action, answer.rung)
@@ -304,37 +285,13 @@ class ScenarioService:
     def _run(self) -> None:
         try:
             with self._ledger.writer(self._clock) as writer:
-                self._state = State.REPLAYING
-                live = recover(self._ledger, self._release, self._state_dir)
-                self._telemetry.wrong_ticks.labels(self.scenario.name).inc(live.n_wrong_ticks)
-                self._state = State.WARMING
-                warm_up(self._ledger, live)
-                self._live = live
-                rungs = self._rungs = Rungs(self.scenario.name, live.scorer, self._config, self._telemetry)
-                rungs.rehearse()
-                reviews = ReviewBudget(self._release.policy.reviews_per_day, self.scenario.time_zone, self._clock)
-                reviews.recover(self._ledger)
-                catalogue = live.engine.catalogue
-                kept = KeptRows(self._state_dir, catalogue.spec_hash, len(catalogue.names))
-                cycle = Cycle(
-                    self.scenario.name,
-                    self.scenario.decide,
-                    writer,
-                    live,
-                    rungs,
-                    kept,
-                    reviews,
-                    self._telemetry,
-                    row_sample=self._config.row_sample,
-                )
-                if self._config.second_looks:
-                    self._look_again(cycle, live)
-                self._on_ready()
-                self._tell("ready", live)
-                self._state = State.READY
-                with contextlib.closing(kept), contextlib.closing(rungs):
+                cycle = self._recovered(writer)
+                try:
                     self._turns(cycle)
-                self._tell("stopped", live)
+                finally:
+                    self._ended.set()
+                    self.swap.close()
+                self._tell("stopped", cycle.live)
             self._state = State.STOPPED
         except Exception as error:
             self.failure = error
@@ -344,19 +301,49 @@ class ScenarioService:
             self._refuse_waiting(NotReadyError(str(State.FAILED)))
             self._on_failure()
 
-    def _look_again(self, cycle: Cycle, live: Live) -> None:
+    def _recovered(self, writer: Writer) -> Cycle:
+        """Get ready to decide. What begins here is not held on to: another release may take its place."""
+        self._state = State.REPLAYING
+        live = recover(self._ledger, self._release, self._state_dir)
+        self._telemetry.wrong_ticks.labels(self.scenario.name).inc(live.n_wrong_ticks)
+        self._state = State.WARMING
+        warm_up(self._ledger, live)
+        ready = made_ready(
+            live, self._release, self._ledger, self._door, self._state_dir, self._clock, self._config, self._telemetry
+        )
+        cycle = Cycle(
+            self.scenario.name,
+            self.scenario.decide,
+            writer,
+            live,
+            ready.rungs,
+            ready.kept,
+            ready.reviews,
+            self._telemetry,
+            row_sample=self._config.row_sample,
+        )
+        self._put_in_force(ready)
+        self.swap.begin(ready, cycle, writer)
+        if self._config.second_looks:
+            self._look_again(cycle, live.scorer)
+        self._on_ready()
+        self._tell("ready", live)
+        self._state = State.READY
+        return cycle
+
+    def _look_again(self, cycle: Cycle, scorer: Scorer) -> None:
         """Start the thread that scores decisions of a lower rung in full, after the answer."""
 
         def make() -> SecondLooks:
             return SecondLooks(
                 self._ledger,
-                live.scorer,
+                scorer,
                 cycle.no_samples,
                 self._state_dir,
                 self._telemetry,
                 self._request_review,
                 last_degraded_seq=lambda: cycle.last_degraded_seq,
-                looked_at=cycle.looked_at.append if cycle.no_samples is not None else lambda seq: None,
+                looked_at=lambda seq: None if cycle.no_samples is None else cycle.looked_at.append(seq),
             )
 
         self._looker = threading.Thread(
@@ -369,9 +356,8 @@ class ScenarioService:
 
     def _request_review(self, request: ReviewRequestedBody) -> None:
         """Put a request for a review on record; returns when it is durable. For a thread that is not the loop's."""
-        told: Future[object] = Future()
 
-        def submit() -> None:
+        def submit(told: Future[object]) -> None:
             try:
                 ticket = self.submit(Ask.REQUEST_REVIEW, request=request)
             except RingfenceError as error:
@@ -379,34 +365,58 @@ class ScenarioService:
             else:
                 ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
 
+        result = self._by_loop(submit)
+        if isinstance(result, RingfenceError):
+            raise result
+
+    def _by_loop(self, put: Callable[[Future[object]], None]) -> object:
+        """Have the event loop put something into the queue, and wait for what it comes to."""
+        told: Future[object] = Future()
         if self._loop is None or self._ended.is_set():
             raise NotReadyError("stopping")
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody will answer, and `_ended` says so soon
-            self._loop.call_soon_threadsafe(submit)
+            self._loop.call_soon_threadsafe(put, told)
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
-                result = told.result(_IDLE_S)
-                if isinstance(result, RingfenceError):
-                    raise result
-                return
+                return told.result(_IDLE_S)
         raise OutcomeUnknownError
+
+    def _enter(self, ready: Ready, switch: Callable[[], object]) -> object:
+        """As the parameter of `Swap` has it. Door and place in the queue change together: both are the loop's."""
+
+        def put(told: Future[object]) -> None:
+            assert self._loop is not None
+            most = min(MOST_WAITING, self._config.queue_bound)
+            if self.state is not State.READY or self._stopping or self._queue.depth >= most:
+                told.set_result(None)
+                return
+            ticket = Ticket(Ask.SWITCH, self._loop.create_future(), read=switch)
+            self._queue.put(ticket)
+            self._door, self._release = ready.door, ready.release
+            ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
+
+        return self._by_loop(put)
+
+    def _put_in_force(self, ready: Ready) -> None:
+        self._ledger, self._live, self._rungs = ready.ledger, ready.live, ready.rungs
 
     def _tell(self, event: str, live: Live) -> None:
         engine = live.engine
         state_hash = engine.state_hash() if engine.nbytes <= _LARGEST_HASHED else None
-        _log.info(event, scenario=self.scenario.name, release=self._release.id, seq=engine.seq, state_hash=state_hash)
+        release = live.versions["release"]
+        _log.info(event, scenario=self.scenario.name, release=release, seq=engine.seq, state_hash=state_hash)
 
     def _turns(self, cycle: Cycle) -> None:
         batch_size = self._telemetry.batch_size.labels(self.scenario.name)
         while True:
-            tickets = self._queue.take(self._config.max_batch, _IDLE_S)
+            tickets, self._due = self._due or self._queue.take(self._config.max_batch, _IDLE_S), []
             if not tickets:
                 if self._stopping:
                     return
                 continue
             began_ns = time.perf_counter_ns()
             batch_size.observe(len(tickets))
-            groups = cycle.in_turns(tickets)
+            groups = [group for part in parted(tickets) for group in cycle.in_turns(part)]
             for at, group in enumerate(groups):
                 waiting = [ticket for later in groups[at + 1 :] for ticket in later]
                 if not self._turn(cycle, group, waiting):
@@ -433,7 +443,7 @@ class ScenarioService:
             self._state = State.LEDGER_UNAVAILABLE
             _log.error("commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error))
             self._hand_back(tickets, OutcomeUnknownError())
-            self._hand_back(waiting, LedgerUnavailableError())
+            self._refuse(waiting, LedgerUnavailableError())
             self._retry(cycle)
             return False
         self._commits.ended()
@@ -447,11 +457,12 @@ class ScenarioService:
     def _commit_is_stuck(self, tickets: list[Ticket]) -> None:
         """Answer those who wait for a commit that does not return, and those behind them; in the loop's thread."""
         _log.error("a commit takes too long; who waits is told so", scenario=self.scenario.name, n=len(tickets))
-        for ticket in tickets:
-            if not ticket.future.done():
-                ticket.future.set_result(OutcomeUnknownError())
-        for ticket in self._queue.take(self._config.queue_bound, 0):
-            ticket.future.set_result(LedgerUnavailableError())
+        settle(tickets, OutcomeUnknownError())
+        waiting = self._queue.take(self._config.queue_bound, 0)
+        settle([ticket for ticket in waiting if ticket.ask is not Ask.SWITCH], LedgerUnavailableError())
+        for ticket in waiting:
+            if ticket.ask is Ask.SWITCH:  # what comes after it was let in for that
+                self._queue.put(ticket)
 
     def _retry(self, cycle: Cycle) -> None:
         """Retry the kept batch, unchanged and before anything else, until it is durable or the service stops."""
@@ -470,7 +481,12 @@ class ScenarioService:
             return
 
     def _refuse_waiting(self, error: RingfenceError) -> None:
-        self._hand_back(self._queue.take(self._config.queue_bound, 0), error)
+        self._refuse(self._queue.take(self._config.queue_bound, 0), error)
+
+    def _refuse(self, tickets: list[Ticket], error: RingfenceError) -> None:
+        """Refuse what was not begun; a switch of release is put off, as what comes after it was let in for that."""
+        self._due += [ticket for ticket in tickets if ticket.ask is Ask.SWITCH]
+        self._hand_back([ticket for ticket in tickets if ticket.ask is not Ask.SWITCH], error)
 
     def _hand_back(self, tickets: list[Ticket], error: RingfenceError | None = None) -> None:
         """Give a whole group back to the event loop in one call; `error` replaces what would have been recorded."""
@@ -479,10 +495,4 @@ class ScenarioService:
                 ticket.result = error
         if tickets and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(_settle, tickets)
-
-
-def _settle(tickets: list[Ticket]) -> None:
-    for ticket in tickets:
-        if not ticket.future.done():
-            ticket.future.set_result(ticket.result)
+                self._loop.call_soon_threadsafe(settle, tickets)

@@ -89,6 +89,25 @@ class Telemetry:
             ("scenario", "rung"),
             registry=self.registry,
         )
+        self.release_switches = Counter(
+            "ringfence_release_switches_total",
+            "Promotions and rollbacks asked of the running service: done, or failed",
+            ("scenario", "result"),
+            registry=self.registry,
+        )
+        self.release_switch_seconds = Histogram(
+            "ringfence_release_switch_seconds",
+            "Time for which the engine's thread decided nothing because it changed the release",
+            ("scenario",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.release_step = Gauge(
+            "ringfence_release_step",
+            "1 at the step that a change of release is at, or that the last one ended with",
+            ("scenario", "step"),
+            registry=self.registry,
+        )
         self.wrong_ticks = Counter(
             "ringfence_tick_mismatches_total",
             "Ticks on record that recovery computed otherwise",

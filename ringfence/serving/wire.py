@@ -112,6 +112,38 @@ class EntityAnswer(msgspec.Struct, frozen=True, kw_only=True):
     roles: dict[str, EntityRole]  # by each role that entities of this type can have in the decided event
 
 
+class SwitchStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a promotion or a rollback is."""
+
+    number: int  # of this process, from 1
+    act: str  # promote | rollback
+    release: str
+    replaces: str
+    step: str  # preparing | building | catching up | switching | done | failed
+    records_left: int | None = None  # to be replayed, while the new state is built
+    seq: int | None = None  # of the release record, once the switch is made
+    stall_ms: float | None = None  # for which nothing was decided because of it
+    failure: str | None = None  # why the release from before goes on
+
+
+class ReleaseEntry(msgspec.Struct, frozen=True, kw_only=True):
+    release: str
+    registered_at: str
+    champion: bool
+    was_champion: bool
+    note: str
+    by: str
+
+
+class ReleasesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is live, what was, and what is on its way."""
+
+    champion: str
+    kept_ready: str | None  # the release that a rollback would be fastest to
+    switch: SwitchStatus | None  # the newest one of this process; None before the first
+    releases: list[ReleaseEntry]  # as the ledger has them, oldest first
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     scenarios: dict[str, str] = {}

@@ -111,3 +111,29 @@ def test_registry_tells_what_was_live_at_a_time() -> None:
         ("r-1", True, True),
         ("r-2", False, False),
     ]
+
+
+def test_installing_registers_what_is_not_known_yet_and_promotes_it() -> None:
+    log = _log_with("r-1")
+    Registry.read(log).install(log, "r-1", digest="x", by="key desk")
+    Registry.read(log).install(log, "r-2", digest="digest of r-2", note="from elsewhere", by="key desk")
+    acts = [(body.release, body.act, body.replaces) for record in log.records if (body := record.body)]
+    assert acts == [
+        ("r-1", "registered", None),
+        ("r-1", "promoted", None),
+        ("r-2", "registered", None),
+        ("r-2", "promoted", "r-1"),
+    ]
+    assert log.records[2].body == ReleaseBody(release="r-2", act="registered", digest="digest of r-2")
+    with pytest.raises(AlreadyChampionError):
+        Registry.read(log).install(log, "r-2", digest="digest of r-2")
+
+
+def test_what_a_rollback_would_go_back_to_is_known_before() -> None:
+    log = _log_with("r-1", "r-2")
+    Registry.read(log).promote(log, "r-1")
+    with pytest.raises(NothingToRollBackError):
+        Registry.read(log).rolls_back()
+    Registry.read(log).promote(log, "r-2")
+    assert Registry.read(log).rolls_back() == ("r-2", "r-1")
+    assert Registry.read(log).rollback(log) == "r-1"

@@ -111,3 +111,24 @@ def test_a_table_from_before_neighbourhoods_were_kept_goes_on(tmp_path: Path) ->
     assert after is not None
     assert (before.row.tolist(), before.near) == ([1.0], b"")
     assert (after.row.tolist(), after.near) == ([0.0], b"near")
+
+
+def test_a_table_with_a_single_row_for_an_event_goes_on_with_one_for_each_feature_spec(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / KEPT_ROWS)) as before:
+        before.execute(
+            "CREATE TABLE kept (event_seq INTEGER PRIMARY KEY, payload_digest BLOB NOT NULL, "
+            "spec_hash TEXT NOT NULL, row BLOB NOT NULL)"
+        )
+        before.execute("INSERT INTO kept VALUES (7, ?, 'old', ?)", (b"digest", np.array([1.5]).tobytes()))
+        before.commit()
+    opened = KeptRows(tmp_path, "old", 1), KeptRows(tmp_path, "new", 1)
+    with contextlib.closing(opened[0]) as old, contextlib.closing(opened[1]) as new:
+        kept = old.get(7, b"digest")
+        assert kept is not None
+        assert kept.row.tolist() == [1.5]
+        assert (old.lacking(0, 9), new.lacking(0, 9), new.lacking(7, 9)) == ({}, {7: b"digest"}, {})
+        new.put([(7, b"digest", Kept(np.array([2.5])))])
+        assert new.lacking(0, 9) == {}
+        assert old.get(7, b"digest") == kept
+        new.forget([7])
+        assert (old.get(7, b"digest"), new.get(7, b"digest")) == (None, None)

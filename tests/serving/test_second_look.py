@@ -24,7 +24,7 @@ from ringfence.models.seen import Seen
 from ringfence.scenario.clock import FakeClock
 from ringfence.scoring.scorer import FULL, Scorer
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.cycle import _nothing
+from ringfence.serving.cycle import nothing_of
 from ringfence.serving.second_look import SecondLooks
 from ringfence.serving.service import State
 from ringfence.steps.graph_export import export_graph
@@ -324,7 +324,7 @@ def test_a_second_look_sees_the_neighbourhood_of_its_event(
         assert live is not None
         seen: list[tuple[int, float]] = []
         done: list[int] = []
-        with looking(twin, no_samples=_nothing(live.engine), looked_at=done.append) as looks:
+        with looking(twin, no_samples=nothing_of(live.engine.catalogue), looked_at=done.append) as looks:
             answer_of = looks._answer
 
             def noted(scorer: Scorer, one: Seen, event: Any, body: DecisionBody) -> Any:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes that a running service makes itself, since it holds the only right to append to the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode, urlsplit
+
+import typer
+
+from ringfence.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from urllib.error import HTTPError
+
+HERE_URL = "http://127.0.0.1:8473"
+TOKEN = "RINGFENCE_TOKEN"
+UrlOption = Annotated[
+    str, typer.Option(metavar="URL", help=f"Where a running service answers; it is asked with the token in {TOKEN}.")
+]
+_TIMEOUT_S = 60.0
+_LOOK_S = 0.1
+
+
+class ServiceRunsError(RingfenceError):
+    """The ledger has a writer, as a rule a service, and no token was given to ask it with."""
+
+    def __init__(self, locked: str, url: str, path: str, body: dict[str, str]) -> None:
+        self.url = url
+        super().__init__(
+            f"{locked}. A running service switches by itself: set {TOKEN} to a token with the scope admin (`ringfence "
+            f"keys create NAME --scopes admin`) and repeat the command, with --url if it answers elsewhere; or: "
+            f"curl -X POST -H 'Authorization: Bearer TOKEN' -d '{json.dumps(body)}' {url}{path}"
+        )
+
+
+class ServiceRefusedError(RingfenceError):
+    """The service said no, or could not be reached."""
+
+    def __init__(self, url: str, found: str) -> None:
+        self.url, self.found = url, found
+        super().__init__(f"the service at {url}: {found}")
+
+
+class SwitchFailedError(RingfenceError):
+    """The service began, and goes on with the release it had."""
+
+    def __init__(self, release: str, cause: str) -> None:
+        self.release, self.cause = release, cause
+        super().__init__(f"{release} did not become the champion, the one from before goes on: {cause}")
+
+
+def switch_release(
+    url: str, route: str, body: dict[str, str], scenario: str, *, locked: RingfenceError, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Have a running service promote or roll back, and wait until it has.
+
+    Parameters
+    ----------
+    route : promote | rollback.
+    locked : why the ledger cannot be written from here.
+
+    Returns
+    -------
+    `SwitchStatus` of the API.
+
+    Raises
+    ------
+    ServiceRunsError
+        Without a token.
+    ServiceRefusedError, SwitchFailedError
+        If the service does not do it.
+    """
+    path = f"/v1/releases/{route}"
+    token = os.environ.get(TOKEN)
+    if not token:
+        raise ServiceRunsError(str(locked), url, path, body)
+    query = f"?{urlencode({'scenario': scenario})}"
+    status = _asked(url, token, "POST", path + query, body)
+    say(f"the service at {url} makes {status['release']} ready; it goes on by itself, whatever becomes of this command")
+    step = ""
+    while status["step"] not in ("done", "failed"):
+        if status["step"] != step:
+            step = status["step"]
+            say(step)
+        time.sleep(_LOOK_S)
+        found = _asked(url, token, "GET", "/v1/releases" + query)["switch"]
+        if found is None or found["number"] != status["number"]:
+            cause = "the service started anew, or changed the release again; see `ringfence release list`"
+            raise SwitchFailedError(status["release"], cause)
+        status = found
+    if status["step"] == "failed":
+        raise SwitchFailedError(status["release"], status["failure"])
+    return status
+
+
+def _asked(url: str, token: str, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ServiceRefusedError(url, "is no http or https address; name it with --url")
+    request = Request(url.rstrip("/") + path, data, headers, method=method)
+    try:
+        with urlopen(request, timeout=_TIMEOUT_S) as response:
+            answer: dict[str, Any] = json.load(response)
+    except HTTPError as error:
+        with error:
+            raise ServiceRefusedError(url, _detail(error)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServiceRefusedError(url, f"cannot be asked ({reason}); name where it answers with --url") from None
+    return answer
+
+
+def _detail(error: HTTPError) -> str:
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"answered {error.code}, which is not an answer of ringfence; name where it answers with --url"
