@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Install what tests marked `services` need and this machine lacks. Today that is a C compiler, for the shim that
-# drops un-fsynced writes. Redis, PostgreSQL and a browser join the list when a marked test first asks for them.
+# drops un-fsynced writes, and promtool, which makes alert rules fire. Redis, PostgreSQL and a browser join the list when a marked test first asks for them.
 set -euo pipefail
 
 missing=()
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+command -v promtool >/dev/null || missing+=(prometheus)
 
 if [ ${#missing[@]} -eq 0 ]; then
   echo "services: nothing to install"

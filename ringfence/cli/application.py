@@ -23,6 +23,7 @@ from ringfence.cli import (
     graphs,
     keys,
     models,
+    monitoring,
     recalibration,
     releases,
     rings,
@@ -57,6 +58,7 @@ releases.app.command("recalibrate")(recalibration.recalibrate)
 releases.app.command("export")(exporting.export)
 app.add_typer(releases.app, name="release")
 app.command("explain")(explain.explain)
+graphs.app.command("monitoring")(monitoring.monitoring)
 app.add_typer(graphs.app, name="export")
 app.add_typer(entities.app, name="entity")
 app.command("rings")(rings.rings)

@@ -38,4 +38,6 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     margin_ms: float = 2.0  # of a deadline, kept for the way back, and for going from one model to the next
     breaker: BreakerSettings = BreakerSettings()  # of each rung that asks a model
     second_looks: bool = True  # score decisions of a lower rung in full afterwards
+    log_one_in: int = 100  # one decision in so many has a line in the log
+    machine_price_per_hour: float | None = None  # what cost per 1,000 decisions is told by; None: it is not told
     row_sample: int = 100  # one approved decision in so many keeps its feature row

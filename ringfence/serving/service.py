@@ -29,6 +29,7 @@ from ringfence.scoring.release import Release
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live, answer_of
+from ringfence.serving.decision_log import DecisionLog
 from ringfence.serving.errors import (
     LedgerUnavailableError,
     NotFoundError,
@@ -38,15 +39,18 @@ from ringfence.serving.errors import (
 )
 from ringfence.serving.explanations import EXPLANATIONS, Explanations
 from ringfence.serving.kept import KeptRows
+from ringfence.serving.lags import explanations_behind, snapshots_behind
 from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue
 from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import explained_in_full
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.second_look import SecondLooks, look_again
+from ringfence.serving.tally import Tally
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
+_FORGOTTEN: Final = "_forgotten"  # how counters of the engine end that count evictions
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
 _LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it has not done
@@ -94,7 +98,11 @@ class ScenarioService:
         self._ended = threading.Event()
         self._looker: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
-        self._latencies: dict[tuple[str, str], Any] = {}
+        self._latencies: dict[tuple[str, str], Tally] = {}
+        self._cycle: Cycle | None = None
+        self._unsaved_since_ns = 0  # 0: nothing waits for its commit
+        self._queue_seconds = telemetry.queue_seconds.labels(self.scenario.name)
+        self._decision_log = DecisionLog(self.scenario.name, release.id, config.log_one_in, time.perf_counter_ns)
         self._late_answers = telemetry.late_answers.labels(self.scenario.name)
         self._rungs: Rungs | None = None
         self.state = State.STARTING
@@ -266,7 +274,7 @@ class ScenarioService:
         key = (answer.action, answer.rung)
         child = self._latencies.get(key)
         if child is None:
-            child = self._telemetry.decision_seconds.labels(self.scenario.name, *key)
+            child = self._telemetry.decision_seconds.labels(self.scenario.name, *key, self._release.id)
             self._latencies[key] = child
         child.observe(seconds)
         if is_late:
@@ -283,6 +291,21 @@ class ScenarioService:
             self._telemetry.ledger_seq.labels(name).set(self._live.engine.seq)
             for counter, value in self._live.engine.counters.items():
                 self._telemetry.engine_counts.labels(name, counter).set(value)
+                if counter.endswith(_FORGOTTEN):
+                    self._telemetry.forgotten.reach((name, counter.removesuffix(_FORGOTTEN)), value)
+        since_ns = self._unsaved_since_ns
+        lag_s = (time.perf_counter_ns() - since_ns) / 1e9 if since_ns else 0.0
+        self._telemetry.commit_lag.labels(name).set(lag_s)
+        if self._config.follower and self._live is not None:
+            lag, decided_seq = self._telemetry.ledger_lag, 0 if self._cycle is None else self._cycle.last_decided_seq
+            lag.labels(name, "snapshots").set(snapshots_behind(self._state_dir, self._live.engine.seq))
+            lag.labels(name, "explanations").set(explanations_behind(self._state_dir, decided_seq))
+        if (p95 := self._telemetry.neighbours.labels(name).quantile(0.95)) is not None:
+            self._telemetry.neighbours_p95.labels(name).set(p95)
+        price, n = self._config.machine_price_per_hour, self._telemetry.decisions.sum(name)
+        if price is not None and n:
+            busy_h = self._telemetry.busy_seconds.value(name) / 3600
+            self._telemetry.cost.labels(name).set(price * busy_h / n * 1000)
 
     def _run(self) -> None:
         try:
@@ -310,6 +333,7 @@ class ScenarioService:
                     self._telemetry,
                     row_sample=self._config.row_sample,
                 )
+                self._cycle = cycle
                 if self._config.second_looks:
                     self._look_again(cycle, live)
                 self._on_ready()
@@ -381,6 +405,7 @@ class ScenarioService:
 
     def _turns(self, cycle: Cycle) -> None:
         batch_size = self._telemetry.batch_size.labels(self.scenario.name)
+        left = self._telemetry.queue_left.labels(self.scenario.name)
         while True:
             tickets = self._queue.take(self._config.max_batch, _IDLE_S)
             if not tickets:
@@ -388,6 +413,7 @@ class ScenarioService:
                     return
                 continue
             batch_size.observe(len(tickets))
+            left.observe(self._queue.depth)
             groups = cycle.in_turns(tickets)
             for at, group in enumerate(groups):
                 waiting = [ticket for later in groups[at + 1 :] for ticket in later]
@@ -398,13 +424,14 @@ class ScenarioService:
 
     def _turn(self, cycle: Cycle, tickets: list[Ticket], waiting: list[Ticket]) -> bool:
         """Work a group up to its answers; False: the commit failed, and those that wait behind it were refused."""
+        turn_began_ns = time.perf_counter_ns()
         try:
             cycle.take(tickets)
         except Exception:
             # State no longer follows the ledger: nothing staged may be committed; restart recovers by replay.
             self._hand_back(tickets + waiting, ServiceFaultError())
             raise
-        began_ns = time.perf_counter_ns()
+        began_ns = self._unsaved_since_ns = time.perf_counter_ns()
         try:
             cycle.commit()
         except CommitFailedError as error:
@@ -415,10 +442,15 @@ class ScenarioService:
             self._retry(cycle)
             return False
         commit_ns = time.perf_counter_ns() - began_ns
+        self._unsaved_since_ns = 0
         for ticket in tickets:
             ticket.commit_ns = commit_ns
         self._hand_back(tickets)
         cycle.tidy()
+        for ticket in tickets:
+            self._queue_seconds.observe(ticket.queue_ns / 1e9)
+        self._decision_log.tell(tickets)
+        self._telemetry.busy_seconds.inc((self.scenario.name,), (time.perf_counter_ns() - turn_began_ns) / 1e9)
         return True
 
     def _retry(self, cycle: Cycle) -> None:
@@ -433,6 +465,7 @@ class ScenarioService:
                 cycle.commit()
             except CommitFailedError:
                 continue
+            self._unsaved_since_ns = 0
             self.state = State.READY
             _log.info("the ledger takes records again", scenario=self.scenario.name)
             return
