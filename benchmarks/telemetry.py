@@ -87,7 +87,8 @@ def logged(one_in: int) -> Callable[[int], None]:
 
 def main() -> None:
     print(
-        f"counting a decision: {fastest_us(tallied()):.2f} us; with prometheus_client: {fastest_us(by_library()):.2f} us"
+        f"counting a decision: {fastest_us(tallied()):.2f} us; "
+        f"with prometheus_client: {fastest_us(by_library()):.2f} us"
     )
     print(f"the log, one line in 100 decisions: {fastest_us(logged(100)):.2f} us a decision; ", end="")
     print(f"a line for each: {fastest_us(logged(1)):.2f} us")

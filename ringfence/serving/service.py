@@ -103,6 +103,8 @@ class ScenarioService:
         self._unsaved_since_ns = 0  # 0: nothing waits for its commit
         self._queue_seconds = telemetry.queue_seconds.labels(self.scenario.name)
         self._decision_log = DecisionLog(self.scenario.name, release.id, config.log_one_in, time.perf_counter_ns)
+        # There before the first failure: a series that begins above zero has not risen, and its alert would not fire.
+        self._commit_failures = telemetry.commit_failures.labels(self.scenario.name)
         self._late_answers = telemetry.late_answers.labels(self.scenario.name)
         self._rungs: Rungs | None = None
         self.state = State.STARTING
@@ -299,7 +301,8 @@ class ScenarioService:
         if self._config.follower and self._live is not None:
             lag, decided_seq = self._telemetry.ledger_lag, 0 if self._cycle is None else self._cycle.last_decided_seq
             lag.labels(name, "snapshots").set(snapshots_behind(self._state_dir, self._live.engine.seq))
-            lag.labels(name, "explanations").set(explanations_behind(self._state_dir, decided_seq))
+            if (behind := explanations_behind(self._state_dir, decided_seq)) is not None:
+                lag.labels(name, "explanations").set(behind)
         if (p95 := self._telemetry.neighbours.labels(name).quantile(0.95)) is not None:
             self._telemetry.neighbours_p95.labels(name).set(p95)
         price, n = self._config.machine_price_per_hour, self._telemetry.decisions.sum(name)
@@ -457,7 +460,7 @@ class ScenarioService:
         """Retry the kept batch, unchanged and before anything else, until it is durable or the service stops."""
         pause_s = self._config.commit_retry_s
         while not self._stopping:
-            self._telemetry.commit_failures.labels(self.scenario.name).inc()
+            self._commit_failures.inc()
             self._refuse_waiting(LedgerUnavailableError())
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -59,7 +59,7 @@ CASES = {
     "RingfenceLateAnswers": Case(
         {"ringfence_late_answers_total": ("0+1x240", STAYS), "ringfence_decisions_total": (GROWS, GROWS)}
     ),
-    "RingfenceCommitsFail": Case({"ringfence_commit_failures_total": ("0+1x240", "7x240")}),
+    "RingfenceCommitsFail": Case({"ringfence_commit_failures_total": ("0x196 4x40", "7x240")}),
     "RingfenceCommitHangs": Case({"ringfence_commit_lag_seconds": ("0+30x240", "0.5x240")}),
     "RingfenceQueueFills": Case({"ringfence_queue_depth": ("257x240", "256x240")}),
     "RingfenceRefuses": Case(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import threading
@@ -15,7 +16,10 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ringfence.engine.snapshot import write_snapshot
 from ringfence.serving.decision_log import DecisionLog
+from ringfence.serving.explanations import Explanations
+from ringfence.serving.lags import snapshots_behind
 from ringfence.serving.tally import Tally, TallyCounter, TallyHistogram
 from ringfence.serving.telemetry import line_processors
 from ringfence.workspace import Workspace
@@ -129,6 +133,8 @@ def test_cost_is_price_times_busy_time_over_decisions(start: Start) -> None:
 
 def test_commit_lag_grows_while_the_ledger_is_locked_and_ends_with_it(start: Start) -> None:
     service = start()
+    # At zero before the first failure: Prometheus sees a rise only of what it has seen before.
+    assert list(values(service, "ringfence_commit_failures_total").values()) == [0.0]
     blocker = locked(service)
     assert service.ask("POST", "/v1/decisions", claim("waits")).status_code == 503
     (first,) = values(service, "ringfence_commit_lag_seconds").values()
@@ -138,6 +144,33 @@ def test_commit_lag_grows_while_the_ledger_is_locked_and_ends_with_it(start: Sta
     blocker.close()
     until(lambda: service.ask("GET", "/readyz", key=None).status_code == 200)
     assert list(values(service, "ringfence_commit_lag_seconds").values()) == [0.0]
+
+
+def test_the_page_is_told_also_where_explanations_cannot_be_read(start: Start) -> None:
+    service = start()
+    answer = decide(service, claim(1))
+    lag = ("reader", "explanations"), ("scenario", "motor-claims")
+    assert values(service, "ringfence_ledger_lag_records")[lag] == answer["seq"]
+    state_dir = service.workspace.state_dir(service.scenario)
+    with contextlib.closing(Explanations(state_dir)) as explanations:
+        explanations.put([], answer["seq"] - 1)
+    assert values(service, "ringfence_ledger_lag_records")[lag] == 1
+    for path in state_dir.glob("explanations.db*"):
+        path.unlink()
+    (state_dir / "explanations.db").write_bytes(b"no database" * 100)
+    assert values(service, "ringfence_ledger_lag_records")[lag] == 1
+
+
+def test_snapshots_are_behind_by_what_a_start_would_replay(start: Start) -> None:
+    service = start()
+    assert service.service._live is not None
+    engine, state_dir = service.service._live.engine, service.workspace.state_dir(service.scenario)
+    assert snapshots_behind(state_dir, engine.seq) == engine.seq
+    write_snapshot(engine, state_dir)
+    seq = engine.seq
+    decide(service, claim(1))
+    lag = values(service, "ringfence_ledger_lag_records")[("reader", "snapshots"), ("scenario", "motor-claims")]
+    assert lag == service.service._live.engine.seq - seq > 0
 
 
 def test_sizes_of_neighbourhoods_are_those_that_were_sampled(graph_template: Workspace, tmp_path: Any) -> None:
@@ -180,6 +213,7 @@ def test_degraded_decisions_have_a_line_once_a_second(start: Start, log: io.Stri
     service.service._decision_log = DecisionLog("motor-claims", "r-1", 1_000_000_000, lambda: moments[-1])
     first = decide(service, claim(1))
     decide(service, claim(2))
+    assert service.ask("GET", "/v1/entities/person/1", key="read").status_code in (200, 404)  # a turn after that one
     moments.append(1_000_000_002)
     third = decide(service, claim(3))
     service.service.stop()
