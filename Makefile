@@ -79,6 +79,7 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
+	$(BIN)/python -m benchmarks.telemetry
 	$(BIN)/python -m benchmarks.rows
 	$(BIN)/python -m benchmarks.first_day
 	$(BIN)/python -m benchmarks.lookups

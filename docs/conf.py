@@ -33,6 +33,7 @@ TREE = {
         "docs/policy",
         "docs/api",
         "docs/serving",
+        "docs/runbook",
         "docs/threat-model",
         "docs/explanations",
         "docs/rings",

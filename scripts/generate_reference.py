@@ -445,7 +445,8 @@ def metrics_page() -> str:
     for metric in vars(Telemetry()).values():
         if hasattr(metric, "describe"):
             family = metric.describe()[0]
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+            names = metric.labelnames if hasattr(metric, "labelnames") else metric._labelnames
+            labels = ", ".join(f"`{label}`" for label in names)
             name = family.name + ("_total" if family.type == "counter" else "")
             lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
     return "\n".join(lines) + "\n"

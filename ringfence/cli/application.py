@@ -25,6 +25,7 @@ from ringfence.cli import (
     keys,
     mirroring,
     models,
+    monitoring,
     recalibration,
     releases,
     rings,
@@ -60,6 +61,7 @@ releases.app.command("export")(exporting.export)
 releases.app.command("mirror")(mirroring.mirror)
 app.add_typer(releases.app, name="release")
 app.command("explain")(explain.explain)
+graphs.app.command("monitoring")(monitoring.monitoring)
 app.add_typer(graphs.app, name="export")
 app.add_typer(entities.app, name="entity")
 app.command("rings")(rings.rings)

@@ -56,6 +56,10 @@ def serve(
         float,
         typer.Option(min=1.0, help="Seconds between two snapshots of the state; 50,000 records force one."),
     ] = 300.0,
+    machine_price: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="What this machine costs an hour: /metrics then tell the cost of 1,000 decisions."),
+    ] = None,
     deadline: Annotated[
         int,
         typer.Option(
@@ -83,6 +87,7 @@ def serve(
         rate=rate_option(rate, burst),
         snapshot_every_s=snapshot_every,
         deadline_ms=deadline,
+        machine_price_per_hour=machine_price,
     )
     tls = _tls(tls_certificate, tls_key)
     if tls is None and not behind_proxy:

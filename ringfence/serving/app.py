@@ -99,7 +99,7 @@ class App:
         except Exception:
             _log.exception("request failed", route=route)
             await self._refuse(exchange, ServiceFaultError())
-        self._telemetry.responses.labels(route, exchange.status).inc()
+        self._telemetry.responses.inc((route, str(exchange.status)))
 
     def accept(self, keys: KeyRing) -> None:
         """Go by these keys from the next request on."""
@@ -110,7 +110,7 @@ class App:
         """Return whose request it is: the key has the scope, and has not been used too often."""
         now_ms = self._clock.now_ms()
         key = self._keys.holder(exchange.authorization, scope, now_ms=now_ms)
-        self._telemetry.key_uses.labels(key.name).inc()
+        self._telemetry.key_uses.inc((key.name,))
         self._limits.take(key.name, key.rate, now_ms=now_ms)
         return key
 
@@ -259,7 +259,7 @@ class App:
         if not self._config.metrics_open:
             self._caller(exchange, Scope.READ)
         for service in self._services.values():
-            service.measure()
+            await asyncio.to_thread(service.measure)
         await exchange.answer(200, self._telemetry.page(), CONTENT_TYPE)
 
     async def _describe(self, exchange: Exchange) -> None:

@@ -40,4 +40,6 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     second_looks: bool = True  # score decisions of a lower rung in full afterwards
     warm_s: float = 900.0  # for so long the state of the release from before is kept up to date after a switch
     build_beside: int = 20_000  # records a new state is behind from which on another process replays them
+    log_one_in: int = 100  # one decision in so many has a line in the log
+    machine_price_per_hour: float | None = None  # what cost per 1,000 decisions is told by; None: it is not told
     row_sample: int = 100  # one approved decision in so many keeps its feature row

@@ -89,9 +89,13 @@ class Cycle:
         self._writer, self._live, self._rungs, self._kept, self._reviews = writer, live, rungs, kept, reviews
         self._commit_seconds = telemetry.commit_seconds.labels(scenario_name)
         self._row_sample = row_sample
+        self._decisions = telemetry.decisions
+        self._neighbours = telemetry.neighbours.labels(scenario_name)
+        self._masks: list[NDArray[np.bool_]] = []  # of this turn, not counted yet
         self._to_keep: list[tuple[int, bytes, Kept]] = []
         self.no_samples = nothing_of(live.engine.catalogue)
         self._to_forget: list[int] = []
+        self.last_decided_seq = 0
         self.last_degraded_seq = 0  # of a decision of this process; read by the thread that looks at those again
         self.looked_at: deque[int] = deque()  # events that it is done with
 
@@ -208,6 +212,10 @@ class Cycle:
     def tidy(self) -> None:
         """Do what answers need not wait for: drop rows that nobody needs any more, and write the log."""
         self._rungs.tell()
+        for mask in self._masks:
+            for size in mask.sum(axis=(1, 2)).tolist():
+                self._neighbours.observe(size)
+        self._masks.clear()
         while self.looked_at:
             self._to_forget.append(self.looked_at.popleft())
         if self._to_forget:
@@ -317,6 +325,8 @@ class Cycle:
         had = [entry.had for _, entry in entries if entry.had is not None]
         near = [entry.near for _, entry in entries if entry.near is not None]
         seen = Seen(np.stack([one.row for one in had]), joined(near) if near else None)
+        if seen.neighbourhoods is not None:
+            self._masks.append(seen.neighbourhoods.mask)
         amounts = [entry.admission.event.amount_minor for _, entry in entries]
         reviews_left = self._reviews.left()
         scenario = self._live.scorer.release.scenario
@@ -345,6 +355,7 @@ class Cycle:
                     row_sample=self._row_sample,
                 )
             )
+            self._decisions.inc((self._name, answer.action, answer.rung, self._live.versions["release"]))
             if answer.action == REVIEW:
                 self._reviews.spend()
             if answer.rung != FULL and near:  # a second look needs what only the event's moment had
@@ -353,6 +364,7 @@ class Cycle:
                 self._to_forget.append(seq)
             record = self._writer.decision_of(seq)
             assert record is not None
+            self.last_decided_seq = record.seq
             if "degraded" in answer.circumstances:
                 self.last_degraded_seq = record.seq
             result = answer_of(record)

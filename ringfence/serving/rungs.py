@@ -22,7 +22,7 @@ from ringfence.serving.breaker import State
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.ladder import Ladder, Why
 from ringfence.serving.model_thread import CallTimedOutError, ModelThread
-from ringfence.serving.telemetry import Telemetry
+from ringfence.serving.telemetry import Telemetry, cause_of
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _REHEARSED: Final = 3  # calls of each rung before the first event
@@ -66,7 +66,7 @@ class Rungs:
                 try:
                     scorer.answer(blank, [None], reviews_left=None, rung=rung)
                 except Exception as error:
-                    _log.warning("a rung fails in rehearsal", scenario=self._name, rung=rung, cause=str(error))
+                    _log.warning("a rung fails in rehearsal", scenario=self._name, rung=rung, cause=cause_of(error))
                     break
                 ended_ns = self._now_ns()
                 ladder.estimates[rung].add(1, ended_ns - began_ns, ended_ns)
@@ -120,7 +120,7 @@ class Rungs:
         """Write to the log what went wrong since the last call: a log may be slow, and answers do not wait for it."""
         for rung, what, error in self._troubles:
             traced = None if error is None or isinstance(error, CallTimedOutError) else error
-            cause = None if error is None else str(error) or type(error).__name__
+            cause = None if error is None else cause_of(error)
             _log.warning(what, scenario=self._name, rung=rung, cause=cause, exc_info=traced)
         self._troubles.clear()
 

@@ -37,7 +37,7 @@ from ringfence.serving.cycle import nothing_of
 from ringfence.serving.errors import OutcomeUnknownError
 from ringfence.serving.kept import KeptRows
 from ringfence.serving.model_thread import CallTimedOutError, ModelThread
-from ringfence.serving.telemetry import Telemetry
+from ringfence.serving.telemetry import Telemetry, cause_of
 
 _log: Final = structlog.get_logger("ringfence.serving")
 
@@ -201,8 +201,7 @@ class SecondLooks:
         try:
             answer = self._answer(scorer, seen, event, body)
         except Exception as error:  # whatever a model raises: it may be well again later
-            cause = str(error) or type(error).__name__
-            _log.warning("a second look is put off", decision=f"d-{record.seq}", cause=cause)
+            _log.warning("a second look is put off", decision=f"d-{record.seq}", cause=cause_of(error))
             self._put_off.append(record.seq)
             return
         if answer.action == body.action:

@@ -30,23 +30,24 @@ from ringfence.scoring.scorer import Scorer
 from ringfence.serving import wire
 from ringfence.serving.commit_watch import CommitWatch
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.cycle import Cycle, Live, answer_of, pending_answer_of
+from ringfence.serving.cycle import Cycle, Live
+from ringfence.serving.decision_log import DecisionLog
 from ringfence.serving.entity import entity_at
 from ringfence.serving.errors import (
     LedgerUnavailableError,
-    NotFoundError,
     NotReadyError,
     OutcomeUnknownError,
     ServiceFaultError,
 )
-from ringfence.serving.explanations import EXPLANATIONS, Explanations
+from ringfence.serving.gauges import measure_decisions, measure_engine, measure_follower
 from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue, settle
 from ringfence.serving.ready import Ready, made_ready
 from ringfence.serving.recovery import recover, warm_up
-from ringfence.serving.retold import explained_in_full
+from ringfence.serving.retold import decision_on, stored_decision
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.second_look import SecondLooks, look_again
 from ringfence.serving.swap import MOST_WAITING, Swap, parted
+from ringfence.serving.tally import Tally
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
@@ -97,7 +98,13 @@ class ScenarioService:
         self._ended = threading.Event()
         self._looker: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
-        self._latencies: dict[tuple[str, str], Any] = {}
+        self._latencies: dict[tuple[str, str, str], Tally] = {}
+        self._cycle: Cycle | None = None
+        self._unsaved_since_ns = 0  # 0: nothing waits for its commit
+        self._queue_seconds = telemetry.queue_seconds.labels(self.scenario.name)
+        self._decision_log = DecisionLog(self.scenario.name, config.log_one_in, time.perf_counter_ns)
+        # There before the first failure: a series that begins above zero has not risen, and its alert would not fire.
+        self._commit_failures = telemetry.commit_failures.labels(self.scenario.name)
         self._late_answers = telemetry.late_answers.labels(self.scenario.name)
         self._rungs: Rungs | None = None
         self._due: list[Ticket] = []  # a switch of release that a failing commit has put off
@@ -215,45 +222,12 @@ class ScenarioService:
         return ticket
 
     def stored_decision(self, decision_id: str, *, full: bool = False) -> wire.StoredDecision | None:
-        """Read a decision back, with its exact reasons where they have been computed.
-
-        Parameters
-        ----------
-        full : with what was kept of the explanation of the whole score. Nothing is computed here.
-        """
-        record = self._ledger.decision(decision_id)
-        if record is None:
-            return None
-        exact = None
-        if (self._state_dir / EXPLANATIONS).exists():
-            with contextlib.closing(Explanations(self._state_dir)) as explanations:
-                exact = explanations.get(record.seq)
-        recorded_at = wire.iso(record.recorded_at_ms)
-        stored = wire.StoredDecision(decision=answer_of(record), recorded_at=recorded_at, exact_reasons=exact)
-        return explained_in_full(stored, self._ledger, self._state_dir) if full else stored
+        """See `retold.stored_decision`."""
+        return stored_decision(self._ledger, self._state_dir, decision_id, full=full)
 
     def decision_on(self, event_id: str, *, full: bool = False) -> wire.StoredDecision | wire.StoredPending:
-        """Read the decision on an event of the decided type back, or that it waits for the nightly batch.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such event, or no decision on it yet.
-        """
-        decides = self.scenario.decide
-        event = self._ledger.find_event(decides, event_id)
-        if event is None:
-            raise NotFoundError(
-                f"{decides} {event_id[:100]!r}", "check the event_id; imported events are known by it too"
-            )
-        record = self._ledger.decision_of(event.seq)
-        stored = None if record is None else self.stored_decision(f"d-{record.seq}", full=full)
-        if record is None and (waits := self._ledger.pending_of(event.seq)) is not None:
-            return wire.StoredPending(pending=pending_answer_of(waits), recorded_at=wire.iso(waits.recorded_at_ms))
-        if stored is None:
-            do = f"it is known (seq {event.seq}) and undecided; live events are decided by POST /v1/decisions"
-            raise NotFoundError(f"decision on {decides} {event_id[:100]!r}", do)
-        return stored
+        """See `retold.decision_on`."""
+        return decision_on(self._ledger, self._state_dir, self.scenario.decide, event_id, full=full)
 
     def entity(self, entity_type: str, entity_id: str) -> wire.EntityAnswer | None:
         """Describe an entity by the state between two turns; only the engine thread may call this."""
@@ -261,7 +235,7 @@ class ScenarioService:
         return entity_at(self._live.engine, self._ledger, entity_type, entity_id, self._clock.now_ms())
 
     def record_latency(self, answer: wire.DecisionAnswer, seconds: float, *, is_late: bool) -> None:
-        key = (answer.action, answer.rung)
+        key = (answer.action, answer.rung, answer.versions["release"])
         child = self._latencies.get(key)
         if child is None:
             child = self._telemetry.decision_seconds.labels(self.scenario.name, *key)
@@ -277,10 +251,15 @@ class ScenarioService:
         self._telemetry.ready.labels(name).set(self.state is State.READY)
         if self._rungs is not None:
             self._rungs.measure()
+        since_ns = self._unsaved_since_ns
+        lag_s = (time.perf_counter_ns() - since_ns) / 1e9 if since_ns else 0.0
+        self._telemetry.commit_lag.labels(name).set(lag_s)
         if self._live is not None:
-            self._telemetry.ledger_seq.labels(name).set(self._live.engine.seq)
-            for counter, value in self._live.engine.counters.items():
-                self._telemetry.engine_counts.labels(name, counter).set(value)
+            measure_engine(self._telemetry, name, self._live.engine)
+            decided_seq = 0 if self._cycle is None else self._cycle.last_decided_seq
+            if self._config.follower:
+                measure_follower(self._telemetry, name, self._state_dir, self._live.engine.seq, decided_seq)
+        measure_decisions(self._telemetry, name, self._config)
 
     def _run(self) -> None:
         try:
@@ -322,6 +301,7 @@ class ScenarioService:
             self._telemetry,
             row_sample=self._config.row_sample,
         )
+        self._cycle = cycle
         self._put_in_force(ready)
         self.swap.begin(ready, cycle, writer)
         if self._config.second_looks:
@@ -408,6 +388,7 @@ class ScenarioService:
 
     def _turns(self, cycle: Cycle) -> None:
         batch_size = self._telemetry.batch_size.labels(self.scenario.name)
+        left = self._telemetry.queue_left.labels(self.scenario.name)
         while True:
             tickets, self._due = self._due or self._queue.take(self._config.max_batch, _IDLE_S), []
             if not tickets:
@@ -416,6 +397,7 @@ class ScenarioService:
                 continue
             began_ns = time.perf_counter_ns()
             batch_size.observe(len(tickets))
+            left.observe(self._queue.depth)
             groups = [group for part in parted(tickets) for group in cycle.in_turns(part)]
             for at, group in enumerate(groups):
                 waiting = [ticket for later in groups[at + 1 :] for ticket in later]
@@ -428,13 +410,14 @@ class ScenarioService:
 
     def _turn(self, cycle: Cycle, tickets: list[Ticket], waiting: list[Ticket]) -> bool:
         """Work a group up to its answers; False: the commit failed, and those that wait behind it were refused."""
+        turn_began_ns = time.perf_counter_ns()
         try:
             cycle.take(tickets)
         except Exception:
             # State no longer follows the ledger: nothing staged may be committed; restart recovers by replay.
             self._hand_back(tickets + waiting, ServiceFaultError())
             raise
-        began_ns = time.perf_counter_ns()
+        began_ns = self._unsaved_since_ns = time.perf_counter_ns()
         self._commits.began(tickets)
         try:
             cycle.commit()
@@ -448,10 +431,15 @@ class ScenarioService:
             return False
         self._commits.ended()
         commit_ns = time.perf_counter_ns() - began_ns
+        self._unsaved_since_ns = 0
         for ticket in tickets:
             ticket.commit_ns = commit_ns
         self._hand_back(tickets)
         cycle.tidy()
+        for ticket in tickets:
+            self._queue_seconds.observe(ticket.queue_ns / 1e9)
+        self._decision_log.tell(tickets)
+        self._telemetry.busy_seconds.inc((self.scenario.name,), (time.perf_counter_ns() - turn_began_ns) / 1e9)
         return True
 
     def _commit_is_stuck(self, tickets: list[Ticket]) -> None:
@@ -468,7 +456,7 @@ class ScenarioService:
         """Retry the kept batch, unchanged and before anything else, until it is durable or the service stops."""
         pause_s = self._config.commit_retry_s
         while not self._stopping:
-            self._telemetry.commit_failures.labels(self.scenario.name).inc()
+            self._commit_failures.inc()
             self._refuse_waiting(LedgerUnavailableError())
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -476,6 +464,7 @@ class ScenarioService:
                 cycle.commit()
             except CommitFailedError:
                 continue
+            self._unsaved_since_ns = 0
             self._state = State.READY
             _log.info("the ledger takes records again", scenario=self.scenario.name)
             return

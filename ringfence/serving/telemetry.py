@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
+from pathlib import Path
 from typing import Final, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from ringfence.errors import RingfenceError
+from ringfence.serving.tally import TallyCounter, TallyHistogram
 
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 48, 64)
+_DEPTHS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+# Every whole number that is likely: quantiles are exact up to there.
+_NEIGHBOURS: Final = tuple(range(257))
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -19,35 +28,95 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.decision_seconds = Histogram(
+        self.decision_seconds = TallyHistogram(
             "ringfence_decision_seconds",
             "Time from the last byte of the request to the answer",
-            ("scenario", "action", "rung"),
-            buckets=_SECONDS,
+            ("scenario", "action", "rung", "release"),
+            _SECONDS,
             registry=self.registry,
         )
-        self.commit_seconds = Histogram(
+        self.commit_seconds = TallyHistogram(
             "ringfence_commit_seconds",
             "Time of one durable group commit",
             ("scenario",),
-            buckets=_SECONDS,
+            _SECONDS,
             registry=self.registry,
         )
-        self.batch_size = Histogram(
+        self.batch_size = TallyHistogram(
             "ringfence_batch_size",
             "Requests that the engine thread took at once",
             ("scenario",),
-            buckets=_SIZES,
+            _SIZES,
             registry=self.registry,
         )
-        self.responses = Counter(
-            "ringfence_responses_total", "Responses by route and status", ("route", "status"), registry=self.registry
+        self.queue_seconds = TallyHistogram(
+            "ringfence_queue_seconds",
+            "Time that a request waited for the engine thread",
+            ("scenario",),
+            _SECONDS,
+            registry=self.registry,
+        )
+        self.queue_left = TallyHistogram(
+            "ringfence_queue_left",
+            "Requests that still waited when the engine thread had taken what it can work on at once",
+            ("scenario",),
+            _DEPTHS,
+            registry=self.registry,
+        )
+        self.neighbours = TallyHistogram(
+            "ringfence_neighbourhood_size",
+            "Events sampled around a decided one, over all its seats",
+            ("scenario",),
+            _NEIGHBOURS,
+            registry=self.registry,
+        )
+        self.neighbours_p95 = Gauge(
+            "ringfence_neighbourhood_size_p95",
+            "Size that 95 of 100 neighbourhoods since the start do not exceed",
+            ("scenario",),
+            registry=self.registry,
+        )
+        self.decisions = TallyCounter(
+            "ringfence_decisions",
+            "Decisions made, those of batches too and before their commit",
+            ("scenario", "action", "rung", "release"),
+            registry=self.registry,
+        )
+        self.busy_seconds = TallyCounter(
+            "ringfence_busy_seconds", "Time in which the engine thread had work", ("scenario",), registry=self.registry
+        )
+        self.cost = Gauge(
+            "ringfence_cost_per_1000_decisions",
+            "Machine price x busy time / decisions x 1,000, in the price's currency; only where a price is set",
+            ("scenario",),
+            registry=self.registry,
+        )
+        self.forgotten = TallyCounter(
+            "ringfence_evictions",
+            "Entities, pairs and texts that were forgotten to stay within the memory bound, replay included",
+            ("scenario", "what"),
+            registry=self.registry,
+        )
+        self.commit_lag = Gauge(
+            "ringfence_commit_lag_seconds",
+            "How long the records that wait for their commit have waited; 0 while none does",
+            ("scenario",),
+            registry=self.registry,
+        )
+        self.ledger_lag = Gauge(
+            "ringfence_ledger_lag_records",
+            "Records by which a reader in the background (snapshots, explanations) is behind the ledger",
+            ("scenario", "reader"),
+            registry=self.registry,
+        )
+        self.responses = TallyCounter(
+            "ringfence_responses", "Responses by route and status", ("route", "status"), registry=self.registry
         )
         self.problems = Counter(
             "ringfence_problems_total", "Refused requests and failures by type", ("type",), registry=self.registry
         )
-        self.key_uses = Counter(
-            "ringfence_key_uses_total",
+        self.key_uses = TallyCounter(
+            "ringfence_key_uses",
             "Requests that a key was accepted for, by its name",
             ("key",),
             registry=self.registry,
@@ -95,11 +164,11 @@ class Telemetry:
             ("scenario", "result"),
             registry=self.registry,
         )
-        self.release_switch_seconds = Histogram(
+        self.release_switch_seconds = TallyHistogram(
             "ringfence_release_switch_seconds",
             "Time for which the engine's thread decided nothing because it changed the release",
             ("scenario",),
-            buckets=_SECONDS,
+            _SECONDS,
             registry=self.registry,
         )
         self.release_step = Gauge(
@@ -139,15 +208,46 @@ class Telemetry:
         return generate_latest(self.registry)
 
 
+def frames_only(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Tell of an exception its kind and where it came from: its message, and lines of code, may hold an event's values.
+
+    Errors of ours are told with their message by who logs them, where that is known to hold none.
+    """
+    given = event.pop("exc_info", None)
+    if not given:
+        return event
+    error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+    told = []
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        told.append({
+            "type": type(error).__name__,
+            "frames": [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
+        })  # fmt: skip
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    event["exception"] = told
+    return event
+
+
+def cause_of(error: BaseException) -> str:
+    """Say why, for the log: our errors in their words; of others the kind, since a library may quote an event."""
+    return str(error) if isinstance(error, RingfenceError) and str(error) else type(error).__name__
+
+
+def line_processors() -> list[structlog.typing.Processor]:
+    """Return what makes a JSON line of an event."""
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        frames_only,
+        structlog.processors.JSONRenderer(),
+    ]
+
+
 def configure_logging(stream: TextIO, level: int = logging.INFO) -> None:
     """Write structlog events as JSON lines to `stream`."""
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=line_processors(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,

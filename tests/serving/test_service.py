@@ -295,7 +295,8 @@ def test_the_description_names_every_route_and_every_role(shared: RunningService
 def test_metrics_count_answers_by_action_and_rung(shared: RunningService) -> None:
     action = decide(shared, claim("counted"))["action"]
     page = shared.ask("GET", "/metrics", key="read").text
-    assert f'ringfence_decision_seconds_count{{action="{action}",rung="full",scenario="motor-claims"}}' in page
+    labels = f'action="{action}",release="{shared.release.id}",rung="full",scenario="motor-claims"'
+    assert f"ringfence_decision_seconds_count{{{labels}}}" in page
     assert 'ringfence_ready{scenario="motor-claims"} 1.0' in page
     assert "c-counted" not in page
 

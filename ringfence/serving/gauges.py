@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a metric shows when it is read, and nobody counts on the way of a request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ringfence.engine.engine import Engine
+from ringfence.serving.config import ServiceConfig
+from ringfence.serving.lags import explanations_behind, snapshots_behind
+from ringfence.serving.telemetry import Telemetry
+
+_FORGOTTEN: Final = "_forgotten"  # how counters of the engine end that count evictions
+
+
+def measure_engine(telemetry: Telemetry, name: str, engine: Engine) -> None:
+    """Say how far the engine is and what it counts."""
+    telemetry.ledger_seq.labels(name).set(engine.seq)
+    for counter, value in engine.counters.items():
+        telemetry.engine_counts.labels(name, counter).set(value)
+        if counter.endswith(_FORGOTTEN):
+            telemetry.forgotten.reach((name, counter.removesuffix(_FORGOTTEN)), value)
+
+
+def measure_follower(telemetry: Telemetry, name: str, state_dir: Path, last_seq: int, last_decided_seq: int) -> None:
+    """Say how far the process beside the service is behind."""
+    telemetry.ledger_lag.labels(name, "snapshots").set(snapshots_behind(state_dir, last_seq))
+    if (behind := explanations_behind(state_dir, last_decided_seq)) is not None:
+        telemetry.ledger_lag.labels(name, "explanations").set(behind)
+
+
+def measure_decisions(telemetry: Telemetry, name: str, config: ServiceConfig) -> None:
+    """Say what decisions looked at and what they cost."""
+    if (p95 := telemetry.neighbours.labels(name).quantile(0.95)) is not None:
+        telemetry.neighbours_p95.labels(name).set(p95)
+    price, n = config.machine_price_per_hour, telemetry.decisions.sum(name)
+    if price is not None and n:
+        busy_h = telemetry.busy_seconds.value(name) / 3600
+        telemetry.cost.labels(name).set(price * busy_h / n * 1000)
