@@ -17,6 +17,7 @@ from ringfence.serving.errors import QueueFullError
 
 NO_DEADLINE: Final = 1 << 62
 _NEWEST: Final = 0.2  # weight of the newest turn in what a ticket is expected to take
+_SHORT_NS: Final = 25_000_000  # a wait that is no pile-up: who is too late for it is decided by the rules
 
 
 class Ask(IntEnum):
@@ -90,7 +91,8 @@ class WorkQueue:
         depth = self._queue.qsize()
         if depth >= self._bound:
             raise QueueFullError(depth)
-        if depth and deadline_ns < NO_DEADLINE and time.perf_counter_ns() + depth * self._ticket_ns > deadline_ns:
+        wait_ns = depth * self._ticket_ns
+        if wait_ns > _SHORT_NS and deadline_ns < NO_DEADLINE and time.perf_counter_ns() + wait_ns > deadline_ns:
             raise QueueFullError(depth)
 
     def put(self, ticket: Ticket) -> None:
