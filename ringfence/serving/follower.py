@@ -65,19 +65,23 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
         target=explain_all, args=(ledger, workspace.releases_dir, workspace.state_dir(scenario), ended), daemon=True
     )
     explainer.start()
+
+    def follow_while_live(release: Release, ledger: Ledger, wholes: Wholes) -> None:
+        other_lives = other_spec_lives(ledger, workspace.releases_dir, release)
+        run_follower(
+            ledger,
+            release.catalogue,
+            workspace.state_dir(scenario),
+            every_records=config.snapshot_every_records,
+            every_seconds=config.snapshot_every_s,
+            stop=lambda: ended() or other_lives(),
+            differs=differs,
+            fold=lambda engine, batch: fold_and_read(engine, batch, ledger, wholes),
+        )
+
     with contextlib.closing(Wholes(workspace.state_dir(scenario))) as wholes:
         while not ended():  # once for each feature spec that is live in turn
-            other_lives = other_spec_lives(ledger, workspace.releases_dir, release)
-            run_follower(
-                ledger,
-                release.catalogue,
-                workspace.state_dir(scenario),
-                every_records=config.snapshot_every_records,
-                every_seconds=config.snapshot_every_s,
-                stop=lambda: ended() or other_lives(),  # noqa: B023 - it is over before the next one begins
-                differs=differs,
-                fold=lambda engine, batch: fold_and_read(engine, batch, ledger, wholes),  # noqa: B023
-            )
+            follow_while_live(release, ledger, wholes)
             release = champion_of(ledger, workspace.releases_dir)
             ledger = Ledger.open(directory, release.scenario)
 
