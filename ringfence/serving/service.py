@@ -91,7 +91,7 @@ class ScenarioService:
         self._on_ready, self._on_failure = on_ready, on_failure
         self._door = Door(release.scenario, ledger.identity, release.lookups())
         self._queue = WorkQueue(config.queue_bound)
-        self._commits = CommitWatch(self._commit_is_stuck)
+        self._commits = CommitWatch(self._commit_is_stuck, config.stuck_commit_ms / 1e3)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live: Live | None = None
         self._stopping = False
