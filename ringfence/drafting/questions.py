@@ -32,7 +32,7 @@ def decided_moment(event: str, clock: ClockGuess, attributes: Sequence[Attribute
         told.append(f"`event_time: {name}`{says} decides {_when(other)}")
         if 2 * other.n_earlier >= other.n_both:
             such = f", and whatever else comes only then, such as {with_taken}" if with_taken else ""
-            told[-1] += f": nothing of {taken} is known then; leave it out{such}"
+            told[-1] += f": nothing of {taken} is known then; leave {taken} out{such}"
         else:
             told[-1] += ": what becomes known up to then may be learned from, too"
     return "; ".join(told)

@@ -46,12 +46,13 @@ def lookup_of(main: Profile, other: Profile) -> str | None:
     if kinds:
         settings = "".join(f", {setting}" for setting in dict.fromkeys(kind.setting for kind in kinds))
         told = "; ".join(f"{len(kind.rows):,} x {kind.what}" for kind in kinds)
-        what += f" (with faults: {told}. CHECK: mend them, or keep{settings[1:]} as below, by which they are let be)"
+        what += f" (with faults: {told})"
     made = (
         f"{name}: {{lookup: {{file: {file}, from: {low.name}, to: {high.name}, value: {value.name}{settings}}}, "
         f"field: {asked.name}}}"
     )
-    return f"{what}: copy it into the workspace, and write under `derive:` {made}"
+    keep = f". CHECK{settings[1:]}: by these words rows with faults are used as they are; mend the file to do without"
+    return f"{what}: copy it into the workspace, and write under `derive:` {made}{keep if kinds else ''}"
 
 
 def _faults(other: Profile, low: Column, high: Column, value: Column) -> tuple[Fault, ...]:

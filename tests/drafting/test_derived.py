@@ -168,7 +168,8 @@ def test_ranges_that_cannot_be_looked_up_in_are_told_before_the_import_refuses_t
     turned = {"from_ip": bounds, "to_ip": [b + {7: -1, 90: 10}.get(i, 9) for i, b in enumerate(bounds)]}
     pl.DataFrame({**turned, "country": [["Peru", "Laos", "Mali"][row % 3] for row in range(2_000)]}).write_csv(files[1])
     ((_, why),) = draft_scenario("drafted", files).unused_files
-    assert "with faults: 1 x a range whose `from` lies above its `to`; 2 x a range that overlaps another. CHECK" in why
+    assert "with faults: 1 x a range whose `from` lies above its `to`; 2 x a range that overlaps another): copy" in why
+    assert "CHECK bad_rows: skip, overlaps: narrowest: by these words rows with faults are used as they are" in why
     assert "value: country, bad_rows: skip, overlaps: narrowest}, field: ip}" in why
 
 
