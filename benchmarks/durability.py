@@ -207,7 +207,7 @@ def torture(
                     known.take(path, json.loads(answer))
                     if path == "/v1/events":
                         learned.append(body)
-                elif status in (0, 503):
+                elif status in (0, 429, 503):  # refused, or not known: asked again with the same id
                     pending.append((path, body))
                 else:
                     found.append(f"{path} {body['event_id']}: status {status} {answer[:200]!r}")
