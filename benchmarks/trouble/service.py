@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager
 from typing import Any, Final
+from unittest.mock import patch
 
 from benchmarks.trouble.shim import RAISES, SLEEPS, Reading
 from ringfence.cli.application import main
@@ -14,7 +16,7 @@ from ringfence.steps.kernel_cache import use_kernel_cache
 SLEEP_S: Final = 0.2
 
 
-def hinder(switches: Reading) -> None:
+def hindered(switches: Reading) -> AbstractContextManager[object]:
     """Put the switch before every call of a network's ONNX session."""
     use_kernel_cache(os.environ)  # before anything imports numba, as `main` does it
     from ringfence.models.gnn import Gnn
@@ -29,9 +31,9 @@ def hinder(switches: Reading) -> None:
             time.sleep(SLEEP_S)
         return as_it_is(self, prepared)
 
-    Gnn.forward = forward  # type: ignore[method-assign]
+    return patch.object(Gnn, "forward", forward)
 
 
 if __name__ == "__main__":
-    hinder(Reading())
-    main()
+    with hindered(Reading()):
+        main()

@@ -100,15 +100,26 @@ def switch_release(
 
 def _asked(url: str, token: str, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
     from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+    from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+    class Stay(HTTPRedirectHandler):
+        """Follows nobody: the token would go along."""
+
+        def redirect_request(self, *told: Any) -> None:
+            return None
+
+    parts = urlsplit(url)
+    is_here = _is_loopback(parts.hostname or "")
+    if parts.scheme not in ("http", "https"):
+        raise ServiceRefusedError(url, "is no http or https address; name it with --url")
+    if parts.scheme == "http" and not is_here:
+        raise ServiceRefusedError(url, "would be sent the token in the clear; name an https address with --url")
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ServiceRefusedError(url, "is no http or https address; name it with --url")
     request = Request(url.rstrip("/") + path, data, headers, method=method)
+    opener = build_opener(Stay, *([ProxyHandler({})] if is_here else []))  # this machine is asked by no proxy
     try:
-        with urlopen(request, timeout=_TIMEOUT_S) as response:
+        with opener.open(request, timeout=_TIMEOUT_S) as response:
             answer: dict[str, Any] = json.load(response)
     except HTTPError as error:
         with error:
@@ -117,6 +128,17 @@ def _asked(url: str, token: str, method: str, path: str, body: dict[str, str] | 
         reason = getattr(error, "reason", error)
         raise ServiceRefusedError(url, f"cannot be asked ({reason}); name where it answers with --url") from None
     return answer
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _detail(error: HTTPError) -> str:

@@ -147,6 +147,9 @@ class Writer:
         Staging does without: this only saves a question to the database for each.
         """
         keys = [self._identity.event(event.event_type, event.event_id) for event in events]
+        if not keys:
+            self._foreseen = {}
+            return
         query = f"SELECT key, seq, payload_digest FROM identity WHERE key IN ({','.join('?' * len(keys))})"
         known = {key: (seq, digest) for key, seq, digest in self._connection.execute(query, keys)}
         self._foreseen = {**dict.fromkeys(keys), **known}

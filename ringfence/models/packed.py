@@ -44,6 +44,12 @@ def unpack(data: bytes, like: SampledArrays) -> SampledArrays | None:
     )
 
 
+def one_of(near: Sampled, at: int) -> SampledArrays:
+    """Return the neighbourhood of event `at` alone, as views."""
+    one = slice(at, at + 1)
+    return SampledArrays(near.events[one], near.mask[one], near.nodes[one])
+
+
 def joined(parts: list[SampledArrays]) -> SampledArrays:
     """Return neighbourhoods of several events, or of several lots of them, as one; at least one."""
     if len(parts) == 1:

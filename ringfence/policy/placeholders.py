@@ -18,6 +18,8 @@ _DRAFTED: Final = (
     (Scaled(fixed=100.0), Scaled(fixed=20.0)),
 )
 
+_NO_CURRENCY: Final = "XXX"  # so says ISO 4217
+
 
 def are_placeholders(costs: Costs) -> bool:
     """Tell whether costs are, to the last figure, those that ringfence writes into a new workspace.
@@ -29,7 +31,7 @@ def are_placeholders(costs: Costs) -> bool:
 
 
 def _bare(costs: Costs) -> Costs:
-    return msgspec.structs.replace(costs, currency="XXX", digits=2)
+    return msgspec.structs.replace(costs, currency=_NO_CURRENCY, digits=2)
 
 
 @cache
@@ -44,7 +46,7 @@ def _shipped() -> tuple[Costs, ...]:
     ]
     drafted = [
         Costs(
-            currency="XXX",
+            currency=_NO_CURRENCY,
             missed_fraud=missed,
             false_decline=decline,
             review=ReviewCost(cost=10.0, detects=0.8),

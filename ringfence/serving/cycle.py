@@ -22,7 +22,7 @@ from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.records import DecisionBody, Kind, PendingBody, Record, TickBody
 from ringfence.ledger.writer import Duplicate, Staged, Writer
 from ringfence.models.gnn_inputs import Sampled, SampledArrays
-from ringfence.models.packed import joined, pack, unpack
+from ringfence.models.packed import joined, one_of, pack, unpack
 from ringfence.models.seen import Seen
 from ringfence.scenario.batch import FRAUD, Batch
 from ringfence.scenario.event import Admission, LabelNotice
@@ -171,7 +171,7 @@ class Cycle:
         for at, ((seq, admission), row) in enumerate(zip(fresh.items(), rows, strict=True)):
             had = Kept(row, b"" if near is None else pack(near, at))
             if seq in wanted:
-                wanted[seq].had, wanted[seq].near = had, None if near is None else _one_of(near, at)
+                wanted[seq].had, wanted[seq].near = had, None if near is None else one_of(near, at)
             else:
                 self._to_keep.append((seq, admission.event.payload_digest, had))
         self._put_off(wanted, late)
@@ -370,11 +370,6 @@ class Cycle:
             result = answer_of(record)
             for ticket in entry.tickets:
                 ticket.result = result
-
-
-def _one_of(near: Sampled, at: int) -> SampledArrays:
-    one = slice(at, at + 1)
-    return SampledArrays(near.events[one], near.mask[one], near.nodes[one])
 
 
 def nothing_of(catalogue: Catalogue) -> SampledArrays | None:

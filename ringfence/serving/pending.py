@@ -16,7 +16,6 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from ringfence import __version__
 from ringfence.engine.catalogue import Catalogue
 from ringfence.engine.engine import Engine
 from ringfence.engine.replay import RECORDS_AT_ONCE
@@ -25,7 +24,7 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, EventBody, Kind, PendingBody, Record
 from ringfence.ledger.writer import Writer
 from ringfence.models.gnn_inputs import SampledArrays
-from ringfence.models.packed import joined, pack, unpack
+from ringfence.models.packed import joined, one_of, pack, unpack
 from ringfence.models.seen import Seen
 from ringfence.policy.costs import ACTIONS, expected_costs
 from ringfence.policy.policy import BATCH, Policy
@@ -39,6 +38,7 @@ from ringfence.serving.cycle import REVIEW
 from ringfence.serving.decided import Row, decision_body, feature_digest, texts_of
 from ringfence.serving.errors import NoChampionError
 from ringfence.serving.kept import KeptRows
+from ringfence.serving.recovery import versions_of
 from ringfence.serving.reviews import ReviewBudget
 
 _ROW_SAMPLE: Final = ServiceConfig().row_sample
@@ -51,10 +51,8 @@ class RouteCost(msgspec.Struct, frozen=True, kw_only=True):
     """What a route cost."""
 
     n_decisions: int
-    ms_per_decision: (
-        float | None
-    )  # None without decisions; `batch`: of the run's wall time, `realtime`: see `_Realtime`
-    waited_s: float | None  # median of the time from the event's record to the decision's; None without decisions
+    ms_per_decision: float | None  # `batch`: of the run's wall time; `realtime`: see `_realtime`; None without any
+    waited_s: float | None  # median of the time from the event's record to the decision's; None without any
     expected_cost: float  # of the actions taken, by the champion's cost table, without the review price; major units
     expected_cost_per_decision: float | None
 
@@ -152,12 +150,7 @@ class _Run:
         self._replay = _Replay(ledger, release.catalogue, state_dir)
         like = self._scorer.blank(np.empty((0, len(release.catalogue.names)))).neighbourhoods
         self._like = None if like is None else SampledArrays(like.events, like.mask, like.nodes)
-        self._versions = {
-            "release": release.id,
-            "spec": release.catalogue.spec_hash,
-            "policy": release.policy.version,
-            "ringfence": __version__,
-        }
+        self._versions = versions_of(release)
         self.n_decided = self.n_replayed = self.first_seq = self.last_seq = 0
         self.by_action: dict[str, int] = {}
         self.waited_ms: list[int] = []
@@ -262,9 +255,7 @@ class _Replay:
                 if near is None:
                     found[seq] = rows[at], b"", None
                 else:
-                    one = slice(at, at + 1)
-                    alone = SampledArrays(near.events[one], near.mask[one], near.nodes[one])
-                    found[seq] = rows[at], pack(near, at), alone
+                    found[seq] = rows[at], pack(near, at), one_of(near, at)
         return found
 
 

@@ -7,10 +7,9 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ import pytest
 from ringfence.rollout.errors import TrackingStoreError
 from ringfence.rollout.tracking import COMPLETE, DIGEST, RELEASE, Measured, TrackingStore, quieten_tracking
 from ringfence.rollout.tracking_place import tracking_place
-from tests.rollout.tracking_server import Held, tracking_server
+from tests.rollout.tracking_server import Held, listening, tracking_server
 
 SECRET = "s3cret-word"
 
@@ -48,14 +47,8 @@ def server(status: int, seen: list[str]) -> Iterator[str]:
         def log_message(self, *told: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.server_port}"
-        finally:
-            listening.shutdown()
-            thread.join()
+    with listening(Answers) as address:
+        yield address
 
 
 def refused(address: str) -> TrackingStoreError:

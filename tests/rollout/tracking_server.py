@@ -67,6 +67,19 @@ class Held:
 
 
 @contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer on a free port of this machine until the end; yields the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{found.server_port}"
+        finally:
+            found.shutdown()
+            thread.join()
+
+
+@contextmanager
 def tracking_server(held: Held) -> Iterator[str]:
     """Serve what is held while it lasts; yields the address."""
 
@@ -107,11 +120,5 @@ def tracking_server(held: Held) -> Iterator[str]:
         def log_message(self, *told: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Routes) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.server_port}"
-        finally:
-            listening.shutdown()
-            thread.join()
+    with listening(Routes) as address:
+        yield address
