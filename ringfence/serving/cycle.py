@@ -210,12 +210,15 @@ class Cycle:
         self._commit_seconds.observe(took_ns / 1e9)
 
     def tidy(self) -> None:
-        """Do what answers need not wait for: drop rows that nobody needs any more, and write the log."""
+        """Do what answers need not wait for: write the log, and count."""
         self._rungs.tell()
         for mask in self._masks:
             for size in mask.sum(axis=(1, 2)).tolist():
                 self._neighbours.observe(size)
         self._masks.clear()
+
+    def forget(self) -> None:
+        """Drop kept rows that nobody needs any more; answers need not wait for that either."""
         while self.looked_at:
             self._to_forget.append(self.looked_at.popleft())
         if self._to_forget:

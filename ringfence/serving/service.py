@@ -435,9 +435,10 @@ class ScenarioService:
         for ticket in tickets:
             ticket.commit_ns = commit_ns
         self._hand_back(tickets)
-        self._commits.began([])  # nobody waits for this, but whoever comes waits behind it
-        cycle.tidy()
+        self._commits.began([])  # nobody waits for the disk here, but whoever comes waits behind it
+        cycle.forget()
         self._commits.ended()
+        cycle.tidy()
         for ticket in tickets:
             self._queue_seconds.observe(ticket.queue_ns / 1e9)
         self._decision_log.tell(tickets)
