@@ -139,22 +139,27 @@ class App:
             raise AmbiguousScenarioError(name, tuple(self._services))
         return service
 
-    async def _message(self, exchange: Exchange, scope: Scope) -> tuple[ScenarioService, dict[str, Any], int]:
-        """Check key, media type, size and readiness; return the service, the JSON object, and when decoding began."""
+    async def _body(self, exchange: Exchange, scope: Scope) -> tuple[ScenarioService, bytes, int]:
+        """Check key, media type, size and readiness; return the service, the body, and when its last byte was there."""
         self._caller(exchange, scope)
         service = self._service(exchange)
         exchange.require_media_type(JSON_TYPES)
         body = await exchange.body(self._config.body_limit_bytes)
-        start_ns = time.perf_counter_ns()
+        start_ns = exchange.received_ns or time.perf_counter_ns()
         service.require_ready()
+        return service, body, start_ns
+
+    async def _message(self, exchange: Exchange, scope: Scope) -> tuple[ScenarioService, dict[str, Any], int]:
+        """As `_body`, with the JSON object that it is."""
+        service, body, start_ns = await self._body(exchange, scope)
         return service, wire.read_object(body), start_ns
 
     async def _decide(self, exchange: Exchange) -> None:
-        service, message, start_ns = await self._message(exchange, Scope.DECIDE)
+        service, body, start_ns = await self._body(exchange, Scope.DECIDE)
         given_ms = exchange.deadline_ms(self._config.longest_deadline_ms)
         deadline_ns = start_ns + (given_ms or self._config.deadline_ms) * MS
         service.require_room(deadline_ns)  # before more work goes into what will be refused
-        admission = service.admit_decided(message)
+        admission = service.admit_body(body, exchange.ahead)
         ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns)
         answer: wire.DecisionAnswer | wire.PendingAnswer = await self._outcome(ticket)
         ended_ns = time.perf_counter_ns()

@@ -28,6 +28,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     open_batches: int = 4  # NDJSON requests held in memory at once, beyond which the answer is 429
     rate: Rate | None = None  # of every key that has none of its own; None: no limit
     metrics_open: bool = False  # True: /metrics needs no key
+    front: bool = True  # read requests in a process of its own; with TLS the service reads them itself
     follower: bool = True  # run the process that takes snapshots and computes exact reasons
     snapshot_every_records: int = 50_000
     snapshot_every_s: float = 300.0

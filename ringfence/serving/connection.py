@@ -139,6 +139,11 @@ class Connection(HttpToolsProtocol):
         if not self._refused:
             self._refuse(MalformedRequestError())
 
+    @property
+    def is_between_requests(self) -> bool:
+        """Whether nothing of a request has arrived that is not answered."""
+        return not self._in_head and self._awaited() is _Stage.HEAD
+
     def _awaited(self) -> _Stage:
         if self._in_head or self.cycle is None or self.cycle.response_complete:
             return _Stage.HEAD

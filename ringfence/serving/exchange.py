@@ -10,10 +10,14 @@ from urllib.parse import parse_qs
 
 from ringfence.errors import RingfenceError
 from ringfence.serving.errors import BadHeaderError, BodyTooLargeError, MediaTypeError, Problem, problem_of
-from ringfence.serving.wire import encode
+from ringfence.serving.wire import Ahead, encode
 
 DEADLINE: Final = "Ringfence-Deadline-Ms"
 _DEADLINE: Final = DEADLINE.lower().encode()
+
+# In the scope of a request that came by the front process: the event that it let in, and when it had the last byte.
+AHEAD: Final = "ringfence.ahead"
+RECEIVED_NS: Final = "ringfence.received_ns"
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -33,7 +37,8 @@ class ClientGoneError(RingfenceError):
 class Exchange:
     """A request and the way back to its client. `status` is what was answered, 0 before."""
 
-    __slots__ = ("_receive", "_scope", "_send", "authorization", "content_length", "content_type", "deadline", "status")
+    __slots__ = ("_receive", "_scope", "_send", "ahead", "authorization", "content_length", "content_type", "deadline",
+                 "received_ns", "status")  # fmt: skip
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -42,6 +47,8 @@ class Exchange:
         self.content_length: int | None = None
         self.deadline: bytes | None = None
         self.status = 0
+        self.ahead: Ahead | None = scope.get(AHEAD)
+        self.received_ns: int | None = scope.get(RECEIVED_NS)
         for name, value in scope["headers"]:
             if name == b"authorization":
                 self.authorization = value

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import multiprocessing
 import os
-import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
 import structlog
@@ -22,10 +20,12 @@ from ringfence.ledger.ledger import Ledger
 from ringfence.scenario.clock import Clock
 from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.connection import Bounds, bounded
+from ringfence.serving.connection import bounded
 from ringfence.serving.errors import KeyFileError, ServiceFailedError, TlsFileError
 from ringfence.serving.follower import follow
+from ringfence.serving.front.relay import Relay
 from ringfence.serving.keys import KeySource
+from ringfence.serving.listening import Server, bounds_of, listening
 from ringfence.serving.recovery import champion_of
 from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import Telemetry, configure_logging
@@ -37,7 +37,6 @@ _log: Final = structlog.get_logger("ringfence.serving")
 _SWITCH_S: Final = 0.0005
 _GC_THRESHOLD: Final = 20_000
 _LOOK_S: Final = 0.05
-_OWN_FILES: Final = 256  # left to ledger, state and releases: a ledger that cannot be opened answers nobody
 _FILES_LOOK_S: Final = 1.0  # a revoked key is refused after no more than this
 
 
@@ -77,43 +76,42 @@ def serve(
 
     services = {name: _service(workspace, name, clock, config, telemetry, end) for name in names}
     app = App(services, keys.ring, telemetry, config, clock)
-    listening = uvicorn.Config(
-        app,
-        host=config.host,
-        port=config.port,
-        loop="uvloop",
-        http=bounded(_bounds(config), lambda kind: telemetry.problems.labels(kind).inc()),
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        proxy_headers=False,  # nothing here goes by who the caller says that it speaks for
-        log_config=None,
-        server_header=False,
-        date_header=False,
-        backlog=2048,
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=10,
-    )
-    listening.load()
-    listening.ssl = None if tls is None else tls.context
-    server = _Server(listening)
+    settings = listening(app, config, bounded(bounds_of(config), lambda kind: telemetry.problems.labels(kind).inc()))
+    settings.load()
+    settings.ssl = None if tls is None else tls.context
+    server = Server(settings)
     servers.append(server)
+    # A connection that speaks TLS cannot be handed from one process to another.
+    relay = (
+        Relay(app, server, services, str(workspace.path), config, telemetry) if config.front and tls is None else None
+    )
     sys.setswitchinterval(_SWITCH_S)
     followers = [_start_follower(workspace, name, config) for name in names] if config.follower else []
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
+
+        async def leave() -> None:
+            if relay is not None:
+                await relay.stop()  # while there is still somebody to answer what it has under way
+            end()
+
+        leaving: list[asyncio.Task[None]] = []
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, end)
+            loop.add_signal_handler(number, lambda: leaving.append(loop.create_task(leave())))
         for service in services.values():
             service.start(loop)
-        telling = asyncio.create_task(
-            _tell_when_ready(server, services, lambda: on_ready(address(config, tls=tls is not None)))
-        )
-        watching = asyncio.create_task(_watch_files(app, keys, tls))
+        tasks = [
+            asyncio.create_task(
+                _tell_when_ready(server, services, relay, lambda: on_ready(address(config, tls=tls is not None)))
+            ),
+            asyncio.create_task(_watch_files(app, keys, tls)),
+        ]
+        if relay is not None:
+            tasks.append(asyncio.create_task(relay.keep()))
         await server.serve()
-        telling.cancel()
-        watching.cancel()
+        for task in tasks:
+            task.cancel()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -137,9 +135,13 @@ def address(config: ServiceConfig, *, tls: bool = False) -> str:
 
 
 async def _tell_when_ready(
-    server: uvicorn.Server, services: Mapping[str, ScenarioService], tell: Callable[[], None]
+    server: uvicorn.Server, services: Mapping[str, ScenarioService], relay: Relay | None, tell: Callable[[], None]
 ) -> None:
-    while not (server.started and all(service.state is State.READY for service in services.values())):
+    while not (
+        server.started
+        and all(service.state is State.READY for service in services.values())
+        and (relay is None or relay.is_settled)
+    ):
         await asyncio.sleep(_LOOK_S)
     tell()
 
@@ -159,25 +161,6 @@ async def _watch_files(app: App, keys: KeySource, tls: Tls | None) -> None:
                 _log.info("certificate read again")
         except (TlsFileError, OSError) as error:
             _log.error("certificate cannot be used; the one from before stays", error=str(error))
-
-
-def _bounds(config: ServiceConfig) -> Bounds:
-    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = config.connections if open_files == resource.RLIM_INFINITY else max(16, open_files - _OWN_FILES)
-    return Bounds(
-        head_bytes=config.head_limit_bytes,
-        head_s=config.head_timeout_s,
-        body_s=config.body_timeout_s,
-        connections=min(config.connections, room),
-    )
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn would raise them again after its end, before queued records are committed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _service(

@@ -132,6 +132,11 @@ class ScenarioService:
         return self._door
 
     @property
+    def release_id(self) -> str:
+        """The release whose door lets in what is submitted next."""
+        return self._release.id
+
+    @property
     def entity_types(self) -> tuple[str, ...]:
         return tuple(sorted({role.entity_type for role in self.scenario.roles}))
 
@@ -164,10 +169,7 @@ class ScenarioService:
         self._queue.require_room(deadline_ns)
 
     def admit(self, raw: dict[str, Any]) -> Admission:
-        admission = self._door.admit(raw, now_ms=self._clock.now_ms())
-        for name in admission.underived:
-            self._telemetry.underived.labels(self.scenario.name, name).inc()
-        return admission
+        return self._counted(self._door.admit(raw, now_ms=self._clock.now_ms()))
 
     def admit_decided(self, raw: dict[str, Any]) -> Admission:
         """Admit an event of the decided type only.
@@ -177,10 +179,35 @@ class ScenarioService:
         InvalidEventError
             Also for an event type that teaches and is not decided.
         """
-        admission = self.admit(raw)
+        return self._of_decided_type(self.admit(raw))
+
+    def admit_body(self, body: bytes, ahead: wire.Ahead | None) -> Admission:
+        """Admit the event in a body, of the decided type only.
+
+        Parameters
+        ----------
+        ahead : the same event as the front process let it in, which counts if that was by the door in force.
+
+        Raises
+        ------
+        MalformedBodyError
+            If the body is not one JSON object.
+        InvalidEventError
+            As `admit_decided`.
+        """
+        if ahead is None or ahead.release != self.release_id:
+            return self.admit_decided(wire.read_object(body))
+        return self._of_decided_type(self._counted(wire.admission_of(ahead)))
+
+    def _of_decided_type(self, admission: Admission) -> Admission:
         if admission.event.event_type != self.scenario.decide:
             do = f"decisions are made on {self.scenario.decide!r}; send other events to /v1/events"
             raise InvalidEventError("$.event_type", repr(admission.event.event_type), do)
+        return admission
+
+    def _counted(self, admission: Admission) -> Admission:
+        for name in admission.underived:
+            self._telemetry.underived.labels(self.scenario.name, name).inc()
         return admission
 
     def label_notice(self, raw: dict[str, Any]) -> LabelNotice:
