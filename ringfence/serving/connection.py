@@ -43,7 +43,7 @@ class _Stage(Enum):
     ANSWER = "answer"  # ours to give: no bound here
 
 
-def bounded(bounds: Bounds, on_refusal: Callable[[str], None]) -> type[HttpToolsProtocol]:
+def bounded(bounds: Bounds, on_refusal: Callable[[str], None]) -> type[Connection]:
     """Return the protocol for `uvicorn.Config(http=…)`; `on_refusal` is told the last word of each problem's type."""
 
     class Bounded(Connection):

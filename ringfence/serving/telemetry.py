@@ -201,6 +201,12 @@ class Telemetry:
             ("scenario", "what"),
             registry=self.registry,
         )
+        self.front_up = Gauge(
+            "ringfence_front_up",
+            "1 when the process before the service reads its requests; absent where there is none",
+            (),
+            registry=self.registry,
+        )
         self.ready = Gauge("ringfence_ready", "1 when decisions are answered", ("scenario",), registry=self.registry)
 
     def page(self) -> bytes:

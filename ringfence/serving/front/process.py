@@ -9,6 +9,7 @@ service would not, and a service without this process answers the same, more slo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import socket
@@ -59,6 +60,8 @@ def run_front(
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # the service, which is told too, ends this process in its turn
         signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # told apart from the service and its follower by `ps` and `top`
+        Path("/proc/self/comm").write_text("ringfence-front", encoding="ascii")
     configure_logging(sys.stderr)
     handed_over.settimeout(_HANDED_OVER_S)
     front = Front(Workspace(Path(workspace)), config)

@@ -33,7 +33,10 @@ AsgiApp = Callable[[Any, Any, Any], Any]
 
 
 class Relay:
-    """Runs in the event loop's thread. Until the front process takes connections, and while there is none, `server` does."""
+    """Runs in the event loop's thread.
+
+    Until the front process takes connections, and while there is none, `server` does: it costs time, and no request.
+    """
 
     def __init__(
         self,
@@ -62,10 +65,10 @@ class Relay:
             socket.socket(fileno=os.dup(listener.fileno())) for one in self._server.servers for listener in one.sockets
         ]
         pause_s = _FIRST_PAUSE_S
-        while not self._stopping:
+        while not self._is_stopping():
             began = asyncio.get_running_loop().time()
             await self._run_once()
-            if self._stopping:
+            if self._is_stopping():
                 return
             _log.error("the front process ended; connections are taken without it")
             await self._listen()
@@ -82,6 +85,9 @@ class Relay:
         self._link.write(framed(Close()))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), _ENDS_S)
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     async def _run_once(self) -> None:
         loop = asyncio.get_running_loop()
@@ -106,6 +112,7 @@ class Relay:
             await self._ended.wait()
         finally:
             self.is_settled, self._link = True, None
+            self._telemetry.front_up.set(0)
             adopts.close()
             await asyncio.to_thread(process.join, _ENDS_S)
             if process.is_alive():
@@ -118,13 +125,9 @@ class Relay:
             server.servers.append(await loop.create_server(self._protocol, sock=copy, backlog=config.backlog))
 
     def _protocol(self) -> asyncio.Protocol:
-        made = self._server.config.http_protocol_class(
-            config=self._server.config,
-            server_state=self._server.server_state,
-            app_state={},
-            _loop=asyncio.get_running_loop(),
-        )
-        return cast("asyncio.Protocol", made)
+        make: Callable[..., asyncio.Protocol] = self._server.config.http_protocol_class
+        config, state = self._server.config, self._server.server_state
+        return make(config=config, server_state=state, app_state={}, _loop=asyncio.get_running_loop())
 
     def _adopt_all(self, adopts: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         """Hand connections of the front process to the loop as they come; in a thread of its own."""
@@ -167,6 +170,7 @@ class Relay:
         elif isinstance(message, Opened):
             self._tell_doors()
             self.is_settled = True
+            self._telemetry.front_up.set(1)
             for server in self._server.servers:
                 server.close()
             self._server.servers.clear()
