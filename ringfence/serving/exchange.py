@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from ringfence.errors import RingfenceError
 from ringfence.serving.errors import BadHeaderError, BodyTooLargeError, MediaTypeError, Problem, problem_of
+from ringfence.serving.trace import Trace
 from ringfence.serving.wire import encode
 
 DEADLINE: Final = "Ringfence-Deadline-Ms"
@@ -33,7 +34,8 @@ class ClientGoneError(RingfenceError):
 class Exchange:
     """A request and the way back to its client. `status` is what was answered, 0 before."""
 
-    __slots__ = ("_receive", "_scope", "_send", "authorization", "content_length", "content_type", "deadline", "status")
+    __slots__ = ("_receive", "_scope", "_send", "authorization", "content_length", "content_type", "deadline", "status",
+                 "trace")  # fmt: skip
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -42,6 +44,7 @@ class Exchange:
         self.content_length: int | None = None
         self.deadline: bytes | None = None
         self.status = 0
+        self.trace: Trace | None = None  # None: nobody traces it
         for name, value in scope["headers"]:
             if name == b"authorization":
                 self.authorization = value
