@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _log: Final = structlog.get_logger("ringfence.serving")
 _MS: Final = 1_000_000
 _LOOK_S: Final = 0.2
+_REST: Final = 3.0  # times as long as it worked: the threads that decide need the interpreter
 _MOST_WAITING: Final = 1_024  # requests that are over and have no spans yet
 _MOST_SPANS: Final = 4_096  # that wait for the collector
 _MOST_STATE: Final = 512  # bytes of a tracestate, as W3C has it
@@ -119,12 +120,14 @@ class Traces:
 
     def _make(self) -> None:
         while self._waiting:
+            began = time.perf_counter()
             trace = self._waiting.popleft()
             try:
                 self._make_spans(trace)
             except Exception as error:  # one trace less; whoever reads the log finds out why
                 self._dropped.inc()
                 _log.error("spans of a request could not be made", cause=type(error).__name__, exc_info=error)
+            self._ended.wait(_REST * (time.perf_counter() - began))
 
     def _make_spans(self, trace: Trace) -> None:
         planned = spans_of(trace)

@@ -134,7 +134,7 @@ def test_a_decision_of_a_sampled_caller_is_a_tree_from_decode_to_answer(start: S
         "ringfence.batch_size": 1,
     }
     assert_within(spans)
-    assert abs(root.start_time // 1_000_000 - NOW_MS) < 5  # type: ignore[operator]
+    assert 0 <= NOW_MS - root.start_time // 1_000_000 < 10_000  # type: ignore[operator]  # its clock stands still
     order = ["decode", "queue", "observe", "score", "commit", "answer"]
     starts = [named(spans, name).start_time for name in order]
     assert starts == sorted(starts)  # type: ignore[type-var]
@@ -223,7 +223,7 @@ def test_refused_requests_labels_events_and_reads_are_told_and_health_is_not(sta
     told = [((span.attributes or {}).get("ringfence.problem"), span.name) for span in roots]
     assert told == [
         ("invalid-event", "POST /v1/decisions"),
-        ("unauthorized", "POST /v1/decisions"),
+        ("key-missing", "POST /v1/decisions"),
         (None, "POST /v1/events"),
         (None, "POST /v1/labels"),
         ("not-found", "GET /v1/entities/{type}/{id}"),
