@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -93,8 +94,11 @@ class Traces:
         return Trace(trace_id, None, began_ns, is_sampled=True) if drawn is Decision.RECORD_AND_SAMPLE else None
 
     def end(self, trace: Trace, method: str, route: str, status: int) -> None:
-        """Take a request that is over: one moment's work, whatever the collector does."""
-        if not trace.is_sampled:
+        """Take a request that is over: one moment's work, whatever the collector does.
+
+        Strangers leave no spans: whoever has no key could otherwise fill a collector.
+        """
+        if not trace.is_sampled or status == HTTPStatus.UNAUTHORIZED:
             return
         if len(self._waiting) >= _MOST_WAITING:
             self._dropped.inc()

@@ -207,7 +207,7 @@ def test_a_rung_that_failed_is_told_beside_the_one_that_answered(start: Start) -
     assert (root["ringfence.degraded"], root["ringfence.degraded_because"]) == (True, "ZeroDivisionError")
 
 
-def test_refused_requests_labels_events_and_reads_are_told_and_health_is_not(start: Start) -> None:
+def test_refused_requests_labels_events_and_reads_are_told_and_strangers_and_health_are_not(start: Start) -> None:
     here = Here()
     service = start(spans=here)
     service.ask("GET", "/readyz", headers=SAMPLED)
@@ -218,18 +218,27 @@ def test_refused_requests_labels_events_and_reads_are_told_and_health_is_not(sta
     label = {"event_id": "c-7", "label": "fraud", "source": "investigator"}
     service.ask("POST", "/v1/labels", label, headers=SAMPLED)
     assert service.ask("GET", f"/v1/entities/person/{PERSON}", headers=SAMPLED).status_code == 404
-    spans = here.wait(5)
+    spans = here.wait(4)
     roots = [span for span in spans if span.kind is SpanKind.SERVER]
     told = [((span.attributes or {}).get("ringfence.problem"), span.name) for span in roots]
     assert told == [
         ("invalid-event", "POST /v1/decisions"),
-        ("key-missing", "POST /v1/decisions"),
         (None, "POST /v1/events"),
         (None, "POST /v1/labels"),
         ("not-found", "GET /v1/entities/{type}/{id}"),
     ]
     assert all(span.status.status_code is StatusCode.UNSET for span in roots)  # a caller's fault is not the server's
     assert PERSON not in "".join(span.to_json() for span in spans)
+
+
+def test_the_sdks_own_switch_turns_it_off(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    here = Here()
+    service = start(spans=here)
+    assert service.ask("POST", "/v1/decisions", claim(1), headers=SAMPLED).status_code == 200
+    until(lambda: service.telemetry.traces.labels("taken")._value.get() == 1)
+    service.traces.close()  # type: ignore[union-attr]
+    assert here.get_finished_spans() == ()
 
 
 def test_the_share_that_begins_a_trace_is_drawn_and_a_callers_no_holds() -> None:
