@@ -154,7 +154,7 @@ class Traces:
             contexts.append(api.set_span_in_context(one))
             made.append(one)
         self._n_made += sum(one.is_recording() for one in made)
-        for one, span in zip(made, planned, strict=True):
+        for one, span in zip(reversed(made), reversed(planned), strict=True):  # a request's own comes last
             one.end(max(span.ended_ns, span.began_ns) + offset_ns)
         self._taken.inc()
 
