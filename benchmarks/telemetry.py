@@ -114,6 +114,7 @@ def passed(traces: Any, headers: list[tuple[bytes, bytes]], ticket: Ticket) -> C
         if ticket.trace is not None and ticket.trace.is_sampled:
             ticket.calls = calls
         if trace is not None:
+            trace.has_key = True
             trace.answered("motor-claims", ticket, 0)
         if traces is not None and asked.trace is not None:
             traces.end(asked.trace, "POST", "/v1/decisions", 200)

@@ -121,6 +121,8 @@ class App:
         """Return whose request it is: the key has the scope, and has not been used too often."""
         now_ms = self._clock.now_ms()
         key = self._keys.holder(exchange.authorization, scope, now_ms=now_ms)
+        if exchange.trace is not None:
+            exchange.trace.has_key = True
         self._telemetry.key_uses.inc((key.name,))
         self._limits.take(key.name, key.rate, now_ms=now_ms)
         return key

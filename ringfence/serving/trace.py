@@ -99,12 +99,13 @@ class Trace:
     is_sampled : False: only its id is told, in the log.
     """
 
-    __slots__ = ("began_ns", "decode_began_ns", "decode_ended_ns", "ended_ns", "is_sampled", "method", "n_left_out",
-                 "parent", "problem", "route", "scenario", "status", "trace_id", "turns")  # fmt: skip
+    __slots__ = ("began_ns", "decode_began_ns", "decode_ended_ns", "ended_ns", "has_key", "is_sampled", "method",
+                 "n_left_out", "parent", "problem", "route", "scenario", "status", "trace_id", "turns")  # fmt: skip
 
     def __init__(self, trace_id: int, parent: Parent | None, began_ns: int, *, is_sampled: bool) -> None:
         self.trace_id, self.parent, self.is_sampled = trace_id, parent, is_sampled
         self.began_ns = self.ended_ns = began_ns
+        self.has_key = False  # until the caller's was accepted
         self.decode_began_ns = self.decode_ended_ns = 0  # 0: nothing was decoded by itself
         self.method = self.route = self.scenario = self.problem = ""
         self.status = 0

@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -98,7 +97,7 @@ class Traces:
 
         Strangers leave no spans: whoever has no key could otherwise fill a collector.
         """
-        if not trace.is_sampled or status == HTTPStatus.UNAUTHORIZED:
+        if not (trace.is_sampled and trace.has_key):
             return
         if len(self._waiting) >= _MOST_WAITING:
             self._dropped.inc()
@@ -108,7 +107,7 @@ class Traces:
         self._waiting.append(trace)
 
     def close(self) -> None:
-        """Send what is left, as far as that takes no more than two seconds, and end."""
+        """Send what is left, as far as that takes no more than two seconds to make and two to send, and end."""
         self._ended.set()
         self._thread.join(_ENDS_S)
         ending = threading.Thread(target=self._processor.shutdown, name="last-traces", daemon=True)

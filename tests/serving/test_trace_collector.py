@@ -177,6 +177,7 @@ def test_what_waits_for_a_stuck_collector_is_bounded_and_what_is_dropped_is_coun
     for _ in range(900):
         trace = traces.begin([])
         assert trace is not None
+        trace.has_key = True
         traces.end(trace, "GET", "/v1/releases", 200)
     taken, dropped = telemetry.traces.labels("taken"), telemetry.traces.labels("dropped")
     until(lambda: taken._value.get() + dropped._value.get() == 900)
@@ -186,6 +187,7 @@ def test_what_waits_for_a_stuck_collector_is_bounded_and_what_is_dropped_is_coun
     for _ in range(tracing._MOST_WAITING + 500):  # more at once than may wait for their spans
         trace = traces.begin([])
         assert trace is not None
+        trace.has_key = True
         traces.end(trace, "GET", "/v1/releases", 200)
     assert dropped._value.get() > 0
     traces.close()
@@ -200,6 +202,7 @@ def test_a_service_told_to_trace_sends_to_the_collector_of_its_environment(monke
         assert traces is not None
         trace = traces.begin([])
         assert trace is not None
+        trace.has_key = True
         traces.end(trace, "GET", "/v1/releases", 200)
         traces.close()
     (body,) = got

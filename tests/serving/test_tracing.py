@@ -188,6 +188,8 @@ def test_refused_requests_labels_events_and_reads_are_told_and_strangers_and_hea
     service.ask("GET", "/no/such", headers=SAMPLED)
     assert service.ask("POST", "/v1/decisions", {"event_id": PERSON}, headers=SAMPLED).status_code == 422
     assert service.ask("POST", "/v1/decisions", b"{", key=None, headers=SAMPLED).status_code == 401
+    assert service.ask("POST", "/v1/decisions", b"{", key="read", headers=SAMPLED).status_code == 403
+    assert service.ask("BREW", "/v1/decisions", key=None, headers=SAMPLED).status_code == 405
     service.ask("POST", "/v1/events", claim(7, event_type="claim"), headers=SAMPLED)
     label = {"event_id": "c-7", "label": "fraud", "source": "investigator"}
     service.ask("POST", "/v1/labels", label, headers=SAMPLED)
@@ -252,6 +254,7 @@ def test_a_clock_that_is_set_moves_later_spans_and_no_lengths() -> None:
     for n in (1, 2):
         trace = traces.begin([])
         assert trace is not None
+        trace.has_key = True
         traces.end(trace, "GET", "/v1/releases", 200)
         here.wait(n)
         clock.advance(3_600_000)
@@ -270,6 +273,7 @@ def test_spans_that_cannot_be_made_cost_one_trace_and_not_the_service(
     broken = service.traces.begin([(b"traceparent", SAMPLED["traceparent"].encode())])
     assert broken is not None
     broken.turns = None  # type: ignore[assignment]
+    broken.has_key = True
     service.traces.end(broken, "GET", "/v1/releases", 200)
     service.ask("POST", "/v1/decisions", claim(1), headers=SAMPLED)
     assert len([span for span in here.wait() if span.kind is SpanKind.SERVER]) == 1
