@@ -7,8 +7,10 @@ import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -18,6 +20,11 @@ from ringfence.errors import RingfenceError
 
 if TYPE_CHECKING:
     from ringfence.serving.tls import Tls
+
+
+COLLECTOR: Final = "http://localhost:4318"  # where OpenTelemetry has it unless told otherwise
+COLLECTOR_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+COLLECTOR_HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 
 
 class AddressTakenError(RingfenceError):
@@ -60,6 +67,16 @@ def serve(
         float | None,
         typer.Option(min=0.0, help="What this machine costs an hour: /metrics then tell the cost of 1,000 decisions."),
     ] = None,
+    traces: Annotated[
+        bool,
+        typer.Option("--traces", help="Send OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT says where to."),
+    ] = False,
+    trace_sample: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of the requests without a traceparent that --traces begins a trace for."
+        ),
+    ] = 0.0,
     deadline: Annotated[
         int,
         typer.Option(
@@ -88,7 +105,11 @@ def serve(
         snapshot_every_s=snapshot_every,
         deadline_ms=deadline,
         machine_price_per_hour=machine_price,
+        traces=traces,
+        trace_sample=trace_sample,
     )
+    if traces:
+        _require_private_collector(os.environ)
     tls = _tls(tls_certificate, tls_key)
     if tls is None and not behind_proxy:
         _require_loopback(host)
@@ -117,16 +138,33 @@ def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
     return Tls(certificate, key, os.environ.get("RINGFENCE_TLS_KEY_PASSWORD"))
 
 
-def _require_loopback(host: str) -> None:
-    """Raise `UsageError` where tokens and events would cross a network in the clear."""
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there stays on this machine; also where there is no such address: nothing is sent then."""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError:
-        return  # there is no such address: nothing will listen, and that error says so
-    if not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found):
+        return True
+    return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found)
+
+
+def _require_loopback(host: str) -> None:
+    """Raise `UsageError` where tokens and events would cross a network in the clear."""
+    if not is_loopback(host):
         raise UsageError(
             f"--host {host} without TLS would send tokens and events through the network in the clear; give "
             "--tls-certificate and --tls-key, or say --behind-proxy where a proxy that speaks TLS stands before it"
+        )
+
+
+def _require_private_collector(environment: Mapping[str, str]) -> None:
+    """Raise `UsageError` where what the collector knows us by would cross a network in the clear."""
+    name = next((name for name in COLLECTOR_ENDPOINTS if environment.get(name)), COLLECTOR_ENDPOINTS[-1])
+    found = urlsplit(environment.get(name) or COLLECTOR)
+    has_secret = found.username is not None or any(environment.get(name) for name in COLLECTOR_HEADERS)
+    if has_secret and found.scheme != "https" and not is_loopback(found.hostname or ""):
+        raise UsageError(
+            f"{name} without TLS would send the headers for the collector through the network in the clear; give an "
+            "https address, or a collector on this machine that passes traces on"
         )
 
 

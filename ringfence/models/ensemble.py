@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from ringfence.models.seen import Seen
 
 FloatArray = NDArray[np.float64]
+
+
+Done = Callable[[str], object]  # told the name of a step as it ends, by whoever wants to time it
+
+
+def untold(step: str) -> None:
+    """Nobody wants to know."""
 
 
 class Contributions(NamedTuple):
@@ -65,23 +72,28 @@ class Ensemble:
         told = {name: branch for name, branch in self.branches.items() if not branch.needs}
         return replace(self, branches=told, stack=Stack())
 
-    def members(self, seen: Seen, encoded: FloatArray) -> dict[str, FloatArray]:
+    def members(self, seen: Seen, encoded: FloatArray, done: Done = untold) -> dict[str, FloatArray]:
         """Return each member's raw score, shape (n,): log-odds of the trees, what each branch says of itself.
 
         Parameters
         ----------
         seen, encoded : n events, and their rows as `encode` returns them.
+        done : told `model NAME` when a member has answered.
 
         Raises
         ------
         UnseenError
             If a branch that the stack counts on has nothing to look at.
         """
-        found = {} if self.gbdt is None else {BACKBONE: self.gbdt.raw(encoded)}
+        found = {}
+        if self.gbdt is not None:
+            found[BACKBONE] = self.gbdt.raw(encoded)
+            done(f"model {BACKBONE}")
         for name, branch in self.branches.items():
             unmet = [need for need in branch.needs if not need.is_met_by(seen)]
             if not unmet:
                 found[name] = branch.raw(seen, encoded)
+                done(f"model {name}")
             elif name in self.stack.members:
                 raise UnseenError(name, unmet[0])
         return found

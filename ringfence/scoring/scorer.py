@@ -15,7 +15,7 @@ from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.ledger.records import Reason
 from ringfence.models.branch import Outspoken
 from ringfence.models.calibration import Calibrator
-from ringfence.models.ensemble import Ensemble
+from ringfence.models.ensemble import Done, Ensemble, untold
 from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.seen import Seen
 from ringfence.models.stack import Stack
@@ -90,13 +90,14 @@ class Scorer:
             ensemble.contributions(seen, self.score(seen, rung=rung).encoded)
         self.answer(seen, [None, None], reviews_left=1)
 
-    def score(self, seen: Seen, *, rung: str | None = None) -> Scores:
+    def score(self, seen: Seen, *, rung: str | None = None, done: Done = untold) -> Scores:
         """Score events.
 
         Parameters
         ----------
         seen : n events, with whatever the branches of the stack read.
         rung : `full` or `gbdt`; None: the scorer's own.
+        done : told each step as it ends.
 
         Returns
         -------
@@ -112,15 +113,18 @@ class Scorer:
             raise next(iter(self.release.broken.values()))
         ensemble, calibrator = self._by_rung[asked]
         encoded = ensemble.encode(seen.rows)
-        members = ensemble.members(seen, encoded)
+        done("encode")
+        members = ensemble.members(seen, encoded, done)
         raw = ensemble.stack.raw(members)
-        return Scores(
+        scores = Scores(
             raw=raw,
             score=calibrator.apply(raw),
             members={name: ensemble.as_probability(name, found) for name, found in members.items()},
             raws=members,
             encoded=encoded,
         )
+        done("stack")
+        return scores
 
     def answer(
         self,
@@ -130,6 +134,7 @@ class Scorer:
         reviews_left: int | None,
         rung: str | None = None,
         why: str = "",
+        done: Done = untold,
     ) -> list[Answer]:
         """Score, decide and give reasons for events in the order given.
 
@@ -141,6 +146,7 @@ class Scorer:
         rung : recorded, and what decides which actions are permitted; None: the highest that the release allows. What
             is wrong with the release is then told as the circumstance `degraded`.
         why : told as that circumstance where a `rung` is asked for because a higher one failed.
+        done : told each step as it ends: `encode`, each model, `stack`, `policy`, `reasons`.
 
         Returns
         -------
@@ -150,11 +156,14 @@ class Scorer:
         degraded = {"degraded": told_why} if told_why else {}
         rung = rung or self.rung
         if rung == RULES:
-            return self.answer_without_model(amounts_minor, why=told_why, reviews_left=reviews_left, rows=seen.rows)
-        scores = self.score(seen, rung=rung)
+            return self.answer_without_model(
+                amounts_minor, why=told_why, reviews_left=reviews_left, rows=seen.rows, done=done
+            )
+        scores = self.score(seen, rung=rung, done=done)
         ensemble, _ = self._by_rung[rung]
         policy = self.release.policy
         actions = policy.decide(scores.score, _amounts(amounts_minor), rung=rung, reviews_left=reviews_left)
+        done("policy")
         told = np.flatnonzero(actions.codes != APPROVE)
         reasons: dict[int, tuple[Reason, ...]] = {}
         if told.shape[0]:
@@ -170,6 +179,7 @@ class Scorer:
                     if not isinstance(ensemble.branches[name], Outspoken)
                 }
                 reasons[at] = self._book.reasons(seen.rows[at], shares, others, spoken[place], amount=amount)
+        done("reasons")
         circumstances = {"review_price": policy.review_price, **degraded, **self._assumed}
         segments = None if self.release.segmentation is None else self.release.segmentation.of(seen.rows).tolist()
         members = {name: found.tolist() for name, found in scores.members.items()}
@@ -203,6 +213,7 @@ class Scorer:
         why: str,
         reviews_left: int | None,
         rows: FloatArray | None = None,
+        done: Done = untold,
     ) -> list[Answer]:
         """Answer on the `rules` rung: from the rules, or from the base rate alone where there are none, or no features.
 
@@ -211,10 +222,13 @@ class Scorer:
         why : recorded as the circumstance `degraded`, and told as a reason.
         rows : shape (n, n_features), as the engine gives them; None where they are not there, or the rules failed on
             them. That the rules of a release could not be asked is told as the circumstance `without_rules`.
+        done : told `rules` and `policy` as these steps end.
         """
         policy = self.release.policy
         found = without_model(self.release, len(amounts_minor), rows, base_rate=self.base_rate)
+        done(RULES)
         actions = policy.decide(found.score, _amounts(amounts_minor), rung=RULES, reviews_left=reviews_left)
+        done("policy")
         rules = self.release.rules
         without_rules = RULES in self.release.broken if rules is None else rows is None
         circumstances = {

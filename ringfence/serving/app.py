@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -35,6 +35,9 @@ from ringfence.serving.rates import RateLimits
 from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import CONTENT_TYPE, Telemetry
 
+if TYPE_CHECKING:
+    from ringfence.serving.tracing import Traces
+
 _log: Final = structlog.get_logger("ringfence.serving")
 FULL: Final = "full"  # the one value of `explain`
 _NO_WEBSOCKETS: Final = 1003  # RFC 6455: a kind of data that cannot be accepted; before the handshake it becomes 403
@@ -48,6 +51,7 @@ class App:
     ----------
     services : by scenario name, at least one. With several, requests name theirs as `?scenario=`.
     clock : tells until when keys are valid, and how often they were used.
+    traces : takes those of requests to `/v1/`; None: there are none.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class App:
         telemetry: Telemetry,
         config: ServiceConfig,
         clock: Clock,
+        traces: Traces | None = None,
     ) -> None:
         self._services = dict(services)
         self._keys = keys
@@ -64,6 +69,7 @@ class App:
         self._limits = RateLimits(config.rate)
         self._telemetry = telemetry
         self._config = config
+        self._traces = traces
         self._open_batches = asyncio.Semaphore(config.open_batches)
         self._openapi: tuple[dict[str, Scenario], bytes] | None = None  # of the scenarios it was made for
         self._routes: dict[str, dict[str, Handler]] = {
@@ -86,6 +92,8 @@ class App:
             return
         exchange = Exchange(scope, receive, send)
         route, handlers = self._route(exchange.path)
+        if self._traces is not None and route.startswith("/v1/"):
+            exchange.trace = self._traces.begin(scope["headers"], exchange.received_ns)
         try:
             if not handlers:
                 raise NotFoundError(f"route {exchange.path[:100]!r}", "see /openapi.json for the routes there are")
@@ -99,6 +107,9 @@ class App:
         except Exception:
             _log.exception("request failed", route=route)
             await self._refuse(exchange, ServiceFaultError())
+        finally:
+            if self._traces is not None and exchange.trace is not None:
+                self._traces.end(exchange.trace, exchange.method, route, exchange.status)
         self._telemetry.responses.inc((route, str(exchange.status)))
 
     def accept(self, keys: KeyRing) -> None:
@@ -110,6 +121,8 @@ class App:
         """Return whose request it is: the key has the scope, and has not been used too often."""
         now_ms = self._clock.now_ms()
         key = self._keys.holder(exchange.authorization, scope, now_ms=now_ms)
+        if exchange.trace is not None:
+            exchange.trace.has_key = True
         self._telemetry.key_uses.inc((key.name,))
         self._limits.take(key.name, key.rate, now_ms=now_ms)
         return key
@@ -128,7 +141,10 @@ class App:
         if exchange.status:
             return  # part of an answer has gone out; the connection ends instead
         problem = await exchange.refuse(error)
-        self._telemetry.problems.labels(problem.type.rpartition(":")[2]).inc()
+        kind = problem.type.rpartition(":")[2]
+        self._telemetry.problems.labels(kind).inc()
+        if exchange.trace is not None:
+            exchange.trace.problem = kind
 
     def _service(self, exchange: Exchange) -> ScenarioService:
         name = exchange.query("scenario")
@@ -160,9 +176,12 @@ class App:
         deadline_ns = start_ns + (given_ms or self._config.deadline_ms) * MS
         service.require_room(deadline_ns)  # before more work goes into what will be refused
         admission = service.admit_body(body, exchange.ahead)
-        ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns)
+        trace = exchange.trace
+        ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns, trace=trace)
         answer: wire.DecisionAnswer | wire.PendingAnswer = await self._outcome(ticket)
         ended_ns = time.perf_counter_ns()
+        if trace is not None:
+            trace.answered(service.scenario.name, ticket, start_ns)
         headers = _headers(ticket, ticket.queued_at_ns - start_ns)
         if isinstance(answer, wire.PendingAnswer):
             await exchange.answer(202, wire.encode(answer), headers=headers)
@@ -182,15 +201,19 @@ class App:
     async def _learn(self, exchange: Exchange) -> None:
         service, message, start_ns = await self._message(exchange, Scope.DECIDE)
         admission = service.admit(message)
-        ticket = service.submit(Ask.LEARN, admission=admission)
+        ticket = service.submit(Ask.LEARN, admission=admission, trace=exchange.trace)
         answer: wire.EventAnswer = await self._outcome(ticket)
+        if exchange.trace is not None:
+            exchange.trace.answered(service.scenario.name, ticket, start_ns)
         await exchange.answer(202, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
 
     async def _label(self, exchange: Exchange) -> None:
         service, message, start_ns = await self._message(exchange, Scope.LABEL)
         notice = service.label_notice(message)
-        ticket = service.submit(Ask.TELL, notice=notice)
+        ticket = service.submit(Ask.TELL, notice=notice, trace=exchange.trace)
         answer: wire.LabelAnswer = await self._outcome(ticket)
+        if exchange.trace is not None:
+            exchange.trace.answered(service.scenario.name, ticket, start_ns)
         await exchange.answer(202, wire.encode(answer), headers=_headers(ticket, ticket.queued_at_ns - start_ns))
 
     async def _stored_decision(self, exchange: Exchange) -> None:

@@ -44,4 +44,6 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     build_beside: int = 20_000  # records a new state is behind from which on another process replays them
     log_one_in: int = 100  # one decision in so many has a line in the log
     machine_price_per_hour: float | None = None  # what cost per 1,000 decisions is told by; None: it is not told
+    traces: bool = False  # send OpenTelemetry traces; needs the extra `otel`
+    trace_sample: float = 0.0  # share of the requests without a traceparent that begin a trace, 0 to 1
     row_sample: int = 100  # one approved decision in so many keeps its feature row

@@ -36,6 +36,7 @@ from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.telemetry import Telemetry
+from ringfence.serving.trace import Call
 
 _log: Final = structlog.get_logger("ringfence.serving")
 REVIEW: Final = "review"
@@ -334,12 +335,18 @@ class Cycle:
         reviews_left = self._reviews.left()
         scenario = self._live.scorer.release.scenario
         texts = texts_of(scenario, [entry.admission.event.attributes for _, entry in entries])
+        tickets = [ticket for _, entry in entries for ticket in entry.tickets]
+        traced = [ticket for ticket in tickets if ticket.trace is not None and ticket.trace.is_sampled]
+        calls: list[Call] | None = [] if traced else None
         answers = self._rungs.answer(
             seen._replace(texts=texts),
             amounts,
             reviews_left=reviews_left,
-            deadline_ns=min(ticket.deadline_ns for _, entry in entries for ticket in entry.tickets),
+            deadline_ns=min(ticket.deadline_ns for ticket in tickets),
+            calls=calls,
         )
+        for ticket in traced:
+            ticket.calls = calls
         for (seq, entry), (row, packed), answer in zip(entries, had, answers, strict=True):
             event = entry.admission.event
             self._writer.stage_decision(

@@ -43,6 +43,7 @@ class DecisionLog:
             _log.info("decided", **self._line(answer, ticket, now_ns))
 
     def _line(self, answer: wire.DecisionAnswer, ticket: Ticket, now_ns: int) -> dict[str, Any]:
+        traced = {} if ticket.trace is None else {"trace_id": ticket.trace.trace_id_hex}
         return {
             "scenario": self._scenario,
             "release": answer.versions["release"],
@@ -53,4 +54,5 @@ class DecisionLog:
             "ms": round((now_ns - ticket.queued_at_ns) / 1e6, 3),
             "queue_ms": round(ticket.queue_ns / 1e6, 3),
             "commit_ms": round(ticket.commit_ns / 1e6, 3),
+            **traced,
         }

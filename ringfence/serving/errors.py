@@ -30,6 +30,16 @@ class KeyFileError(ServingError):
         super().__init__(f"{where}: {found}; {do}")
 
 
+class TracingMissingError(ServingError):
+    """Traces are asked for, and what sends them is not installed."""
+
+    def __init__(self, library: str) -> None:
+        self.library = library
+        super().__init__(
+            f"--traces needs {library}, which is not installed; run: pip install 'ringfence[otel]', or serve without it"
+        )
+
+
 class TlsFileError(ServingError):
     """The service cannot speak TLS with these files."""
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from ringfence.errors import RingfenceError
 from ringfence.serving.errors import BadHeaderError, BodyTooLargeError, MediaTypeError, Problem, problem_of
+from ringfence.serving.trace import Trace
 from ringfence.serving.wire import Ahead, encode
 
 DEADLINE: Final = "Ringfence-Deadline-Ms"
@@ -38,7 +39,7 @@ class Exchange:
     """A request and the way back to its client. `status` is what was answered, 0 before."""
 
     __slots__ = ("_receive", "_scope", "_send", "ahead", "authorization", "content_length", "content_type", "deadline",
-                 "received_ns", "status")  # fmt: skip
+                 "received_ns", "status", "trace")  # fmt: skip
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -49,6 +50,7 @@ class Exchange:
         self.status = 0
         self.ahead: Ahead | None = scope.get(AHEAD)
         self.received_ns: int | None = scope.get(RECEIVED_NS)
+        self.trace: Trace | None = None  # None: nobody traces it
         for name, value in scope["headers"]:
             if name == b"authorization":
                 self.authorization = value

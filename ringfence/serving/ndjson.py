@@ -24,6 +24,7 @@ from ringfence.serving.exchange import NDJSON, NDJSON_TYPES, Exchange
 from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket
 from ringfence.serving.service import ScenarioService
 from ringfence.serving.telemetry import Telemetry
+from ringfence.serving.trace import Trace
 
 _PAUSE_S: Final = 0.002  # before a line is offered again to a full queue
 _PART_BYTES: Final = 32_768
@@ -71,6 +72,9 @@ async def _stream(
 ) -> None:
     in_flight: deque[tuple[int, Ticket | RingfenceError]] = deque()
     part = bytearray()
+    trace = exchange.trace
+    if trace is not None:
+        trace.scenario = service.scenario.name
     line_number, n_offered, at = 0, 0, 0
     turn_line, turn_at = 0, 0
     while at < len(body) or in_flight:
@@ -86,7 +90,7 @@ async def _stream(
                 if n_offered:
                     charge()
                 n_offered += 1
-                in_flight.append((line_number, await _offer(line, service, config, deadline_ms)))
+                in_flight.append((line_number, await _offer(line, service, config, deadline_ms, trace)))
         if not in_flight:
             break
         number, entry = in_flight.popleft()
@@ -94,6 +98,8 @@ async def _stream(
         if isinstance(result, RingfenceError):
             result = problem_of(result, line=number)
             telemetry.problems.labels(result.type.rpartition(":")[2]).inc()
+        elif trace is not None and isinstance(entry, Ticket):
+            trace.add(entry)
         part += wire.encode(result) + b"\n"
         if len(part) >= _PART_BYTES or not in_flight:
             await exchange.send_part(bytes(part))
@@ -103,7 +109,7 @@ async def _stream(
 
 
 async def _offer(
-    line: bytes, service: ScenarioService, config: ServiceConfig, deadline_ms: int | None
+    line: bytes, service: ScenarioService, config: ServiceConfig, deadline_ms: int | None, trace: Trace | None
 ) -> Ticket | RingfenceError:
     if len(line) > config.body_limit_bytes:
         return BodyTooLargeError(config.body_limit_bytes)
@@ -115,7 +121,7 @@ async def _offer(
     deadline_ns = NO_DEADLINE if deadline_ms is None else time.perf_counter_ns() + deadline_ms * MS
     while True:
         try:
-            return service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns)
+            return service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns, trace=trace)
         except QueueFullError:
             await asyncio.sleep(_PAUSE_S)  # single requests go first
             if service.door is not door:  # another release is live, and lets in by its own

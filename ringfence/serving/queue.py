@@ -14,6 +14,7 @@ from ringfence.errors import RingfenceError
 from ringfence.ledger.records import ReviewRequestedBody
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.serving.errors import QueueFullError
+from ringfence.serving.trace import Call, Trace
 
 NO_DEADLINE: Final = 1 << 62
 _NEWEST: Final = 0.2  # weight of the newest turn in what a ticket is expected to take
@@ -32,8 +33,8 @@ class Ask(IntEnum):
 class Ticket:
     """One request on its way through the engine thread. Times are `perf_counter_ns`."""
 
-    __slots__ = ("admission", "ask", "commit_ns", "deadline_ns", "future", "notice", "observe_ns", "queue_ns",
-                 "queued_at_ns", "read", "repeated", "request", "result", "score_ns")  # fmt: skip
+    __slots__ = ("admission", "ask", "calls", "commit_ns", "deadline_ns", "future", "notice", "observe_ns", "queue_ns",
+                 "queued_at_ns", "read", "repeated", "request", "result", "score_ns", "trace")  # fmt: skip
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Ticket:
         read: Callable[[], object] | None = None,
         request: ReviewRequestedBody | None = None,
         deadline_ns: int = NO_DEADLINE,
+        trace: Trace | None = None,
     ) -> None:
         self.ask = ask
         self.future = future
@@ -54,6 +56,8 @@ class Ticket:
         self.request = request
         self.result: object | RingfenceError = None
         self.repeated = False
+        self.trace = trace  # None: nobody traces it
+        self.calls: list[Call] | None = None  # of the rungs, where it is traced
         self.deadline_ns = deadline_ns
         self.queued_at_ns = time.perf_counter_ns()
         self.queue_ns = self.observe_ns = self.score_ns = self.commit_ns = 0

@@ -23,6 +23,7 @@ from ringfence.serving.config import ServiceConfig
 from ringfence.serving.ladder import Ladder, Why
 from ringfence.serving.model_thread import CallTimedOutError, ModelThread
 from ringfence.serving.telemetry import Telemetry, cause_of
+from ringfence.serving.trace import Call, Steps, done_of
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _REHEARSED: Final = 3  # calls of each rung before the first event
@@ -72,7 +73,13 @@ class Rungs:
                 ladder.estimates[rung].add(1, ended_ns - began_ns, ended_ns)
 
     def answer(
-        self, seen: Seen, amounts_minor: Sequence[int | None], *, reviews_left: int | None, deadline_ns: int
+        self,
+        seen: Seen,
+        amounts_minor: Sequence[int | None],
+        *,
+        reviews_left: int | None,
+        deadline_ns: int,
+        calls: list[Call] | None = None,
     ) -> list[Answer]:
         """Answer n events together, on the highest rung that has the time for it and works.
 
@@ -81,6 +88,7 @@ class Rungs:
         seen, amounts_minor, reviews_left : as `Scorer.answer` has them.
         deadline_ns : moment at which the first of them is to be answered. No model is waited for beyond it; the rules
             answer also where it has passed.
+        calls : gets what was asked and how long each step took; None: nobody wants to know.
 
         Returns
         -------
@@ -91,20 +99,28 @@ class Rungs:
         skipped: dict[str, str] = {}
         for rung in self.ladder.rungs:
             why = scorer.degraded or next(iter(skipped.values()), "")
-            found = self._asked(rung, seen, amounts_minor, reviews_left, deadline_ns, why)
+            steps = None if calls is None else Steps(self._now_ns)
+            found = self._asked(rung, seen, amounts_minor, reviews_left, deadline_ns, why, steps)
+            if calls is not None and steps is not None:
+                calls.append(steps.call(rung, found if isinstance(found, str) else ""))
             if not isinstance(found, str):
                 return self._told(found, skipped)
             skipped[rung] = found
             self._telemetry.rungs_skipped.labels(self._name, rung, found).inc(n)
         why = scorer.degraded or next(iter(skipped.values()), "")
         began_ns = self._now_ns()
+        steps = None if calls is None else Steps(self._now_ns)
         try:
-            answers = scorer.answer_without_model(amounts_minor, why=why, reviews_left=reviews_left, rows=seen.rows)
+            answers = scorer.answer_without_model(
+                amounts_minor, why=why, reviews_left=reviews_left, rows=seen.rows, done=done_of(steps)
+            )
         except Exception as error:
             self._troubles.append((RULES, "the rules failed; the base rate answers", error))
             answers = scorer.answer_without_model(amounts_minor, why=why, reviews_left=reviews_left)
         ended_ns = self._now_ns()
         self.ladder.estimates[RULES].add(n, ended_ns - began_ns, ended_ns)
+        if calls is not None and steps is not None:
+            calls.append(steps.call(RULES, ""))
         return self._told(answers, skipped)
 
     def needed_ns(self, n_events: int) -> int:
@@ -142,6 +158,7 @@ class Rungs:
         reviews_left: int | None,
         deadline_ns: int,
         why: str,
+        steps: Steps | None,
     ) -> list[Answer] | str:
         """Ask a model; say why it does not answer where it does not."""
         ladder, thread, began_ns = self.ladder, self._threads[rung], self._now_ns()
@@ -154,7 +171,10 @@ class Rungs:
         scorer = self._scorer
         try:
             answers = thread.call(
-                lambda: scorer.answer(seen, amounts_minor, reviews_left=reviews_left, rung=rung, why=why), wait_s
+                lambda: scorer.answer(
+                    seen, amounts_minor, reviews_left=reviews_left, rung=rung, why=why, done=done_of(steps)
+                ),
+                wait_s,
             )
         except CallTimedOutError as error:
             now_ns = self._now_ns()

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 import uvicorn
@@ -21,7 +21,7 @@ from ringfence.scenario.clock import Clock
 from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.connection import bounded
-from ringfence.serving.errors import KeyFileError, ServiceFailedError, TlsFileError
+from ringfence.serving.errors import KeyFileError, ServiceFailedError, TlsFileError, TracingMissingError
 from ringfence.serving.follower import follow
 from ringfence.serving.front.relay import Relay
 from ringfence.serving.keys import KeySource
@@ -31,6 +31,9 @@ from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import Telemetry, configure_logging
 from ringfence.serving.tls import Tls
 from ringfence.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ringfence.serving.tracing import Traces
 
 _log: Final = structlog.get_logger("ringfence.serving")
 # The loop and the engine thread hand the interpreter to each other; the default of 5 ms is most of our latency budget.
@@ -62,6 +65,8 @@ def serve(
     ------
     NoChampionError
         If a scenario has no live release.
+    TracingMissingError
+        If traces are asked for, and the extra `otel` is not installed.
     ServiceFailedError
         If an engine thread gave up; a supervisor restarts the process, and restart is recovery.
     """
@@ -75,7 +80,8 @@ def serve(
             server.should_exit = True
 
     services = {name: _service(workspace, name, clock, config, telemetry, end) for name in names}
-    app = App(services, keys.ring, telemetry, config, clock)
+    traces = open_traces(config, clock, telemetry)
+    app = App(services, keys.ring, telemetry, config, clock, traces)
     settings = listening(app, config, bounded(bounds_of(config), lambda kind: telemetry.problems.labels(kind).inc()))
     settings.load()
     settings.ssl = None if tls is None else tls.context
@@ -122,6 +128,8 @@ def serve(
         for follower in followers:
             follower.terminate()
             follower.join(5)
+        if traces is not None:
+            traces.close()
     for name, service in services.items():
         if service.state is State.FAILED:
             raise ServiceFailedError(name, str(service.failure)) from service.failure
@@ -161,6 +169,25 @@ async def _watch_files(app: App, keys: KeySource, tls: Tls | None) -> None:
                 _log.info("certificate read again")
         except (TlsFileError, OSError) as error:
             _log.error("certificate cannot be used; the one from before stays", error=str(error))
+
+
+def open_traces(config: ServiceConfig, clock: Clock, telemetry: Telemetry) -> Traces | None:
+    """Begin to send traces where the configuration says so; where it does not, no library of tracing is loaded.
+
+    Raises
+    ------
+    TracingMissingError
+        If that library is not installed.
+    """
+    if not config.traces:
+        return None
+    try:
+        from ringfence.serving.tracing import Traces, collector, quieten_sdk
+
+        quieten_sdk()
+        return Traces(collector(), clock, telemetry, sample=config.trace_sample)
+    except ModuleNotFoundError as error:
+        raise TracingMissingError(error.name or "opentelemetry") from error
 
 
 def _service(

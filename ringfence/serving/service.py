@@ -49,6 +49,7 @@ from ringfence.serving.second_look import SecondLooks, look_again
 from ringfence.serving.swap import MOST_WAITING, Swap, parted
 from ringfence.serving.tally import Tally
 from ringfence.serving.telemetry import Telemetry
+from ringfence.serving.trace import Trace
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
@@ -222,6 +223,7 @@ class ScenarioService:
         read: Callable[[], object] | None = None,
         request: ReviewRequestedBody | None = None,
         deadline_ns: int = NO_DEADLINE,
+        trace: Trace | None = None,
     ) -> Ticket:
         """Queue a request for the engine thread; await `ticket.future` for its result, which may be an error.
 
@@ -244,6 +246,7 @@ class ScenarioService:
             read=read,
             request=request,
             deadline_ns=deadline_ns,
+            trace=trace,
         )
         self._queue.put(ticket)
         return ticket

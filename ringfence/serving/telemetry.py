@@ -183,6 +183,18 @@ class Telemetry:
             ("scenario",),
             registry=self.registry,
         )
+        self.traces = Counter(
+            "ringfence_traces_total",
+            "Traced requests: taken, or dropped because too many waited to be sent",
+            ("result",),
+            registry=self.registry,
+        )
+        self.trace_spans = Counter(
+            "ringfence_trace_spans_total",
+            "Spans of traced requests: delivered to the collector, or lost because it did not take them",
+            ("result",),
+            registry=self.registry,
+        )
         self.underived = Counter(
             "ringfence_underived_total",
             "Events that give what a derived value is made of, and it yields none",

@@ -47,6 +47,7 @@ def offenders(library: set[str], allowed: list[str]) -> list[str]:
             id="web-framework-only-in-serving-and-review",
         ),
         pytest.param({"mlflow"}, ["rollout/tracking.py"], id="mlflow-only-where-releases-are-mirrored"),
+        pytest.param({"opentelemetry", "requests"}, ["serving/tracing.py"], id="tracing-library-only-where-traces-go"),
         pytest.param({"typer", "click", "rich"}, ["cli/*.py"], id="terminal-only-in-cli"),
     ],
 )

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -34,6 +34,11 @@ from ringfence.serving.recovery import champion_of
 from ringfence.serving.service import ScenarioService, State
 from ringfence.serving.telemetry import Telemetry
 from ringfence.workspace import Workspace
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from ringfence.serving.tracing import Traces
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `benchmarks` is no installed package
 
@@ -168,7 +173,9 @@ PATIENT: dict[str, Any] = {"deadline_ms": 60_000, "longest_score_ms": 60_000.0}
 class RunningService:
     """The app over a real engine thread, in an event loop of its own; `ask` speaks HTTP to it without a socket."""
 
-    def __init__(self, workspace: Workspace, clock: FakeClock, config: ServiceConfig) -> None:
+    def __init__(
+        self, workspace: Workspace, clock: FakeClock, config: ServiceConfig, spans: SpanExporter | None = None
+    ) -> None:
         keys_path = workspace.keys_path
         if not keys_path.exists():
             self.tokens = {str(scope): create_key(keys_path, str(scope), {scope}) for scope in Scope}
@@ -182,7 +189,8 @@ class RunningService:
         self.service = ScenarioService(
             self.ledger, self.release, workspace.state_dir(scenario), clock, config, self.telemetry
         )
-        self.app = App({scenario.name: self.service}, load_keys(keys_path), self.telemetry, config, clock)
+        self.traces = None if spans is None else self._traces(spans, config)
+        self.app = App({scenario.name: self.service}, load_keys(keys_path), self.telemetry, config, clock, self.traces)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
@@ -192,6 +200,11 @@ class RunningService:
             assert self.service.state is not State.FAILED
             time.sleep(0.01)
         assert self.service.state is State.READY
+
+    def _traces(self, spans: SpanExporter, config: ServiceConfig) -> Traces:
+        from ringfence.serving.tracing import Traces
+
+        return Traces(spans, self.clock, self.telemetry, sample=config.trace_sample)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
@@ -226,6 +239,8 @@ class RunningService:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
+        if self.traces is not None:
+            self.traces.close()
 
 
 @pytest.fixture(scope="session")
@@ -261,8 +276,8 @@ def start(workspace: Workspace) -> Iterator[Callable[..., RunningService]]:
     """Start a service on the test's workspace; all that were started end with the test."""
     running: list[RunningService] = []
 
-    def begin(**settings: Any) -> RunningService:
-        service = RunningService(workspace, FakeClock(NOW_MS), ServiceConfig(**{**PATIENT, **settings}))
+    def begin(*, spans: SpanExporter | None = None, **settings: Any) -> RunningService:
+        service = RunningService(workspace, FakeClock(NOW_MS), ServiceConfig(**{**PATIENT, **settings}), spans)
         running.append(service)
         return service
 
