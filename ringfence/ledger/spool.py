@@ -164,7 +164,7 @@ def append_spooled(
     row = connection.execute("SELECT seq, chain FROM records ORDER BY seq DESC LIMIT 1").fetchone()
     last_seq, last_chain = (row[0], bytes(row[1])) if row else (0, chain.GENESIS)
     for path in paths:
-        for spooled in _frames(path):
+        for spooled in frames(path):
             records = spooled.group.records
             if records[-1][0] <= last_seq:
                 _require_same(path, connection, records[-1][0], records[-1][5])
@@ -187,10 +187,10 @@ def append_spooled(
 
 def n_spooled(directory: Path) -> int:
     """How many records lie in the spool, those that the ledger has by now among them."""
-    return sum(len(spooled.group.records) for path in (directory / SPOOL).glob("*.spool") for spooled in _frames(path))
+    return sum(len(spooled.group.records) for path in (directory / SPOOL).glob("*.spool") for spooled in frames(path))
 
 
-def _frames(path: Path) -> Iterator[Spooled]:
+def frames(path: Path) -> Iterator[Spooled]:
     """Yield what a file holds whole; a frame that was cut off ends it, as nothing was written after that."""
     data = path.read_bytes()
     at = len(_MAGIC)
