@@ -185,9 +185,14 @@ def append_spooled(
     return n
 
 
-def n_spooled(directory: Path) -> int:
-    """How many records lie in the spool, those that the ledger has by now among them."""
-    return sum(len(spooled.group.records) for path in (directory / SPOOL).glob("*.spool") for spooled in frames(path))
+def n_spooled(directory: Path, after_seq: int = 0) -> int:
+    """How many records with seq > `after_seq` lie in the spool of the ledger in `directory`."""
+    return sum(
+        record[0] > after_seq
+        for path in (directory / SPOOL).glob("*.spool")
+        for spooled in frames(path)
+        for record in spooled.group.records
+    )
 
 
 def frames(path: Path) -> Iterator[Spooled]:

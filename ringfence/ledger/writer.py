@@ -346,7 +346,7 @@ class Writer:
             raise ValueError("groups become durable in the order in which they were sealed")
         del self._sealed[0]
         self._on_commit()
-        if not self.n_staged:
+        if not (self._sealed or self._open.records):
             self._forget_staged()
             return
         # What outcomes wait for is forgotten with the last group: until then the tables only say the same again.

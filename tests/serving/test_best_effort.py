@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ringfence.ledger.audit import audit_ledger
 from ringfence.ledger.spool import SPOOL, n_spooled
+from ringfence.rollout.registry import Registry
+from ringfence.serving.queue import Ask
 from ringfence.serving.service import State
 from ringfence.workspace import Workspace
 
 from .conftest import SCENARIO, RunningService, claim, make_workspace
+from .faults import hinder_branch, raising
 from .releases import make_release
 from .test_ledger_trouble import locked, until
 
@@ -240,6 +244,77 @@ def test_a_release_waits_for_the_ledger_and_is_switched_then(start: Start, works
     assert service.service.state is State.READY
     assert decided(service, claim("by the new one"))["versions"]["release"] == name
     assert audit_ledger(service.ledger).holds
+
+
+def test_a_switch_of_release_is_on_record_before_anybody_is_answered_by_the_new_one(
+    start: Start, workspace: Workspace
+) -> None:
+    name = make_release(workspace, BEST_EFFORT).id
+    service = start()
+    with lock(service):  # nothing waits yet, so that the switch is let in, and its own commit finds the lock
+        assert service.ask("POST", "/v1/releases/promote", {"release": name}).status_code == 202
+        until(lambda: service.service.state is State.LEDGER_UNAVAILABLE)
+        refused = service.ask("POST", "/v1/decisions", claim("refused"))
+        assert refused.json()["type"] == "urn:ringfence:problem:ledger-unavailable"
+        assert Registry.read(service.ledger).champion() != name
+    until(lambda: service.ask("GET", "/v1/releases").json()["switch"]["step"] == "done")
+    until(lambda: service.service.state is State.READY)
+    assert Registry.read(service.ledger).champion() == name
+    decision = decided(service, claim("new"))
+    assert (decision["versions"]["release"], decision["durable"]) == (name, True)
+
+
+def test_a_switch_that_stands_in_the_queue_when_the_trouble_begins_waits_for_those_before_it(
+    start: Start, workspace: Workspace
+) -> None:
+    name = make_release(workspace, BEST_EFFORT).id
+    service = start()
+    went_on = threading.Event()
+
+    async def hold() -> None:
+        service.service.submit(Ask.READ, read=went_on.wait)
+
+    service.run(hold())
+    answers: list[dict[str, Any]] = []
+    asking = threading.Thread(target=lambda: answers.append(decided(service, claim("before the switch"))))
+    asking.start()
+    until(lambda: service.service._queue.depth >= 1)
+    assert service.ask("POST", "/v1/releases/promote", {"release": name}).status_code == 202
+    until(lambda: service.service._queue.depth >= 2)
+    with lock(service):
+        went_on.set()
+        asking.join(20)
+        assert not answers[0]["durable"]
+        assert answers[0]["versions"]["release"] != name
+        until(lambda: service.service.state is State.LEDGER_UNAVAILABLE)
+        assert service.ask("POST", "/v1/decisions", claim("behind it")).status_code == 503
+    until(lambda: service.ask("GET", "/v1/releases").json()["switch"]["step"] == "done")
+    until(lambda: service.service.state is State.READY)
+    assert decided(service, claim("behind it"))["versions"]["release"] == name
+    assert without_durable(decided(service, claim("before the switch"))) == without_durable(answers[0])
+    assert audit_ledger(service.ledger).holds
+
+
+def test_a_review_is_asked_for_when_the_ledger_has_the_decision(start: Start) -> None:
+    service = start()
+    hindered = hinder_branch(service, raising)
+    with lock(service):
+        answers = [decided(service, claim(f"low-{number}")) for number in range(3)]
+        assert all(answer["degraded"] and not answer["durable"] for answer in answers)
+        hindered.first = lambda: None
+        assert metric(service, "ringfence_second_looks_put_off") == 0
+    drained(service)
+
+    def looked_at() -> float:
+        text = service.ask("GET", "/metrics", key="read").text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "ringfence_second_looks_total"
+        )
+
+    until(lambda: looked_at() == 3)
 
 
 def test_a_ledger_that_fails_outright_is_told_of_and_counted(start: Start) -> None:

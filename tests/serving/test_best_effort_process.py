@@ -105,6 +105,8 @@ def test_a_process_killed_while_the_ledger_is_locked_loses_nothing_that_was_answ
     assert n_spooled(served.ledger.directory) == 2 * N + 1
     blocker.execute("ROLLBACK")
     blocker.close()
+    told = " ".join(CliRunner().invoke(app, ["doctor", "-w", str(served.workspace.path)]).output.split())
+    assert f"{2 * N + 1} records were answered and are not durable" in told
     with served.running():
         again = served.decide("late")
         assert [without_durable(answer) for answer in again] == [without_durable(answer) for answer in late]
