@@ -155,3 +155,19 @@ def test_a_slow_disk_delays_no_answer_by_its_slowness(troubled: tuple[Served, An
         assert not all(answer["durable"] for answer in late)
         served.drained()
     served.require_all(late)
+
+
+@pytest.mark.parametrize("drop_unsynced", [False, True], ids=["kill -9", "and un-fsynced writes lost"])
+def test_nothing_that_was_promised_is_lost_or_there_twice(
+    template: Workspace, tmp_path: Path, drop_unsynced: bool
+) -> None:
+    from benchmarks.durability import torture
+    from benchmarks.subject import Subject
+
+    workspace = copy_of(template, tmp_path / "workspace")
+    token = create_key(workspace.keys_path, "torture", {Scope.ADMIN})
+    subject = Subject(workspace.path, token, lambda: (claim(number) for number in range(10_000)))
+    found = torture(subject, tmp_path, rounds=2, rate=200, seconds=1.5, drop_unsynced=drop_unsynced, seed=5)
+    assert found["faults"] == []
+    assert found["still_unanswered"] == 0
+    assert found["acknowledged"]["decisions"] > 0
