@@ -73,7 +73,7 @@ class Served:
         return [self.ask("POST", "/v1/decisions", claim(f"{tag}-{number}")) for number in range(N)]
 
     def promised(self, tag: str) -> list[dict[str, Any]]:
-        """The same, asked again until all are durable: on a busy machine a commit may take longer than is waited for."""
+        """The same, asked again until all are durable: on a busy machine a commit may take longer than that."""
         until(lambda: all(answer["durable"] for answer in self.decide(tag)))
         return self.decide(tag)
 
