@@ -76,20 +76,27 @@ class Switches(threading.Thread):
         time.sleep(_QUIET_S)
         for name, route, body in self._asked:
             began_ns = time.perf_counter_ns()
-            status = self._ask("POST", f"/v1/releases/{route}", body)
-            while status.get("step") not in ("done", "failed", None):
-                time.sleep(0.02)
-                status = self._ask("GET", "/v1/releases")["switch"]
+            status = switched(self._port, self._token, route, body)
             self.made.append({"name": name, "began_ns": began_ns, "ended_ns": time.perf_counter_ns(), **status})
             time.sleep(_PAUSE_S)
 
-    def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
-        connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
-        found: dict[str, Any] = json.loads(connection.getresponse().read())
-        connection.close()
-        return found
+
+def switched(port: int, token: str, route: str, body: dict[str, str]) -> dict[str, Any]:
+    """Ask for a switch (`promote`, `rollback`), wait for its end, and return what the service says of it."""
+    status = _ask(port, token, "POST", f"/v1/releases/{route}", body)
+    while status.get("step") not in ("done", "failed", None):
+        time.sleep(0.02)
+        status = _ask(port, token, "GET", "/v1/releases")["switch"]
+    return status
+
+
+def _ask(port: int, token: str, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+    found: dict[str, Any] = json.loads(connection.getresponse().read())
+    connection.close()
+    return found
 
 
 def latency(records: list[dict[str, Any]], from_ns: float, to_ns: float) -> dict[str, float]:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from benchmarks.service import run_load
 from benchmarks.subject import ServiceProcess, Subject, free_port, prepare
 from benchmarks.trouble.judge import Verdict, judged
 from benchmarks.trouble.shim import Switches, build
-from benchmarks.trouble.troubles import TROUBLES, Place, Trouble, copied
+from benchmarks.trouble.troubles import TROUBLES, Place, Trouble, copied, template_of
 from benchmarks.written import write_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
@@ -41,15 +42,16 @@ class Round:
         folder.mkdir()
         path = copied(template.path, folder / "workspace")
         self.subject = Subject(path, template.token, template.world)
-        self.place = Place(path, Switches(folder / "control"))
+        self.place = Place(path, Switches(folder / "control"), template.token)
         self._environment = self.place.switches.environment(library, path)
         self._log = folder / "service.log"
         self._n_loads = 0
 
     def start(self) -> ServiceProcess:
+        self.place = replace(self.place, port=free_port())
         service = ServiceProcess(
             self.subject,
-            free_port(),
+            self.place.port,
             self._log,
             self._environment,
             self.trouble.options,
@@ -86,10 +88,29 @@ class Round:
                 if unanswered:
                     time.sleep(1.0)
                     unanswered = self._take(known, unanswered, self.send(service, unanswered, rate))
+            never_durable = self._ask_marked(known, service, events, records, rate)
             service.stop()
         finally:
             service.kill_all()
-        return judged(trouble, records, span, ready_ns, faults(self.subject, known), len(unanswered))
+        wrong = faults(self.subject, known)
+        return judged(trouble, records, span, ready_ns, wrong, len(unanswered), never_durable)
+
+    def _ask_marked(
+        self,
+        known: Acknowledged,
+        service: ServiceProcess,
+        events: list[dict[str, Any]],
+        records: list[dict[str, Any]],
+        rate: float,
+    ) -> int:
+        """Ask again for what was answered before it was durable; return how many still say so."""
+        pairs = zip(events, records, strict=True)
+        marked = [event for event, record in pairs if record["status"] == 200 and not _is_durable(record)]
+        if not marked:
+            return 0
+        again = self.send(service, marked, rate)
+        self._take(known, marked, again)
+        return sum(record["status"] != 200 or not _is_durable(record) for record in again)
 
     def _take(
         self, known: Acknowledged, events: list[dict[str, Any]], records: list[dict[str, Any]]
@@ -131,6 +152,10 @@ class Round:
         return records + self.send(again, events[n_first:], rate), (killed_ns, killed_ns), ready_ns, again
 
 
+def _is_durable(record: dict[str, Any]) -> bool:
+    return bool(json.loads(record["answer"])["durable"])
+
+
 def table(verdicts: list[Verdict]) -> str:
     """One line of Markdown a trouble."""
     lines = [
@@ -142,11 +167,12 @@ def table(verdicts: list[Verdict]) -> str:
         refused = f"{one.n_refused:,}, {one.slowest_refusal_ms:.0f} ms" if one.n_refused else "0"
         if one.n_unanswered:
             refused += f"; {one.n_unanswered:,} cut off"
+        marked = f"; {one.n_marked:,} marked" if one.n_marked else ""
         rungs = ", ".join(f"{rung} {n:,}" for rung, n in sorted(one.rungs.items())) or "–"
         reasons = ", ".join(f"{why} {n:,}" for why, n in sorted(one.reasons.items(), key=lambda p: -p[1])[:2]) or "–"
         again = "never" if one.recovered_s is None else f"{one.recovered_s:.1f} s"
         lines.append(
-            f"| {one.trouble.name} | {one.n_answered:,} of {one.n:,} | {refused} | "
+            f"| {one.trouble.name} | {one.n_answered:,} of {one.n:,}{marked} | {refused} | "
             f"{one.p50_ms:.1f}, {one.p99_ms:.1f} | {100 * one.late_share:.2f} % | "
             f"{rungs} | {reasons} | {again} | {len(one.wrong)} |"
         )
@@ -173,7 +199,8 @@ def main() -> int:
         for place, trouble in enumerate(TROUBLES):
             if not any(word in trouble.name for word in words):
                 continue
-            verdict = Round(trouble, subject, folder / f"round-{place}", library).run(options.rate, options.seconds)
+            template = template_of(trouble.workspace, subject)
+            verdict = Round(trouble, template, folder / f"round-{place}", library).run(options.rate, options.seconds)
             print(table([verdict]).splitlines()[-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
             print("\n".join(f"MISSED {told}" for told in verdict.missed[:10]), file=sys.stderr, flush=True)
             verdicts.append(verdict)

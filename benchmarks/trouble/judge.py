@@ -3,6 +3,8 @@
 
 model    every request is answered, within its deadline; where a model sleeps, 99 % within 95 ms
 ledger   what is refused is refused within 50 ms
+best effort  every request is answered, 99 of 100 within their deadline; what is not durable says so, and is later
+switch   every request is answered, by either release
 always   nothing acknowledged is lost, nothing is decided twice, the rung is the right one, no human is needed
 """
 
@@ -16,7 +18,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.load import percentile
-from benchmarks.trouble.troubles import DEADLINE_MS, LEDGER, MODEL, PROCESS, REFUSED_MS, SLEEPING_P99_MS, Trouble
+from benchmarks.trouble.troubles import (
+    BEST_EFFORT,
+    DEADLINE_MS,
+    LEDGER,
+    MODEL,
+    PROCESS,
+    REFUSED_MS,
+    SLEEPING_P99_MS,
+    SWITCH,
+    Trouble,
+)
 
 _SOUND_S, _SOUND_SHARE = 1.0, 0.99  # of requests that are answered as they should be: then it has recovered
 
@@ -37,6 +49,9 @@ class Verdict:
     rungs: dict[str, int]  # while the trouble lasted
     reasons: dict[str, int]  # why a lower rung answered
     recovered_s: float | None  # after the trouble's end; None: not within the load
+    n_marked: int  # answers that said `durable: false`
+    n_releases: int  # that answered
+    never_durable: int  # of those marked, when asked again after the trouble
     wrong: tuple[str, ...]  # lost, twice, contradictory
     still_unanswered: int  # when asked again after the trouble
 
@@ -48,12 +63,22 @@ class Verdict:
         if self.recovered_s is None:
             told.append("it did not recover by itself")
         kind = self.trouble.kind
-        if kind == MODEL and self.n_answered < self.n:
+        if kind in (MODEL, BEST_EFFORT, SWITCH) and self.n_answered < self.n:
             told.append(f"{self.n - self.n_answered} requests were not answered")
         if kind == MODEL and self.p99_ms > SLEEPING_P99_MS:
             told.append(f"p99 {self.p99_ms:.1f} ms, at most {SLEEPING_P99_MS:.0f}")
         if kind == LEDGER and self.slowest_refusal_ms > REFUSED_MS:
             told.append(f"a refusal took {self.slowest_refusal_ms:.0f} ms, at most {REFUSED_MS:.0f}")
+        if kind == BEST_EFFORT and self.p99_ms > DEADLINE_MS:
+            told.append(f"p99 {self.p99_ms:.1f} ms, at most {DEADLINE_MS:.0f}")
+        if kind == BEST_EFFORT and not self.n_marked:
+            told.append("no answer was marked: there was no trouble")
+        if kind != BEST_EFFORT and self.n_marked:
+            told.append(f"{self.n_marked} answers left before they were durable")
+        if self.never_durable:
+            told.append(f"{self.never_durable} marked answers did not become durable")
+        if kind == SWITCH and self.n_releases != 2:
+            told.append(f"{self.n_releases} releases answered, 2 should have")
         if kind != PROCESS and self.n_unanswered:
             told.append(f"{self.n_unanswered} connections were dropped")
         rung = self.trouble.rung
@@ -69,6 +94,7 @@ def judged(
     ready_ns: int,
     wrong: list[str],
     still_unanswered: int,
+    never_durable: int,
 ) -> Verdict:
     """Judge what the generator saw.
 
@@ -80,6 +106,7 @@ def judged(
     """
     answered = [record for record in records if record["status"] == 200]
     refused = [record for record in records if record["status"] not in (0, 200)]
+    answers = [json.loads(record["answer"]) for record in answered]
     latency = sorted(_ms(record) for record in answered)
     during = [json.loads(r["answer"]) for r in answered if span_ns[0] <= r["intended_ns"] < span_ns[1]]
     return Verdict(
@@ -95,6 +122,9 @@ def judged(
         rungs=dict(Counter(answer["rung"] for answer in during)),
         reasons=dict(Counter(answer["circumstances"]["degraded"] for answer in during if answer["degraded"])),
         recovered_s=_recovered_s(records, span_ns[1], ready_ns),
+        n_marked=sum(not answer["durable"] for answer in answers),
+        n_releases=len({answer["versions"]["release"] for answer in answers}),
+        never_durable=never_durable,
         wrong=tuple(wrong),
         still_unanswered=still_unanswered,
     )
@@ -119,4 +149,6 @@ def _recovered_s(records: list[dict[str, Any]], end_ns: int, ready_ns: int) -> f
 
 
 def _rung(record: dict[str, Any]) -> str | None:
-    return json.loads(record["answer"])["rung"] if record["status"] == 200 else None
+    """Who answered; None where it was no answer, or one that is not durable."""
+    answer = json.loads(record["answer"]) if record["status"] == 200 else {}
+    return answer["rung"] if answer.get("durable") else None

@@ -258,6 +258,7 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
         return
     from ringfence.cli.releases import EDITS_WAIT, policy_edits
     from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.spool import n_spooled
     from ringfence.rollout.registry import Registry
     from ringfence.scoring.release import load_release
 
@@ -270,6 +271,12 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     if n := ledger.n_pending:
         found = f"{n:,} {'event waits' if n == 1 else 'events wait'} for the nightly run"
         yield Finding(Health.NOTE, f"{scenario.name}: pending", found, f"ringfence decide --pending -w {here.path}")
+    if n := n_spooled(directory, ledger.last_seq):
+        found = (
+            f"{n:,} {'record was' if n == 1 else 'records were'} answered and {'is' if n == 1 else 'are'} not durable"
+        )
+        do = f"make room for the ledger, and let the service append them: ringfence serve -w {here.path}"
+        yield Finding(Health.BAD, f"{scenario.name}: spool", found, do)
     champion = Registry.read(ledger).champion()
     if champion is None:
         yield Finding(Health.NOTE, f"{scenario.name}: champion", "none", f"make one: ringfence train -w {here.path}")

@@ -148,14 +148,25 @@ class AlreadyPendingError(LedgerError):
         super().__init__(f"event at seq {event_seq} waits for the batch since seq {seq}; return that answer")
 
 
-class UnsupportedDurabilityError(LedgerError):
-    """The scenario asks for a durability that this release does not have."""
+class SpoolForeignError(LedgerError):
+    """Records that were answered before they were durable do not follow those of the ledger."""
 
-    def __init__(self, scenario: str) -> None:
-        self.scenario = scenario
+    def __init__(self, path: Path, seq: int, ledger_seq: int) -> None:
+        self.path, self.seq, self.ledger_seq = path, seq, ledger_seq
         super().__init__(
-            f"scenario {scenario!r} asks for `durability: best_effort`, which comes with a later release; "
-            f"write `durability: required`"
+            f"{path}: its record {seq} does not follow record {ledger_seq} of the ledger, as where the ledger was "
+            f"restored from a backup; restore the newer ledger, or move the file away and lose what it holds"
+        )
+
+
+class SpoolWaitsError(LedgerError):
+    """Records lie in the spool that only the service can append, with the feature rows beside them."""
+
+    def __init__(self, path: Path, seq: int) -> None:
+        self.path, self.seq = path, seq
+        super().__init__(
+            f"{path}: records from {seq} on were answered while the ledger could not be written, and wait; "
+            f"start `ringfence serve` once, which appends them, then stop it and try again"
         )
 
 

@@ -22,7 +22,6 @@ from ringfence.ledger.codec import SELECT_RECORD, decode_event, decode_label, re
 from ringfence.ledger.derived import check_derived, note_live
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.erasable import connect as connect_erasable
-from ringfence.ledger.errors import UnsupportedDurabilityError
 from ringfence.ledger.event_segments import EventSegments
 from ringfence.ledger.lock import writer_lock
 from ringfence.ledger.outcomes import check_outcome, open_index
@@ -31,12 +30,13 @@ from ringfence.ledger.records import EventBody, Kind, LabelBody, Record, TickBod
 from ringfence.ledger.recovery import recover, sync_directory
 from ringfence.ledger.schema import check_numbering, connect
 from ringfence.ledger.segments import Segment, SegmentReader, list_segments
+from ringfence.ledger.spool import PutBeside, append_spooled
 from ringfence.ledger.writer import Writer
 from ringfence.scenario.batch import EVENT, LABEL, Batch
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.event import Event, Link
 from ringfence.scenario.identity import IdentityKey
-from ringfence.scenario.spec import Durability, Scenario
+from ringfence.scenario.spec import Scenario
 
 IDENTITY_KEY: Final = "identity.key"
 _BY_RARE_KIND: Final = "kind = ? AND kind NOT IN (0, 2)"  # spelled as in the partial index, which it needs to be used
@@ -121,20 +121,19 @@ class Ledger:
         return bytes(row[0]) if row else None
 
     @contextmanager
-    def writer(self, clock: Clock) -> Iterator[Writer]:
-        """Hold the writer lock and append. Whatever an interrupted import left behind is removed first.
+    def writer(self, clock: Clock, put_beside: PutBeside | None = None) -> Iterator[Writer]:
+        """Hold the writer lock and append. Whatever an interrupted import left behind is removed first, and what the
+        spool holds is appended; `put_beside` as `append_spooled` has it.
 
         Raises
         ------
         LedgerLockedError
             If another process writes.
-        UnsupportedDurabilityError
-            If the scenario asks for `best_effort`.
         LabelRuleChangedError
             If the records were labelled by another outcome.
+        SpoolForeignError, SpoolWaitsError, CommitFailedError
+            If what the spool holds cannot be appended.
         """
-        if self._scenario.durability is not Durability.REQUIRED:
-            raise UnsupportedDurabilityError(self._scenario.name)
         with writer_lock(self._directory):
             check_outcome(self._connection, self._scenario)
             connection = connect(self._directory, busy_ms=1_000)
@@ -152,6 +151,7 @@ class Ledger:
                 erasable.connection: partial(connect_erasable, self._directory),
             }
             with checkpoints(databases) as checkpointer:
+                append_spooled(self._directory, connection, erasable, put_beside)
                 writer = Writer(
                     self._directory,
                     self._scenario,

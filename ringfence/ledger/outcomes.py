@@ -25,6 +25,7 @@ DELETE_AWAITED: Final = "DELETE FROM awaited WHERE key = ? AND time_ms = ? AND e
 INSERT_OUTCOME: Final = """INSERT INTO outcomes VALUES (?, ?, ?)
   ON CONFLICT DO UPDATE SET known_at_ms = min(known_at_ms, excluded.known_at_ms)"""  # of one moment, the first known
 
+CHANGES: Final = (INSERT_AWAITED, DELETE_AWAITED, INSERT_OUTCOME)
 Change = tuple[str, tuple[Any, ...]]  # a statement and its values
 
 _META: Final = "outcome"

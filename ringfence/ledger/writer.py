@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +12,8 @@ import msgspec
 
 from ringfence.ledger import chain
 from ringfence.ledger.assembly import BatchAssembler
-from ringfence.ledger.codec import SELECT_RECORD, Body, Row, encode_body, record_of
-from ringfence.ledger.erasable import Erasable, Name, PersonalValue
+from ringfence.ledger.codec import SELECT_RECORD, Body, encode_body, record_of
+from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.errors import (
     AlreadyDecidedError,
     AlreadyPendingError,
@@ -24,9 +22,10 @@ from ringfence.ledger.errors import (
     PayloadConflictError,
     UnknownEventError,
 )
+from ringfence.ledger.groups import Group, roll_back, write_groups
 from ringfence.ledger.labels import MATURED, Precedence, Standing
-from ringfence.ledger.outcomes import Change, OutcomeIndex, outcome_of
-from ringfence.ledger.pending import NOTE, SETTLE, TABLE, n_pending, pending_seq
+from ringfence.ledger.outcomes import OutcomeIndex, outcome_of
+from ringfence.ledger.pending import n_pending, pending_seq
 from ringfence.ledger.records import DecisionBody, EventBody, Kind, LabelBody, PendingBody, Record
 from ringfence.ledger.schema import DATABASE
 from ringfence.scenario.batch import FRAUD, LEGIT, Batch
@@ -60,24 +59,6 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
     decision: Record | None
 
 
-class _Group:
-    """Rows that one transaction writes."""
-
-    def __init__(self) -> None:
-        self.records: list[Row] = []
-        self.identity: list[tuple[bytes, int, bytes]] = []
-        self.decisions: list[tuple[int, int]] = []
-        self.pending: list[tuple[int, int]] = []
-        self.settled: list[tuple[int]] = []
-        self.standing: list[tuple[int, int, str, int, int]] = []
-        self.maturing: list[tuple[int, int]] = []
-        self.matured: list[tuple[int, int]] = []
-        self.outcomes: list[Change] = []
-        self.names: list[Name] = []
-        self.personal: list[PersonalValue] = []
-        self.was_tried = False  # a COMMIT that failed may still have reached the file
-
-
 class Writer:
     """Appends to one ledger. Made by `Ledger.writer`; use it in the thread that made it.
 
@@ -105,8 +86,8 @@ class Writer:
         self._on_commit = on_commit
         outcome = outcome_of(scenario)
         self._outcomes = None if outcome is None else OutcomeIndex(connection, scenario, outcome, self._about)
-        self._open = _Group()
-        self._sealed: list[_Group] = []
+        self._open = Group()
+        self._sealed: list[Group] = []
         self.adopt(scenario, segment_of)
         # What the database does not know yet, so that records of one group can refer to each other.
         self._new_identity: dict[bytes, tuple[int, bytes]] = {}
@@ -332,20 +313,58 @@ class Writer:
         """
         if self._open.records:
             self._sealed.append(self._open)
-            self._open = _Group()
+            self._open = Group()
         while self._sealed:
             group = self._sealed[0]
             try:
-                self._write(group)
+                write_groups(self._connection, self._erasable, [group])
             except sqlite3.Error as error:
-                self._roll_back()
+                roll_back(self._connection)
                 first, last = group.records[0][0], group.records[-1][0]
                 raise CommitFailedError(self._path, first, last, str(error)) from error
             except BaseException:
-                self._roll_back()
+                roll_back(self._connection)
                 raise
             del self._sealed[0]
             self._on_commit()
+        self._forget_staged()
+
+    def seal(self) -> Group | None:
+        """Close what was staged since the last group, for another thread to write; None where there is nothing.
+
+        Groups are to be written in this order, and each is known here as staged until `settle` is told of it.
+        """
+        if not self._open.records:
+            return None
+        group, self._open = self._open, Group()
+        self._sealed.append(group)
+        return group
+
+    def settle(self, group: Group) -> None:
+        """Take note that the oldest sealed group is durable by another's hand; between two turns only."""
+        if self._sealed[0] is not group:
+            raise ValueError("groups become durable in the order in which they were sealed")
+        del self._sealed[0]
+        self._on_commit()
+        if not (self._sealed or self._open.records):
+            self._forget_staged()
+            return
+        # What outcomes wait for is forgotten with the last group: until then the tables only say the same again.
+        self._foreseen.clear()
+        for key, seq, _ in group.identity:
+            self._new_identity.pop(key, None)
+            self._new_events.pop(seq, None)
+            self._new_values.pop(seq, None)
+        for event_seq, _ in group.decisions:
+            self._new_decisions.pop(event_seq, None)
+        for event_seq, _ in group.pending:
+            self._new_pending.pop(event_seq, None)
+        for event_seq, _, _, _, label_seq in group.standing:
+            if self._new_standing[event_seq].label_seq == label_seq:  # no later one has taken its place
+                del self._new_standing[event_seq]
+
+    def _forget_staged(self) -> None:
+        """All is durable: the database knows."""
         self._new_identity.clear()
         self._new_events.clear()
         self._new_values.clear()
@@ -371,42 +390,6 @@ class Writer:
         """Release the files. What is staged and not committed is gone."""
         self._erasable.close()
         self._connection.close()
-
-    def _write(self, group: _Group) -> None:
-        if group.names or group.personal:
-            self._erasable.add(group.names, group.personal)
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        is_there, group.was_tried = group.was_tried and self._is_there(group.records[-1]), True
-        if not is_there:  # it must not come twice
-            connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", group.records)
-            connection.executemany("INSERT INTO identity VALUES (?, ?, ?)", group.identity)
-            connection.executemany("INSERT INTO decisions VALUES (?, ?)", group.decisions)
-            if group.pending:
-                connection.execute(TABLE)
-                connection.executemany(NOTE, group.pending)
-            if group.settled:
-                connection.executemany(SETTLE, group.settled)
-            if group.standing:
-                connection.executemany("INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?)", group.standing)
-            if group.maturing:
-                connection.executemany("INSERT OR IGNORE INTO maturing VALUES (?, ?)", group.maturing)
-            if group.matured:
-                connection.executemany("DELETE FROM maturing WHERE due_ms = ? AND event_seq = ?", group.matured)
-            for statement, changes in groupby(group.outcomes, key=itemgetter(0)):
-                connection.executemany(statement, [values for _, values in changes])
-        connection.execute("COMMIT")
-
-    def _is_there(self, last: Row) -> bool:
-        row = self._connection.execute("SELECT chain FROM records WHERE seq = ?", (last[0],)).fetchone()
-        return row is not None and row[0] == last[5]
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            try:
-                self._connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                return  # SQLite has rolled back by itself, as it does when the disk is full
 
     def _append(self, kind: Kind, body: Body, time_ms: int | None, *, late: bool = False) -> Staged:
         recorded_at_ms = self._clock.now_ms()

@@ -280,7 +280,8 @@ class App:
     async def _readyz(self, exchange: Exchange) -> None:
         states = {name: str(service.state) for name, service in self._services.items()}
         ready = all(state == State.READY for state in states.values())
-        body = wire.encode(wire.Health(status="ready" if ready else "not ready", scenarios=states))
+        degraded = {name: "ledger" for name, service in self._services.items() if service.is_late}
+        body = wire.encode(wire.Health(status="ready" if ready else "not ready", scenarios=states, degraded=degraded))
         await exchange.answer(200 if ready else 503, body, headers=() if ready else ((b"retry-after", b"2"),))
 
     async def _metrics(self, exchange: Exchange) -> None:

@@ -32,6 +32,8 @@ from ringfence.serving import wire
 from ringfence.serving.decided import decision_body, feature_digest, texts_of
 from ringfence.serving.errors import HistoryEventError, ServiceFaultError
 from ringfence.serving.kept import Kept, KeptRows
+from ringfence.serving.late_commits import LateCommits
+from ringfence.serving.late_kept import LateKept
 from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
@@ -85,9 +87,12 @@ class Cycle:
         telemetry: Telemetry,
         *,
         row_sample: int,
+        late: LateCommits | None = None,
     ) -> None:
         self._name, self._decide = scenario_name, decide
-        self._writer, self._live, self._rungs, self._kept, self._reviews = writer, live, rungs, kept, reviews
+        self._writer, self._live, self._rungs, self._reviews = writer, live, rungs, reviews
+        self._late = late
+        self._kept: KeptRows | LateKept = kept if late is None else late.kept.over(kept)
         self._commit_seconds = telemetry.commit_seconds.labels(scenario_name)
         self._row_sample = row_sample
         self._decisions = telemetry.decisions
@@ -107,7 +112,8 @@ class Cycle:
 
     def switch(self, live: Live, rungs: Rungs, kept: KeptRows, reviews: ReviewBudget) -> None:
         """Go on with another release, between two turns."""
-        self._live, self._rungs, self._kept, self._reviews = live, rungs, kept, reviews
+        self._live, self._rungs, self._reviews = live, rungs, reviews
+        self._kept = kept if self._late is None else self._late.kept.over(kept)
         self.no_samples = nothing_of(live.engine.catalogue)
 
     def in_turns(self, tickets: list[Ticket]) -> list[list[Ticket]]:
@@ -209,6 +215,15 @@ class Cycle:
         took_ns = time.perf_counter_ns() - began_ns
         self._rungs.committed(took_ns)
         self._commit_seconds.observe(took_ns / 1e9)
+
+    def commit_late(self, late: LateCommits, tickets: list[Ticket]) -> None:
+        """Have the turn made durable, as `LateCommits.commit` does it, and mark its results."""
+        began_ns = time.perf_counter_ns()
+        if self._to_keep:
+            self._kept.put(self._to_keep)
+            self._to_keep.clear()
+        late.commit(tickets)
+        self._rungs.committed(time.perf_counter_ns() - began_ns)
 
     def tidy(self) -> None:
         """Do what answers need not wait for: write the log, and count."""

@@ -226,6 +226,18 @@ class OutcomeUnknownError(ServingError):
         super().__init__("unknown whether this was recorded: the ledger did not confirm; retry with the same event_id")
 
 
+class SpoolFullError(ServingError):
+    """Refused before anything was staged: as many records wait for the ledger as may."""
+
+    def __init__(self, n_waiting: int) -> None:
+        self.n_waiting = n_waiting
+        self.retry_after_s = 1
+        super().__init__(
+            f"{n_waiting} answered records wait for a ledger that cannot be written, as many as may; nothing was "
+            f"recorded; retry after a second"
+        )
+
+
 class UnknownProtocolError(ServingError):
     """The server hands over a connection of a kind that is not served."""
 
@@ -279,6 +291,7 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     TooManyConnectionsError: (HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "Too many connections"),
     NotReadyError: (HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
     LedgerUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger is unavailable"),
+    SpoolFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "spool-full", "Too many records wait for the ledger"),
     OutcomeUnknownError: (HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", "Unknown whether it was recorded"),
     ServiceFaultError: (HTTPStatus.INTERNAL_SERVER_ERROR, "service-fault", "The service failed"),
     # causes from other rooms

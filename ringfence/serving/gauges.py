@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final
 
 from ringfence.engine.engine import Engine
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.lags import explanations_behind, snapshots_behind
+from ringfence.serving.late_commits import LateCommits
 from ringfence.serving.telemetry import Telemetry
 
 _FORGOTTEN: Final = "_forgotten"  # how counters of the engine end that count evictions
@@ -21,6 +23,18 @@ def measure_engine(telemetry: Telemetry, name: str, engine: Engine) -> None:
         telemetry.engine_counts.labels(name, counter).set(value)
         if counter.endswith(_FORGOTTEN):
             telemetry.forgotten.reach((name, counter.removesuffix(_FORGOTTEN)), value)
+
+
+def measure_commits(telemetry: Telemetry, name: str, unsaved_since_ns: int, late: LateCommits | None) -> None:
+    """Say what waits for the ledger, and for how long.
+
+    Parameters
+    ----------
+    unsaved_since_ns : `perf_counter_ns` of the commit under way; 0 where there is none.
+    """
+    since_ns = unsaved_since_ns if late is None else late.oldest_ns
+    telemetry.records_waiting.labels(name).set(0 if late is None else late.n_waiting)
+    telemetry.commit_lag.labels(name).set((time.perf_counter_ns() - since_ns) / 1e9 if since_ns else 0.0)
 
 
 def measure_follower(telemetry: Telemetry, name: str, state_dir: Path, last_seq: int, last_decided_seq: int) -> None:

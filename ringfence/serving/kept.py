@@ -30,6 +30,7 @@ _TABLE: Final = (
 )
 
 Row = NDArray[np.float64]
+StoredRow = tuple[int, bytes, str, bytes, bytes]  # as `_COLUMNS`
 
 
 class Kept(NamedTuple):
@@ -59,8 +60,15 @@ class KeptRows:
 
     def put(self, rows: Iterable[tuple[int, bytes, Kept]]) -> None:
         """Keep (event seq, payload digest, what the event had) durably; returns after the fsync."""
-        values = [(seq, digest, self._spec_hash, kept.row.tobytes(), kept.near) for seq, digest, kept in rows]
-        self._write(f"INSERT OR REPLACE INTO kept ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", values)
+        self.put_stored(self.stored(rows))
+
+    def stored(self, rows: Iterable[tuple[int, bytes, Kept]]) -> list[StoredRow]:
+        """Lay out what `put` writes, for `put_stored` of whatever feature spec."""
+        return [(seq, digest, self._spec_hash, kept.row.tobytes(), kept.near) for seq, digest, kept in rows]
+
+    def put_stored(self, rows: Sequence[StoredRow]) -> None:
+        """Keep rows that were laid out before; returns after the fsync."""
+        self._write(f"INSERT OR REPLACE INTO kept ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
 
     def get(self, event_seq: int, payload_digest: bytes) -> Kept | None:
         """Return what the event had when it was learned; None if it was not kept or another spec made it."""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving import wire
+from ringfence.serving.by_loop import by_loop, submitted
 from ringfence.serving.commit_watch import CommitWatch
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live
@@ -39,15 +40,18 @@ from ringfence.serving.errors import (
     OutcomeUnknownError,
     ServiceFaultError,
 )
-from ringfence.serving.gauges import measure_decisions, measure_engine, measure_follower
+from ringfence.serving.gauges import measure_commits, measure_decisions, measure_engine, measure_follower
+from ringfence.serving.late_commits import LateCommits, late_commits
+from ringfence.serving.late_kept import put_beside
+from ringfence.serving.latencies import Latencies
 from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, WorkQueue, settle
 from ringfence.serving.ready import Ready, made_ready
 from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import decision_on, stored_decision
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.second_look import SecondLooks, look_again
+from ringfence.serving.state import State as State
 from ringfence.serving.swap import MOST_WAITING, Swap, parted
-from ringfence.serving.tally import Tally
 from ringfence.serving.telemetry import Telemetry
 from ringfence.serving.trace import Trace
 
@@ -58,18 +62,8 @@ _LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it h
 _LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
 
-class State(StrEnum):
-    STARTING = "starting"
-    REPLAYING = "replaying the ledger"
-    WARMING = "warming up"
-    READY = "ready"
-    LEDGER_UNAVAILABLE = "waiting for the ledger"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
 class ScenarioService:
-    """Decides, learns and is told; every answer that leaves is durable.
+    """Decides, learns and is told; every answer that leaves is durable, or says that it is not.
 
     `start` returns at once and recovery runs in the engine thread; `state` says how far it is. All other methods are
     for the event loop's thread, except `stored_decision` and `decision_on`, which read and may run anywhere.
@@ -99,15 +93,15 @@ class ScenarioService:
         self._ended = threading.Event()
         self._looker: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
-        self._latencies: dict[tuple[str, str, str], Tally] = {}
+        self._latencies = Latencies(self.scenario.name, telemetry)
         self._cycle: Cycle | None = None
         self._unsaved_since_ns = 0  # 0: nothing waits for its commit
         self._queue_seconds = telemetry.queue_seconds.labels(self.scenario.name)
         self._decision_log = DecisionLog(self.scenario.name, config.log_one_in, time.perf_counter_ns)
         # There before the first failure: a series that begins above zero has not risen, and its alert would not fire.
         self._commit_failures = telemetry.commit_failures.labels(self.scenario.name)
-        self._late_answers = telemetry.late_answers.labels(self.scenario.name)
         self._rungs: Rungs | None = None
+        self._late: LateCommits | None = None  # only under `best_effort`
         self._due: list[Ticket] = []  # a switch of release that a failing commit has put off
         self.swap = Swap(
             self.scenario.name, state_dir, clock, config, telemetry, enter=self._enter, in_force=self._put_in_force
@@ -117,10 +111,16 @@ class ScenarioService:
 
     @property
     def state(self) -> State:
-        """What it is doing; waiting for the ledger also while a commit does not return."""
-        if self._state is State.READY and self._commits.is_stuck:
+        """What it is doing; waiting for the ledger also while a commit does not return, or too many records wait."""
+        is_full = self._late is not None and self._late.is_full
+        if self._state is State.READY and (self._commits.is_stuck or is_full):
             return State.LEDGER_UNAVAILABLE
         return self._state
+
+    @property
+    def is_late(self) -> bool:
+        """Whether answers leave before they are durable, as `best_effort` has it."""
+        return self._late is not None and self._late.is_late
 
     @property
     def scenario(self) -> Scenario:
@@ -158,7 +158,9 @@ class ScenarioService:
             self._thread.join(timeout_s)
 
     def require_ready(self) -> None:
-        """Raise `NotReadyError` or `LedgerUnavailableError` unless work is taken right now."""
+        """Raise `NotReadyError`, `LedgerUnavailableError` or `SpoolFullError` unless work is taken right now."""
+        if self._state is State.READY and self._late is not None:
+            self._late.require_room()
         state = self.state
         if state is State.LEDGER_UNAVAILABLE:
             raise LedgerUnavailableError
@@ -233,7 +235,7 @@ class ScenarioService:
 
         Raises
         ------
-        QueueFullError, NotReadyError, LedgerUnavailableError
+        QueueFullError, NotReadyError, LedgerUnavailableError, SpoolFullError
             Nothing was recorded.
         """
         self.require_ready()
@@ -265,14 +267,7 @@ class ScenarioService:
         return entity_at(self._live.engine, self._ledger, entity_type, entity_id, self._clock.now_ms())
 
     def record_latency(self, answer: wire.DecisionAnswer, seconds: float, *, is_late: bool) -> None:
-        key = (answer.action, answer.rung, answer.versions["release"])
-        child = self._latencies.get(key)
-        if child is None:
-            child = self._telemetry.decision_seconds.labels(self.scenario.name, *key)
-            self._latencies[key] = child
-        child.observe(seconds)
-        if is_late:
-            self._late_answers.inc()
+        self._latencies.record(answer, seconds, is_late=is_late)
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -281,9 +276,7 @@ class ScenarioService:
         self._telemetry.ready.labels(name).set(self.state is State.READY)
         if self._rungs is not None:
             self._rungs.measure()
-        since_ns = self._unsaved_since_ns
-        lag_s = (time.perf_counter_ns() - since_ns) / 1e9 if since_ns else 0.0
-        self._telemetry.commit_lag.labels(name).set(lag_s)
+        measure_commits(self._telemetry, name, self._unsaved_since_ns, self._late)
         if self._live is not None:
             measure_engine(self._telemetry, name, self._live.engine)
             decided_seq = 0 if self._cycle is None else self._cycle.last_decided_seq
@@ -293,7 +286,10 @@ class ScenarioService:
 
     def _run(self) -> None:
         try:
-            with self._ledger.writer(self._clock) as writer:
+            with (
+                self._ledger.writer(self._clock, partial(put_beside, self._state_dir)) as writer,
+                late_commits(self._ledger, writer, self._state_dir, self._config, self._telemetry) as self._late,
+            ):
                 cycle = self._recovered(writer)
                 try:
                     self._turns(cycle)
@@ -330,6 +326,7 @@ class ScenarioService:
             ready.reviews,
             self._telemetry,
             row_sample=self._config.row_sample,
+            late=self._late,
         )
         self._cycle = cycle
         self._put_in_force(ready)
@@ -356,40 +353,17 @@ class ScenarioService:
                 looked_at=lambda seq: None if cycle.no_samples is None else cycle.looked_at.append(seq),
             )
 
+        name, is_idle = self.scenario.name, lambda: self._queue.depth == 0
         self._looker = threading.Thread(
-            target=look_again,
-            args=(make, lambda: self._queue.depth == 0, self._ended, self.scenario.name),
-            name=f"second-looks-{self.scenario.name}",
-            daemon=True,
+            target=look_again, args=(make, is_idle, self._ended, name), name=f"second-looks-{name}", daemon=True
         )
         self._looker.start()
 
     def _request_review(self, request: ReviewRequestedBody) -> None:
         """Put a request for a review on record; returns when it is durable. For a thread that is not the loop's."""
-
-        def submit(told: Future[object]) -> None:
-            try:
-                ticket = self.submit(Ask.REQUEST_REVIEW, request=request)
-            except RingfenceError as error:
-                told.set_result(error)
-            else:
-                ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
-
-        result = self._by_loop(submit)
-        if isinstance(result, RingfenceError):
+        put = submitted(lambda: self.submit(Ask.REQUEST_REVIEW, request=request))
+        if isinstance(result := by_loop(self._loop, self._ended, put), RingfenceError):
             raise result
-
-    def _by_loop(self, put: Callable[[Future[object]], None]) -> object:
-        """Have the event loop put something into the queue, and wait for what it comes to."""
-        told: Future[object] = Future()
-        if self._loop is None or self._ended.is_set():
-            raise NotReadyError("stopping")
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody will answer, and `_ended` says so soon
-            self._loop.call_soon_threadsafe(put, told)
-        while not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                return told.result(_IDLE_S)
-        raise OutcomeUnknownError
 
     def _enter(self, ready: Ready, switch: Callable[[], object]) -> object:
         """As the parameter of `Swap` has it. Door and place in the queue change together: both are the loop's."""
@@ -397,7 +371,7 @@ class ScenarioService:
         def put(told: Future[object]) -> None:
             assert self._loop is not None
             most = min(MOST_WAITING, self._config.queue_bound)
-            if self.state is not State.READY or self._stopping or self._queue.depth >= most:
+            if self.state is not State.READY or self.is_late or self._stopping or self._queue.depth >= most:
                 told.set_result(None)
                 return
             ticket = Ticket(Ask.SWITCH, self._loop.create_future(), read=switch)
@@ -405,7 +379,7 @@ class ScenarioService:
             self._door, self._release = ready.door, ready.release
             ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
 
-        return self._by_loop(put)
+        return by_loop(self._loop, self._ended, put)
 
     def _put_in_force(self, ready: Ready) -> None:
         self._ledger, self._live, self._rungs = ready.ledger, ready.live, ready.rungs
@@ -420,6 +394,8 @@ class ScenarioService:
         batch_size = self._telemetry.batch_size.labels(self.scenario.name)
         left = self._telemetry.queue_left.labels(self.scenario.name)
         while True:
+            if self._late is not None:
+                self._late.settle()
             tickets, self._due = self._due or self._queue.take(self._config.max_batch, _IDLE_S), []
             if not tickets:
                 if self._stopping:
@@ -440,28 +416,21 @@ class ScenarioService:
 
     def _turn(self, cycle: Cycle, tickets: list[Ticket], waiting: list[Ticket]) -> bool:
         """Work a group up to its answers; False: the commit failed, and those that wait behind it were refused."""
-        turn_began_ns = time.perf_counter_ns()
+        turn_began_ns, late = time.perf_counter_ns(), self._late
+        if late is not None and late.is_late and tickets[0].ask is Ask.SWITCH:  # it reads the ledger
+            self._refuse(tickets + waiting, LedgerUnavailableError())
+            return self._wait_for_ledger(late)
         try:
             cycle.take(tickets)
         except Exception:
             # State no longer follows the ledger: nothing staged may be committed; restart recovers by replay.
             self._hand_back(tickets + waiting, ServiceFaultError())
             raise
-        began_ns = self._unsaved_since_ns = time.perf_counter_ns()
-        self._commits.began(tickets)
-        try:
-            cycle.commit()
-        except CommitFailedError as error:
-            self._commits.ended()
-            self._state = State.LEDGER_UNAVAILABLE
-            _log.error("commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error))
-            self._hand_back(tickets, OutcomeUnknownError())
-            self._refuse(waiting, LedgerUnavailableError())
-            self._retry(cycle)
+        began_ns = time.perf_counter_ns()
+        saved = self._save(cycle, tickets, waiting) if late is None else self._save_late(late, cycle, tickets, waiting)
+        if not saved:
             return False
-        self._commits.ended()
         commit_ns = time.perf_counter_ns() - began_ns
-        self._unsaved_since_ns = 0
         for ticket in tickets:
             ticket.commit_ns = commit_ns
         self._hand_back(tickets)
@@ -474,6 +443,47 @@ class ScenarioService:
         self._decision_log.tell(tickets)
         self._telemetry.busy_seconds.inc((self.scenario.name,), (time.perf_counter_ns() - turn_began_ns) / 1e9)
         return True
+
+    def _save(self, cycle: Cycle, tickets: list[Ticket], waiting: list[Ticket]) -> bool:
+        """Make a turn durable. False: the commit failed, and is durable by now or the service stops."""
+        self._unsaved_since_ns = time.perf_counter_ns()
+        self._commits.began(tickets)
+        try:
+            cycle.commit()
+        except CommitFailedError as error:
+            self._commits.ended()
+            self._state = State.LEDGER_UNAVAILABLE
+            _log.error("commit failed; the batch is kept and retried", scenario=self.scenario.name, cause=str(error))
+            self._hand_back(tickets, OutcomeUnknownError())
+            self._refuse(waiting, LedgerUnavailableError())
+            self._retry(cycle)
+            return False
+        self._commits.ended()
+        self._unsaved_since_ns = 0
+        return True
+
+    def _save_late(self, late: LateCommits, cycle: Cycle, tickets: list[Ticket], waiting: list[Ticket]) -> bool:
+        """Have a turn made durable, or marked as not durable yet. False: it was a switch, which is not answered so."""
+        try:
+            cycle.commit_late(late, tickets)
+        except Exception:
+            self._hand_back(tickets + waiting, OutcomeUnknownError())
+            raise
+        if tickets[0].ask is not Ask.SWITCH or not late.is_late:
+            return True
+        self._hand_back(tickets, OutcomeUnknownError())
+        self._refuse(waiting, LedgerUnavailableError())
+        return self._wait_for_ledger(late)
+
+    def _wait_for_ledger(self, late: LateCommits) -> bool:
+        """Refuse who comes until nothing is left behind, or the service stops; nothing of the turn is left to do."""
+        self._state = State.LEDGER_UNAVAILABLE
+        while not self._stopping:
+            self._refuse_waiting(LedgerUnavailableError())
+            if late.wait(self._config.commit_retry_s):
+                self._state = State.READY
+                break
+        return False
 
     def _commit_is_stuck(self, tickets: list[Ticket]) -> None:
         """Answer those who wait for a commit that does not return, and those behind them; in the loop's thread."""

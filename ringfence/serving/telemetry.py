@@ -103,6 +103,12 @@ class Telemetry:
             ("scenario",),
             registry=self.registry,
         )
+        self.records_waiting = Gauge(
+            "ringfence_records_waiting",
+            "Answered records that are not durable yet, under `durability: best_effort`; 0 under `required`",
+            ("scenario",),
+            registry=self.registry,
+        )
         self.ledger_lag = Gauge(
             "ringfence_ledger_lag_records",
             "Records by which a reader in the background (snapshots, explanations) is behind the ledger",

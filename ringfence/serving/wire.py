@@ -29,7 +29,7 @@ class AnswerReason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded decision. The same event sent again is answered with the same bytes."""
+    """A recorded decision. The same event sent again is answered with the same bytes, but for `durable`."""
 
     decision_id: str
     event_id: str
@@ -100,6 +100,14 @@ class LabelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool = True
 
 
+Recorded = DecisionAnswer | PendingAnswer | EventAnswer | LabelAnswer
+
+
+def marked(answer: Recorded, durable_seq: int) -> Recorded:
+    """Say of an answer that its record is not durable, where it is beyond `durable_seq`."""
+    return answer if answer.seq <= durable_seq else msgspec.structs.replace(answer, durable=False)
+
+
 class RecentEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event of the decided type as the entity's own log remembers it."""
 
@@ -155,6 +163,7 @@ class ReleasesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     scenarios: dict[str, str] = {}
+    degraded: dict[str, str] = {}  # by scenario: `ledger` where answers are not durable yet (`best_effort`)
 
 
 def iso(time_ms: int) -> str:

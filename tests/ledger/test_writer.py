@@ -25,7 +25,6 @@ from ringfence.ledger.errors import (
     LedgerSchemaError,
     PayloadConflictError,
     UnknownEventError,
-    UnsupportedDurabilityError,
 )
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, Kind, LabelBody, ReleaseBody
@@ -35,7 +34,7 @@ from ringfence.scenario.batch import FRAUD, LABEL, LEGIT, NO_LABEL
 from ringfence.scenario.clock import FakeClock
 from ringfence.scenario.door import Door
 from ringfence.scenario.event import LabelNotice
-from ringfence.scenario.spec import Durability, Scenario
+from ringfence.scenario.spec import Scenario
 from tests.ledger.claims import DAY, T0, assert_same, claim, decision_on, whole
 
 
@@ -417,14 +416,6 @@ def test_file_that_is_no_database_is_named(tmp_path: Path, scenario: Scenario) -
     (tmp_path / "ledger.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(LedgerDamagedError, match=r"ledger\.db"):
         Ledger.open(tmp_path, scenario)
-
-
-def test_best_effort_durability_is_refused_until_it_exists(
-    tmp_path: Path, scenario: Scenario, clock: FakeClock
-) -> None:
-    relaxed = msgspec.structs.replace(scenario, durability=Durability.BEST_EFFORT)
-    with pytest.raises(UnsupportedDurabilityError), Ledger.open(tmp_path, relaxed).writer(clock):
-        raise AssertionError("opened")
 
 
 def test_label_records_carry_the_links_and_time_of_their_event(ledger: Ledger, door: Door, clock: FakeClock) -> None:

@@ -61,6 +61,7 @@ CASES = {
     ),
     "RingfenceCommitsFail": Case({"ringfence_commit_failures_total": ("0x196 4x40", "7x240")}),
     "RingfenceCommitHangs": Case({"ringfence_commit_lag_seconds": ("0+30x240", "0.5x240")}),
+    "RingfenceRecordsWait": Case({"ringfence_records_waiting": ("0+40x240", "0 12 0 0 7 0x235")}),
     "RingfenceQueueFills": Case({"ringfence_queue_depth": ("257x240", "256x240")}),
     "RingfenceRefuses": Case(
         {
