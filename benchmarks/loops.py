@@ -38,14 +38,15 @@ class Target:
 
 def open_loop(target: Target, events: Iterable[Event], rate: float, folder: Path) -> dict[str, Any]:
     """Ask at `rate` per second, whatever comes back."""
-    before, stolen = cpu_of(target.pids), steal_seconds()
+    before, alone, stolen = cpu_of(target.pids), cpu_of(target.pids, below=False), steal_seconds()
     with Surroundings() as around:
         records, generator = run_load(target, target.port, ((DECISIONS, event) for event in events), rate, folder)
-        spent = cpu_of(target.pids) - before
+        spent, alone = cpu_of(target.pids) - before, cpu_of(target.pids, below=False) - alone
     found = summary(records, generator, rate, around)
     return {
         **found,
-        "service_cpu_cores": round(spent / generator["seconds"], 3),
+        "service_cpu_cores": round(alone / generator["seconds"], 3),
+        "all_processes_cpu_cores": round(spent / generator["seconds"], 3),
         "cpu_ms_per_decision": round(1e3 * spent / max(found["answered"], 1), 3),
         "steal_s": round(steal_seconds() - stolen, 2),
         "load_average": os.getloadavg()[0],

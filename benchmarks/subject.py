@@ -26,6 +26,7 @@ from ringfence.simulate import live_claims, simulate_motor_claims
 from ringfence.workspace import Workspace
 
 LIVE_DAYS = 180
+FRAUD_RATE = 0.0056
 _NOTES = "benchmark.json"
 
 
@@ -47,23 +48,30 @@ class Subject:
             round_number += 1
 
 
-def prepare(path: Path, *, n_events: int, seed: int) -> Subject:
+def prepare(path: Path, *, n_events: int, seed: int, fraud_rate: float = FRAUD_RATE) -> Subject:
     """Simulate, import and train in `path`, or take what an earlier run left there."""
     notes = path / _NOTES
     if not notes.exists():
         ends = datetime.now(UTC).date() - timedelta(days=LIVE_DAYS + 1)
-        simulate_motor_claims(n_events, seed, path, None, ends=ends)
+        simulate_motor_claims(n_events, seed, path, None, ends=ends, fraud_rate=fraud_rate)
         workspace = Workspace(path)
         scenario = workspace.scenario()
         import_files(workspace.ledger_dir(scenario), scenario, path, SystemClock())
         subprocess.run([sys.executable, "-m", "ringfence.cli", "train", "-w", str(path)], check=True, stdout=sys.stderr)
         token = create_key(workspace.keys_path, "benchmark", frozenset(Scope))
-        notes.write_text(json.dumps({"token": token, "seed": seed, "n_events": n_events, "ends": ends.isoformat()}))
+        world_notes = {"seed": seed, "n_events": n_events, "ends": ends.isoformat(), "fraud_rate": fraud_rate}
+        notes.write_text(json.dumps({"token": token, **world_notes}))
     found = json.loads(notes.read_text())
     ends = date.fromisoformat(found["ends"])
 
     def world() -> Iterator[dict[str, Any]]:
-        return (claim.event for claim in live_claims(found["seed"], n_events=found["n_events"], ends=ends))
+        claims = live_claims(
+            found["seed"],
+            n_events=found["n_events"],
+            ends=ends,
+            fraud_rate=found.get("fraud_rate", FRAUD_RATE),
+        )
+        return (claim.event for claim in claims)
 
     return Subject(path, found["token"], world)
 

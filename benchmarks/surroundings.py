@@ -92,10 +92,10 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def cpu_of(pids: tuple[int, ...]) -> float:
+def cpu_of(pids: tuple[int, ...], *, below: bool = True) -> float:
     """Processor time so far of processes and all below them, in seconds; those that have ended are not in it."""
     total = 0.0
-    for pid in {one for parent in pids for one in (parent, *children(parent))}:
+    for pid in {one for parent in pids for one in (parent, *(children(parent) if below else ()))}:
         try:
             total += cpu_seconds(pid)
         except (FileNotFoundError, ProcessLookupError):
