@@ -66,7 +66,8 @@ def run_once(target: Target, drawn: Iterator[Event], options: argparse.Namespace
 
 def measure(subject: Subject, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Warm a service up and ask it as often as wanted; `runs`, and their `medians`."""
-    service = ServiceProcess(subject, free_port(), folder / "service.log")
+    deadline = ("--deadline", str(options.deadline))
+    service = ServiceProcess(subject, free_port(), folder / "service.log", options=deadline)
     try:
         ready_s = service.wait_ready()
         target = Target(subject.token, service.port, (service.process.pid,))
@@ -91,6 +92,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     way.add_argument("--batch", type=int, metavar="LINES", help="the batch endpoint instead, so many lines a request")
     way.add_argument("--peer", action="store_true", help="both loops, in turns with a service as people write it")
     parser.add_argument("--requests", type=int, default=20_000, help="decisions asked for, closed and in batches")
+    parser.add_argument("--deadline", type=int, default=50, help="ms in which the service has to decide")
     parser.add_argument("--events", type=int, default=60_000, help="claims in the simulated history")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workspace", type=Path, help="keep the workspace here and reuse it")

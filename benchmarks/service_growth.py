@@ -85,18 +85,19 @@ def replayed(workspace: Workspace) -> dict[str, int]:
     return {"n_events": n_events, "n_entities": engine.counters["entities"], "state_bytes": engine.nbytes}
 
 
-def run_once(history: History, rate: float, seconds: float, warm_up: float, folder: Path) -> dict[str, Any]:
+def run_once(history: History, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Start a service on a history, load it, end it."""
-    subject = history.subject
-    service = ServiceProcess(subject, free_port(), folder / "service.log")
+    subject, rate = history.subject, options.rate
+    deadline = ("--deadline", str(options.deadline))
+    service = ServiceProcess(subject, free_port(), folder / "service.log", options=deadline)
     try:
         ready_s = service.wait_ready(READY_S)
         drawn = subject.events(sys.maxsize, f"-{service.process.pid}")  # a kept workspace has seen earlier ids
-        warm = [(DECISIONS, event) for event in islice(drawn, int(rate * warm_up))]
+        warm = [(DECISIONS, event) for event in islice(drawn, int(rate * options.warm_up))]
         if warm:
             run_load(subject, service.port, warm, rate, folder)
         target = Target(subject.token, service.port, (service.process.pid,))
-        found = open_loop(target, islice(drawn, int(rate * seconds)), rate, folder)
+        found = open_loop(target, islice(drawn, int(rate * options.seconds)), rate, folder)
         held = [memory(pid).pss for pid in (service.process.pid, *children(service.process.pid))]
     finally:
         service.stop()
@@ -108,7 +109,7 @@ def measure(histories: list[History], options: argparse.Namespace, folder: Path)
     runs = []
     for number in range(options.repeat):
         for history in histories if number % 2 == 0 else histories[::-1]:
-            runs.append(run_once(history, options.rate, options.seconds, options.warm_up, folder))
+            runs.append(run_once(history, options, folder))
             print(line(runs[-1]), flush=True)
     return runs
 
@@ -163,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each run")
     parser.add_argument("--warm-up", type=float, default=5.0, help="seconds of load before each")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each history")
+    parser.add_argument("--deadline", type=int, default=50, help="ms in which the service has to decide")
     parser.add_argument("--fraud-rate", type=float, default=FRAUD_RATE, help="of the worlds")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workspace", type=Path, help="keep the histories here and reuse them")

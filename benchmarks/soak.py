@@ -197,8 +197,8 @@ def soak(subject: Subject, options: argparse.Namespace, folder: Path) -> Soak:
     other = next(entry.release for entry in of_same_features(subject.path)[:2] if not entry.is_champion)
     workspace = Workspace(subject.path)
     seconds = 60.0 * options.minutes
-    every = ("--snapshot-every", str(options.snapshot_every))
-    service = ServiceProcess(subject, free_port(), folder / "service.log", options=every)
+    told = ("--snapshot-every", str(options.snapshot_every), "--deadline", str(options.deadline))
+    service = ServiceProcess(subject, free_port(), folder / "service.log", options=told)
     try:
         service.wait_ready(900.0)
         drawn = subject.events(sys.maxsize, f"-{service.process.pid}")  # a kept workspace has seen earlier ids
@@ -274,6 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--warm-up", type=float, default=10.0, help="seconds of load before")
     parser.add_argument("--look-every", type=float, default=LOOK_EVERY_S, help="seconds between two readings of memory")
     parser.add_argument("--snapshot-every", type=float, default=300.0, help="seconds; 50,000 records force one")
+    parser.add_argument("--deadline", type=int, default=50, help="ms in which the service has to decide")
     parser.add_argument("--events", type=int, default=60_000, help="claims in the simulated history")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workspace", type=Path, help="keep the workspace here and reuse it")

@@ -46,7 +46,8 @@ def in_turns(subject: Subject, options: argparse.Namespace, folder: Path) -> dic
 
 def _turn(name: str, subject: Subject, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if name == RINGFENCE:
-        service = ServiceProcess(subject, free_port(), folder / "service.log")
+        deadline = ("--deadline", str(options.deadline))
+        service = ServiceProcess(subject, free_port(), folder / "service.log", options=deadline)
         try:
             service.wait_ready()
             return _ask(Target(subject.token, service.port, (service.process.pid,)), subject, options, folder)

@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks.service_growth import main, medians_of_p99, missed
 
+from .conftest import PATIENT
+
 
 def run(n_events: int, p99: float | None, **changes: Any) -> dict[str, Any]:
     latency = {} if p99 is None else {"p99": p99}
@@ -38,11 +40,11 @@ def test_one_size_is_no_comparison() -> None:
 
 
 @pytest.mark.services
-def test_two_histories_are_decided_by_one_release_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_histories_are_decided_by_one_release_and_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sizes = ["--sizes", "20000", "2500", "--fraud-rate", "0.04"]
     load = ["--rate", "40", "--seconds", "2", "--warm-up", "0.5", "--repeat", "1", "--workspace", str(tmp_path)]
-    code = main([*sizes, *load])
-    told, complaints = capsys.readouterr()
+    code = main([*sizes, *load, *PATIENT])
+    told, complaints = capfd.readouterr()
     rows = [line for line in told.splitlines() if line.startswith("| ")][1:]
     n_events = [int(row.split("|")[1].replace(",", "")) for row in rows]
     assert n_events[0] == pytest.approx(2_500, rel=0.4)

@@ -16,12 +16,14 @@ from benchmarks.load import run_load
 from benchmarks.service import measure, parsed
 from benchmarks.subject import Subject
 
+from .conftest import PATIENT
+
 pytestmark = pytest.mark.services
 
 
 @pytest.mark.parametrize("way", [["--repeat", "2"], ["--closed", "4"], ["--batch", "16"]])
 def test_every_request_is_decided_in_full_and_told(way: list[str], subject: Subject, tmp_path: Path) -> None:
-    short = ["--rate", "40", "--seconds", "1.5", "--warm-up", "0.5", "--requests", "100"]
+    short = ["--rate", "40", "--seconds", "1.5", "--warm-up", "0.5", "--requests", "100", *PATIENT]
     found = measure(subject, parsed([*short, *way]), tmp_path)
     assert len(found["runs"]) == (2 if way[0] == "--repeat" else 1)
     for run in found["runs"]:

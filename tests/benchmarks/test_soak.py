@@ -13,6 +13,8 @@ from benchmarks.subject import Subject
 from benchmarks.surroundings import Memory
 from benchmarks.written import write_table
 
+from .conftest import PATIENT
+
 MB, S = 1_000_000, 1_000_000_000
 
 
@@ -121,11 +123,13 @@ def test_page_has_a_place_for_the_table(tmp_path: Path) -> None:
 
 @pytest.mark.services
 def test_seconds_of_soak_have_a_switch_snapshots_and_memory(
-    subject: Subject, capsys: pytest.CaptureFixture[str]
+    subject: Subject, capfd: pytest.CaptureFixture[str]
 ) -> None:
     load = ["--minutes", "0.25", "--rate", "40", "--warm-up", "1", "--workspace", str(subject.path)]
-    main([*load, "--look-every", "1", "--snapshot-every", "2"])  # its exit code is about latency, which is nothing here
-    told, complaints = capsys.readouterr()
+    main(
+        [*load, *PATIENT, "--look-every", "1", "--snapshot-every", "2"]
+    )  # its exit code is about latency, which is nothing here
+    told, complaints = capfd.readouterr()
     rows = [
         [cell.strip() for cell in line.split("|")]
         for line in told.splitlines()
