@@ -79,6 +79,8 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.reasons
 	$(BIN)/python -m benchmarks.service --rate 500 --seconds 60
+	$(BIN)/python -m benchmarks.service --closed 64
+	$(BIN)/python -m benchmarks.service --batch 64
 	$(BIN)/python -m benchmarks.telemetry
 	$(BIN)/python -m benchmarks.rows
 	$(BIN)/python -m benchmarks.first_day
@@ -89,6 +91,7 @@ bench: setup ## the engine beside other libraries, fast reasons against exact on
 	bash scripts/install_services.sh
 	$(BIN)/python -m benchmarks.durability --rounds 10 --unsynced
 	$(BIN)/python -m benchmarks.trouble
+	$(BIN)/python -m benchmarks.service --peer --rate 100 --seconds 30
 
 evaluate: setup ## how hard the simulated worlds are, and the public protocols, whose tables it writes into examples/ (needs the data sets)
 	$(BIN)/python -m benchmarks.worlds --check

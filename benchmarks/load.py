@@ -3,8 +3,10 @@
 
 A closed loop waits for the answer before it sends again, so a stall hides the requests it held back (coordinated
 omission). Here request i is due at start + i / rate whatever happened before; if every connection is busy it waits,
-and the waiting counts. The generator reports its own send rate and lag, so that a slow generator is not taken for a
-slow service. Raw asyncio sockets on uvloop: an HTTP client library would cost more than the service.
+and the waiting counts. The generator reports when it turned to a request and when it sent it: what it turned to late is
+its own lag, what it could not send is the service's, so that a slow generator is not taken for a slow service. At
+`AT_ONCE` the loop is closed: each connection sends when it is free. Raw asyncio sockets on uvloop: an HTTP client
+library would cost more than the service.
 """
 
 from __future__ import annotations
@@ -15,12 +17,28 @@ import contextlib
 import gc
 import json
 import os
+import subprocess
+import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, Protocol, cast
 
 import uvloop
+
+AT_ONCE: Final = 1e9  # requests per second that no service answers: every connection sends when it is free
+_LAST_CHUNK: Final = b"\r\n0\r\n\r\n"  # in a body of JSON lines nothing else has a carriage return
+_UNREMARKABLE: Final = b'"degraded":false'
+
+Body = dict[str, Any] | list[dict[str, Any]]  # a list goes out as NDJSON, one object a line
+
+
+class Asked(Protocol):
+    """Whom requests go to: a `Subject` or a rival."""
+
+    @property
+    def token(self) -> str: ...
 
 
 class Connection(asyncio.Protocol):
@@ -32,7 +50,7 @@ class Connection(asyncio.Protocol):
         self.buffer = bytearray()
         self.index = -1
         self.body_at = -1
-        self.length = 0
+        self.length: int | None = 0  # None: in chunks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
@@ -49,15 +67,19 @@ class Connection(asyncio.Protocol):
             end = self.buffer.find(b"\r\n\r\n")
             if end < 0:
                 return
-            at = self.buffer.find(b"content-length: ")
-            self.length = int(self.buffer[at + 16 : self.buffer.find(b"\r\n", at)])
+            at = self.buffer.find(b"content-length: ", 0, end)
+            self.length = None if at < 0 else int(self.buffer[at + 16 : self.buffer.find(b"\r\n", at)])
             self.body_at = end + 4
-        if len(self.buffer) < self.body_at + self.length:
+        if self.length is None:
+            if not self.buffer.endswith(_LAST_CHUNK):
+                return
+        elif len(self.buffer) < self.body_at + self.length:
             return
         index = self.index
         self.load.done_ns[index] = time.perf_counter_ns()
         self.load.status[index] = int(self.buffer[9:12])
-        self.load.answers[index] = bytes(self.buffer[: self.body_at + self.length])
+        if self.load.keeps_all or self.load.status[index] != 200 or _UNREMARKABLE not in self.buffer:
+            self.load.answers[index] = bytes(self.buffer)
         self.buffer.clear()
         self.body_at, self.index = -1, -1
         self.load.freed(self)
@@ -67,12 +89,17 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Send `requests` at `rate` per second over `n_connections` connections."""
+    """Send `requests` at `rate` per second over `n_connections` connections; without `keeps_all` only errors and
+    degraded answers are kept, which a long load has the memory for."""
 
-    def __init__(self, host: str, port: int, requests: list[bytes], rate: float, n_connections: int) -> None:
+    def __init__(
+        self, host: str, port: int, requests: list[bytes], rate: float, n_connections: int, keeps_all: bool = True
+    ) -> None:
+        self.keeps_all = keeps_all
         self.host, self.port, self.requests, self.rate, self.n_connections = host, port, requests, rate, n_connections
         n = len(requests)
         self.intended_ns = [0] * n
+        self.taken_ns = [0] * n  # when the generator turned to it; 0: never
         self.sent_ns = [0] * n
         self.done_ns = [0] * n
         self.status = [0] * n
@@ -121,6 +148,7 @@ class Load:
             now = time.perf_counter_ns()
             while index < n and start + int(index * period_ns) <= now:
                 self.intended_ns[index] = start + int(index * period_ns)
+                self.taken_ns[index] = time.perf_counter_ns()
                 if self.idle:
                     self.idle.popleft().send(index, self.requests[index])
                 else:
@@ -140,12 +168,51 @@ class Load:
         return seconds
 
 
-def http_request(path: str, body: bytes, token: str, host: str) -> bytes:
+def http_request(path: str, body: bytes, token: str, host: str, media_type: str = "application/json") -> bytes:
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def wire(line: str, token: str, host: str) -> bytes:
+    """The request that a line PATH<tab>JSON asks for; a list goes out as NDJSON."""
+    path, body = line.rstrip("\n").split("\t", 1)
+    if not body.startswith("["):
+        return http_request(path, body.encode(), token, host)
+    lines = "\n".join(json.dumps(one) for one in json.loads(body))
+    return http_request(path, lines.encode(), token, host, "application/x-ndjson")
+
+
+def run_load(
+    subject: Asked,
+    port: int,
+    events: Iterable[tuple[str, Body]],
+    rate: float,
+    folder: Path,
+    n_connections: int = 64,
+    keeps_all: bool = True,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Send (path, body) pairs from another process; return a record for each, and the generator's summary."""
+    requests, output = folder / "requests.tsv", folder / "answers.jsonl"
+    with requests.open("w", encoding="utf-8") as file:
+        file.writelines(f"{path}\t{json.dumps(body)}\n" for path, body in events)
+    command = [sys.executable, "-m", "benchmarks.load", "--port", str(port), "--rate", str(rate)]
+    command += ["--requests", str(requests), "--output", str(output), "--connections", str(n_connections)]
+    command += [] if keeps_all else ["--errors-only"]
+    subprocess.run(command, check=True, env={**os.environ, "RINGFENCE_TOKEN": subject.token})
+    with output.open(encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    return lines[:-1], lines[-1]
+
+
+def unchunked(body: bytes) -> bytes:
+    parts, at = [], 0
+    while (size_ends := body.find(b"\r\n", at)) >= 0 and (size := int(body[at:size_ends], 16)):
+        parts.append(body[size_ends + 2 : size_ends + 2 + size])
+        at = size_ends + 2 + size + 2
+    return b"".join(parts)
 
 
 def percentile(ordered: list[float], share: float) -> float:
@@ -157,19 +224,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--requests", type=Path, required=True, help="lines of PATH<tab>JSON body")
+    parser.add_argument("--requests", type=Path, required=True, help="lines of PATH<tab>JSON; a list is sent as NDJSON")
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for the last answers")
+    parser.add_argument("--errors-only", action="store_true", help="keep no answer that is in full and in order")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines, one per request")
     options = parser.parse_args()
     token = os.environ["RINGFENCE_TOKEN"]
-    lines = options.requests.read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("\t", 1) for line in lines]
-    requests = [http_request(path, body.encode(), token, options.host) for path, body in pairs]
+    with options.requests.open(encoding="utf-8") as file:
+        requests = [wire(line, token, options.host) for line in file]
 
     async def run() -> tuple[Load, float]:
-        load = Load(options.host, options.port, requests, options.rate, options.connections)
+        load = Load(options.host, options.port, requests, options.rate, options.connections, not options.errors_only)
         return load, await load.run(options.patience)
 
     load, seconds = uvloop.run(run())
@@ -178,13 +245,14 @@ def main() -> None:
             head, _, body = load.answers[i].partition(b"\r\n\r\n")
             record: dict[str, Any] = {
                 "intended_ns": load.intended_ns[i],
+                "taken_ns": load.taken_ns[i],
                 "sent_ns": load.sent_ns[i],
                 "done_ns": load.done_ns[i],
                 "status": load.status[i],
                 "timing": next(
                     (line[15:].decode() for line in head.split(b"\r\n") if line.startswith(b"server-timing: ")), ""
                 ),
-                "answer": body.decode(),
+                "answer": (unchunked(body) if b"transfer-encoding: chunked" in head else body).decode(),
             }
             file.write(json.dumps(record) + "\n")
         file.write(json.dumps({"seconds": seconds, "n": len(requests)}) + "\n")

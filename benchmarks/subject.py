@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,12 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.ledger.importer import import_files
+from ringfence.ledger.ledger import Ledger
+from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import SystemClock
+from ringfence.scoring.release import load_release
 from ringfence.serving.keys import Scope, create_key
 from ringfence.simulate import live_claims, simulate_motor_claims
 from ringfence.workspace import Workspace
 
 LIVE_DAYS = 180
+FRAUD_RATE = 0.0056
 _NOTES = "benchmark.json"
 
 
@@ -47,25 +52,59 @@ class Subject:
             round_number += 1
 
 
-def prepare(path: Path, *, n_events: int, seed: int) -> Subject:
-    """Simulate, import and train in `path`, or take what an earlier run left there."""
+def prepare(
+    path: Path, *, n_events: int, seed: int, fraud_rate: float = FRAUD_RATE, release_of: Path | None = None
+) -> Subject:
+    """Simulate, import and train in `path`, or take what an earlier run left there.
+
+    Parameters
+    ----------
+    n_events : claims of the history.
+    release_of : workspace whose champion decides here as well, in place of one trained on this history.
+    """
     notes = path / _NOTES
     if not notes.exists():
         ends = datetime.now(UTC).date() - timedelta(days=LIVE_DAYS + 1)
-        simulate_motor_claims(n_events, seed, path, None, ends=ends)
+        simulate_motor_claims(n_events, seed, path, None, ends=ends, fraud_rate=fraud_rate)
         workspace = Workspace(path)
         scenario = workspace.scenario()
         import_files(workspace.ledger_dir(scenario), scenario, path, SystemClock())
-        subprocess.run([sys.executable, "-m", "ringfence.cli", "train", "-w", str(path)], check=True, stdout=sys.stderr)
+        if release_of is None:
+            command = [sys.executable, "-m", "ringfence.cli", "train", "-w", str(path)]
+            subprocess.run(command, check=True, stdout=sys.stderr)
+        else:
+            adopt(workspace, Workspace(release_of))
         token = create_key(workspace.keys_path, "benchmark", frozenset(Scope))
-        notes.write_text(json.dumps({"token": token, "seed": seed, "n_events": n_events, "ends": ends.isoformat()}))
+        world_notes = {"seed": seed, "n_events": n_events, "ends": ends.isoformat(), "fraud_rate": fraud_rate}
+        notes.write_text(json.dumps({"token": token, **world_notes}))
     found = json.loads(notes.read_text())
     ends = date.fromisoformat(found["ends"])
 
     def world() -> Iterator[dict[str, Any]]:
-        return (claim.event for claim in live_claims(found["seed"], n_events=found["n_events"], ends=ends))
+        claims = live_claims(
+            found["seed"],
+            n_events=found["n_events"],
+            ends=ends,
+            fraud_rate=found.get("fraud_rate", FRAUD_RATE),
+        )
+        return (claim.event for claim in claims)
 
     return Subject(path, found["token"], world)
+
+
+def adopt(workspace: Workspace, giver: Workspace) -> None:
+    """Make the champion of one workspace that of another one of the same scenario."""
+    scenario = workspace.scenario()
+    theirs = Ledger.open(giver.ledger_dir(scenario), giver.scenario())
+    release = Registry.read(theirs).champion()
+    if release is None:
+        raise SystemExit(f"{giver.path} has no champion to take over; run: ringfence train -w {giver.path}")
+    shutil.copytree(giver.releases_dir / release, workspace.releases_dir / release, dirs_exist_ok=True)
+    ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
+    with ledger.writer(SystemClock()) as writer:
+        digest = load_release(workspace.releases_dir / release).digest
+        Registry.read(ledger).install(writer, release, digest=digest)
+        writer.commit()
 
 
 class ServiceProcess:

@@ -28,7 +28,7 @@ from benchmarks.load import percentile
 from benchmarks.service import run_load
 from benchmarks.subject import ServiceProcess, Subject, free_port, prepare, steal_seconds
 from ringfence.ledger.ledger import Ledger
-from ringfence.rollout.registry import Registry
+from ringfence.rollout.registry import Entry, Registry
 from ringfence.workspace import Workspace
 
 MOST_STALL_MS: Final = 250.0
@@ -40,14 +40,10 @@ _ENDS_S: Final = 0.5
 
 def make_releases(path: Path) -> tuple[str, str]:
     """Train a release of the same features, and one of others, where they are not there yet; return their ids."""
-    workspace = Workspace(path)
-    scenario = workspace.scenario()
-    ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
-    entries = Registry.read(ledger).entries()
+    entries = of_same_features(path)
     if len(entries) < 3:
         file = path / "ringfence.yaml"
         text = file.read_text("utf-8")
-        _train(path, "--seed", "1")
         windows = next(line for line in text.splitlines() if line.strip().startswith("windows:"))
         indent = windows[: len(windows) - len(windows.lstrip())]
         try:
@@ -55,8 +51,21 @@ def make_releases(path: Path) -> tuple[str, str]:
             _train(path)
         finally:
             file.write_text(text, "utf-8")
-        entries = Registry.read(ledger).entries()
+        entries = _entries(path)
     return entries[1].release, entries[2].release
+
+
+def of_same_features(path: Path) -> list[Entry]:
+    """Train a second release of the same features where there is none yet; all releases, the oldest first."""
+    if len(_entries(path)) < 2:
+        _train(path, "--seed", "1")
+    return _entries(path)
+
+
+def _entries(path: Path) -> list[Entry]:
+    workspace = Workspace(path)
+    scenario = workspace.scenario()
+    return Registry.read(Ledger.open(workspace.ledger_dir(scenario), scenario)).entries()
 
 
 def _train(path: Path, *options: str) -> None:
@@ -67,13 +76,16 @@ def _train(path: Path, *options: str) -> None:
 class Switches(threading.Thread):
     """Asks for one switch after the other while the load runs."""
 
-    def __init__(self, port: int, token: str, asked: list[tuple[str, str, dict[str, str]]]) -> None:
+    def __init__(
+        self, port: int, token: str, asked: list[tuple[str, str, dict[str, str]]], after_s: float = _QUIET_S
+    ) -> None:
         super().__init__()
+        self._after_s = after_s
         self._port, self._token, self._asked = port, token, asked
         self.made: list[dict[str, Any]] = []
 
     def run(self) -> None:
-        time.sleep(_QUIET_S)
+        time.sleep(self._after_s)
         for name, route, body in self._asked:
             began_ns = time.perf_counter_ns()
             status = switched(self._port, self._token, route, body)
