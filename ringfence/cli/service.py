@@ -77,6 +77,13 @@ def serve(
             min=0.0, max=1.0, help="Share of the requests without a traceparent that --traces begins a trace for."
         ),
     ] = 0.0,
+    front: Annotated[
+        bool,
+        typer.Option(
+            "--front/--no-front",
+            help="Read requests in a process of their own; with TLS the service reads them itself.",
+        ),
+    ] = True,
     deadline: Annotated[
         int,
         typer.Option(
@@ -102,6 +109,7 @@ def serve(
         port=port,
         metrics_open=metrics_open,
         rate=rate_option(rate, burst),
+        front=front,
         snapshot_every_s=snapshot_every,
         deadline_ms=deadline,
         machine_price_per_hour=machine_price,

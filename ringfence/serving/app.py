@@ -175,7 +175,7 @@ class App:
         given_ms = exchange.deadline_ms(self._config.longest_deadline_ms)
         deadline_ns = start_ns + (given_ms or self._config.deadline_ms) * MS
         service.require_room(deadline_ns)  # before more work goes into what will be refused
-        admission = service.admit_body(body, exchange.ahead)
+        admission = service.doorman.admit_body(body, exchange.ahead)
         trace = exchange.trace
         ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns, trace=trace)
         answer: wire.DecisionAnswer | wire.PendingAnswer = await self._outcome(ticket)
@@ -200,7 +200,7 @@ class App:
 
     async def _learn(self, exchange: Exchange) -> None:
         service, message, start_ns = await self._message(exchange, Scope.DECIDE)
-        admission = service.admit(message)
+        admission = service.doorman.admit(message)
         ticket = service.submit(Ask.LEARN, admission=admission, trace=exchange.trace)
         answer: wire.EventAnswer = await self._outcome(ticket)
         if exchange.trace is not None:
@@ -209,7 +209,7 @@ class App:
 
     async def _label(self, exchange: Exchange) -> None:
         service, message, start_ns = await self._message(exchange, Scope.LABEL)
-        notice = service.label_notice(message)
+        notice = service.doorman.label(message)
         ticket = service.submit(Ask.TELL, notice=notice, trace=exchange.trace)
         answer: wire.LabelAnswer = await self._outcome(ticket)
         if exchange.trace is not None:

@@ -114,8 +114,8 @@ async def _offer(
     if len(line) > config.body_limit_bytes:
         return BodyTooLargeError(config.body_limit_bytes)
     try:
-        event, door = wire.read_object(line), service.door
-        admission = service.admit_decided(event)
+        event, doorman = wire.read_object(line), service.doorman
+        admission = doorman.admit_decided(event)
     except RingfenceError as error:
         return error
     deadline_ns = NO_DEADLINE if deadline_ms is None else time.perf_counter_ns() + deadline_ms * MS
@@ -124,9 +124,10 @@ async def _offer(
             return service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns, trace=trace)
         except QueueFullError:
             await asyncio.sleep(_PAUSE_S)  # single requests go first
-            if service.door is not door:  # another release is live, and lets in by its own
+            if service.doorman is not doorman:  # another release is live, and lets in by its own
                 try:
-                    door, admission = service.door, service.admit_decided(event)
+                    doorman = service.doorman
+                    admission = doorman.admit_decided(event)
                 except RingfenceError as error:
                     return error
         except (LedgerUnavailableError, NotReadyError) as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -22,7 +22,6 @@ from ringfence.ledger.records import ReviewRequestedBody
 from ringfence.ledger.writer import Writer
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
-from ringfence.scenario.errors import InvalidEventError
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
@@ -33,6 +32,7 @@ from ringfence.serving.commit_watch import CommitWatch
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.cycle import Cycle, Live
 from ringfence.serving.decision_log import DecisionLog
+from ringfence.serving.doorman import Doorman
 from ringfence.serving.entity import entity_at
 from ringfence.serving.errors import (
     LedgerUnavailableError,
@@ -81,10 +81,10 @@ class ScenarioService:
         on_ready: Callable[[], None] = lambda: None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        self._ledger, self._release, self._state_dir = ledger, release, state_dir
+        self._ledger, self._state_dir = ledger, state_dir
         self._clock, self._config, self._telemetry = clock, config, telemetry
         self._on_ready, self._on_failure = on_ready, on_failure
-        self._door = Door(release.scenario, ledger.identity, release.lookups())
+        self._doorman = Doorman(Door(release.scenario, ledger.identity, release.lookups()), release, clock, telemetry)
         self._queue = WorkQueue(config.queue_bound)
         self._commits = CommitWatch(self._commit_is_stuck, config.stuck_commit_ms / 1e3)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,17 +125,12 @@ class ScenarioService:
     @property
     def scenario(self) -> Scenario:
         """The champion's scenario: an edited ringfence.yaml waits for the next release."""
-        return self._release.scenario
+        return self._doorman.release.scenario
 
     @property
-    def door(self) -> Door:
+    def doorman(self) -> Doorman:
         """Lets in what is submitted next; to be asked again whenever the event loop did something in between."""
-        return self._door
-
-    @property
-    def release_id(self) -> str:
-        """The release whose door lets in what is submitted next."""
-        return self._release.id
+        return self._doorman
 
     @property
     def entity_types(self) -> tuple[str, ...]:
@@ -170,51 +165,6 @@ class ScenarioService:
     def require_room(self, deadline_ns: int) -> None:
         """Raise `QueueFullError` where a decision cannot be queued and answered by then (`perf_counter_ns`)."""
         self._queue.require_room(deadline_ns)
-
-    def admit(self, raw: dict[str, Any]) -> Admission:
-        return self._counted(self._door.admit(raw, now_ms=self._clock.now_ms()))
-
-    def admit_decided(self, raw: dict[str, Any]) -> Admission:
-        """Admit an event of the decided type only.
-
-        Raises
-        ------
-        InvalidEventError
-            Also for an event type that teaches and is not decided.
-        """
-        return self._of_decided_type(self.admit(raw))
-
-    def admit_body(self, body: bytes, ahead: wire.Ahead | None) -> Admission:
-        """Admit the event in a body, of the decided type only.
-
-        Parameters
-        ----------
-        ahead : the same event as the front process let it in, which counts if that was by the door in force.
-
-        Raises
-        ------
-        MalformedBodyError
-            If the body is not one JSON object.
-        InvalidEventError
-            As `admit_decided`.
-        """
-        if ahead is None or ahead.release != self.release_id:
-            return self.admit_decided(wire.read_object(body))
-        return self._of_decided_type(self._counted(wire.admission_of(ahead)))
-
-    def _of_decided_type(self, admission: Admission) -> Admission:
-        if admission.event.event_type != self.scenario.decide:
-            do = f"decisions are made on {self.scenario.decide!r}; send other events to /v1/events"
-            raise InvalidEventError("$.event_type", repr(admission.event.event_type), do)
-        return admission
-
-    def _counted(self, admission: Admission) -> Admission:
-        for name in admission.underived:
-            self._telemetry.underived.labels(self.scenario.name, name).inc()
-        return admission
-
-    def label_notice(self, raw: dict[str, Any]) -> LabelNotice:
-        return self._door.label(raw)
 
     def submit(
         self,
@@ -309,12 +259,13 @@ class ScenarioService:
     def _recovered(self, writer: Writer) -> Cycle:
         """Get ready to decide. What begins here is not held on to: another release may take its place."""
         self._state = State.REPLAYING
-        live = recover(self._ledger, self._release, self._state_dir)
+        door, release = self._doorman.door, self._doorman.release
+        live = recover(self._ledger, release, self._state_dir)
         self._telemetry.wrong_ticks.labels(self.scenario.name).inc(live.n_wrong_ticks)
         self._state = State.WARMING
         warm_up(self._ledger, live)
         ready = made_ready(
-            live, self._release, self._ledger, self._door, self._state_dir, self._clock, self._config, self._telemetry
+            live, release, self._ledger, door, self._state_dir, self._clock, self._config, self._telemetry
         )
         cycle = Cycle(
             self.scenario.name,
@@ -376,7 +327,7 @@ class ScenarioService:
                 return
             ticket = Ticket(Ask.SWITCH, self._loop.create_future(), read=switch)
             self._queue.put(ticket)
-            self._door, self._release = ready.door, ready.release
+            self._doorman = Doorman(ready.door, ready.release, self._clock, self._telemetry)
             ticket.future.add_done_callback(lambda future: told.set_result(future.result()))
 
         return by_loop(self._loop, self._ended, put)

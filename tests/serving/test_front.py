@@ -57,7 +57,7 @@ def test_messages_are_whole_however_the_stream_is_cut(messages: list[Any], decod
 
 
 def test_an_admission_comes_over_to_the_last_bit(start: Any) -> None:
-    door = start().service.door
+    door = start().service.doorman.door
     rng = random.Random(5)
     for number in range(300):
         raw = claim(f"over-{number}")
@@ -256,13 +256,13 @@ def test_what_is_no_request_is_counted_by_the_service(place: Place) -> None:
 
 
 def test_an_event_let_in_by_another_release_is_let_in_again(start: Any) -> None:
-    service = start().service
+    doorman = start().service.doorman
     raw = claim("again-1")
     body = json.dumps(raw).encode()
-    admission = service.door.admit(raw, now_ms=NOW_MS)
-    stale = wire.ahead_of("r-of-another", service.door.admit(claim("somebody-else"), now_ms=NOW_MS))
-    assert service.admit_body(body, stale).event == admission.event
-    assert service.admit_body(b"never read", wire.ahead_of(service.release_id, admission)).event == admission.event
+    admission = doorman.door.admit(raw, now_ms=NOW_MS)
+    stale = wire.ahead_of("r-of-another", doorman.door.admit(claim("somebody-else"), now_ms=NOW_MS))
+    assert doorman.admit_body(body, stale).event == admission.event
+    assert doorman.admit_body(b"never read", wire.ahead_of(doorman.release.id, admission)).event == admission.event
 
 
 def test_without_the_process_before_it_the_service_answers_itself(template: Workspace, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ class Case(NamedTuple):
 GROWS, STAYS = "0+300x240", "0x240"
 CASES = {
     "RingfenceDown": Case({"up": ("0x240", "1x240")}, {"instance": "127.0.0.1:8473"}),
+    "RingfenceFrontDown": Case({"ringfence_front_up": ("0x240", "1x240")}, {"instance": "127.0.0.1:8473"}),
     "RingfenceNotReady": Case({"ringfence_ready": ("0x240", "1x240")}),
     "RingfenceDegraded": Case(
         {"ringfence_degraded_total": ("0+9x240", "0+1x240"), "ringfence_decisions_total": (GROWS, GROWS)}

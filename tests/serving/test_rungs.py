@@ -154,7 +154,9 @@ def together(service: RunningService, deadlines_ns: dict[str, int]) -> dict[str,
         while scenario._queue.depth:
             await asyncio.sleep(0.001)
         tickets = {
-            name: scenario.submit(Ask.DECIDE, admission=scenario.admit_decided(claim(name)), deadline_ns=deadline_ns)
+            name: scenario.submit(
+                Ask.DECIDE, admission=scenario.doorman.admit_decided(claim(name)), deadline_ns=deadline_ns
+            )
             for name, deadline_ns in deadlines_ns.items()
         }
         held.set()

@@ -97,7 +97,7 @@ def test_another_payload_under_the_same_id_is_a_conflict(shared: RunningService)
 def test_the_same_event_twice_in_one_group_is_decided_once(shared: RunningService) -> None:
     async def both() -> list[Any]:
         service = shared.service
-        admissions = [service.admit_decided(claim("twins")) for _ in range(5)]
+        admissions = [service.doorman.admit_decided(claim("twins")) for _ in range(5)]
         from ringfence.serving.queue import Ask
 
         tickets = [service.submit(Ask.DECIDE, admission=admission) for admission in admissions]

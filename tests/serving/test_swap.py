@@ -365,7 +365,7 @@ def test_a_switch_behind_a_batch_that_cannot_be_committed_is_put_off(start: Star
     async def hold_and_ask() -> list[Any]:
         inner = service.service
         held = inner.submit(Ask.READ, read=lambda: may_go_on.wait(60))
-        asked = inner.submit(Ask.DECIDE, admission=inner.admit_decided(claim("with the old one")))
+        asked = inner.submit(Ask.DECIDE, admission=inner.doorman.admit_decided(claim("with the old one")))
         return [held.future, asked.future]
 
     futures = service.run(hold_and_ask())

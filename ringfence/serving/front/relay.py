@@ -179,9 +179,10 @@ class Relay:
 
     def _tell_doors(self) -> None:
         for name, service in self._services.items():
-            if self._told.get(name) != service.release_id and self._link is not None:
-                self._told[name] = service.release_id
-                self._link.write(framed(AdmitBy(name, service.release_id)))
+            release = service.doorman.release.id
+            if self._told.get(name) != release and self._link is not None:
+                self._told[name] = release
+                self._link.write(framed(AdmitBy(name, release)))
 
     async def _answer(self, request: Request) -> None:
         """Have the application answer, as if the request had come by a connection of ours."""
