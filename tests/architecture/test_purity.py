@@ -25,6 +25,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "secrets.token_bytes": "the identity key must be unpredictable, and is made once per workspace",
         "os.urandom": "the identity key must be unpredictable, and is made once per workspace",
     },
+    "serving/front/process.py": {"sys.stderr": "the entry point of a process of its own, as the follower's is"},
     "serving/follower.py": {"sys.stderr": "the entry point of a process of its own, which no stream can be passed to"},
     "steps/opened.py": {
         "os.environ": "ringfence.open sets, as the command line does, what libraries read when they are loaded"

@@ -44,7 +44,6 @@ class Case(NamedTuple):
 GROWS, STAYS = "0+300x240", "0x240"
 CASES = {
     "RingfenceDown": Case({"up": ("0x240", "1x240")}, {"instance": "127.0.0.1:8473"}),
-    "RingfenceFrontDown": Case({"ringfence_front_up": ("0x240", "1x240")}, {"instance": "127.0.0.1:8473"}),
     "RingfenceNotReady": Case({"ringfence_ready": ("0x240", "1x240")}),
     "RingfenceDegraded": Case(
         {"ringfence_degraded_total": ("0+9x240", "0+1x240"), "ringfence_decisions_total": (GROWS, GROWS)}
@@ -73,6 +72,7 @@ CASES = {
     ),
     "RingfenceStrangers": Case({'ringfence_responses_total{status="401"}': ("0+60x240", "0+3x240")}, {}),
     "RingfenceStateDiffers": Case({"ringfence_tick_mismatches_total": ("1x240", STAYS)}),
+    "RingfenceFrontDown": Case({"ringfence_front_up": ("0x240", "1x240")}, {}),
     "RingfenceSnapshotsBehind": Case(
         {'ringfence_ledger_lag_records{reader="snapshots"}': ("500001x240", "400000x240")}
     ),

@@ -28,6 +28,7 @@ from ringfence.scenario.load import load_scenarios
 from ringfence.scenario.times import moment_ms
 from ringfence.serving.build import NEXT
 from ringfence.serving.config import ServiceConfig
+from ringfence.serving.doorman import Doorman
 from ringfence.serving.follower import other_spec_lives
 from ringfence.serving.ndjson import _offer
 from ringfence.serving.queue import Ask, Ticket
@@ -457,10 +458,12 @@ def test_a_line_of_a_batch_that_waits_for_room_is_let_in_by_the_door_of_its_turn
         while inner._queue.depth:
             await asyncio.sleep(0.001)
         inner.submit(Ask.READ, read=lambda: None)
-        offered = asyncio.create_task(_offer(line, inner, ServiceConfig(), None))
+        offered = asyncio.create_task(_offer(line, inner, ServiceConfig(), None, None))
         await asyncio.sleep(0.02)
         assert not offered.done()
-        inner._door = Door(in_utc, service.ledger.identity)
+        inner._doorman = Doorman(
+            Door(in_utc, service.ledger.identity), service.release, service.clock, service.telemetry
+        )
         may_go_on.set()
         return await offered
 
