@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def retain(workspace: WorkspaceOption = HERE, scenario: ScenarioOption = None, as_json: JsonOption = False) -> None:
     """Drop personal attributes, and ids of entities not named since, that are older than `retain` in ringfence.yaml.
 
-    A running service does this once a day by itself; this does it now, beside it or without it. Records, features and
-    the chain stay as they are. Without `retain` nothing is ever dropped. Interrupted, it is run again.
+    Run it from a timer, once a day: nothing else does it, and `ringfence doctor` tells where it is overdue. A service
+    may be running. Records, features and the chain stay as they are. Interrupted, it is run again.
     """
     from ringfence.ledger.ledger import Ledger
     from ringfence.ledger.retention import sweep

@@ -37,8 +37,8 @@ CREATE TRIGGER IF NOT EXISTS erased_stays_out BEFORE INSERT ON directory
 """
 # `user_version` of a file that nobody has written to without secure_delete: no copy lies in its free space.
 _CLEAN: Final = 1
-# A transaction of deletes holds the writer of the ledger up: so many rows take about a millisecond.
-_ROWS_AT_ONCE: Final = 500
+# A transaction of deletes holds the writer of the ledger up: so many rows take a fraction of a millisecond.
+_ROWS_AT_ONCE: Final = 100
 _REST: Final = 2.0  # times as long as such a transaction took, so that the writer finds its turn between two
 # What a VACUUM rewrites in a quarter of a second; a running service waits a second before it refuses to decide.
 VACUUM_BESIDE_WRITER_BYTES: Final = 32 << 20

@@ -8,7 +8,6 @@ costs a read of the whole ledger. So the writer of the ledger has nothing to do 
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -34,16 +33,11 @@ _AT_ONCE: Final = 10_000
 
 
 class LastSeen:
-    """One connection; use it in the thread that made it.
+    """One connection; use it in the thread that made it."""
 
-    Parameters
-    ----------
-    rest : times as long as a piece of work took, to be slept after it; 0 where nobody is waited on.
-    """
-
-    def __init__(self, ledger: Ledger, state_dir: Path, *, rest: float = 0.0) -> None:
+    def __init__(self, ledger: Ledger, state_dir: Path) -> None:
         state_dir.mkdir(parents=True, exist_ok=True)
-        self._ledger, self._rest = ledger, rest
+        self._ledger = ledger
         self._connection = sqlite3.connect(state_dir / LAST_SEEN, isolation_level=None, timeout=5)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -100,7 +94,6 @@ class LastSeen:
 
     def _read_live(self, after: int, until: int) -> None:
         while after < until:
-            began = time.monotonic()
             records = list(self._ledger.records(after, kinds=(Kind.EVENT,), limit=_CHUNK, until_seq=until))
             seen = {
                 link.hi.to_bytes(8, "big") + link.lo.to_bytes(8, "big"): record.seq
@@ -110,13 +103,11 @@ class LastSeen:
             }
             after = records[-1].seq if len(records) == _CHUNK else until
             self._keep(seen.items(), after)
-            time.sleep(self._rest * (time.monotonic() - began))
 
     def _read_imported(self, segment: Segment) -> None:
         path = self._ledger.directory / SEGMENTS / segment.path / RECORDS
         with pq.ParquetFile(path) as file:
             for row_group in range(file.num_row_groups):
-                began = time.monotonic()
                 table = pl.DataFrame(pl.from_arrow(file.read_row_group(row_group, columns=["seq", "kind", "lo", "hi"])))
                 last = (
                     table.filter(pl.col("kind") == EVENT)
@@ -129,7 +120,6 @@ class LastSeen:
                 packed = last.select("hi", "lo").to_numpy().astype(">u8").tobytes()
                 digests = [packed[start : start + 16] for start in range(0, len(packed), 16)]
                 self._keep(zip(digests, last["seq"].to_list(), strict=True), None)
-                time.sleep(self._rest * (time.monotonic() - began))
         # Through its IMPORT record, which comes right after it, the chain names the segment.
         self._keep((), segment.last_seq + 1)
 

@@ -37,6 +37,12 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.n_names:,} ids and {self.n_personal:,} personal values of records up to seq {self.until_seq:,}"
 
 
+def n_overdue(ledger: Ledger, *, retain_ms: int, now_ms: int) -> int:
+    """How many personal values are older than `retain_ms` at `now_ms` and still there."""
+    with closing(Erasable(ledger.directory)) as erasable:
+        return erasable.count_personal(ledger.seq_at(now_ms - retain_ms))
+
+
 def sweep(
     ledger: Ledger,
     state_dir: Path,
@@ -44,7 +50,6 @@ def sweep(
     retain_ms: int,
     now_ms: int,
     record: Callable[[Sweep], None],
-    rest: float = 0.0,
 ) -> Sweep:
     """Drop what is older than `retain_ms` at `now_ms`, and take its bytes off the disk. Features and chain stay.
 
@@ -55,7 +60,6 @@ def sweep(
     ----------
     retain_ms : > 0.
     record : puts what will be dropped on record before it is; not called where nothing is old.
-    rest : times as long as a piece of work took, to be slept after it.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def sweep(
         return Sweep(until_seq=0, n_names=0, n_personal=0)
     finish_import(ledger.directory)
     with closing(Erasable(ledger.directory)) as erasable:
-        with closing(LastSeen(ledger, state_dir, rest=rest)) as last_seen:
+        with closing(LastSeen(ledger, state_dir)) as last_seen:
             last_seen.catch_up()
             due = Sweep(
                 until_seq=until_seq,

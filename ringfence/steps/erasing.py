@@ -42,8 +42,8 @@ class WorkspaceErasure(msgspec.Struct, frozen=True, kw_only=True):
         lines += [f"removed {name}, which quoted it; it can be made again" for name in self.removed]
         if done.n_quoting:
             lines.append(
-                f"the id is quoted on record by {_count(done.n_quoting, 'event')}, in {', '.join(done.quoting)}: what is "
-                "chained stays; mark such attributes `personal`"
+                f"the id is quoted on record by {_count(done.n_quoting, 'event')}, in {', '.join(done.quoting)}: what "
+                "is chained stays; mark such attributes `personal`"
             )
         lines += [f"{name} quotes the id, and was left as it is" for name in self.quoting]
         return "\n".join(lines)

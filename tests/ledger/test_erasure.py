@@ -182,7 +182,9 @@ def test_it_works_beside_a_writer_that_goes_on_writing(place: Place) -> None:
     assert audit_ledger(ledger).holds
 
 
-@pytest.mark.parametrize("stage", ["at the act", "before the name", "before values", "before the bytes", "in the bytes"])
+@pytest.mark.parametrize(
+    "stage", ["at the act", "before the name", "before values", "before the bytes", "in the bytes"]
+)
 def test_killed_anywhere_the_next_call_finishes(place: Place, stage: str) -> None:
     ledger = fill(place)
     before = audit_ledger(ledger)
@@ -306,7 +308,7 @@ def test_what_is_made_of_its_personal_values_alone_is_erased_with_it(tmp_path: P
                     "event_time": "at",
                     "entities": {"user": "user"},
                     "attributes": {"email": {"type": "text", "personal": True}},
-                    "derive": {"mail_domain": {"email_domain": "email", "as": "role"}},
+                    "derive": {"mail_domain": {"email_domain": "email", "role": True}},
                 }
             },
         },
