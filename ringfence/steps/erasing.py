@@ -37,7 +37,7 @@ class WorkspaceErasure(msgspec.Struct, frozen=True, kw_only=True):
         else:
             lines = [
                 f"erased {who}: {_count(done.n_names, 'id')}, {_count(done.n_personal, 'personal value')}; "
-                f"{_count(done.n_events, 'event')} name it by its digest alone"
+                f"{_count(done.n_events, 'event')} {'names' if done.n_events == 1 else 'name'} it by its digest alone"
             ]
         lines += [f"removed {name}, which quoted it; it can be made again" for name in self.removed]
         if done.n_quoting:
