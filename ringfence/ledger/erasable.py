@@ -40,7 +40,7 @@ _CLEAN: Final = 1
 # A transaction of deletes holds the writer of the ledger up: so many rows take a fraction of a millisecond.
 _ROWS_AT_ONCE: Final = 100
 _REST: Final = 2.0  # times as long as such a transaction took, so that the writer finds its turn between two
-# What a VACUUM rewrites in a quarter of a second; a running service waits a second before it refuses to decide.
+# What a VACUUM rewrites in about a tenth of a second; a running service waits a second before it refuses to decide.
 VACUUM_BESIDE_WRITER_BYTES: Final = 32 << 20
 _EMPTYING_MS: Final = 100
 _ATTEMPTS: Final = 50

@@ -40,9 +40,8 @@ _KNOWN_NAMES: Final = 200_000  # digests remembered as being in the directory, s
 _NAMES_MS: Final = 86_400_000  # and for how long: a name that `retain` dropped comes back when it is seen again
 
 EventLookup = Callable[[int], tuple[int, int, tuple[Link, ...]]]  # seq -> event type index, event_time_ms, links
-SegmentLookup = Callable[
-    [int], tuple[float, ...]
-]  # seq of a decided event -> its values, those of its segment at least
+# seq of a decided event -> its values, those of its segment at least
+SegmentLookup = Callable[[int], tuple[float, ...]]
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):

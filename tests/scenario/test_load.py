@@ -175,6 +175,8 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a window twice", "windows", ["1d", "24h"], "windows", "twice"),
     ("no windows", "windows", [], "windows", "name 1 to"),
     ("a bad lateness", "max_lateness", "soon", "max_lateness", "90d"),
+    ("a retention without a unit", "retain", 400, "retain", "90d"),
+    ("a retention of hours", "retain", "12h", "retain", "at least 1d"),
     ("a memory without a unit", "memory", "4", "memory", "4 GiB"),
     ("a memory that is none", "memory", "lots", "memory", "4 GiB"),
     ("a memory too small", "memory", "1 MiB", "memory", "64 MiB"),
