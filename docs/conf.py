@@ -35,6 +35,7 @@ TREE = {
         "docs/serving",
         "docs/runbook",
         "docs/threat-model",
+        "docs/erasing",
         "docs/explanations",
         "docs/rings",
     ],

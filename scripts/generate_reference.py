@@ -37,6 +37,7 @@ SETTINGS: list[tuple[str, str, str, str]] = [
     ("….max_lateness", "duration", "`1d`", "An event older than the watermark by more is accepted, flagged, counted."),
     ("….label_precedence", "list of sources", "`[]`", "Whose label stands, strongest first; unlisted rank below."),
     ("….label_maturity", "source: duration", "`{}`", "The age at which a source's labels count as settled."),
+    ("….retain", "duration", "keep", "Age at which `personal` values and unseen ids [go](../erasing.md#retain)."),
     ("….rings", "mapping", "see below", "When rings are computed, and over what; needs a `strong` role."),
     ("….rings.every", "duration", "`7d`", "Between two ticks, in the watermark's time."),
     ("….rings.active", "duration", "`365d`", "Only links of events this young tie and pass on risk."),

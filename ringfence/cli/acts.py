@@ -20,12 +20,12 @@ def operator() -> str:
         return str(os.getuid())
 
 
-def recorder(here: Workspace) -> Callable[[str, str, list[str]], None]:
-    """Return what puts an act on the workspace's record."""
+def recorder(here: Workspace, note: str = "") -> Callable[[str, str, list[str]], None]:
+    """Return what puts an act on the workspace's record, with a note on why."""
     from ringfence.ledger.acts import add_act
     from ringfence.scenario.clock import SystemClock
 
     def record(act: str, about: str, stands: list[str]) -> None:
-        add_act(here.acts_path, act, about, stands, at_ms=SystemClock().now_ms(), by=operator())
+        add_act(here.acts_path, act, about, stands, at_ms=SystemClock().now_ms(), by=operator(), note=note)
 
     return record

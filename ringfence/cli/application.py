@@ -28,6 +28,7 @@ from ringfence.cli import (
     monitoring,
     recalibration,
     releases,
+    retention,
     rings,
     service,
     ticks,
@@ -64,6 +65,7 @@ app.command("explain")(explain.explain)
 graphs.app.command("monitoring")(monitoring.monitoring)
 app.add_typer(graphs.app, name="export")
 app.add_typer(entities.app, name="entity")
+app.command("retain")(retention.retain)
 app.command("rings")(rings.rings)
 app.command("decide")(decide.decide)
 app.command("serve")(service.serve)

@@ -33,6 +33,7 @@ _MIN_FREE_BYTES = 1 << 30
 _MIN_OPEN_FILES = 1024
 _SLOW_FSYNC_MS = 5.0
 _FILES_NAMED = 5
+_OVERDUE_MS = 2 * 86_400_000  # a daily sweep is late by up to a day as it is
 
 
 class Health(StrEnum):
@@ -123,7 +124,7 @@ def _workspace(path: Path) -> Iterator[Finding]:
     yield Finding(Health.GOOD, "workspace", f"{here.path} with {', '.join(scenarios)}")
     yield from _disk(here.path)
     for scenario in scenarios.values():
-        for look in (_policy, _sources, _derived, _identity, _ledger):
+        for look in (_policy, _sources, _derived, _identity, _ledger, _retained):
             try:
                 yield from look(here, scenario)
             except (RingfenceError, OSError) as error:
@@ -286,6 +287,23 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     if here.policy_path(scenario).exists() and (edits := policy_edits(here, scenario, release)):
         found = f"the file is not what {champion} decides by: {'; '.join(edits)}"
         yield Finding(Health.NOTE, f"{scenario.name}: policy", found, EDITS_WAIT)
+
+
+def _retained(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
+    directory = here.ledger_dir(scenario)
+    if scenario.retain_ms is None or not (directory / "ledger.db").exists():
+        return
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.retention import n_overdue
+    from ringfence.scenario.clock import SystemClock
+
+    what, ledger = f"{scenario.name}: retain", Ledger.open(directory, scenario)
+    n = n_overdue(ledger, retain_ms=scenario.retain_ms + _OVERDUE_MS, now_ms=SystemClock().now_ms())
+    if n:
+        found = f"{n:,} personal values are older than `retain` by more than two days"
+        yield Finding(Health.BAD, what, found, f"run it from a timer, once a day: ringfence retain -w {here.path}")
+    else:
+        yield Finding(Health.GOOD, what, "no personal value is kept for longer")
 
 
 def _keys(here: Workspace) -> Finding:

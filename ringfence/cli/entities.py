@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`entity export`: everything that is held on one entity."""
+"""`entity export | erase`: everything that is held on one entity, and how to be rid of it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption
 from ringfence.cli.terminal import remark, show
 
-app = typer.Typer(no_args_is_help=True, help="Tell what is held on one entity.")
-
-
-@app.callback()
-def _root() -> None:
-    pass
+app = typer.Typer(no_args_is_help=True, help="Tell what is held on one entity, or erase it.")
 
 
 @app.command("export")
@@ -71,6 +66,52 @@ def export(
         remark(told)
     else:
         show({"output": str(output), **found}, as_json=as_json, text=f"{told}; written to {output}")
+
+
+@app.command("erase")
+def erase(
+    entity_type: Annotated[str, typer.Argument(metavar="TYPE", help="Its type, or a role of that type.")],
+    entity_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, as events name it.")],
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why, for the record of acts; such as the number of the request.")
+    ],
+    workspace: WorkspaceOption = HERE,
+    scenario: ScenarioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase the id of one entity and the personal attributes of all events that name it. A service may be running.
+
+    Records, which name it by a keyed digest, stay, and with them the chain, features and decisions. Files under
+    reports/ that quote the id are removed; other files that do are named, and are yours to change. Interrupted, it is
+    run again. The act is put on record, with the digest in place of the id. docs/erasing.md says what remains.
+    """
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.scenario.clock import SystemClock
+    from ringfence.steps.erasing import erase as erase_here
+    from ringfence.steps.erasing import require_silent
+    from ringfence.workspace import Workspace
+
+    here = Workspace(workspace)
+    spec = here.scenario(scenario)
+    types = {one.name: one.entity_type for one in spec.roles} | {one.entity_type: one.entity_type for one in spec.roles}
+    if entity_type not in types:
+        raise UsageError(
+            f"{entity_type!r} is no type of an entity of {spec.name!r}, and no role; it has: {', '.join(types)}"
+        )
+    try:
+        require_silent(reason, entity_id)
+    except ValueError as error:
+        raise UsageError(f"--reason {error}") from None
+    record, named = recorder(here, reason), types[entity_type]
+    done = erase_here(
+        here,
+        Ledger.open(here.ledger_dir(spec), spec),
+        named,
+        entity_id,
+        at_ms=SystemClock().now_ms(),
+        record=lambda digest: record("entity erased", f"{spec.name}: {named} {digest}", []),
+    )
+    show(done, as_json=as_json, text=done.text)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from ringfence.ledger.lock import one_at_a_time
 _CHAIN_MARK: Final = b',"chain":"'
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
+class Act(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What somebody did."""
 
     n: int  # 1, 2, …
@@ -36,6 +36,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     act: str  # such as "key rotated"
     about: str  # such as the key's name
     stands: tuple[str, ...]  # what there is of it after the act; empty where nothing is left
+    note: str = ""  # why, in the words of who did it
 
 
 class ActReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,7 @@ class ActReport(msgspec.Struct, frozen=True, kw_only=True):
         return f"acts broken: {self.found}" if self.found is not None else f"{acts} on record; chain {self.chain}"
 
 
-def add_act(path: Path, act: str, about: str, stands: Sequence[str], *, at_ms: int, by: str) -> Act:
+def add_act(path: Path, act: str, about: str, stands: Sequence[str], *, at_ms: int, by: str, note: str = "") -> Act:
     """Put an act on record, durably, before it is done. The file is replaced as a whole: no line is ever half there.
 
     Raises
@@ -69,7 +70,7 @@ def add_act(path: Path, act: str, about: str, stands: Sequence[str], *, at_ms: i
         acts = list(_chained(path, text))
         chain = acts[-1][1] if acts else GENESIS
         at = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        done = Act(n=len(acts) + 1, at=at, by=by, act=act, about=about, stands=tuple(stands))
+        done = Act(n=len(acts) + 1, at=at, by=by, act=act, about=about, stands=tuple(stands), note=note)
         body = msgspec.json.encode(done)[:-1]
         line = body + _CHAIN_MARK + _link(chain, body).hex().encode() + b'"}\n'
         fresh = path.with_name(path.name + ".new")

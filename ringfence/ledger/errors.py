@@ -44,6 +44,28 @@ class LedgerDamagedError(LedgerError):
         super().__init__(f"{path}: {found}; {do}")
 
 
+class NotScrubbedError(LedgerError):
+    """What was deleted is gone from the tables, and its bytes may still be in the file."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        self.path, self.found = path, found
+        super().__init__(
+            f"what was dropped can no longer be read, and its bytes may still be in {path}: {found}; run the same "
+            f"command again, with the service stopped if this goes on"
+        )
+
+
+class UnknownEntityError(LedgerError):
+    """No event names this entity. Its id is not repeated: messages end up in logs, which nobody erases."""
+
+    def __init__(self, scenario: str, entity_type: str) -> None:
+        self.scenario, self.entity_type = scenario, entity_type
+        super().__init__(
+            f"no event of {scenario!r} names a {entity_type} of this id, and none is in its directory; check type and "
+            f"spelling: ids are told apart by case, and nothing was erased"
+        )
+
+
 class LedgerSchemaError(LedgerError):
     """The scenario file no longer fits the records that are in the ledger."""
 
@@ -167,6 +189,17 @@ class SpoolWaitsError(LedgerError):
         super().__init__(
             f"{path}: records from {seq} on were answered while the ledger could not be written, and wait; "
             f"start `ringfence serve` once, which appends them, then stop it and try again"
+        )
+
+
+class SpoolHoldsNamesError(LedgerError):
+    """Records that wait for the ledger hold names and personal values, which nothing can be erased from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(
+            f"{folder}: records were answered while the ledger could not be written, and hold ids and personal values "
+            f"until it takes them; see to the ledger, or start `ringfence serve` once where none runs, then try again"
         )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -20,15 +21,24 @@ SCRATCH: Final = "importing"
 def recover(directory: Path, connection: sqlite3.Connection) -> None:
     """Remove scratch files and segments that no transaction made visible; bring pending names into the directory.
 
-    Only the holder of the writer lock may call this.
+    Personal values whose events never became durable go, too. Only the holder of the writer lock may call this.
     """
     shutil.rmtree(directory / SCRATCH, ignore_errors=True)
+    with closing(Erasable(directory)) as erasable:
+        last_seq = connection.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0]
+        erasable.drop_personal_after(last_seq)
     visible = {segment.path for segment in list_segments(connection)}
     for folder in sorted((directory / SEGMENTS).glob("*")):
         if folder.name not in visible:
             shutil.rmtree(folder)
         else:
             load_erasable(directory, folder)
+
+
+def is_unfinished(directory: Path) -> bool:
+    """Whether an import is under way, or one that was interrupted left something for `recover`."""
+    waiting = ((directory / SEGMENTS).glob(f"*/{name}") for name in (NAMES, PERSONAL))
+    return (directory / SCRATCH).exists() or any(True for files in waiting for _ in files)
 
 
 def load_erasable(directory: Path, folder: Path) -> None:

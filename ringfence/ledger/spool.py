@@ -26,7 +26,7 @@ import msgspec
 
 from ringfence.ledger import chain
 from ringfence.ledger.erasable import Erasable
-from ringfence.ledger.errors import CommitFailedError, SpoolForeignError, SpoolWaitsError
+from ringfence.ledger.errors import CommitFailedError, SpoolForeignError, SpoolHoldsNamesError, SpoolWaitsError
 from ringfence.ledger.groups import Group, roll_back, write_groups
 from ringfence.ledger.outcomes import CHANGES
 from ringfence.ledger.recovery import sync_directory
@@ -193,6 +193,13 @@ def n_spooled(directory: Path, after_seq: int = 0) -> int:
         for spooled in frames(path)
         for record in spooled.group.records
     )
+
+
+def require_no_spool(directory: Path) -> None:
+    """Raise `SpoolHoldsNamesError` where anything lies in the spool of the ledger in `directory`."""
+    folder = directory / SPOOL
+    if any(folder.glob("*.spool")):
+        raise SpoolHoldsNamesError(folder)
 
 
 def frames(path: Path) -> Iterator[Spooled]:

@@ -36,11 +36,11 @@ from ringfence.scenario.spec import Scenario
 
 FUTURE_TOLERANCE_MS: Final = 300_000
 _KNOWN_NAMES: Final = 200_000  # digests remembered as being in the directory, so that they are not sent again
+_NAMES_MS: Final = 86_400_000  # and for how long: a name that `retain` dropped comes back when it is seen again
 
 EventLookup = Callable[[int], tuple[int, int, tuple[Link, ...]]]  # seq -> event type index, event_time_ms, links
-SegmentLookup = Callable[
-    [int], tuple[float, ...]
-]  # seq of a decided event -> its values, those of its segment at least
+# seq of a decided event -> its values, those of its segment at least
+SegmentLookup = Callable[[int], tuple[float, ...]]
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +98,7 @@ class Writer:
         self._new_standing: dict[int, Standing] = {}
         self._foreseen: dict[bytes, tuple[int, bytes] | None] = {}  # what the database says of keys that are to come
         self._known_names: set[bytes] = set()
+        self._names_until_ms = 0
         row = connection.execute(f"{SELECT_RECORD} ORDER BY seq DESC LIMIT 1").fetchone()
         self._last_seq: int = row[0] if row else 0
         self._watermark_ms: int = row[3] if row else 0
@@ -161,6 +162,9 @@ class Writer:
         self._new_events[seq] = (self._type_index[event.event_type], event.event_time_ms, event.links)
         if self._scenario.segments:
             self._new_values[seq] = admission.values
+        if staged.recorded_at_ms >= self._names_until_ms:
+            self._known_names.clear()
+            self._names_until_ms = staged.recorded_at_ms + _NAMES_MS
         for digest, (entity_type, entity_id) in admission.entity_ids.items():
             if digest not in self._known_names:
                 if len(self._known_names) >= _KNOWN_NAMES:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ringfence.scenario.calendar import is_time_zone
 from ringfence.scenario.dialect import Dialect
 from ringfence.scenario.document import read_document
-from ringfence.scenario.duration import SECOND_MS
+from ringfence.scenario.duration import DAY_MS, SECOND_MS
 from ringfence.scenario.errors import did_you_mean
 from ringfence.scenario.load_branches import read_branches
 from ringfence.scenario.load_dialect import DIALECT_KEYS, read_dialect
@@ -41,6 +41,7 @@ _KNOWN: Final = (
     "max_lateness",
     "label_precedence",
     "label_maturity",
+    "retain",
     "rings",
     "memory",
     "features",
@@ -105,6 +106,7 @@ def scenario_from_mapping(name: str, data: Any, *, where: str, path: str | None 
         max_lateness_ms=_duration(node.get("max_lateness"), 86_400_000),
         label_precedence=_precedence(node),
         label_maturity_ms=_maturity(node),
+        retain_ms=_retain(node.get("retain")),
         rings=_rings(node.get("rings")),
         memory_bytes=_memory(node.get("memory")),
         features=_features(node),
@@ -167,6 +169,17 @@ def _maturity(node: Node) -> dict[str, int]:
     if maturity is None:
         return {}
     return {item.name: item.duration() for item in maturity.mapping("a duration per label source")}
+
+
+def _retain(node: Node | None) -> int | None:
+    if node is None:
+        return None
+    retain_ms = node.duration()
+    if retain_ms < DAY_MS:
+        raise node.error(
+            repr(node.value), "names and personal values are kept for at least 1d; leave it out to keep them"
+        )
+    return retain_ms
 
 
 def _rings(node: Node | None) -> RingTicks:

@@ -239,6 +239,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     max_lateness_ms: int = 86_400_000
     label_precedence: tuple[str, ...] = ()  # strongest source first; unlisted sources rank below, `matured` last
     label_maturity_ms: dict[str, int] = {}
+    retain_ms: int | None = None  # how long personal values and names of entities are kept; None: until erased
     rings: RingTicks = RingTicks()
     memory_bytes: int = 4 << 30  # budget of the engine's state; beyond it whoever was idle longest is forgotten
     features: dict[str, bool] = {}  # feature families switched off or on; absent means as the engine has it

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ringfence.ledger.event_ids import event_ids
-from ringfence.scenario.derived import Origin
+from ringfence.scenario.personal import personal_roles
 
 if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
-    from ringfence.scenario.spec import EventType, Scenario
+    from ringfence.scenario.spec import Scenario
     from ringfence.scoring.whole import LinkEffect, NeighbourEffect, Whole
 
 _DAY_MS: Final = 86_400_000
@@ -90,16 +90,6 @@ def told(whole: Whole, ledger: Ledger) -> Explanation:
         neighbours=[_neighbour(one, ids, scenario, whole.score) for one in whole.neighbours],
         n_neighbours=whole.n_neighbours,
     )
-
-
-def personal_roles(scenario: Scenario, event_type: EventType) -> frozenset[str]:
-    """Name the roles whose entities are made of what is personal, at first or second hand."""
-    personal = {attribute.name for attribute in event_type.attributes if attribute.personal}
-    for one in event_type.derived:  # each is made of what stands before it
-        made_of = {given.name for given in one.inputs if given.origin in (Origin.ATTRIBUTE, Origin.DERIVED)}
-        if made_of & personal:
-            personal.add(one.name)
-    return frozenset(personal & {column.role for column in event_type.roles})
 
 
 def _link(link: LinkEffect, names: dict[bytes, tuple[str, str]], withheld: frozenset[str], score: float) -> ToldLink:

@@ -137,3 +137,100 @@ def test_an_export_that_makes_no_sense_is_refused_before_anything_is_read(
     assert run(["entity", "export", *options]) == Exit.USAGE
     assert found in capsys.readouterr().err
     assert not Workspace(payments).acts_path.exists()
+
+
+PERSONAL = "        attributes: {phone: {type: text, personal: true}, story: text}\n"
+ROWS = (
+    "id,at,amount,card,fraud,phone,story\n"
+    "1,2024-01-01T10:00:00Z,5.00,anna-4711,0,555-0100,\n"
+    "2,2024-01-01T11:00:00Z,6.50,anna-4711,1,555-0100,told by ANNA-4711\n"
+    "3,2024-01-02T11:00:00Z,7.00,bert-4712,0,555-0200,\n"
+)
+
+
+@pytest.fixture
+def told(payments: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Payments with a personal attribute, imported; the source lies in the workspace no more."""
+    config = payments / "ringfence.yaml"
+    config.write_text(config.read_text().replace("        label:", f"{PERSONAL}        label:"))
+    (payments / "payments.csv").write_text(ROWS)
+    assert run(["import", "-w", str(payments)]) == Exit.OK
+    (payments / "payments.csv").unlink()
+    capsys.readouterr()
+    return payments
+
+
+def test_an_erased_entity_is_in_no_file_and_on_record_by_its_digest(
+    told: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["-w", str(told)]
+    assert run(["verify", "audit", "--json", *here]) == Exit.OK
+    before = json.loads(capsys.readouterr().out)["report"]
+    (told / "reports").mkdir(exist_ok=True)
+    (told / "reports" / "ring.html").write_text("<td>card:anna-4711</td>")
+    (told / "reports" / "other.html").write_text("<td>card:anna-47110</td>")
+    (told / "CARD.md").write_text("As anna-4711 said.")
+    asked = ["entity", "erase", "card", "anna-4711", "--reason", "request 2026-17"]
+    assert run([*asked, "--json", *here]) == Exit.OK
+    done = json.loads(capsys.readouterr().out)
+    assert (done["erasure"]["n_names"], done["erasure"]["n_personal"], done["erasure"]["n_events"]) == (1, 2, 2)
+    assert (done["removed"], done["quoting"]) == (["reports/ring.html"], ["CARD.md"])
+    assert (done["erasure"]["n_quoting"], done["erasure"]["quoting"]) == (1, ["story"])
+    (told / "CARD.md").unlink()
+    for file in told.rglob("*"):
+        assert not file.is_file() or b"555-0100" not in file.read_bytes(), file
+        assert not file.is_file() or not file.read_bytes().count(b"anna-4711") or file.name == "other.html", file
+    assert run(["verify", "audit", "--json", *here]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["report"] == before
+    (act,) = [json.loads(line) for line in Workspace(told).acts_path.read_text().splitlines()]
+    assert (act["act"], act["note"]) == ("entity erased", "request 2026-17")
+    assert act["about"] == f"payments: card {done['erasure']['digest']}"
+    assert run([*asked, *here]) == Exit.OK
+    assert "was erased before, and nothing has come since: nothing to do" in capsys.readouterr().out
+    assert len(Workspace(told).acts_path.read_text().splitlines()) == 1
+    assert run(["entity", "export", "card", "anna-4711", *here]) == Exit.OK
+    (entity, *_) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert entity["in_directory"] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "found"),
+    [
+        (["card", "nobody", "--reason", "request 1"], Exit.BAD_INPUT, "no event of 'payments' names a card of this id"),
+        (["merchant", "7", "--reason", "request 1"], Exit.USAGE, "'merchant' is no type of an entity of 'payments'"),
+        (["card", "anna-4711", "--reason", "Anna-4711 asked"], Exit.USAGE, "--reason quotes the id"),
+        (["card", "anna-4711", "--reason", "  "], Exit.USAGE, "--reason is empty"),
+        (["card", "anna-4711"], Exit.USAGE, "--reason"),
+    ],
+)
+def test_an_erasure_that_makes_no_sense_is_refused_and_not_on_record(
+    options: list[str], code: Exit, found: str, told: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["entity", "erase", *options, "-w", str(told)]) == code
+    assert found in capsys.readouterr().err
+    assert not Workspace(told).acts_path.exists()
+
+
+def test_what_is_older_than_retain_is_dropped_and_doctor_tells_where_it_was_not(
+    told: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["-w", str(told)]
+    assert run(["retain", *here]) == Exit.OK
+    assert "has no `retain` in ringfence.yaml: everything is kept" in capsys.readouterr().out
+    config = told / "ringfence.yaml"
+    config.write_text(config.read_text().replace("decide: payment", "decide: payment\n    retain: 36500d"))
+    assert run(["retain", *here]) == Exit.OK
+    assert "nothing is older than `retain`" in capsys.readouterr().out
+    config.write_text(config.read_text().replace("36500d", "400d"))
+    run(["doctor", *here])
+    assert "3 personal values are older than `retain` by more than two days" in capsys.readouterr().out
+    assert run(["retain", *here]) == Exit.OK
+    assert "dropped 2 ids and 3 personal values" in capsys.readouterr().out
+    run(["doctor", *here])
+    assert "payments: retain: no personal value is kept for longer" in capsys.readouterr().out
+    assert run(["verify", "audit", *here]) == Exit.OK
+    (act,) = [json.loads(line) for line in Workspace(told).acts_path.read_text().splitlines()]
+    assert (act["act"], act["about"]) == ("retention", "payments")
+    assert act["note"].startswith("2 ids and 3 personal values of records up to seq ")
+    assert run(["retain", *here]) == Exit.OK
+    assert len(Workspace(told).acts_path.read_text().splitlines()) == 1

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from ringfence.ledger.audit import audit_ledger
-from ringfence.ledger.errors import CommitFailedError, SpoolForeignError, SpoolWaitsError
+from ringfence.ledger.erasure import Erasure, erase_entity
+from ringfence.ledger.errors import CommitFailedError, SpoolForeignError, SpoolHoldsNamesError, SpoolWaitsError
 from ringfence.ledger.groups import Group
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.outcomes import DELETE_AWAITED, INSERT_AWAITED, INSERT_OUTCOME
+from ringfence.ledger.retention import sweep
 from ringfence.ledger.spool import SPOOL, SpoolFiles, frames, n_spooled
 from ringfence.ledger.writer import Writer
 from ringfence.scenario.batch import FRAUD, LEGIT
@@ -263,3 +265,22 @@ def test_groups_that_another_hand_made_durable_are_known_until_then_and_afterwar
                     assert standing is not None
                     assert standing.source == "court"
     assert audit_ledger(ledger).holds
+
+
+def test_nothing_is_erased_while_names_wait_in_the_spool(ledger: Ledger, door: Door, tmp_path: Path) -> None:
+    spooled(ledger, door, FakeClock(T0))
+    entity_type, entity_id = next(iter(door.admit(claim("c0", T0), now_ms=T0).entity_ids.values()))
+    acts: list[str] = []
+
+    def erase() -> Erasure:
+        return erase_entity(ledger, entity_type, entity_id, at_ms=T0 + 99 * DAY, record=acts.append)
+
+    with pytest.raises(SpoolHoldsNamesError, match=r"start `ringfence serve` once"):
+        erase()
+    with pytest.raises(SpoolHoldsNamesError):
+        sweep(ledger, tmp_path, retain_ms=DAY, now_ms=T0 + 99 * DAY, record=lambda swept: acts.append(swept.text))
+    assert acts == []
+    with ledger.writer(FakeClock(T0 + 9 * DAY)):
+        pass
+    assert erase().n_names == 1
+    assert len(acts) == 1

@@ -72,6 +72,7 @@ scenarios:
     label_maturity: {investigator: 0d, chargeback: 90d}
     label_precedence: [court, investigator]
     max_lateness: 12h
+    retain: 400d
     rings: {every: 28d, active: 90d, tie: 14d, lag: 2d, hub_cap: 30}
     memory: 512 MiB
     features: {label_risk: false}
@@ -96,6 +97,7 @@ scenarios:
     assert (label.delay_ms, label.legit_after_ms, label.source) == (30 * DAY_MS, 90 * DAY_MS, "archive")
     assert scenario.label_maturity_ms == {"investigator": 0, "chargeback": 90 * DAY_MS}
     assert (scenario.label_precedence, scenario.max_lateness_ms) == (("court", "investigator"), DAY_MS // 2)
+    assert scenario.retain_ms == 400 * DAY_MS
     assert scenario.features == {"label_risk": False}
     assert scenario.rings == RingTicks(
         every_ms=28 * DAY_MS, active_ms=90 * DAY_MS, tie_ms=14 * DAY_MS, lag_ms=2 * DAY_MS, hub_cap=30
@@ -175,6 +177,8 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("a window twice", "windows", ["1d", "24h"], "windows", "twice"),
     ("no windows", "windows", [], "windows", "name 1 to"),
     ("a bad lateness", "max_lateness", "soon", "max_lateness", "90d"),
+    ("a retention without a unit", "retain", 400, "retain", "90d"),
+    ("a retention of hours", "retain", "12h", "retain", "at least 1d"),
     ("a memory without a unit", "memory", "4", "memory", "4 GiB"),
     ("a memory that is none", "memory", "lots", "memory", "4 GiB"),
     ("a memory too small", "memory", "1 MiB", "memory", "64 MiB"),
