@@ -19,6 +19,8 @@ from ringfence.serving.trace import Call, Trace
 NO_DEADLINE: Final = 1 << 62
 _NEWEST: Final = 0.2  # weight of the newest turn in what a ticket is expected to take
 _SHORT_NS: Final = 25_000_000  # a wait that is no pile-up: who is too late for it is decided by the rules
+_PAUSE_NS: Final = 150_000_000  # a longer wait may last so long before it counts: machines pause, and catch up
+_CALM_NS: Final = 1_000_000_000  # without one, after which the next is taken for a pause again
 
 
 class Ask(IntEnum):
@@ -73,14 +75,21 @@ def settle(tickets: Iterable[Ticket], error: RingfenceError | None = None) -> No
 class WorkQueue:
     """First in, first out; many threads may put, one takes. Full means refused, never waited for.
 
-    It is full with `bound` tickets, and for a ticket with a deadline already when those before it take until then: who
-    cannot be answered in time had better know at once, while there is time to do something else.
+    It is full with `bound` tickets, and under lasting overload, for a ticket with a deadline, already when those before
+    it take until then: who cannot be answered in time had better know at once, while there is time to do something
+    else. A machine that stood still for a moment is no overload: what came meanwhile is decided by the rules, quickly.
+
+    Parameters
+    ----------
+    now_ns : a steady clock, the one of deadlines.
     """
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, now_ns: Callable[[], int] = time.perf_counter_ns) -> None:
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
         self._bound = bound
+        self._now_ns = now_ns
         self._ticket_ns = 0.0  # that a ticket took lately, in turns of the size that there were
+        self._long_since_ns = self._long_until_ns = 0  # the first and the last time that the wait was found long
 
     @property
     def depth(self) -> int:
@@ -96,7 +105,13 @@ class WorkQueue:
         if depth >= self._bound:
             raise QueueFullError(depth)
         wait_ns = depth * self._ticket_ns
-        if wait_ns > _SHORT_NS and deadline_ns < NO_DEADLINE and time.perf_counter_ns() + wait_ns > deadline_ns:
+        if wait_ns <= _SHORT_NS or deadline_ns >= NO_DEADLINE:
+            return
+        now_ns = self._now_ns()
+        if now_ns - self._long_until_ns > _CALM_NS:
+            self._long_since_ns = now_ns
+        self._long_until_ns = now_ns
+        if now_ns - self._long_since_ns >= _PAUSE_NS and now_ns + wait_ns > deadline_ns:
             raise QueueFullError(depth)
 
     def put(self, ticket: Ticket) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import time
 from pathlib import Path
 
 import numpy as np
@@ -45,23 +44,36 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
     assert queue.take(8, 0) == made[1:]
 
 
-def test_who_would_wait_beyond_the_deadline_is_refused_at_once() -> None:
-    queue, made = WorkQueue(100), tickets(12)
+def test_who_would_wait_beyond_the_deadline_is_refused_at_once_where_the_overload_lasts() -> None:
+    clock = [0]
+    queue, made = WorkQueue(100, lambda: clock[0]), tickets(12)
     queue.took(4, 40_000_000)
     for _ in range(50):
         queue.took(5, 50_000_000)  # ten milliseconds a ticket
     for ticket in made[:10]:
         queue.put(ticket)
-    now_ns = time.perf_counter_ns()
-    made[10].deadline_ns = now_ns + 50_000_000
-    with pytest.raises(QueueFullError, match="10 requests"):
-        queue.put(made[10])
-    made[11].deadline_ns = now_ns + 10_000_000_000
-    queue.put(made[11])
+
+    def is_refused(at_ms: int, deadline_ms: int) -> bool:
+        clock[0] = at_ms * 1_000_000
+        try:
+            queue.require_room((at_ms + deadline_ms) * 1_000_000)
+        except QueueFullError:
+            return True
+        return False
+
+    pause = [is_refused(at_ms, 50) for at_ms in range(5_000, 5_150)]
+    assert not any(pause)  # a machine that stood still and catches up
+    assert is_refused(5_150, 50)
+    assert not is_refused(5_150, 10_000)
+    assert is_refused(6_100, 50)  # the next wait within a second is no pause
     queue.take(100, 0)
-    made[10].deadline_ns = now_ns  # late already, but nobody waits: it is decided by the rules
-    queue.put(made[10])
-    assert queue.take(8, 0) == [made[10]]
+    assert not is_refused(6_101, 0)  # late already, but nobody waits: it is decided by the rules
+    for ticket in made[:10]:
+        queue.put(ticket)
+    assert is_refused(6_900, 50)
+    assert not is_refused(7_901, 50)  # a second of calm
+    assert not is_refused(8_050, 50)
+    assert is_refused(8_051, 50)
 
 
 def test_wake_ends_a_wait_without_a_ticket() -> None:
