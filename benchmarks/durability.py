@@ -204,8 +204,8 @@ def torture(
             outcomes = send(subject, service, requests, rate, kill_after_s, kill)
             pending = []
             for (path, body), status, answer in outcomes:
-                if status in (200, 202) and drop_unsynced and not json.loads(answer)["durable"]:
-                    pending.append((path, body))  # nothing was promised that outlives the loss of power
+                if status in (200, 202) and drop_unsynced and not (last or json.loads(answer)["durable"]):
+                    pending.append((path, body))  # nothing was promised that outlives the loss of power; a stop waits
                 elif status in (200, 202):
                     known.take(path, json.loads(answer))
                     if path == "/v1/events":

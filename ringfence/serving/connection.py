@@ -61,6 +61,7 @@ class Connection(HttpToolsProtocol):
         self._bounds = bounds
         self._on_refusal = on_refusal
         self._in_head = False
+        self._in_message = False  # part of a request has arrived, and not its last byte
         self._head_in_parts = False  # part of this head came before, or with more than a head may have
         self._head_received = 0  # bytes of an unfinished head, without the part that it began in
         self._body_received = False  # by the latest piece of data
@@ -108,7 +109,7 @@ class Connection(HttpToolsProtocol):
             self._enter(stage)
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head_received = True, 0
+        self._in_head, self._in_message, self._head_received = True, True, 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -131,6 +132,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_message = False
         if not self._refused:
             super().on_message_complete()
 
@@ -141,8 +143,8 @@ class Connection(HttpToolsProtocol):
 
     @property
     def is_between_requests(self) -> bool:
-        """Whether nothing of a request has arrived that is not answered."""
-        return not self._in_head and self._awaited() is _Stage.HEAD
+        """Whether all that has arrived is answered, and whole: a request may be refused before its body is there."""
+        return not self._in_message and self._awaited() is _Stage.HEAD
 
     def _awaited(self) -> _Stage:
         if self._in_head or self.cycle is None or self.cycle.response_complete:
