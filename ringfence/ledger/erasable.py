@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from ringfence.ledger.errors import NotScrubbedError
+from ringfence.ledger.write_ahead import connect_write_ahead
 
 ERASABLE: Final = "erasable.db"
 
@@ -213,8 +214,7 @@ class Erasable:
 
 def connect(directory: Path, *, busy_ms: int = 5_000) -> sqlite3.Connection:
     """Open `directory/erasable.db`, creating the file where missing."""
-    connection = sqlite3.connect(directory / ERASABLE, isolation_level=None, timeout=busy_ms / 1000)
-    connection.execute("PRAGMA journal_mode=WAL")
+    connection = connect_write_ahead(directory / ERASABLE, busy_ms=busy_ms)
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA secure_delete=ON")
     return connection

@@ -7,7 +7,6 @@ costs a read of the whole ledger. So the writer of the ledger has nothing to do 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from ringfence.ledger.erasable import ERASABLE
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import EventBody, Kind
 from ringfence.ledger.segments import RECORDS, SEGMENTS, Segment
+from ringfence.ledger.write_ahead import connect_write_ahead
 from ringfence.scenario.batch import EVENT
 
 LAST_SEEN: Final = "last_seen.db"
@@ -38,8 +38,7 @@ class LastSeen:
     def __init__(self, ledger: Ledger, state_dir: Path) -> None:
         state_dir.mkdir(parents=True, exist_ok=True)
         self._ledger = ledger
-        self._connection = sqlite3.connect(state_dir / LAST_SEEN, isolation_level=None, timeout=5)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection = connect_write_ahead(state_dir / LAST_SEEN)
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(_TABLES)
         self._connection.execute("ATTACH ? AS beside", (str(ledger.directory / ERASABLE),))

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from ringfence.ledger.errors import LedgerDamagedError, LedgerSchemaError
+from ringfence.ledger.write_ahead import connect_write_ahead
 from ringfence.scenario.spec import Scenario
 
 DATABASE: Final = "ledger.db"
@@ -48,9 +49,9 @@ def connect(directory: Path, *, busy_ms: int = 5_000) -> sqlite3.Connection:
         If the file is no SQLite database, or of a later format.
     """
     path = directory / DATABASE
-    connection = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000, cached_statements=64)
+    connection = None
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection = connect_write_ahead(path, busy_ms=busy_ms, cached_statements=64)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-65536")
         connection.execute("PRAGMA temp_store=MEMORY")
@@ -61,7 +62,8 @@ def connect(directory: Path, *, busy_ms: int = 5_000) -> sqlite3.Connection:
             connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()[0], type=int
         )
     except sqlite3.DatabaseError as error:
-        connection.close()
+        if connection is not None:
+            connection.close()
         if isinstance(error, sqlite3.OperationalError):
             raise
         raise LedgerDamagedError(path, f"not a ledger ({error})") from error

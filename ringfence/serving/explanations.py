@@ -6,13 +6,13 @@ They follow from ledger and release, so losing the file costs only the time to c
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from ringfence.ledger.write_ahead import connect_write_ahead
 from ringfence.scoring.exact import ExactReason
 
 EXPLANATIONS: Final = "explanations.db"
@@ -26,8 +26,7 @@ class Explanations:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(directory / EXPLANATIONS, isolation_level=None, timeout=5)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection = connect_write_ahead(directory / EXPLANATIONS)
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(
             "CREATE TABLE IF NOT EXISTS explanations (decision_seq INTEGER PRIMARY KEY, reasons BLOB NOT NULL);"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import sys
 import threading
 import time
@@ -110,6 +111,17 @@ def explain_all(ledger: Ledger, releases_dir: Path, state_dir: Path, ended: Call
     Exact reasons come first, and explanations of whole scores while no decision waits for those.
     """
     pause = threading.Event()
+    while not ended():
+        try:
+            _explain_until(ledger, releases_dir, state_dir, ended, pause)
+        except sqlite3.Error as error:  # a locked or full disk passes, and what waits is on it: begin again from there
+            _log.warning("explanations are interrupted", cause=str(error))
+            pause.wait(_POLL_S)
+
+
+def _explain_until(
+    ledger: Ledger, releases_dir: Path, state_dir: Path, ended: Callable[[], bool], pause: threading.Event
+) -> None:
     releases: dict[str, Release] = {}
     with contextlib.closing(Explanations(state_dir)) as explanations, contextlib.closing(Wholes(state_dir)) as wholes:
         while not ended():

@@ -22,6 +22,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.ledger.write_ahead import connect_write_ahead
+
 KEPT_ROWS: Final = "kept_rows.db"
 _COLUMNS: Final = "event_seq, payload_digest, spec_hash, row, near"
 _TABLE: Final = (
@@ -48,8 +50,7 @@ class KeptRows:
         self.path = directory / KEPT_ROWS
         self._spec_hash = spec_hash
         self._n_features = n_features
-        self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection = connect_write_ahead(self.path, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(_TABLE)
         keyed_by = {name: place for _, name, _, _, _, place in self._connection.execute("PRAGMA table_info(kept)")}

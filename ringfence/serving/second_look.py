@@ -26,6 +26,7 @@ from ringfence.engine.catalogue import Catalogue
 from ringfence.errors import RingfenceError
 from ringfence.ledger.ledger import Ledger
 from ringfence.ledger.records import DecisionBody, EventBody, Kind, Record, ReviewRequestedBody
+from ringfence.ledger.write_ahead import connect_write_ahead
 from ringfence.models.gnn_inputs import SampledArrays
 from ringfence.models.packed import unpack
 from ringfence.models.seen import Seen
@@ -62,8 +63,7 @@ class Cursor:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(directory / SECOND_LOOKS, isolation_level=None, timeout=5)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection = connect_write_ahead(directory / SECOND_LOOKS)
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)"

@@ -41,6 +41,7 @@ _SWITCH_S: Final = 0.0005
 _GC_THRESHOLD: Final = 20_000
 _LOOK_S: Final = 0.05
 _FILES_LOOK_S: Final = 1.0  # a revoked key is refused after no more than this
+_FOLLOWERS_LOOK_S: Final = 10.0
 
 
 def serve(
@@ -92,7 +93,7 @@ def serve(
         Relay(app, server, services, str(workspace.path), config, telemetry) if config.front and tls is None else None
     )
     sys.setswitchinterval(_SWITCH_S)
-    followers = [_start_follower(workspace, name, config) for name in names] if config.follower else []
+    followers = {name: _start_follower(workspace, name, config) for name in names if config.follower}
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -112,6 +113,7 @@ def serve(
                 _tell_when_ready(server, services, relay, lambda: on_ready(address(config, tls=tls is not None)))
             ),
             asyncio.create_task(_watch_files(app, keys, tls)),
+            asyncio.create_task(_keep_followers(followers, lambda name: _start_follower(workspace, name, config))),
         ]
         if relay is not None:
             tasks.append(asyncio.create_task(relay.keep()))
@@ -125,7 +127,7 @@ def serve(
     finally:
         for service in services.values():
             service.stop()
-        for follower in followers:
+        for follower in followers.values():
             follower.terminate()
             follower.join(5)
         if traces is not None:
@@ -169,6 +171,19 @@ async def _watch_files(app: App, keys: KeySource, tls: Tls | None) -> None:
                 _log.info("certificate read again")
         except (TlsFileError, OSError) as error:
             _log.error("certificate cannot be used; the one from before stays", error=str(error))
+
+
+async def _keep_followers(
+    followers: dict[str, multiprocessing.process.BaseProcess],
+    start: Callable[[str], multiprocessing.process.BaseProcess],
+) -> None:
+    """Start a follower that ended again, as after one that was killed for its memory: without it, no snapshots."""
+    while True:
+        await asyncio.sleep(_FOLLOWERS_LOOK_S)
+        for name, follower in followers.items():
+            if not follower.is_alive():
+                _log.error("follower ended, another is started", scenario=name, exit_code=follower.exitcode)
+                followers[name] = start(name)
 
 
 def open_traces(config: ServiceConfig, clock: Clock, telemetry: Telemetry) -> Traces | None:

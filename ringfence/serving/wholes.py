@@ -11,7 +11,6 @@ compute it again (`ringfence explain`).
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from ringfence.engine.neighbourhoods import Neighbourhoods
 from ringfence.engine.without import Reading
+from ringfence.ledger.write_ahead import connect_write_ahead
 from ringfence.scoring.whole import Whole
 from ringfence.serving.explanations import EXPLANATIONS
 
@@ -62,8 +62,7 @@ class Wholes:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(directory / EXPLANATIONS, isolation_level=None, timeout=5)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection = connect_write_ahead(directory / EXPLANATIONS)
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(_TABLES)
 
