@@ -119,7 +119,7 @@ class ServiceProcess:
         options: tuple[str, ...] = (),
         module: str = "ringfence.cli",
     ) -> None:
-        self.port, self.log = port, log
+        self.subject, self.port, self.log = subject, port, log
         command = [sys.executable, "-m", module, "serve", "-w", str(subject.path), "--port", str(port)]
         command += options
         with log.open("ab") as out:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from ringfence.engine.snapshot import write_snapshot
 from ringfence.ledger.records import DecisionBody
 from ringfence.models.seen import Seen
 from ringfence.scoring.scorer import Scorer
-from ringfence.serving.explanations import Explanations
+from ringfence.serving.explanations import EXPLANATIONS, Explanations
 from ringfence.serving.follower import explain_all, explain_next
 
 from .conftest import RunningService, claim
@@ -53,6 +56,36 @@ def test_the_explainer_ends_when_its_service_has(start: Start) -> None:
     explain_all(
         service.ledger, service.workspace.releases_dir, service.workspace.state_dir(service.scenario), lambda: True
     )
+
+
+def test_the_explainer_outlives_a_file_that_it_may_not_write_for_a_while(start: Start) -> None:
+    service = start()
+    state_dir = service.workspace.state_dir(service.scenario)
+    answer = service.ask("POST", "/v1/decisions", claim("waits", amount=9_000)).json()
+    is_over = threading.Event()
+    with contextlib.closing(Explanations(state_dir)) as explanations:
+        path = state_dir / EXPLANATIONS
+        content = path.read_bytes()
+        path.write_bytes(b"no database any more".ljust(len(content)))
+        for beside in (f"{path}-wal", f"{path}-shm"):
+            Path(beside).unlink(missing_ok=True)
+    explainer = threading.Thread(
+        target=explain_all, args=(service.ledger, service.workspace.releases_dir, state_dir, is_over.is_set)
+    )
+    explainer.start()
+    time.sleep(0.3)
+    assert explainer.is_alive(), "what it cannot open now it may open later"
+    path.unlink()
+    deadline = time.monotonic() + 20
+    while True:
+        with contextlib.closing(Explanations(state_dir)) as explanations:
+            if explanations.done_seq >= answer["seq"]:
+                break
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    is_over.set()
+    explainer.join(10)
+    assert not explainer.is_alive()
 
 
 def test_a_snapshot_shortens_recovery_and_a_damaged_one_is_passed_over(start: Start) -> None:

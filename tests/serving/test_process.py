@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,11 +20,14 @@ from ringfence.workspace import Workspace
 
 from .conftest import claim, copy_of
 
+if TYPE_CHECKING:
+    from benchmarks.subject import ServiceProcess
+
 pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module")
-def port_and_token(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+def service(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     from benchmarks.subject import ServiceProcess, Subject, free_port
 
     folder = tmp_path_factory.mktemp("process")
@@ -32,12 +37,17 @@ def port_and_token(template: Workspace, tmp_path_factory: pytest.TempPathFactory
     try:
         service.wait_ready()
         _wait_for(folder / "service.log", f"ready: decisions at http://127.0.0.1:{service.port}/v1/decisions")
-        yield service.port, token
+        yield service
         service.stop()
         assert service.process.returncode == 0
         assert '"event": "stopped"' in (folder / "service.log").read_text()
     finally:
         service.kill_all()
+
+
+@pytest.fixture(scope="module")
+def port_and_token(service: ServiceProcess) -> tuple[int, str]:
+    return service.port, service.subject.token
 
 
 def _wait_for(log: Path, text: str) -> None:
@@ -106,3 +116,31 @@ def test_noise_on_the_socket_harms_nobody(port_and_token: tuple[int, str], noise
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(noise)
     assert ask(port, token, json.dumps(claim("noise")).encode())[0] == 200
+
+
+def test_another_follower_takes_the_place_of_one_that_was_killed(service: ServiceProcess) -> None:
+    port, token = service.port, service.subject.token
+    (killed,) = _followers_of(service.process.pid)
+    os.kill(killed, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while _followers_of(service.process.pid) in ([], [killed]):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    sent = [claim(f"after-a-kill-{number}", amount=9_000.0) for number in range(12)]
+    answers = [json.loads(ask(port, token, json.dumps(event).encode())[1]) for event in sent]
+    flagged = [answer for answer in answers if answer["action"] != "approve"]
+    assert flagged
+    while explanation(port, token, flagged[-1]["decision_id"])["explanation_status"] == "pending":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _followers_of(pid: int) -> list[int]:
+    """Return the processes that a service has spawned, but for the one that calls itself the front."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [Path("/proc") / child for path in children for child in path.read_text().split()]
+    return [
+        int(child.name)
+        for child in found
+        if b"spawn_main" in (child / "cmdline").read_bytes() and "front" not in (child / "comm").read_text()
+    ]
