@@ -39,6 +39,7 @@ from ringfence.scenario.identity import IdentityKey
 from ringfence.scenario.spec import Scenario
 
 IDENTITY_KEY: Final = "identity.key"
+_BUSY_MS: Final = 1_000
 _BY_RARE_KIND: Final = "kind = ? AND kind NOT IN (0, 2)"  # spelled as in the partial index, which it needs to be used
 
 
@@ -121,9 +122,10 @@ class Ledger:
         return bytes(row[0]) if row else None
 
     @contextmanager
-    def writer(self, clock: Clock, put_beside: PutBeside | None = None) -> Iterator[Writer]:
+    def writer(self, clock: Clock, put_beside: PutBeside | None = None, *, busy_ms: int = _BUSY_MS) -> Iterator[Writer]:
         """Hold the writer lock and append. Whatever an interrupted import left behind is removed first, and what the
-        spool holds is appended; `put_beside` as `append_spooled` has it.
+        spool holds is appended; `put_beside` as `append_spooled` has it. A commit waits `busy_ms` where somebody else,
+        who is none of ours, holds the database.
 
         Raises
         ------
@@ -136,7 +138,7 @@ class Ledger:
         """
         with writer_lock(self._directory):
             check_outcome(self._connection, self._scenario)
-            connection = connect(self._directory, busy_ms=1_000)
+            connection = connect(self._directory, busy_ms=_BUSY_MS)
             check_numbering(connection, self._scenario, write=True)
             note_live(connection, self._scenario)
             open_index(connection, self._scenario)
@@ -145,13 +147,14 @@ class Ledger:
             # SQLite syncs its files, not the folder that names a new database and its key.
             sync_directory(self._directory)
             sync_directory(self._directory.parent)
-            erasable = Erasable(self._directory, busy_ms=1_000)
+            erasable = Erasable(self._directory, busy_ms=_BUSY_MS)
             databases = {
                 connection: partial(connect, self._directory),
                 erasable.connection: partial(connect_erasable, self._directory),
             }
             with checkpoints(databases) as checkpointer:
                 append_spooled(self._directory, connection, erasable, put_beside)
+                connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
                 writer = Writer(
                     self._directory,
                     self._scenario,

@@ -58,6 +58,7 @@ from ringfence.serving.trace import Trace
 _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
+_LOCKED_MS: Final = 25  # nobody else of ours writes: a ledger that is held longer is told of, and tried again
 _LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it has not done
 _LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
@@ -237,7 +238,7 @@ class ScenarioService:
     def _run(self) -> None:
         try:
             with (
-                self._ledger.writer(self._clock, partial(put_beside, self._state_dir)) as writer,
+                self._ledger.writer(self._clock, partial(put_beside, self._state_dir), busy_ms=_LOCKED_MS) as writer,
                 late_commits(self._ledger, writer, self._state_dir, self._config, self._telemetry) as self._late,
             ):
                 cycle = self._recovered(writer)
