@@ -43,6 +43,13 @@ BASELINES = (
 )
 
 
+def split() -> tuple[pl.DataFrame, pl.DataFrame, str]:
+    """Return all claims, those of the test with `event_id`, `fraud` and `at`, and when the test begins."""
+    claims = pl.read_parquet(DATA / "claims.parquet").sort("claim_time_derived")
+    test = claims[int(0.6 * claims.height) :].select(event_id="ClaimID", fraud="Fraud", at="claim_time_derived")
+    return claims, test, test["at"][0].isoformat(timespec="milliseconds")
+
+
 def workspace(folder: Path, features: dict[str, bool] | None) -> Path:
     """Copy the example beside the data, with feature families switched off where asked, and import."""
     shutil.copytree(EXAMPLE, folder)
@@ -58,9 +65,11 @@ def workspace(folder: Path, features: dict[str, bool] | None) -> Path:
     return folder
 
 
-def scores_of(folder: Path, cut: str, seed: int, trials: int, features: dict[str, bool] | None) -> pl.DataFrame:
+def scores_of(
+    folder: Path, cut: str, seed: int, trials: int, features: dict[str, bool] | None, *, network: bool = True
+) -> pl.DataFrame:
     # The network reads links by itself: what is to do without them does without it.
-    beside = () if features is None or features.get("one_hop", True) else ("--without", GNN)
+    beside = () if network and (features is None or features.get("one_hop", True)) else ("--without", GNN)
     ringfence(
         "train", "--workspace", str(folder), "--until", cut, "--seed", str(seed), "--trials", str(trials), *beside
     )
@@ -81,9 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     variants = {name: VARIANTS[name] for name in arguments.variants.split(",")}
 
-    claims = pl.read_parquet(DATA / "claims.parquet").sort("claim_time_derived")
-    test = claims[int(0.6 * claims.height) :].select(event_id="ClaimID", fraud="Fraud", at="claim_time_derived")
-    cut = test["at"][0].isoformat(timespec="milliseconds")
+    claims, test, cut = split()
     y = test["fraud"].to_numpy()
     print(f"{claims.height - test.height:,} claims before {cut}, {test.height:,} after, {int(y.sum())} of them fraud")
 

@@ -38,8 +38,16 @@ def learned_columns() -> list[str]:
     return [attribute.column for attribute in scenario.decided.attributes if attribute.is_feature]
 
 
-def scores_of(work: Path, seed: int, claims: pl.DataFrame) -> pl.DataFrame:
-    ringfence("train", "--workspace", str(work), "--until", UNTIL, "--seed", str(seed))
+def workspace(folder: Path) -> Path:
+    """Copy the example beside the data and import."""
+    shutil.copytree(EXAMPLE, folder)
+    shutil.copy(DATA, folder / "claims.parquet")
+    ringfence("import", "--workspace", str(folder))
+    return folder
+
+
+def scores_of(work: Path, seed: int, claims: pl.DataFrame, *beside: str) -> pl.DataFrame:
+    ringfence("train", "--workspace", str(work), "--until", UNTIL, "--seed", str(seed), *beside)
     output = work / f"scores-{seed}.parquet"
     ringfence("score", "-w", str(work), "--from", CUT, "--to", END, "--release", "latest", "--output", str(output))
     scores = pl.read_parquet(output).select(row=pl.col("event_id").cast(pl.Int64), score="score")
@@ -56,10 +64,7 @@ def main() -> None:
     claims = pl.read_parquet(DATA)
     learned = claims.filter(pl.col("Year") == 1994)
     with tempfile.TemporaryDirectory(prefix="ringfence-p3-") as temporary:
-        work = Path(temporary) / "vehicle-claims"
-        shutil.copytree(EXAMPLE, work)
-        shutil.copy(DATA, work / "claims.parquet")
-        ringfence("import", "--workspace", str(work))
+        work = workspace(Path(temporary) / "vehicle-claims")
         runs = [scores_of(work, seed, claims) for seed in range(arguments.seeds)]
     test = runs[0]
     wanted = claims.filter(pl.col("Year") == 1995)
