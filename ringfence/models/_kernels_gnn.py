@@ -52,8 +52,8 @@ def scale_samples(
 
     E is 1 where an event was sampled, then `event_columns`, then exp(-gap / days) for each of `fading_days`, then 1 at
     the event's type where that is one of 1 to `n_types`; D is `present`, then `seat_columns`. `per` is 1 / max(sampled
-    events, 1). K may be less than what was sampled: the newest are read. Seats are those at `places` of the sample. `known_days`
-    (KNOWN,), NaN, and `known_fading` (KNOWN, fadings) are scratch: what some gap, by its hash, was found to have faded to.
+    events, 1). K may be less than what was sampled: the newest are read. Seats are those at `places` of the sample.
+    `known_days` (KNOWN,), NaN, and `known_fading` (KNOWN, fadings) are scratch: the last gap of a hash, and its fading.
     """
     n_columns = event_columns.shape[0]
     n_known = np.uint64(KNOWN)

@@ -71,7 +71,7 @@ def goes_left(category_words, node, value):
 
 @njit(cache=True, nogil=True)
 def raw_rows(nodes, category_words, roots, leaf_value, rows, place, unfinished, raw):
-    """Fill `raw` (n,) with the sum of the leaves that each row falls into; `place` and `unfinished` (GROUP,) are scratch.
+    """Fill `raw` (n,) with the sum of the leaves that each row falls into. `place`, `unfinished` (GROUP,) are scratch.
 
     A group of trees goes down level by level: a step waits for the one above it in its own tree, and not for those
     beside it, so that the processor works on many at once. Trees leave the list of the unfinished without a jump.
