@@ -94,12 +94,13 @@ def raw_rows(nodes, category_words, roots, leaf_value, rows, place, unfinished, 
                 while n > 0:
                     kept = np.uint64(0)
                     for k in range(n):
-                        tree = np.uint64(unfinished[k])
-                        node = nodes[np.uint64(place[tree])]
+                        at = np.uint64(unfinished[k])
+                        node = nodes[np.uint64(place[at])]
                         value = rows[i, np.uint64(node["feature"])]
-                        place[tree] = node["left"] if goes_left(category_words, node, value) else node["right"]
-                        unfinished[kept] = tree
-                        kept += np.uint64(place[tree] >= 0)
+                        child = node["left"] if goes_left(category_words, node, value) else node["right"]
+                        place[at] = child
+                        unfinished[kept] = at
+                        kept += np.uint64(child >= 0)
                     n = kept
                 total = raw[i]
                 for tree in range(size):

@@ -190,6 +190,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def _cheapest(priced: FloatArray, permitted: tuple[int, ...]) -> NDArray[np.int64]:
     if len(permitted) == len(ACTIONS):
-        return priced.argmin(axis=1)
+        return np.asarray(np.argmin(priced, axis=1))
     codes = np.array(permitted, dtype=np.int64)
     return np.asarray(codes[np.argmin(priced[:, codes], axis=1)])
