@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 MOST = 6.0  # standard deviations that a scaled value may lie from the training mean
+KNOWN = 128  # gaps whose fading is remembered within a call; some 40 differ around an event
+_PER_DAY, _FAR_DAYS = 86_400.0, 1e6  # of a gap's hash: seconds, and where it is too large to be one
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -39,6 +42,8 @@ def scale_samples(
     seat_per_spread,
     present_column,
     places,
+    known_days,
+    known_fading,
     out_events,
     out_per,
     out_nodes,
@@ -48,8 +53,10 @@ def scale_samples(
     E is 1 where an event was sampled, then `event_columns`, then exp(-gap / days) for each of `fading_days`, then 1 at
     the event's type where that is one of 1 to `n_types`; D is `present`, then `seat_columns`. `per` is 1 / max(sampled
     events, 1). K may be less than what was sampled: the newest are read. Seats are those at `places` of the sample.
+    `known_days` (KNOWN,), NaN, and `known_fading` (KNOWN, fadings) are scratch: the last gap of a hash, and its fading.
     """
     n_columns = event_columns.shape[0]
+    n_known = np.uint64(KNOWN)
     for i in range(out_nodes.shape[0]):
         for s in range(out_nodes.shape[1]):
             at = places[s]
@@ -69,8 +76,14 @@ def scale_samples(
                     value = events[i, at, k, event_columns[j]]
                     out_events[i, s, k, 1 + j] = _scaled(value, event_mean[j], event_per_spread[j])
                 days = max(events[i, at, k, gap_column], 0.0)
+                # An earlier event sits in several seats, and an exponential costs more than all else of an event.
+                known = np.uint64(np.int64((days if days < _FAR_DAYS else _FAR_DAYS) * _PER_DAY)) % n_known
+                if known_days[known] != days:
+                    known_days[known] = days
+                    for j in range(fading_days.shape[0]):
+                        known_fading[known, j] = math.exp(-days / fading_days[j])
                 for j in range(fading_days.shape[0]):
-                    out_events[i, s, k, 1 + n_columns + j] = math.exp(-days / fading_days[j])
+                    out_events[i, s, k, 1 + n_columns + j] = known_fading[known, j]
                 first_type = n_columns + fading_days.shape[0]
                 for t in range(1, n_types + 1):
                     if events[i, at, k, type_column] == t:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-BLOCK = 64  # rows that share a tree's nodes in the cache
+BLOCK = 64  # rows that share a group's nodes in the cache
+GROUP = 64  # trees that go down side by side
 
 NODE = np.dtype(
     [
@@ -44,36 +45,67 @@ STEP = np.dtype(
 
 
 @njit(cache=True, nogil=True)
-def goes_left(nodes, category_words, node, value):
-    start = nodes[node]["category_start"]
-    if start < 0:
-        # value <= threshold is False for NaN, which then follows the side that training chose for it
-        return (value <= nodes[node]["threshold"]) | ((value != value) & (nodes[node]["nan_left"] == 1))
-    if value != value or value < 0.0 or value >= 32.0 * nodes[node]["category_words"]:
-        return False
-    code = int(value)
-    return ((category_words[start + (code >> 5)] >> np.uint32(code & 31)) & np.uint32(1)) == np.uint32(1)
+def is_within(node, value):
+    """Return 1 where a numeric split sends a value left, else 0."""
+    # value <= threshold is False for NaN, which then follows the side that training chose for it. Whole numbers instead
+    # of truth: LLVM makes jumps of and/or over booleans, and every second one of these is mispredicted.
+    return np.int32(value <= node["threshold"]) | (np.int32(value != value) & node["nan_left"])
 
 
 @njit(cache=True, nogil=True)
-def raw_rows(nodes, category_words, roots, leaf_value, rows, raw):
-    # Blocks of rows inside trees: a tree's nodes stay in the first-level cache for the whole block, while every row
-    # still adds its leaves in tree order, so that a row alone and a row in a batch get the same bits.
-    n_rows = rows.shape[0]
-    for first in range(0, n_rows, BLOCK):
-        last = min(first + BLOCK, n_rows)
-        for i in range(first, last):
+def goes_left(category_words, node, value):
+    """Return 1 where a split of either kind sends a value left, else 0."""
+    if category_words.shape[0] == 0:  # a whole forest of numeric splits: decided once, outside the loop
+        return is_within(node, value)
+    start = node["category_start"]
+    n_codes = np.float64(32 * node["category_words"])
+    # What the bitset has no place for, NaN included, reads some word of it and is masked out; numeric splits read one
+    # for nothing. Both answers and a choice cost less than a jump that is mispredicted.
+    bounded = value if value < n_codes - 1.0 else n_codes - 1.0
+    code = np.uint64(np.int64(bounded if bounded > 0.0 else 0.0))
+    word = category_words[np.uint64(max(start, 0)) + (code >> np.uint64(5))]
+    bit = np.int32((word >> np.uint32(code & np.uint64(31))) & np.uint32(1))
+    is_among = bit & np.int32(value >= 0.0) & np.int32(value < n_codes)
+    return is_within(node, value) if start < 0 else is_among
+
+
+@njit(cache=True, nogil=True)
+def raw_rows(nodes, category_words, roots, leaf_value, rows, place, unfinished, raw):
+    """Fill `raw` (n,) with the sum of the leaves that each row falls into. `place`, `unfinished` (GROUP,) are scratch.
+
+    A group of trees goes down level by level: a step waits for the one above it in its own tree, and not for those
+    beside it, so that the processor works on many at once. Trees leave the list of the unfinished without a jump.
+    """
+    # Blocks of rows inside groups of trees: a group's nodes stay in the first-level cache for the whole block, while
+    # every row still adds its leaves in tree order, so that a row alone and a row in a batch get the same bits.
+    n_rows, n_trees = rows.shape[0], roots.shape[0]
+    for first_row in range(0, n_rows, BLOCK):
+        last_row = min(first_row + BLOCK, n_rows)
+        for i in range(first_row, last_row):
             raw[i] = 0.0
-        for tree in range(roots.shape[0]):
-            root = roots[tree]
-            for i in range(first, last):
-                node = root
-                while node >= 0:
-                    if goes_left(nodes, category_words, node, rows[i, nodes[node]["feature"]]):
-                        node = nodes[node]["left"]
-                    else:
-                        node = nodes[node]["right"]
-                raw[i] += leaf_value[~node]
+        for first in range(0, n_trees, GROUP):
+            size = np.uint64(min(GROUP, n_trees - first))  # unsigned positions spare numba's check for negative ones
+            for i in range(first_row, last_row):
+                n = np.uint64(0)
+                for tree in range(size):
+                    place[tree] = roots[np.uint64(first) + tree]
+                    unfinished[n] = tree
+                    n += np.uint64(place[tree] >= 0)
+                while n > 0:
+                    kept = np.uint64(0)
+                    for k in range(n):
+                        at = np.uint64(unfinished[k])
+                        node = nodes[np.uint64(place[at])]
+                        value = rows[i, np.uint64(node["feature"])]
+                        child = node["left"] if goes_left(category_words, node, value) else node["right"]
+                        place[at] = child
+                        unfinished[kept] = at
+                        kept += np.uint64(child >= 0)
+                    n = kept
+                total = raw[i]
+                for tree in range(size):
+                    total += leaf_value[np.uint64(~place[tree])]
+                raw[i] = total
 
 
 @njit(cache=True, nogil=True)
@@ -133,8 +165,8 @@ def shapley_rows(nodes, category_words, steps, step_start, times, weights, toler
                         below[k, q] = step["value"] * product[k, q]
                     k += np.uint64(step["size"])
                 else:
-                    node = np.uint64(step["node"])
-                    lefts[k] = goes_left(nodes, category_words, node, row[np.uint64(nodes[node]["feature"])])
+                    node = nodes[np.uint64(step["node"])]
+                    lefts[k] = goes_left(category_words, node, row[np.uint64(node["feature"])])
                     for q in range(len(times)):
                         below[k, q] = 0.0
                     k += one

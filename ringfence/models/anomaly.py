@@ -10,6 +10,7 @@ that are at least as unusual. 0 is the most ordinary, ln 1,000 = 6.9 is as rare 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,7 +94,7 @@ class AnomalyModel:
         # A way shorter than the mean with less than the mean surprise is rounding between two means: it tells nothing.
         return np.asarray(np.maximum(scale, 0.0)[:, None] * splits)
 
-    @property
+    @cached_property
     def slope_beyond(self) -> float:
         """How much surprise each split adds by which a path is shorter than all that training saw."""
         tail = max(1, self.lengths.shape[0] // 10)

@@ -161,8 +161,7 @@ def correct_prior(log_odds: FloatArray, *, negatives_kept: float) -> FloatArray:
 
 def sigmoid(log_odds: FloatArray) -> FloatArray:
     """Return 1 / (1 + e^-x) without overflow, increasing in x."""
-    e = np.exp(-np.abs(log_odds))
-    return np.where(log_odds >= 0.0, 1.0 / (1.0 + e), e / (1.0 + e))
+    return np.asarray(np.exp(np.minimum(log_odds, 0.0)) / (1.0 + np.exp(-np.abs(log_odds))))
 
 
 def _fit_platt(raw: FloatArray, y: FloatArray) -> Calibrator:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ringfence.models.branch import Outspoken
 from ringfence.models.calibration import sigmoid
 from ringfence.models.errors import UnseenError
 from ringfence.models.stack import BACKBONE, Stack
@@ -61,6 +63,11 @@ class Ensemble:
     def needs(self) -> frozenset[Need]:
         """What its branches read beside feature rows."""
         return frozenset(need for branch in self.branches.values() for need in branch.needs)
+
+    @cached_property
+    def outspoken(self) -> dict[str, Outspoken]:
+        """Branches that give reasons of their own, by name; asking each once: a protocol's `isinstance` takes 10 µs."""
+        return {name: branch for name, branch in self.branches.items() if isinstance(branch, Outspoken)}
 
     @property
     def n_trees(self) -> int:

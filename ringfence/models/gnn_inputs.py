@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ringfence.models._kernels_gnn import scale_rows, scale_samples
+from ringfence.models._kernels_gnn import KNOWN, scale_rows, scale_samples
 from ringfence.models.errors import ModelShapeError
 
 FloatArray = NDArray[np.float64]
@@ -236,6 +236,8 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             _own(sampled.mask, np.bool_),
             _own(sampled.nodes, np.float32),
             *self._sample_arrays,
+            np.full(KNOWN, np.nan),
+            np.empty((KNOWN, len(self.fading_days)), np.float32),
             out.events,
             out.per,
             out.nodes,
@@ -308,6 +310,9 @@ class GnnInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 def _own(array: NDArray[Any], dtype: type) -> NDArray[Any]:
     # Compiled code has one version for arrays that are contiguous and can be written: mapped ones are copied.
+    flags = array.flags
+    if flags.c_contiguous and flags.writeable and array.dtype == dtype:
+        return array  # what `require` returns, ten times as fast
     return np.require(array, dtype, ["C", "W"])
 
 

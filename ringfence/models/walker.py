@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ringfence.models._kernels_trees import NODE, STEP, raw_rows, shapley_rows
+from ringfence.models._kernels_trees import GROUP, NODE, STEP, raw_rows, shapley_rows
 from ringfence.models.errors import ModelShapeError, UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class TreeWalker:
         """
         rows = self._checked(rows)
         raw = np.empty(rows.shape[0])
-        raw_rows(self.nodes, self.category_words, self.roots, self.leaf_value, rows, raw)
+        place, unfinished = np.empty((2, GROUP), dtype=np.int32)
+        raw_rows(self.nodes, self.category_words, self.roots, self.leaf_value, rows, place, unfinished, raw)
         return raw
 
     def contributions(

@@ -15,19 +15,22 @@ line. A challenge or a review that clears a legitimate event keeps it.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import math
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Numbers = TypeVar("Numbers", float, FloatArray)
 
 Money = Annotated[float, msgspec.Meta(ge=0.0)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 ACTIONS: Final = ("approve", "challenge", "review", "decline")  # milder first: ties go to the milder
 APPROVE, CHALLENGE, REVIEW, DECLINE = range(4)
+FEW: Final = 10  # events up to which one by one is faster: 1 µs each against 14 for arrays of any length
 
 
 class Scaled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +39,7 @@ class Scaled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fixed: Money = 0.0
     amount_share: Money = 0.0
 
-    def of(self, amounts: FloatArray) -> FloatArray:
+    def of(self, amounts: Numbers) -> Numbers:
         return self.fixed + self.amount_share * amounts
 
 
@@ -85,16 +88,25 @@ def expected_costs(costs: Costs, scores: FloatArray, amounts: FloatArray) -> Flo
     shape (n, 4) in the order of `ACTIONS`, major units, negative where a benefit outweighs the risk; infinite for an
     action that does not exist.
     """
-    loss = costs.missed_fraud.of(amounts)
-    legit = 1.0 - scores
-    margin = legit * costs.benefit.approve_legit.of(amounts)
-    table = np.full((scores.shape[0], 4), np.inf)
-    table[:, APPROVE] = scores * loss - margin
-    if costs.challenge is not None:
-        missed = 1.0 - costs.challenge.stops
-        table[:, CHALLENGE] = costs.challenge.friction + scores * missed * loss - margin
-    if costs.review is not None:
-        missed = 1.0 - costs.review.detects
-        table[:, REVIEW] = costs.review.cost + scores * missed * loss - margin
-    table[:, DECLINE] = legit * costs.false_decline.of(amounts)
+    table = np.empty((scores.shape[0], 4))
+    if scores.shape[0] <= FEW:
+        for at, (score, amount) in enumerate(zip(scores.tolist(), amounts.tolist(), strict=True)):
+            table[at] = _cost_of_each(costs, score, amount)
+    else:
+        for action, column in enumerate(_cost_of_each(costs, scores, amounts)):
+            table[:, action] = column
     return table
+
+
+def _cost_of_each(costs: Costs, score: Numbers, amount: Numbers) -> tuple[Numbers | float, ...]:
+    # One event or many: the same operations in the same order, and so the same bits.
+    loss = costs.missed_fraud.of(amount)
+    legit = 1.0 - score
+    margin = legit * costs.benefit.approve_legit.of(amount)
+    challenge, review = costs.challenge, costs.review
+    return (
+        score * loss - margin,
+        math.inf if challenge is None else challenge.friction + score * (1.0 - challenge.stops) * loss - margin,
+        math.inf if review is None else review.cost + score * (1.0 - review.detects) * loss - margin,
+        legit * costs.false_decline.of(amount),
+    )

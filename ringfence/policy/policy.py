@@ -136,7 +136,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         priced = costs.copy()
         priced[:, REVIEW] += self.review_price
         codes = _cheapest(priced, self.permitted_actions(rung, reviews_left=reviews_left))
-        if reviews_left is not None:
+        if reviews_left is not None and reviews_left < codes.shape[0]:
             beyond = np.flatnonzero(codes == REVIEW)[max(reviews_left, 0) :]
             if beyond.shape[0]:
                 codes[beyond] = _cheapest(priced[beyond], self.permitted_actions(rung, reviews_left=0))
@@ -189,5 +189,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def _cheapest(priced: FloatArray, permitted: tuple[int, ...]) -> NDArray[np.int64]:
+    if len(permitted) == len(ACTIONS):
+        return np.asarray(np.argmin(priced, axis=1))
     codes = np.array(permitted, dtype=np.int64)
     return np.asarray(codes[np.argmin(priced[:, codes], axis=1)])

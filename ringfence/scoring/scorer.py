@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ringfence.engine.neighbourhoods import empty_samples
 from ringfence.ledger.records import Reason
-from ringfence.models.branch import Outspoken
 from ringfence.models.calibration import Calibrator
 from ringfence.models.ensemble import Done, Ensemble, untold
 from ringfence.models.gnn_inputs import SampledArrays
@@ -168,16 +167,13 @@ class Scorer:
         reasons: dict[int, tuple[Reason, ...]] = {}
         if told.shape[0]:
             raws = {name: found[told] for name, found in scores.raws.items()}
-            contributions, beside = ensemble.explained(seen.part(told), scores.encoded[told], raws)
-            spoken = _spoken(ensemble, seen.part(told), scores.encoded[told])
+            looked_at, encoded = seen.part(told), scores.encoded[told]
+            contributions, beside = ensemble.explained(looked_at, encoded, raws)
+            spoken = _spoken(ensemble, looked_at, encoded)
             for place, (at, shares) in enumerate(zip(told.tolist(), contributions, strict=True)):
                 minor = amounts_minor[at]
                 amount = None if minor is None else minor / 10.0**policy.costs.digits
-                others = {
-                    name: float(added[place])
-                    for name, added in beside.items()
-                    if not isinstance(ensemble.branches[name], Outspoken)
-                }
+                others = {name: float(added[place]) for name, added in beside.items() if name not in ensemble.outspoken}
                 reasons[at] = self._book.reasons(seen.rows[at], shares, others, spoken[place], amount=amount)
         done("reasons")
         circumstances = {"review_price": policy.review_price, **degraded, **self._assumed}
@@ -320,9 +316,9 @@ def _trees_of(whole: Ensemble) -> Ensemble:
 def _spoken(ensemble: Ensemble, seen: Seen, encoded: FloatArray) -> list[list[Reason]]:
     """Let the branches that give reasons of their own say them, each as far as it counts."""
     found: list[list[Reason]] = [[] for _ in range(seen.n)]
-    for name, branch in ensemble.branches.items():
+    for name, branch in ensemble.outspoken.items():
         weight = ensemble.stack.weight_of(name)
-        if weight > 0.0 and isinstance(branch, Outspoken):
+        if weight > 0.0:
             for told, said in zip(found, branch.said(seen, encoded), strict=True):
                 told += [Reason(code=one.code, sentence=one.sentence, contribution=weight * one.adds) for one in said]
     return found

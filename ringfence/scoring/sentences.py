@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -80,6 +81,7 @@ def _said(text: str, unit: str, value: float, currency: str) -> str:
     return f"{given}: {_measured(value, unit, currency)}"
 
 
+@lru_cache(maxsize=4096)  # features of a few releases
 def _in_words(feature: FeatureText) -> str:
     text = feature.sentence
     for technical in _TECHNICAL:

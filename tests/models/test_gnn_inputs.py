@@ -40,6 +40,15 @@ def test_inputs_equal_their_slow_twin(changes: dict[str, Any]) -> None:
     assert np.allclose(flat(inputs.prepare(sampled, rows)), prepared_twin(inputs, sampled, rows), atol=1e-5)
 
 
+def test_an_event_alone_is_prepared_to_the_same_bits_as_in_a_batch() -> None:
+    sampled, rows = drawn_sampled(3, 20), drawn_rows(3, 20)
+    together = flat(INPUTS.prepare(sampled, rows))
+    for at in range(20):
+        one = slice(at, at + 1)
+        alone = SampledArrays(sampled.events[one], sampled.mask[one], sampled.nodes[one])
+        assert flat(INPUTS.prepare(alone, rows[one])).tobytes() == together[one].tobytes()
+
+
 def test_training_events_have_mean_zero_and_spread_one() -> None:
     prepared = INPUTS.prepare(*FITTED.take(np.arange(300)))
     there = prepared.events[prepared.events[..., 0] == 1.0]

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ringfence.models import Gbdt, ModelShapeError, TreeWalker, UnsupportedModelError, average_boosters, train_gbdt
+from ringfence.models._kernels_trees import GROUP
 from tests.oracles import trees as oracle
 
 
@@ -55,6 +56,17 @@ def test_raw_score_is_bit_equal_to_lightgbm(n_seeds: int) -> None:
     for rows in (table()[0], strange_rows()):
         expected = booster.predict(rows, raw_score=True, num_threads=1)
         assert fitted.raw(rows).tobytes() == np.asarray(expected).tobytes()
+
+
+@pytest.mark.parametrize("categories", [(), (2,)])
+def test_trees_of_several_groups_are_bit_equal_to_lightgbm(categories: tuple[int, ...]) -> None:
+    rows, labels = table()
+    params = {"num_leaves": 4, "min_data_in_leaf": 10}
+    fitted = train_gbdt(rows, labels, n_trees=2 * GROUP + 5, seed=5, categories=categories, params=params)
+    assert (fitted.walker.category_words.shape[0] > 0) == bool(categories)
+    some = strange_rows()[60:120]
+    expected = lgb.Booster(model_str=fitted.text).predict(some, raw_score=True, num_threads=1)
+    assert fitted.raw(some).tobytes() == np.asarray(expected).tobytes()
 
 
 def test_raw_score_equals_the_recursive_walk() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.policy import ACTIONS, Policy, default_policy_text, policy_from_text
+from ringfence.policy.costs import FEW, expected_costs
 
 CARDS = policy_from_text(default_policy_text("card-payments"), where="cards.yaml")
 CLAIMS = policy_from_text(default_policy_text("motor-claims"), where="claims.yaml")
@@ -55,6 +56,17 @@ def test_action_is_the_permitted_one_of_least_expected_cost(
         allowed.remove("review")
     assert decided.names[0] in allowed
     assert by_hand[decided.names[0]] <= min(by_hand[a] for a in allowed) + 1e-9
+
+
+@pytest.mark.parametrize("policy", [CARDS, CLAIMS])
+def test_few_events_cost_the_same_bits_as_many(policy: Policy) -> None:
+    generator = np.random.default_rng(4)
+    scores, amounts = generator.random(4 * FEW), 10.0 ** generator.uniform(-2, 9, 4 * FEW)
+    many = expected_costs(policy.costs, scores, amounts)
+    for size in (1, FEW):
+        cuts = [slice(at, at + size) for at in range(0, 4 * FEW, size)]
+        few = [expected_costs(policy.costs, scores[cut], amounts[cut]) for cut in cuts]
+        assert np.concatenate(few).tobytes() == many.tobytes()
 
 
 TABLE = policy_from_text(
