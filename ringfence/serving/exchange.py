@@ -35,6 +35,14 @@ class ClientGoneError(RingfenceError):
     """The client hung up before its request was complete, or reads no answer; there is nobody to tell."""
 
 
+def parameter(query: bytes, name: str, *, blank: bool = False) -> str | None:
+    """Return the last value of a parameter; None where it is not there, or is empty and `blank` is false."""
+    if not query:
+        return None
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=blank).get(name)
+    return values[-1] if values else None
+
+
 class Exchange:
     """A request and the way back to its client. `status` is what was answered, 0 before."""
 
@@ -76,11 +84,7 @@ class Exchange:
 
     def query(self, name: str, *, blank: bool = False) -> str | None:
         """Return the last value of a parameter; None where it is not there, or is empty and `blank` is false."""
-        text = self._scope.get("query_string", b"")
-        if not text:
-            return None
-        values = parse_qs(text.decode("latin-1"), keep_blank_values=blank).get(name)
-        return values[-1] if values else None
+        return parameter(self._scope.get("query_string", b""), name, blank=blank)
 
     def require_media_type(self, accepted: frozenset[bytes]) -> None:
         """Raise `MediaTypeError` unless the content type is one of `accepted` or absent."""
