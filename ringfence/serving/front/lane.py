@@ -21,10 +21,10 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from ringfence.serving.connection import Bounds, Connection
+from ringfence.serving.exchange import DECISIONS
 from ringfence.serving.front.frame import Answer
 
 _log: Final = structlog.get_logger("ringfence.serving")
-DECISIONS: Final = "/v1/decisions"
 AHEAD_BYTES: Final = 16_384  # a larger body is read by the service alone, once it knows whose it is
 _URL: Final = DECISIONS.encode()
 _URL_WITH_QUERY: Final = _URL + b"?"

@@ -29,9 +29,9 @@ from ringfence.scoring.release import load_release
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import BodyTooLargeError
-from ringfence.serving.exchange import ClientGoneError, Exchange, Receive, Send, parameter
+from ringfence.serving.exchange import DECISIONS, ClientGoneError, Exchange, Receive, Send, parameter
 from ringfence.serving.front.frame import TO_FRONT, AdmitBy, Answer, Frames, Opened, Refused, Request, framed
-from ringfence.serving.front.lane import AHEAD_BYTES, DECISIONS, HandOver, lane
+from ringfence.serving.front.lane import AHEAD_BYTES, HandOver, lane
 from ringfence.serving.listening import Server, bounds_of, listening
 from ringfence.serving.telemetry import configure_logging
 from ringfence.workspace import Workspace
@@ -125,7 +125,7 @@ class Front:
         body: bytes,
         answered: Callable[[Answer | None], None],
     ) -> None:
-        """As `lane.Ask` has it. A body of at most `AHEAD_BYTES` is within every limit."""
+        """As `lane.Ask` has it."""
         self._send("POST", DECISIONS, _RAW_DECISIONS, query, headers, body, answered)
 
     def tell_refused(self, problem: str) -> None:
