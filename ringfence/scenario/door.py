@@ -100,8 +100,7 @@ class Door:
         values: tuple[float, ...] = ()
         if event_type.name == self._scenario.decide:
             values = tuple(
-                value_of(attribute, attributes.get(attribute.name), time_ms)
-                for attribute in self._value_attributes
+                value_of(attribute, attributes.get(attribute.name), time_ms) for attribute in self._value_attributes
             )
         else:
             values = (math.nan,) * len(self._value_attributes)

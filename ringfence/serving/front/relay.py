@@ -50,6 +50,7 @@ class Relay:
         self._workspace, self._config, self._telemetry = workspace, config, telemetry
         self._listeners: list[socket.socket] = []  # ours, so that they outlive whoever listens
         self._link: asyncio.Transport | None = None
+        self._answers: list[bytes] = []  # not written yet
         self._told: dict[str, str] = {}  # by scenario: the release whose door the front process was told of
         self._ended = asyncio.Event()  # of the link
         self._tasks: set[asyncio.Task[None]] = set()
@@ -208,8 +209,15 @@ class Relay:
         self._tell(Answer(request.number, status, headers, b"".join(parts)))
 
     def _tell(self, answer: Answer) -> None:
+        """Send an answer, with those that are ready in the same turn of the loop: the engine leaves many at once."""
+        if not self._answers:
+            asyncio.get_running_loop().call_soon(self._send_answers)
+        self._answers.append(framed(answer))
+
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, []
         if self._link is not None:
-            self._link.write(framed(answer))
+            self._link.write(b"".join(answers))
 
 
 def _scope_of(request: Request) -> dict[str, Any]:
