@@ -58,6 +58,7 @@ class Door:
             for event_type in scenario.event_types
             if event_type.derived
         }
+        self._value_attributes = scenario.value_attributes  # made anew whenever it is asked for
         self._types = {event_type.name: event_type for event_type in scenario.event_types}
         self._roles = {
             event_type.name: sorted(
@@ -99,11 +100,10 @@ class Door:
         values: tuple[float, ...] = ()
         if event_type.name == self._scenario.decide:
             values = tuple(
-                value_of(attribute, attributes.get(attribute.name), time_ms)
-                for attribute in self._scenario.value_attributes
+                value_of(attribute, attributes.get(attribute.name), time_ms) for attribute in self._value_attributes
             )
         else:
-            values = (math.nan,) * len(self._scenario.value_attributes)
+            values = (math.nan,) * len(self._value_attributes)
         event = Event(
             event_type=event_type.name,
             event_id=event_id,

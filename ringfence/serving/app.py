@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -26,7 +26,7 @@ from ringfence.serving.errors import (
     ServiceFaultError,
     UnknownProtocolError,
 )
-from ringfence.serving.exchange import JSON_TYPES, ClientGoneError, Exchange, Receive, Send
+from ringfence.serving.exchange import DECISIONS, JSON_TYPES, Asked, ClientGoneError, Exchange, Receive, Reply, Send
 from ringfence.serving.key_ring import ApiKey, KeyRing, Scope
 from ringfence.serving.ndjson import decide_lines
 from ringfence.serving.openapi import openapi
@@ -73,7 +73,7 @@ class App:
         self._open_batches = asyncio.Semaphore(config.open_batches)
         self._openapi: tuple[dict[str, Scenario], bytes] | None = None  # of the scenarios it was made for
         self._routes: dict[str, dict[str, Handler]] = {
-            "/v1/decisions": {"POST": self._decide, "GET": self._find_decision},
+            DECISIONS: {"POST": self._decide, "GET": self._find_decision},
             "/v1/decisions/batch": {"POST": self._decide_batch},
             "/v1/events": {"POST": self._learn},
             "/v1/labels": {"POST": self._label},
@@ -92,8 +92,7 @@ class App:
             return
         exchange = Exchange(scope, receive, send)
         route, handlers = self._route(exchange.path)
-        if self._traces is not None and route.startswith("/v1/"):
-            exchange.trace = self._traces.begin(scope["headers"], exchange.received_ns)
+        self._begin_trace(exchange, route)
         try:
             if not handlers:
                 raise NotFoundError(f"route {exchange.path[:100]!r}", "see /openapi.json for the routes there are")
@@ -102,27 +101,64 @@ class App:
             await handlers[exchange.method](exchange)
         except ClientGoneError:
             return
-        except RingfenceError as error:
-            await self._refuse(exchange, error)
-        except Exception:
-            _log.exception("request failed", route=route)
-            await self._refuse(exchange, ServiceFaultError())
+        except Exception as error:
+            known = _known(error, route)
+            if not exchange.status:  # else part of an answer has gone out; the connection ends instead
+                await exchange.send(self._refusal(exchange, known))
         finally:
-            if self._traces is not None and exchange.trace is not None:
-                self._traces.end(exchange.trace, exchange.method, route, exchange.status)
+            self._end_trace(exchange, route)
         self._telemetry.responses.inc((route, str(exchange.status)))
+
+    def decide(self, scope: MutableMapping[str, Any], body: bytes, tell: Callable[[Reply], None]) -> None:
+        """Answer `POST /v1/decisions` where the whole request is here, without a task; in the event loop's thread.
+
+        Parameters
+        ----------
+        scope : as ASGI has it.
+        tell : called once, with what `__call__` would send.
+        """
+        asked = Asked(scope)
+        self._begin_trace(asked, DECISIONS)
+        try:
+            service = self._checked(asked, Scope.DECIDE)
+            asked.require_length(self._config.body_limit_bytes, len(body))
+            waits = self._submit(asked, service, body)
+        except Exception as error:
+            self._tell(asked, self._refusal(asked, _known(error, DECISIONS)), tell)
+        else:
+            waits.ticket.future.add_done_callback(lambda future: self._tell(asked, self._reply(asked, waits), tell))
+
+    def _tell(self, asked: Asked, reply: Reply, tell: Callable[[Reply], None]) -> None:
+        asked.status = reply.status
+        tell(reply)
+        self._end_trace(asked, DECISIONS)
+        self._telemetry.responses.inc((DECISIONS, str(reply.status)))
+
+    def _reply(self, asked: Asked, waits: _Waits) -> Reply:
+        try:
+            return self._decided(asked, waits, _result_of(waits.ticket.future.result()))
+        except Exception as error:
+            return self._refusal(asked, _known(error, DECISIONS))
+
+    def _begin_trace(self, asked: Asked, route: str) -> None:
+        if self._traces is not None and route.startswith("/v1/"):
+            asked.trace = self._traces.begin(asked.headers, asked.received_ns)
+
+    def _end_trace(self, asked: Asked, route: str) -> None:
+        if self._traces is not None and asked.trace is not None:
+            self._traces.end(asked.trace, asked.method, route, asked.status)
 
     def accept(self, keys: KeyRing) -> None:
         """Go by these keys from the next request on."""
         self._keys = keys
         self._limits.keep(keys.names)
 
-    def _caller(self, exchange: Exchange, scope: Scope) -> ApiKey:
+    def _caller(self, asked: Asked, scope: Scope) -> ApiKey:
         """Return whose request it is: the key has the scope, and has not been used too often."""
         now_ms = self._clock.now_ms()
-        key = self._keys.holder(exchange.authorization, scope, now_ms=now_ms)
-        if exchange.trace is not None:
-            exchange.trace.has_key = True
+        key = self._keys.holder(asked.authorization, scope, now_ms=now_ms)
+        if asked.trace is not None:
+            asked.trace.has_key = True
         self._telemetry.key_uses.inc((key.name,))
         self._limits.take(key.name, key.rate, now_ms=now_ms)
         return key
@@ -137,17 +173,16 @@ class App:
             return "/v1/entities/{type}/{id}", {"GET": self._entity}
         return "unknown", {}
 
-    async def _refuse(self, exchange: Exchange, error: RingfenceError) -> None:
-        if exchange.status:
-            return  # part of an answer has gone out; the connection ends instead
-        problem = await exchange.refuse(error)
+    def _refusal(self, asked: Asked, error: RingfenceError) -> Reply:
+        reply, problem = Reply.to(error)
         kind = problem.type.rpartition(":")[2]
         self._telemetry.problems.labels(kind).inc()
-        if exchange.trace is not None:
-            exchange.trace.problem = kind
+        if asked.trace is not None:
+            asked.trace.problem = kind
+        return reply
 
-    def _service(self, exchange: Exchange) -> ScenarioService:
-        name = exchange.query("scenario")
+    def _service(self, asked: Asked) -> ScenarioService:
+        name = asked.query("scenario")
         if name is None and len(self._services) == 1:
             return next(iter(self._services.values()))
         service = self._services.get(name) if name is not None else None
@@ -155,11 +190,16 @@ class App:
             raise AmbiguousScenarioError(name, tuple(self._services))
         return service
 
+    def _checked(self, asked: Asked, scope: Scope) -> ScenarioService:
+        """Check key and media type; return the service."""
+        self._caller(asked, scope)
+        service = self._service(asked)
+        asked.require_media_type(JSON_TYPES)
+        return service
+
     async def _body(self, exchange: Exchange, scope: Scope) -> tuple[ScenarioService, bytes, int]:
         """Check key, media type, size and readiness; return the service, the body, and when its last byte was there."""
-        self._caller(exchange, scope)
-        service = self._service(exchange)
-        exchange.require_media_type(JSON_TYPES)
+        service = self._checked(exchange, scope)
         body = await exchange.body(self._config.body_limit_bytes)
         start_ns = exchange.received_ns or time.perf_counter_ns()
         service.require_ready()
@@ -171,23 +211,32 @@ class App:
         return service, wire.read_object(body), start_ns
 
     async def _decide(self, exchange: Exchange) -> None:
-        service, body, start_ns = await self._body(exchange, Scope.DECIDE)
-        given_ms = exchange.deadline_ms(self._config.longest_deadline_ms)
+        service = self._checked(exchange, Scope.DECIDE)
+        waits = self._submit(exchange, service, await exchange.body(self._config.body_limit_bytes))
+        await exchange.send(self._decided(exchange, waits, _result_of(await waits.ticket.future)))
+
+    def _submit(self, asked: Asked, service: ScenarioService, body: bytes) -> _Waits:
+        """Ask the engine for a decision on the event in a body whose last byte has just come."""
+        start_ns = asked.received_ns or time.perf_counter_ns()
+        service.require_ready()
+        given_ms = asked.deadline_ms(self._config.longest_deadline_ms)
         deadline_ns = start_ns + (given_ms or self._config.deadline_ms) * MS
         service.require_room(deadline_ns)  # before more work goes into what will be refused
-        admission = service.doorman.admit_body(body, exchange.ahead)
-        trace = exchange.trace
-        ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns, trace=trace)
-        answer: wire.DecisionAnswer | wire.PendingAnswer = await self._outcome(ticket)
+        admission = service.doorman.admit_body(body, asked.ahead)
+        ticket = service.submit(Ask.DECIDE, admission=admission, deadline_ns=deadline_ns, trace=asked.trace)
+        return _Waits(service, ticket, start_ns, deadline_ns)
+
+    @staticmethod
+    def _decided(asked: Asked, waits: _Waits, answer: wire.DecisionAnswer | wire.PendingAnswer) -> Reply:
+        service, ticket, start_ns, deadline_ns = waits
         ended_ns = time.perf_counter_ns()
-        if trace is not None:
-            trace.answered(service.scenario.name, ticket, start_ns)
+        if asked.trace is not None:
+            asked.trace.answered(service.scenario.name, ticket, start_ns)
         headers = _headers(ticket, ticket.queued_at_ns - start_ns)
         if isinstance(answer, wire.PendingAnswer):
-            await exchange.answer(202, wire.encode(answer), headers=headers)
-            return
-        await exchange.answer(200, wire.encode(answer), headers=headers)
+            return Reply.of(202, wire.encode(answer), headers=headers)
         service.record_latency(answer, (ended_ns - start_ns) / 1e9, is_late=ended_ns > deadline_ns)
+        return Reply.of(200, wire.encode(answer), headers=headers)
 
     async def _decide_batch(self, exchange: Exchange) -> None:
         key = self._caller(exchange, Scope.DECIDE)
@@ -301,10 +350,30 @@ class App:
     @staticmethod
     async def _outcome(ticket: Ticket) -> Any:
         """Wait for the engine thread's result; raise it where it is an error."""
-        result = await ticket.future
-        if isinstance(result, RingfenceError):
-            raise result
-        return result
+        return _result_of(await ticket.future)
+
+
+class _Waits(NamedTuple):
+    """A decision that the engine was asked for. Moments are `perf_counter_ns`."""
+
+    service: ScenarioService
+    ticket: Ticket
+    start_ns: int
+    deadline_ns: int
+
+
+def _result_of(result: Any) -> Any:
+    if isinstance(result, RingfenceError):
+        raise result
+    return result
+
+
+def _known(error: Exception, route: str) -> RingfenceError:
+    """Return what a client is told of an error; one that is not ours goes to the log."""
+    if isinstance(error, RingfenceError):
+        return error
+    _log.error("request failed", route=route, exc_info=error)
+    return ServiceFaultError()
 
 
 async def _not_http(kind: str, receive: Receive, send: Send) -> None:

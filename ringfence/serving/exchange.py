@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from ringfence.errors import RingfenceError
@@ -13,6 +13,7 @@ from ringfence.serving.errors import BadHeaderError, BodyTooLargeError, MediaTyp
 from ringfence.serving.trace import Trace
 from ringfence.serving.wire import Ahead, encode
 
+DECISIONS: Final = "/v1/decisions"  # the path that most requests have
 DEADLINE: Final = "Ringfence-Deadline-Ms"
 _DEADLINE: Final = DEADLINE.lower().encode()
 
@@ -35,14 +36,52 @@ class ClientGoneError(RingfenceError):
     """The client hung up before its request was complete, or reads no answer; there is nobody to tell."""
 
 
-class Exchange:
-    """A request and the way back to its client. `status` is what was answered, 0 before."""
+def parameter(query: bytes, name: str, *, blank: bool = False) -> str | None:
+    """Return the last value of a parameter; None where it is not there, or is empty and `blank` is false."""
+    if not query:
+        return None
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=blank).get(name)
+    return values[-1] if values else None
 
-    __slots__ = ("_receive", "_scope", "_send", "ahead", "authorization", "content_length", "content_type", "deadline",
+
+class Reply(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    @classmethod
+    def of(
+        cls, status: int, body: bytes, media_type: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> Reply:
+        length = str(len(body)).encode()
+        return cls(status, [(b"content-type", media_type), (b"content-length", length), *headers], body)
+
+    @classmethod
+    def to(cls, error: RingfenceError) -> tuple[Reply, Problem]:
+        """Make the answer with the problem that describes `error`."""
+        problem = problem_of(error)
+        headers: list[tuple[bytes, bytes]] = []
+        retry_after_s = getattr(error, "retry_after_s", None)
+        if retry_after_s is not None:
+            headers.append((b"retry-after", str(retry_after_s).encode()))
+        if problem.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        allowed = getattr(error, "allowed", None)
+        if allowed is not None:
+            headers.append((b"allow", str(allowed).encode()))
+        return cls.of(problem.status, encode(problem), PROBLEM_JSON, headers), problem
+
+
+class Asked:
+    """What a request asks for, without its body. `status` is what was answered, 0 before."""
+
+    __slots__ = ("_scope", "ahead", "authorization", "content_length", "content_type", "deadline", "headers",
                  "received_ns", "status", "trace")  # fmt: skip
 
-    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
+    def __init__(self, scope: MutableMapping[str, Any]) -> None:
+        self._scope = scope
         self.authorization: bytes | None = None
         self.content_type: bytes | None = None
         self.content_length: int | None = None
@@ -51,7 +90,8 @@ class Exchange:
         self.ahead: Ahead | None = scope.get(AHEAD)
         self.received_ns: int | None = scope.get(RECEIVED_NS)
         self.trace: Trace | None = None  # None: nobody traces it
-        for name, value in scope["headers"]:
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        for name, value in self.headers:
             if name == b"authorization":
                 self.authorization = value
             elif name == b"content-type":
@@ -76,11 +116,7 @@ class Exchange:
 
     def query(self, name: str, *, blank: bool = False) -> str | None:
         """Return the last value of a parameter; None where it is not there, or is empty and `blank` is false."""
-        text = self._scope.get("query_string", b"")
-        if not text:
-            return None
-        values = parse_qs(text.decode("latin-1"), keep_blank_values=blank).get(name)
-        return values[-1] if values else None
+        return parameter(self._scope.get("query_string", b""), name, blank=blank)
 
     def require_media_type(self, accepted: frozenset[bytes]) -> None:
         """Raise `MediaTypeError` unless the content type is one of `accepted` or absent."""
@@ -108,6 +144,21 @@ class Exchange:
             raise BadHeaderError(DEADLINE, found, f"write whole milliseconds from 1 to {longest_ms}, or leave it out")
         return deadline_ms
 
+    def require_length(self, limit_bytes: int, n_bytes: int = 0) -> None:
+        """Raise `BodyTooLargeError` where the stated length, or the `n_bytes` that are there, exceed the limit."""
+        if n_bytes > limit_bytes or (self.content_length is not None and self.content_length > limit_bytes):
+            raise BodyTooLargeError(limit_bytes)
+
+
+class Exchange(Asked):
+    """A request and the way back to its client."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        super().__init__(scope)
+        self._receive, self._send = receive, send
+
     async def body(self, limit_bytes: int) -> bytes:
         """Read the whole body, never holding more than `limit_bytes` and one chunk of it.
 
@@ -118,8 +169,7 @@ class Exchange:
         ClientGoneError
             If the client hung up.
         """
-        if self.content_length is not None and self.content_length > limit_bytes:
-            raise BodyTooLargeError(limit_bytes)
+        self.require_length(limit_bytes)
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
@@ -139,31 +189,12 @@ class Exchange:
     async def answer(
         self, status: int, body: bytes, media_type: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
     ) -> None:
-        self.status = status
-        length = str(len(body)).encode()
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [(b"content-type", media_type), (b"content-length", length), *headers],
-            }
-        )
-        await self._send({"type": "http.response.body", "body": body})
+        await self.send(Reply.of(status, body, media_type, headers))
 
-    async def refuse(self, error: RingfenceError) -> Problem:
-        """Answer with the problem that describes `error`."""
-        problem = problem_of(error)
-        headers: list[tuple[bytes, bytes]] = []
-        retry_after_s = getattr(error, "retry_after_s", None)
-        if retry_after_s is not None:
-            headers.append((b"retry-after", str(retry_after_s).encode()))
-        if problem.status == 401:
-            headers.append((b"www-authenticate", b"Bearer"))
-        allowed = getattr(error, "allowed", None)
-        if allowed is not None:
-            headers.append((b"allow", str(allowed).encode()))
-        await self.answer(problem.status, encode(problem), PROBLEM_JSON, headers)
-        return problem
+    async def send(self, reply: Reply) -> None:
+        self.status = reply.status
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        await self._send({"type": "http.response.body", "body": reply.body})
 
     async def start_stream(self, media_type: bytes) -> None:
         self.status = 200

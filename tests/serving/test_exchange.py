@@ -19,7 +19,7 @@ from ringfence.serving.errors import (
     RingfenceError,
     problem_of,
 )
-from ringfence.serving.exchange import JSON_TYPES, ClientGoneError, Exchange
+from ringfence.serving.exchange import JSON_TYPES, ClientGoneError, Exchange, Reply
 from ringfence.serving.wire import DEPTH_LIMIT, read_object
 
 LIMIT = 1 << 20
@@ -152,7 +152,7 @@ def test_media_types_are_compared_without_parameters_and_case() -> None:
 
 def test_a_refusal_is_a_problem_with_path_and_retry_after() -> None:
     client = Client(iter([]))
-    asyncio.run(client.exchange.refuse(QueueFullError(1024)))
+    asyncio.run(client.exchange.send(Reply.to(QueueFullError(1024))[0]))
     start, body = client.sent
     headers = dict(start["headers"])
     assert start["status"] == 429

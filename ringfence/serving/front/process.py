@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -29,15 +29,15 @@ from ringfence.scoring.release import load_release
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import BodyTooLargeError
-from ringfence.serving.exchange import ClientGoneError, Exchange, Receive, Send
+from ringfence.serving.exchange import DECISIONS, ClientGoneError, Exchange, Receive, Send, parameter
 from ringfence.serving.front.frame import TO_FRONT, AdmitBy, Answer, Frames, Opened, Refused, Request, framed
-from ringfence.serving.front.lane import DECISIONS, HandOver, lane
+from ringfence.serving.front.lane import AHEAD_BYTES, HandOver, lane
 from ringfence.serving.listening import Server, bounds_of, listening
 from ringfence.serving.telemetry import configure_logging
 from ringfence.workspace import Workspace
 
 _log: Final = structlog.get_logger("ringfence.serving")
-_AHEAD_BYTES: Final = 16_384  # a larger body is read by the service alone, once it knows whose it is
+_RAW_DECISIONS: Final = DECISIONS.encode()
 _GC_THRESHOLD: Final = 20_000
 _HANDED_OVER_S: Final = 1.0
 _ENDS_S: Final = 10.0
@@ -65,8 +65,8 @@ def run_front(
     configure_logging(sys.stderr)
     handed_over.settimeout(_HANDED_OVER_S)
     front = Front(Workspace(Path(workspace)), config)
-    on_refusal = front.tell_refused
-    server = Server(listening(front, config, lane(bounds_of(config), on_refusal, HandOver(handed_over))))
+    protocol = lane(bounds_of(config), front.tell_refused, HandOver(handed_over), front.ask)
+    server = Server(listening(front, config, protocol))
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -82,14 +82,14 @@ def run_front(
 
 
 class Front:
-    """The ASGI application of the front process."""
+    """What asks the service: for `lane` directly, and as the ASGI application for whatever is not usual there."""
 
     def __init__(self, workspace: Workspace, config: ServiceConfig) -> None:
         self._workspace, self._config = workspace, config
         self._clock = SystemClock()
         self._doors: dict[str, tuple[str, Door]] = {}  # by scenario: of which release
         self._link: asyncio.Transport | None = None
-        self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
+        self._waiting: dict[int, Callable[[Answer | None], None]] = {}
         self._number = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -105,32 +105,28 @@ class Front:
             headers.append((b"content-length", str(limit + 1).encode()))
         except ClientGoneError:
             return
-        received_ns = time.perf_counter_ns()
-        link = self._link
-        if link is None:
-            return  # the service is gone, and this process with it
-        self._number = number = self._number + 1
         answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answered
-        request = Request(
-            number,
-            received_ns,
-            exchange.method,
-            exchange.path,
-            exchange.raw_path,
-            scope.get("query_string", b""),
-            headers,
-            body,
-            self._ahead(exchange, body) if is_decision else None,
-        )
-        link.write(framed(request))
-        try:
-            answer = await answered
-        finally:
-            del self._waiting[number]
+
+        def tell(answer: Answer | None) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        query = scope.get("query_string", b"")
+        self._send(exchange.method, exchange.path, exchange.raw_path, query, headers, body, tell)
+        answer = await answered
         if answer is not None:
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             await send({"type": "http.response.body", "body": answer.body})
+
+    def ask(
+        self,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        answered: Callable[[Answer | None], None],
+    ) -> None:
+        """As `lane.Ask` has it."""
+        self._send("POST", DECISIONS, _RAW_DECISIONS, query, headers, body, answered)
 
     def tell_refused(self, problem: str) -> None:
         """Tell the service what was refused here, for its metrics."""
@@ -144,14 +140,14 @@ class Front:
     def end(self) -> None:
         """Let go of those who wait: nobody will answer them."""
         self._link = None
-        for answered in self._waiting.values():
-            if not answered.done():
-                answered.set_result(None)
+        waiting, self._waiting = self._waiting, {}
+        for answered in waiting.values():
+            answered(None)
 
     def take(self, answer: Answer) -> None:
-        answered = self._waiting.get(answer.number)
-        if answered is not None and not answered.done():
-            answered.set_result(answer)
+        answered = self._waiting.pop(answer.number, None)
+        if answered is not None:
+            answered(answer)
 
     async def admit_by(self, told: AdmitBy) -> None:
         """Build the door of a release. Without it events are let in by the service, as those of another release are."""
@@ -162,10 +158,30 @@ class Front:
             return
         self._doors[told.scenario] = told.release, door
 
-    def _ahead(self, exchange: Exchange, body: bytes) -> wire.Ahead | None:
-        if not self._doors or len(body) > _AHEAD_BYTES:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        raw_path: bytes,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        answered: Callable[[Answer | None], None],
+    ) -> None:
+        received_ns = time.perf_counter_ns()
+        link = self._link
+        if link is None:
+            answered(None)  # the service is gone, and this process with it
+            return
+        self._number = number = self._number + 1
+        self._waiting[number] = answered
+        ahead = self._ahead(query, body) if path == DECISIONS else None
+        link.write(framed(Request(number, received_ns, method, path, raw_path, query, headers, body, ahead)))
+
+    def _ahead(self, query: bytes, body: bytes) -> wire.Ahead | None:
+        if not self._doors or len(body) > AHEAD_BYTES:
             return None
-        name = exchange.query("scenario")
+        name = parameter(query, "scenario")
         found = self._doors.get(name) if name is not None else next(iter(self._doors.values()))
         if found is None or (name is None and len(self._doors) > 1):
             return None

@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, cast
 
 import structlog
 
+from ringfence.serving.app import App
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.exchange import AHEAD, RECEIVED_NS
+from ringfence.serving.exchange import AHEAD, DECISIONS, RECEIVED_NS
 from ringfence.serving.front.frame import FROM_FRONT, AdmitBy, Answer, Close, Frames, Opened, Refused, Request, framed
 from ringfence.serving.front.lane import receive
 from ringfence.serving.front.process import run_front
@@ -29,8 +30,6 @@ _FIRST_PAUSE_S: Final = 0.5  # before a front process that ended is started agai
 _LONGEST_PAUSE_S: Final = 30.0
 _ENDS_S: Final = 10.0
 
-AsgiApp = Callable[[Any, Any, Any], Any]
-
 
 class Relay:
     """Runs in the event loop's thread.
@@ -40,7 +39,7 @@ class Relay:
 
     def __init__(
         self,
-        app: AsgiApp,
+        app: App,
         server: Server,
         services: Mapping[str, ScenarioService],
         workspace: str,
@@ -51,6 +50,7 @@ class Relay:
         self._workspace, self._config, self._telemetry = workspace, config, telemetry
         self._listeners: list[socket.socket] = []  # ours, so that they outlive whoever listens
         self._link: asyncio.Transport | None = None
+        self._answers: list[bytes] = []  # not written yet
         self._told: dict[str, str] = {}  # by scenario: the release whose door the front process was told of
         self._ended = asyncio.Event()  # of the link
         self._tasks: set[asyncio.Task[None]] = set()
@@ -166,7 +166,10 @@ class Relay:
     def _take(self, message: Request | Opened | Refused) -> None:
         if isinstance(message, Request):
             self._tell_doors()
-            self._begin(self._answer(message))
+            if message.method == "POST" and message.path == DECISIONS:
+                self._decide(message)
+            else:
+                self._begin(self._answer(message))
         elif isinstance(message, Opened):
             self._tell_doors()
             self.is_settled = True
@@ -184,6 +187,10 @@ class Relay:
                 self._told[name] = release
                 self._link.write(framed(AdmitBy(name, release)))
 
+    def _decide(self, request: Request) -> None:
+        number = request.number
+        self._app.decide(_scope_of(request), request.body, lambda reply: self._tell(Answer(number, *reply)))
+
     async def _answer(self, request: Request) -> None:
         """Have the application answer, as if the request had come by a connection of ours."""
         status, headers, parts = 0, [], []
@@ -191,26 +198,39 @@ class Relay:
         async def take() -> dict[str, Any]:
             return {"type": "http.request", "body": request.body, "more_body": False}
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
                 status, headers = message["status"], message["headers"]
             else:
                 parts.append(message.get("body", b""))
 
-        scope = {
-            "type": "http",
-            "method": request.method,
-            "path": request.path,
-            "raw_path": request.raw_path,
-            "query_string": request.query,
-            "headers": request.headers,
-            AHEAD: request.ahead,
-            RECEIVED_NS: request.received_ns,
-        }
-        await self._app(scope, take, send)
+        await self._app(_scope_of(request), take, send)
+        self._tell(Answer(request.number, status, headers, b"".join(parts)))
+
+    def _tell(self, answer: Answer) -> None:
+        """Send an answer, with those that are ready in the same turn of the loop: the engine leaves many at once."""
+        if not self._answers:
+            asyncio.get_running_loop().call_soon(self._send_answers)
+        self._answers.append(framed(answer))
+
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, []
         if self._link is not None:
-            self._link.write(framed(Answer(request.number, status, headers, b"".join(parts))))
+            self._link.write(b"".join(answers))
+
+
+def _scope_of(request: Request) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": request.method,
+        "path": request.path,
+        "raw_path": request.raw_path,
+        "query_string": request.query,
+        "headers": request.headers,
+        AHEAD: request.ahead,
+        RECEIVED_NS: request.received_ns,
+    }
 
 
 class _Link(asyncio.Protocol):
