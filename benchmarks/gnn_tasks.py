@@ -87,25 +87,25 @@ class TreesAnswer:
     test: FloatArray  # (n test,)
 
 
-def load(name: str, work: Path, *, n_events: int = 0, seed: int = 0, n_weeks: int = 1) -> Task:
-    """Open what an earlier run left in `work`, or make it: import or simulate, replay, sample."""
+def load(name: str, work: Path, *, n_events: int = 0, seed: int = 0, n_weeks: int = 1, last: int = LAST) -> Task:
+    """Open what an earlier run left in `work`, or make it: import or simulate, replay, sample `last` events a seat."""
     named = {"claims": name, "insurer": f"{name}-{n_events}-{seed}", "payments": f"{name}-{n_weeks}"}
-    folder = work / named[name]
+    folder = work / (named[name] if last == LAST else f"{named[name]}-last-{last}")
     if not (folder / "events.parquet").exists():
         shutil.rmtree(folder, ignore_errors=True)
         if name == "claims":
-            _claims(folder)
+            _claims(folder, last)
         elif name == "insurer":
-            _insurer(folder, n_events, seed)
+            _insurer(folder, n_events, seed, last)
         else:
-            _payments(folder, n_weeks)
+            _payments(folder, n_weeks, last)
     scenario = load_scenarios(folder / "workspace" / "ringfence.yaml")[SCENARIOS[name]]
-    catalogue = Catalogue.build(scenario, neighbourhoods=LAST)
+    catalogue = Catalogue.build(scenario, neighbourhoods=last)
     files = SampleFiles.open(folder / "samples", catalogue)
     return Task(name, catalogue, files, pl.read_parquet(folder / "events.parquet"))
 
 
-def _claims(folder: Path) -> None:
+def _claims(folder: Path, last: int) -> None:
     workspace(folder / "workspace", None)
     scenario = load_scenarios(folder / "workspace" / "ringfence.yaml")["motor-claims"]
     ledger = Ledger.open(folder / "workspace" / "ledger" / scenario.name, scenario)
@@ -116,10 +116,10 @@ def _claims(folder: Path) -> None:
         is_train=pl.col("known_at_ms") <= cut_ms,
         is_test=pl.col("event_time_ms") >= cut_ms,
     )
-    _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=LAST), events)
+    _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=last), events)
 
 
-def _insurer(folder: Path, n_events: int, seed: int) -> None:
+def _insurer(folder: Path, n_events: int, seed: int, last: int) -> None:
     home = folder / "workspace"
     report = simulate_motor_claims(n_events, seed, home, fraud_rate=0.0056)
     scenario = load_scenarios(home / "ringfence.yaml")["motor-claims"]
@@ -135,10 +135,10 @@ def _insurer(folder: Path, n_events: int, seed: int) -> None:
     ).with_columns(
         fraud=pl.when("is_test").then(pl.col("truth").cast(pl.Int8)).otherwise(pl.col("value").cast(pl.Int8))
     )
-    _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=LAST), events)
+    _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=last), events)
 
 
-def _payments(folder: Path, n_weeks: int) -> None:
+def _payments(folder: Path, n_weeks: int, last: int) -> None:
     shutil.copytree(p1.EXAMPLE, folder / "workspace")
     ringfence("import", str(p1.DATA / "transactions.parquet"), "--workspace", str(folder / "workspace"))
     scenario = load_scenarios(folder / "workspace" / "ringfence.yaml")["card-payments"]
@@ -156,7 +156,7 @@ def _payments(folder: Path, n_weeks: int) -> None:
         is_test=pl.col("event_id").is_in(test["TRANSACTION_ID"].cast(pl.String).implode()),
     )
     test.write_parquet(folder / "test.parquet")
-    _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=LAST), events)
+    _write(folder, ledger, Catalogue.build(scenario, neighbourhoods=last), events)
 
 
 def _utc_ms(at: datetime) -> int:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One live neighbourhood in process: p50 and p99 of the call, beside a large state, on ordinary and crowded events.
 
-    python -m benchmarks.neighbourhood [--events 1000000] [--calls 20000] [--json]
+    python -m benchmarks.neighbourhood [--events 1000000] [--calls 20000] [--sampled 16] [--json]
 
 A drawn network: claimant, shop, lawyer and up to seven witnesses an event, a twentieth fraud, labels known later.
 Timed are single events: `Engine.neighbourhood` (a look), and `Engine.observe_sampled` (row, sample and update), each
@@ -121,21 +121,16 @@ def timed(call: Callable[[Batch], Any], batches: list[Batch]) -> dict[str, float
     return {f"{name}p{q:g}": round(float(np.percentile(ns, q)) / 1e3, 1) for name, ns in clocks for q in (50, 99, 99.9)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000, help="events of history")
-    parser.add_argument("--calls", type=int, default=20_000, help="timed calls of each kind")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-
+def measured(n_events: int, n_calls: int, n_sampled: int) -> dict[str, Any]:
+    """Build up a history, then time `n_calls` single events of each kind; figures by their names."""
     rng = np.random.default_rng(1)
-    n_people = max(arguments.events // 3, 1_000)
-    catalogue = Catalogue.build(scenario_of(hub_cap=1_000), neighbourhoods=16)
+    n_people = max(n_events // 3, 1_000)
+    catalogue = Catalogue.build(scenario_of(hub_cap=1_000), neighbourhoods=n_sampled)
     engine = Engine(catalogue)
     nothing = np.zeros(N_BATCH, np.bool_)
     earlier: Batch | None = None
     began = time.perf_counter()
-    n_batches = -(-arguments.events // N_BATCH)
+    n_batches = -(-n_events // N_BATCH)
     for number in range(n_batches):
         crowded = number % 8 == 7  # an eighth of history, so that many a stored event is full
         batch = drawn_batch(rng, engine.seq, N_BATCH, n_people=n_people, crowded=crowded)
@@ -156,7 +151,7 @@ def main() -> None:
         "processors": os.cpu_count(),
     }
     for name, crowded in (("ordinary", False), ("crowded", True)):
-        drawn = drawn_batch(rng, engine.seq, arguments.calls, n_people=n_people, crowded=crowded)
+        drawn = drawn_batch(rng, engine.seq, n_calls, n_people=n_people, crowded=crowded)
         singles = [slice_batch(drawn, i, i + 1) for i in range(len(drawn))]
         for one in singles[:200]:
             engine.neighbourhood(one)
@@ -166,6 +161,18 @@ def main() -> None:
         found[f"{name}: observe_sampled, µs"] = timed(engine.observe_sampled, singles)
     gc.unfreeze()
     found["stolen_s_while_timed"] = round(steal_seconds() - steal, 2)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000, help="events of history")
+    parser.add_argument("--calls", type=int, default=20_000, help="timed calls of each kind")
+    parser.add_argument("--sampled", type=int, default=16, help="events of a seat, 1 to 32")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+
+    found = measured(arguments.events, arguments.calls, arguments.sampled)
     if arguments.json:
         print(json.dumps(found))
         return

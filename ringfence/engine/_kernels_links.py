@@ -68,7 +68,7 @@ def nodes_of(batch, kind, first, n_links, plan, slots, nodes, node_at):
 @njit(cache=True, nogil=True, _nrt=False)
 def stored_row(state, node, back):
     # Row of the node's event number `back` counted from its newest (0); -1 once the store has forgotten it.
-    number = np.int64(state.last[node, (state.nodes[node]["n_events"] - 1 - back) & (LAST - 1)])
+    number = np.int64(state.last[node, (state.nodes[node]["n_events"] - 1 - back) & (state.last.shape[1] - 1)])
     n_stored = state.meta[N_STORED]
     age = (n_stored - number) & LOW_32
     if age > state.stored.shape[0] or age > n_stored:
@@ -86,7 +86,13 @@ def is_gone(state, node, row):
 
 @njit(cache=True, nogil=True, _nrt=False)
 def n_last(state, node):
+    # What features read: the same however far the node refers back for its sample.
     return min(np.int64(state.nodes[node]["n_events"]), np.int64(LAST))
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def n_referred(state, node):
+    return min(np.int64(state.nodes[node]["n_events"]), np.int64(state.last.shape[1]))
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -127,7 +133,7 @@ def store_event(batch, i, plan, state, nodes, n_nodes):
         node = state.nodes[slot]
         own = node["n_fraud"] if node["n_events"] <= plan.hub_caps[nodes[a, 1]] else 0
         node["n_near"] += known - own
-        state.last[slot, node["n_events"] & (LAST - 1)] = np.uint32(number & LOW_32)
+        state.last[slot, node["n_events"] & (state.last.shape[1] - 1)] = np.uint32(number & LOW_32)
     for a in range(n_nodes):
         state.nodes[nodes[a, 0]]["n_events"] += 1
     state.meta[N_STORED] = number + 1
@@ -151,7 +157,7 @@ def store_told(batch, i, n_links, plan, state, slots):
         n_named += 1
         if plan.is_told[kind, batch.link_role[first + j]]:
             node = state.nodes[slot]
-            state.last[slot, node["n_events"] & (LAST - 1)] = np.uint32(number & LOW_32)
+            state.last[slot, node["n_events"] & (state.last.shape[1] - 1)] = np.uint32(number & LOW_32)
             node["n_events"] += 1
             is_told = True
     if is_told:

@@ -50,7 +50,7 @@ def _touch_rows(plan, state, slot, decided):
     touch(state.partners, slot * state.partners.shape[1])
     if plan.has_links and decided:
         touch(state.nodes, slot)
-        touch(state.last, slot * LAST)
+        touch(state.last, slot * state.last.shape[1])
     if plan.has_charts and decided:
         touch(state.charts, slot)
     if plan.has_places and decided:
@@ -65,7 +65,7 @@ def _touch_stored(state, slot):
     n = np.int64(state.nodes[slot]["n_events"])
     mask = state.stored.shape[0] - 1
     for back in range(min(n, np.int64(LAST))):
-        touch(state.stored, np.int64(state.last[slot, (n - 1 - back) & (LAST - 1)]) & mask)
+        touch(state.stored, np.int64(state.last[slot, (n - 1 - back) & (state.last.shape[1] - 1)]) & mask)
 
 
 @njit(cache=True, nogil=True, _nrt=False)

@@ -21,10 +21,10 @@ from numba import njit
 
 from ringfence._kernels_touch import touch
 from ringfence.engine import layout
-from ringfence.engine._kernels_links import is_gone, is_hub, n_last, nodes_of, stored_row
+from ringfence.engine._kernels_links import is_gone, is_hub, n_referred, nodes_of, stored_row
 from ringfence.engine._kernels_table import find, mix64
 
-MISSING_AMOUNT, DAY_MS, LAST = layout.MISSING_AMOUNT, layout.DAY_MS, layout.LAST
+MISSING_AMOUNT, DAY_MS = layout.MISSING_AMOUNT, layout.DAY_MS
 RATE_STRENGTH, ROLE_BITS = layout.RATE_STRENGTH, layout.ROLE_BITS
 AMOUNT, HAS_AMOUNT, AMOUNT_RATIO = layout.SAMPLE_AMOUNT, layout.SAMPLE_HAS_AMOUNT, layout.SAMPLE_AMOUNT_RATIO
 GAP, GAP_LOG, KNOWN, IS_FRAUD = layout.SAMPLE_GAP, layout.SAMPLE_GAP_LOG, layout.SAMPLE_KNOWN, layout.SAMPLE_FRAUD
@@ -64,18 +64,18 @@ def _ask_ahead(plan, state, spans, nodes, node_at):
         a = _in_seat(s, plan, spans, node_at)
         if a >= 0 and nodes[a, 0] >= 0:
             touch(state.nodes, nodes[a, 0])
-            touch(state.last, nodes[a, 0] * LAST)
+            touch(state.last, nodes[a, 0] * state.last.shape[1])
     for s in range(n_seats):
         a = _in_seat(s, plan, spans, node_at)
         if a >= 0 and nodes[a, 0] >= 0:
-            for back in range(min(n_last(state, nodes[a, 0]), plan.n_sampled)):
+            for back in range(min(n_referred(state, nodes[a, 0]), plan.n_sampled)):
                 row = stored_row(state, nodes[a, 0], back)
                 if row >= 0:
                     touch(state.stored, row)
     for s in range(n_seats):
         a = _in_seat(s, plan, spans, node_at)
         if a >= 0 and nodes[a, 0] >= 0:
-            for back in range(min(n_last(state, nodes[a, 0]), plan.n_sampled)):
+            for back in range(min(n_referred(state, nodes[a, 0]), plan.n_sampled)):
                 row = stored_row(state, nodes[a, 0], back)
                 if row >= 0:
                     event = state.stored[row]
@@ -142,7 +142,7 @@ def _next_told(s, plan, state, timelines):
     found, found_row, newest = np.int64(-1), np.int64(-1), np.int64(-1)
     for t in range(plan.timelines.shape[0]):
         slot, taken = timelines[t, 0], timelines[t, 1]
-        if plan.timelines[t, 0] == s and slot >= 0 and taken < n_last(state, slot):
+        if plan.timelines[t, 0] == s and slot >= 0 and taken < n_referred(state, slot):
             row = stored_row(state, slot, taken)
             if row >= 0 and state.stored[row]["seq"] > newest:
                 found, found_row, newest = np.int64(t), np.int64(row), np.int64(state.stored[row]["seq"])
@@ -173,7 +173,7 @@ def sample_event(batch, i, plan, state, scratch, prior, samples, at):
         n_own = np.int64(0)
         if slot >= 0:
             node = state.nodes[slot]
-            n_own = n_last(state, slot)
+            n_own = n_referred(state, slot)
             seat[SEAT_EVENTS] = math.log1p(node["n_events"])
             seat[SEAT_KNOWN] = math.log1p(node["n_known"])
             seat[SEAT_FRAUDS] = math.log1p(node["n_fraud"])

@@ -118,7 +118,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         ----------
         only : names of the features to keep, in catalogue order; None keeps all. What no kept feature needs is not
             computed.
-        neighbourhoods : last events of each seat that `Engine.neighbourhood` samples, 1 to 16; None: no sampling.
+        neighbourhoods : last events of each seat that `Engine.neighbourhood` samples, 1 to 32; None: no sampling.
+            Above 16 an entity takes 64 bytes beside the scenario's memory budget: whom it forgets stays the same.
             With it the event store is kept even where no feature walks links.
 
         Raises
@@ -126,7 +127,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         TooManyWindowsError
             If the scenario names more than eight windows.
         SampleSizeError
-            If `neighbourhoods` is not a whole number from 1 to 16.
+            If `neighbourhoods` is not a whole number from 1 to 32.
         TooManyRolesError
             If it names more than 32 roles and has a family that walks links switched on, or samples neighbourhoods.
         UnknownFeatureError
@@ -218,8 +219,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
 def _sample_size(asked: object) -> int:
     # NumPy's whole numbers are Integral as well; True is one too, and means nothing here.
-    if isinstance(asked, bool) or not isinstance(asked, Integral) or not 1 <= int(asked) <= at.LAST:
-        raise SampleSizeError(found=asked, most=at.LAST)
+    if isinstance(asked, bool) or not isinstance(asked, Integral) or not 1 <= int(asked) <= at.MOST_LAST:
+        raise SampleSizeError(found=asked, most=at.MOST_LAST)
     return int(asked)
 
 

@@ -40,13 +40,14 @@ class Kept(NamedTuple):
     rings: bool
     texts: bool
     places: bool = False
+    last: int = at.LAST  # stored events that an entity refers back to: LAST or MOST_LAST
 
 
 def bytes_per_slot(kept: Kept) -> int:
     """Return what an entity costs in one stream, in bytes, its place in the id table and its logs included."""
     row = at.KEY.itemsize + at.RISK.itemsize + 4 * max(kept.partner_columns, 1) + 2 * at.RING.itemsize
     if kept.links:
-        row += at.NODE.itemsize + 4 * at.LAST
+        row += at.NODE.itemsize + 4 * kept.last
     if kept.charts:
         row += at.CHART.itemsize
     if kept.places:

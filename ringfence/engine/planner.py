@@ -182,6 +182,7 @@ class PlanBuilder:
             rings=self._reads_rings and scenario.rings.every_ms > 0,
             texts=bool(self._text_gathers),
             places=any(reader[3] & at.NEED_PLACES for reader in readers),
+            last=at.LAST if (neighbourhoods or 0) <= at.LAST else at.MOST_LAST,
         )
         timelines, is_told = self._timelines() if has_links else ([], np.zeros(self._stream_of.shape, np.bool_))
         amount = scenario.decided.amount

@@ -53,7 +53,9 @@ class State(NamedTuple):
     pair_table: IdTable
     pairs: Rows  # PAIR, by pair slot
     nodes: Rows  # NODE, by slot; a single row where no feature walks links
-    last: NDArray[np.uint32]  # (slots, LAST) numbers of a node's last stored events, low 32 bits, a ring by n_events
+    last: NDArray[
+        np.uint32
+    ]  # (slots, Kept.last) a node's last stored events, low 32 bits of numbers, a ring by n_events
     stored: Rows  # STORED, a ring by event number
     node_rings: Rows  # NODE_RING, by slot: what the tick in effect says; a single row where no feature reads rings
     tick_entities: NDArray[Any]  # the last tick, which the next one refers to
@@ -117,7 +119,7 @@ def new_state(
         pair_table=new_table(room.pairs, bucket_entries=bucket_entries),
         pairs=reserved(max(room.pairs, 1), at.PAIR),
         nodes=reserved(n_linked, at.NODE),
-        last=reserved((n_linked, at.LAST), np.uint32),
+        last=reserved((n_linked, kept.last), np.uint32),
         stored=reserved(max(room.stored, 1), at.STORED),
         node_rings=reserved(n_slots if kept.rings else 1, at.NODE_RING),
         tick_entities=np.zeros(0, ENTITY),

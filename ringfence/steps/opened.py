@@ -274,7 +274,7 @@ class OpenWorkspace(OpenReleases, ExplainsDecisions, ExportsGraph):
         events : which, by id or by seq, such as `work.events("2024-03-01")["event_id"]`; None: all that have a label.
         negatives_per_fraud : with `events` None, all frauds and so many others for each, drawn by `seed`; > 0. None:
             all of them.
-        last : sampled events a seat, 1 to 16: axis K.
+        last : sampled events a seat, 1 to 32: axis K.
         only : names of the features wanted in `rows` besides; `()`: none, which is fastest; None: all.
         with_references : keep seq and event time of every sampled event, too: 16 bytes each.
         most_bytes : what may be written in all, checked before the first byte; None: 10 GB.

@@ -133,7 +133,7 @@ def sampled(
     fraud : shape (n examples,), n examples <= n, of the first of them. The others are not learnt from, and written only
         where all fit.
     folder : a folder of this training alone is made in there, and what a killed one left there is removed.
-    last : events a seat, 1 to 16.
+    last : events a seat, 1 to 32.
     most_bytes : what may be written, and never more than half of what the disk has free.
     progress : called with (seq reached, last seq).
 

@@ -133,6 +133,25 @@ def test_rows_do_not_depend_on_whether_a_sequence_is_sampled() -> None:
     assert rows[0].tobytes() == rows[1].tobytes()
 
 
+@pytest.mark.parametrize("n_sampled", [17, 32])
+def test_samples_of_more_events_than_features_read_equal_twin(n_sampled: int) -> None:
+    found = assert_samples_equal_twin(drawn_records(38, 260, n_people=4), SCENARIO, n_sampled=n_sampled)
+    assert found.mask.all(axis=2).any()  # somebody has as many
+    assert_samples_equal_twin(drawn_records(39, 260, n_people=4), IN_ORDER, n_sampled=n_sampled)
+    assert_samples_equal_twin(drawn_records(40, 260, n_people=9), SCENARIO, n_sampled=n_sampled, stored=16)
+    assert_samples_equal_twin(drawn_records(41, 260, n_people=30), SCENARIO, n_sampled=n_sampled, slots=40)
+
+
+def test_rows_and_newest_events_are_the_same_however_many_are_sampled() -> None:
+    batch = batch_of(drawn_records(42, 260, n_people=4), SCENARIO)
+    rows, few = Engine(with_room(CATALOGUE)).observe_sampled(batch)
+    same, many = Engine(with_room(Catalogue.build(SCENARIO, neighbourhoods=32))).observe_sampled(batch)
+    assert rows.tobytes() == same.tobytes()
+    assert many.mask[:, :, 16:].any()
+    assert np.array_equal(few.events, many.events[:, :, :16])
+    assert np.array_equal(few.nodes, many.nodes)
+
+
 def test_samples_of_few_events_equal_twin() -> None:
     assert_samples_equal_twin(drawn_records(4, 100), claims_scenario(), n_sampled=3)
 
@@ -212,7 +231,7 @@ def streams(draw: st.DrawFn) -> list[Record]:
 
 @pytest.mark.compiled
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(streams(), st.sampled_from([1, 5, 16]))
+@given(streams(), st.sampled_from([1, 5, 16, 32]))
 def test_samples_of_any_stream_equal_twin(records: list[Record], n_sampled: int) -> None:
     assert_samples_equal_twin(records, SCENARIO, n_sampled=n_sampled)
 
@@ -333,13 +352,13 @@ def test_columns_and_seats_explain_themselves() -> None:
 
 
 def test_spec_hash_follows_the_sampling() -> None:
-    hashes = [Catalogue.build(SCENARIO, neighbourhoods=n).spec_hash for n in (None, 1, 8, 16)]
-    assert len(set(hashes)) == 4
+    hashes = [Catalogue.build(SCENARIO, neighbourhoods=n).spec_hash for n in (None, 1, 8, 16, 17, 32)]
+    assert len(set(hashes)) == 6
 
 
-@pytest.mark.parametrize("n", [0, 17, -1, "a", "16", 4.0, True])
+@pytest.mark.parametrize("n", [0, 33, -1, "a", "16", 4.0, True])
 def test_sizes_beyond_what_an_entity_refers_to_are_refused(n: Any) -> None:
-    with pytest.raises(SampleSizeError, match=f"of {n!r} events per seat.*from 1 to 16"):
+    with pytest.raises(SampleSizeError, match=f"of {n!r} events per seat.*from 1 to 32"):
         Catalogue.build(SCENARIO, neighbourhoods=n)
 
 

@@ -82,14 +82,14 @@ class LinkTwin:
     def is_hub(self, node: Node, role: Role) -> bool:
         return len(self.events_of(node)) > role.hub_cap
 
-    def last(self, node: Node) -> list[Seen]:
+    def last(self, node: Node, most: int = LAST) -> list[Seen]:
         """Its last events that the store still holds, newest first."""
-        return self.held(self.events_of(node))
+        return self.held(self.events_of(node), most)
 
-    def held(self, events: list[Seen]) -> list[Seen]:
+    def held(self, events: list[Seen], most: int = LAST) -> list[Seen]:
         """Those of the last of some events that the store still holds, newest first."""
         oldest = self.seen[-self.most_stored].number if len(self.seen) > self.most_stored else 0
-        return [seen for seen in events[-LAST:][::-1] if seen.number >= oldest]
+        return [seen for seen in events[-most:][::-1] if seen.number >= oldest]
 
     # -- observing ------------------------------------------------------------------------------------------------
 

@@ -90,9 +90,9 @@ class SampleTwin:
 
     def last(self, node: Node, role: Role, number: int) -> list[Seen]:
         """Its last events, newest first: decided ones, and where the role is a sequence others too."""
-        found = self.links.last(node)
+        found = self.links.last(node, self.n_sampled)
         for context in self.contexts(role):
-            found = found + self.links.held(self.told.get((*context, number), []))
+            found = found + self.links.held(self.told.get((*context, number), []), self.n_sampled)
         return sorted(found, key=lambda seen: -seen.number)[: self.n_sampled]
 
     def prior(self, at_hand: Happening) -> float:
