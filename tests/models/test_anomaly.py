@@ -10,6 +10,8 @@ from sklearn.ensemble import IsolationForest
 from ringfence.models.anomaly import AnomalyModel, expected_length, train_anomaly
 from ringfence.models.errors import ModelShapeError, TooFewEventsError
 
+# Thousands of rows through hundreds of trees; `test_walker` has the same kernel as plain Python.
+pytestmark = pytest.mark.compiled
 N, N_COLUMNS = 3_000, 12
 
 
