@@ -26,18 +26,17 @@ from benchmarks.commands import ROOT
 from benchmarks.written import write_table
 from ringfence.models import paired_bootstrap
 from ringfence.models.gnn_branch import GNN
-from ringfence.models.metrics import average_precision
+from ringfence.models.metrics import FloatArray, Labels, average_precision
 
 PAGE = ROOT / "docs" / "training.md"
 RESAMPLES = 2_000
-FloatArray = NDArray[np.float64]
 HEADER = (
     "| | test | log-loss, default | less with the search | AP, default | more with the search | "
     "train and score, s: default, search |\n|" + "---|" * 7
 )
 
 
-def log_loss(labels: NDArray[np.integer], scores: FloatArray, weights: FloatArray | None = None) -> float:  # type: ignore[type-arg]
+def log_loss(labels: Labels, scores: FloatArray, weights: FloatArray | None = None) -> float:
     """Mean negative log-likelihood."""
     p = np.clip(scores, 1e-12, 1.0 - 1e-12)
     return float(np.average(-np.where(labels == 1, np.log(p), np.log1p(-p)), weights=weights))
