@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-_TRIES: Final = 200
-_APART_S: Final = 0.01
+_APART_MS: Final = 10
+_PRIMARY: Final = 0xFF  # of an error's code; the rest says which kind of it
 
 
 def connect_write_ahead(
@@ -18,8 +18,13 @@ def connect_write_ahead(
     """Open `path` in WAL mode with explicit transactions, creating the file where missing.
 
     Two who open a new file at once both want it for themselves while they switch its mode, and SQLite refuses one of
-    them at once, without the wait of `busy_ms` that every other statement has. So the switch is tried again, for as
-    long as two seconds.
+    them at once, without the wait that every other statement has. So the switch is tried again, as long as any other
+    statement would wait.
+
+    Parameters
+    ----------
+    busy_ms : how long the connection waits for somebody else's lock, > 0.
+    check_same_thread, cached_statements : as `sqlite3.connect` has them.
 
     Raises
     ------
@@ -29,18 +34,20 @@ def connect_write_ahead(
     connection = sqlite3.connect(
         path,
         isolation_level=None,
-        timeout=busy_ms / 1000,
+        timeout=0.0,  # each try is one: the waits of all of them would add up
         check_same_thread=check_same_thread,
         cached_statements=cached_statements,
     )
-    n_tried = 0
+    waited_ms = 0
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            return connection
+            break
         except sqlite3.DatabaseError as error:
-            n_tried += 1
-            if n_tried == _TRIES or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            if waited_ms >= busy_ms or error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
                 connection.close()
                 raise
-            time.sleep(_APART_S)
+            time.sleep(_APART_MS / 1000)
+            waited_ms += _APART_MS
+    connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
+    return connection

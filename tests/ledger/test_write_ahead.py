@@ -4,6 +4,7 @@
 import contextlib
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_everybody_who_opens_a_new_file_at_the_same_moment_gets_it(tmp_path: Pat
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             assert connection.execute("SELECT count(*) FROM noted").fetchone() == (4,)
     assert failed == []
+
+
+def test_a_file_that_somebody_keeps_to_himself_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE noted (one INTEGER)")
+        holder.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            connect_write_ahead(path, busy_ms=200)
+        assert 0.2 <= time.monotonic() - began < 5.0
+        holder.execute("ROLLBACK")
+    with contextlib.closing(connect_write_ahead(path, busy_ms=200)) as connection:
+        assert connection.execute("PRAGMA busy_timeout").fetchone() == (200,)
 
 
 def test_a_file_that_is_no_database_is_refused_at_once(tmp_path: Path) -> None:
