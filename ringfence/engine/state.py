@@ -53,9 +53,7 @@ class State(NamedTuple):
     pair_table: IdTable
     pairs: Rows  # PAIR, by pair slot
     nodes: Rows  # NODE, by slot; a single row where no feature walks links
-    last: NDArray[
-        np.uint32
-    ]  # (slots, Kept.last) a node's last stored events, low 32 bits of numbers, a ring by n_events
+    last: NDArray[np.uint32]  # (slots, Kept.last) low 32 bits of a node's last stored events, a ring by n_events
     stored: Rows  # STORED, a ring by event number
     node_rings: Rows  # NODE_RING, by slot: what the tick in effect says; a single row where no feature reads rings
     tick_entities: NDArray[Any]  # the last tick, which the next one refers to

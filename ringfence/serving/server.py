@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
@@ -93,7 +94,7 @@ def serve(
         Relay(app, server, services, str(workspace.path), config, telemetry) if config.front and tls is None else None
     )
     sys.setswitchinterval(_SWITCH_S)
-    followers = {name: _start_follower(workspace, name, config) for name in names if config.follower}
+    followers = {name: _start_follower(workspace, config, name) for name in names if config.follower}
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -113,7 +114,7 @@ def serve(
                 _tell_when_ready(server, services, relay, lambda: on_ready(address(config, tls=tls is not None)))
             ),
             asyncio.create_task(_watch_files(app, keys, tls)),
-            asyncio.create_task(_keep_followers(followers, lambda name: _start_follower(workspace, name, config))),
+            asyncio.create_task(_keep_followers(server, followers, partial(_start_follower, workspace, config))),
         ]
         if relay is not None:
             tasks.append(asyncio.create_task(relay.keep()))
@@ -174,16 +175,22 @@ async def _watch_files(app: App, keys: KeySource, tls: Tls | None) -> None:
 
 
 async def _keep_followers(
+    server: uvicorn.Server,
     followers: dict[str, multiprocessing.process.BaseProcess],
     start: Callable[[str], multiprocessing.process.BaseProcess],
 ) -> None:
     """Start a follower that ended again, as after one that was killed for its memory: without it, no snapshots."""
     while True:
         await asyncio.sleep(_FOLLOWERS_LOOK_S)
-        for name, follower in followers.items():
-            if not follower.is_alive():
-                _log.error("follower ended, another is started", scenario=name, exit_code=follower.exitcode)
-                followers[name] = start(name)
+        for name, follower in list(followers.items()):
+            if follower.is_alive() or server.should_exit:
+                continue
+            _log.error("follower ended, another is started", scenario=name, exit_code=follower.exitcode)
+            try:
+                # A new interpreter takes its time: the loop has others to answer meanwhile.
+                followers[name] = await asyncio.to_thread(start, name)
+            except OSError as error:  # no memory for it: the next look tries again
+                _log.error("no follower can be started", scenario=name, cause=str(error))
 
 
 def open_traces(config: ServiceConfig, clock: Clock, telemetry: Telemetry) -> Traces | None:
@@ -231,7 +238,7 @@ def _settle_memory() -> None:
     gc.set_threshold(_GC_THRESHOLD, 20, 100)
 
 
-def _start_follower(workspace: Workspace, name: str, config: ServiceConfig) -> multiprocessing.process.BaseProcess:
+def _start_follower(workspace: Workspace, config: ServiceConfig, name: str) -> multiprocessing.process.BaseProcess:
     # A fresh interpreter: a fork would share the engine's threads and locks.
     context = multiprocessing.get_context("spawn")
     follower = context.Process(

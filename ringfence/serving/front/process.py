@@ -40,7 +40,6 @@ _log: Final = structlog.get_logger("ringfence.serving")
 _RAW_DECISIONS: Final = DECISIONS.encode()
 _GC_THRESHOLD: Final = 20_000
 _HANDED_OVER_S: Final = 1.0
-_ENDS_S: Final = 10.0
 
 
 def run_front(
