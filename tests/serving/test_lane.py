@@ -29,6 +29,8 @@ CONFIG = ServiceConfig(body_limit_bytes=AHEAD_BYTES + 8_192)
 PAUSE = b""  # of the client, long enough for an answer
 STILL = b"still"  # of the client, longer than a head or a body may take
 LATE = b"late"  # a body that makes the service wait
+LARGE = b"large"  # a body that makes it answer with `MUCH`
+MUCH = 16 << 20  # bytes, more than the sockets between hold
 
 Sent = list[bytes]
 
@@ -121,7 +123,7 @@ class Service(asyncio.Protocol):
                 assert isinstance(message, Opened)
 
     def answer(self, request: Request) -> None:
-        body = request.body[:50]
+        body = b"x" * MUCH if request.body == LARGE else request.body[:50]
         headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), (b"x-n", b"1")]
         self.link.write(framed(Answer(request.number, 429 if body == b"refuse" else 200, headers, body)))
 
@@ -363,6 +365,26 @@ def test_a_client_that_reads_nothing_is_not_answered_for_ever(tmp_path: Path) ->
                 await asyncio.wait_for(reader.readuntil(b"second"), 0.1)
             protocol.resume_writing()
             await asyncio.wait_for(reader.readuntil(b"second"), 5)
+            writer.close()
+
+    run(work())
+
+
+def test_a_connection_is_handed_over_only_when_its_client_has_the_answers_from_before(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(tmp_path, direct=True) as here:
+            reader, writer = await here.connect()
+            writer.write(decision(LARGE))
+            while not (here.made and here.made[0].transport.get_write_buffer_size()):
+                await asyncio.sleep(0.01)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.sleep(0.1)
+            assert not here.made[0].transport.is_closing()
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert await asyncio.wait_for(reader.readexactly(MUCH), 20) == b"x" * MUCH
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert [(one.method, one.path) for one in here.service.asked] == [("POST", DECISIONS), ("GET", "/healthz")]
             writer.close()
 
     run(work())

@@ -92,7 +92,12 @@ class Lane(Connection):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.is_between_requests and not data.startswith(_STAYS) and not self.transport.is_closing():
+        if (
+            self.is_between_requests
+            and not data.startswith(_STAYS)
+            and not self.transport.is_closing()
+            and not self.transport.get_write_buffer_size()  # else two processes would write to the client at once
+        ):
             self.transport.pause_reading()
             file = self.transport.get_extra_info("socket")
             self._hand_over(file.fileno(), data)
