@@ -10,8 +10,6 @@ from sklearn.ensemble import IsolationForest
 from ringfence.models.anomaly import AnomalyModel, expected_length, train_anomaly
 from ringfence.models.errors import ModelShapeError, TooFewEventsError
 
-# Thousands of rows through hundreds of trees; `test_walker` has the same kernel as plain Python.
-pytestmark = pytest.mark.compiled
 N, N_COLUMNS = 3_000, 12
 
 
@@ -40,6 +38,7 @@ def test_path_lengths_are_those_of_scikit_learn(model: AnomalyModel) -> None:
     np.testing.assert_allclose(score, forest.score_samples(rows.astype(np.float32)), rtol=1e-12)
 
 
+@pytest.mark.compiled
 def test_surprise_orders_events_as_the_forest_does_even_beyond_what_it_saw(model: AnomalyModel) -> None:
     rows = np.concatenate([drawn(2), 1e3 * drawn(4), 1e300 * np.ones((1, N_COLUMNS)), np.full((1, N_COLUMNS), np.inf)])
     lengths = model.walker.raw(np.clip(rows, -3.4e38, 3.4e38).astype(np.float32).astype(np.float64))
@@ -53,6 +52,7 @@ def test_surprise_orders_events_as_the_forest_does_even_beyond_what_it_saw(model
     assert surprise[shorter].min() > np.log(N) - 1e-9
 
 
+@pytest.mark.compiled
 def test_surprise_says_how_rare_an_event_is_among_those_of_its_kind(model: AnomalyModel) -> None:
     unseen = model.raw(drawn(8, 20_000))
     for share in (0.5, 0.1, 0.01):
