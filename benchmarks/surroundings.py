@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from benchmarks.subject import cpu_seconds, steal_seconds
 
 _EVERY_S: Final = 0.5
+_FRONT: Final = "ringfence-front"  # what the front process calls itself
 
 
 class Look(NamedTuple):
@@ -90,6 +91,18 @@ def children(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return found
     return found
+
+
+def with_fronts(pids: tuple[int, ...]) -> tuple[int, ...]:
+    """Return processes and the front processes below them, which read and answer requests for them."""
+    return (*pids, *(child for pid in pids for child in children(pid) if _name(child) == _FRONT))
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def cpu_of(pids: tuple[int, ...], *, below: bool = True) -> float:
