@@ -105,12 +105,17 @@ def _name(pid: int) -> str:
         return ""
 
 
-def cpu_of(pids: tuple[int, ...], *, below: bool = True) -> float:
+def cpu_of(pids: tuple[int, ...]) -> float:
     """Processor time so far of processes and all below them, in seconds; those that have ended are not in it."""
-    total = 0.0
-    for pid in {one for parent in pids for one in (parent, *(children(parent) if below else ()))}:
+    return sum(cpu_by_process(pids).values())
+
+
+def cpu_by_process(pids: tuple[int, ...]) -> dict[int, float]:
+    """What `cpu_of` adds up, by process."""
+    found = {}
+    for pid in {one for parent in pids for one in (parent, *children(parent))}:
         try:
-            total += cpu_seconds(pid)
+            found[pid] = cpu_seconds(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return total
+    return found
