@@ -220,7 +220,7 @@ def generator() -> Generator:
         return IN_PYTHON
 
 
-def build(folder: Path, *options: str) -> Path:
+def build(folder: Path) -> Path:
     """Compile `load.c` into `folder`.
 
     Raises
@@ -232,7 +232,7 @@ def build(folder: Path, *options: str) -> Path:
     """
     program, source = folder / "load", Path(__file__).with_name("load.c")
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), "cc")
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", *options, "-o", str(program), str(source)]
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(source)]
     subprocess.run(command, check=True)
     return program
 
