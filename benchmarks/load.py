@@ -8,8 +8,8 @@ its own lag, what it could not send is the service's, so that a slow generator i
 `AT_ONCE` the loop is closed: each connection sends when it is free.
 
 The loop is there twice: `load.c`, compiled when it is first needed, and `Load` here for where there is no C compiler,
-at several times the processor time. Own code, because vegeta, k6 and wrk2 cost more or lack one of these: another body
-in each request, each answer kept with its Server-Timing, and the generator's own lag.
+at about three times the processor time. Own code, because vegeta, k6 and wrk2 cost more or lack one of these: another
+body in each request, each answer kept with its Server-Timing, and the generator's own lag.
 """
 
 from __future__ import annotations
