@@ -5,28 +5,38 @@ A closed loop waits for the answer before it sends again, so a stall hides the r
 omission). Here request i is due at start + i / rate whatever happened before; if every connection is busy it waits,
 and the waiting counts. The generator reports when it turned to a request and when it sent it: what it turned to late is
 its own lag, what it could not send is the service's, so that a slow generator is not taken for a slow service. At
-`AT_ONCE` the loop is closed: each connection sends when it is free. Raw asyncio sockets on uvloop: an HTTP client
-library would cost more than the service.
+`AT_ONCE` the loop is closed: each connection sends when it is free.
+
+The loop is there twice: `load.c`, compiled when it is first needed, and `Load` here for where there is no C compiler,
+at about three times the processor time. Own code, because vegeta, k6 and wrk2 cost more or lack one of these: another
+body in each request, each answer kept with its Server-Timing, and the generator's own lag.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import atexit
 import contextlib
 import gc
 import json
-import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 import uvloop
 
+from benchmarks.load_files import Ran, Result, read_requests, read_results, write_requests, write_results
+
+HOST: Final = "127.0.0.1"
+PATIENCE_S: Final = 10.0  # for the last answers
 AT_ONCE: Final = 1e9  # requests per second that no service answers: every connection sends when it is free
 _LAST_CHUNK: Final = b"\r\n0\r\n\r\n"  # in a body of JSON lines nothing else has a carriage return
 _UNREMARKABLE: Final = b'"degraded":false'
@@ -62,6 +72,8 @@ class Connection(asyncio.Protocol):
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
+        if self.index < 0:
+            return  # nothing was asked
         self.buffer += data
         if self.body_at < 0:
             end = self.buffer.find(b"\r\n\r\n")
@@ -185,6 +197,46 @@ def wire(line: str, token: str, host: str) -> bytes:
     return http_request(path, lines.encode(), token, host, "application/x-ndjson")
 
 
+@dataclass(frozen=True)
+class Generator:
+    """A program that takes HOST PORT RATE CONNECTIONS PATIENCE all|errors REQUESTS RESULTS; see `load_files`."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+IN_PYTHON: Final = Generator("python", (sys.executable, "-m", "benchmarks.load"))
+
+
+@cache
+def generator() -> Generator:
+    """Return the generator in C, built once a process, or the one in Python where that cannot be; stderr tells why."""
+    folder = Path(tempfile.mkdtemp(prefix="ringfence-load-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        return Generator("c", (str(build(folder)),))
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"load generator: the one in Python, since the one in C cannot be built: {error}", file=sys.stderr)
+        return IN_PYTHON
+
+
+def build(folder: Path) -> Path:
+    """Compile `load.c` into `folder`.
+
+    Raises
+    ------
+    OSError
+        If there is no C compiler.
+    subprocess.CalledProcessError
+        If it cannot compile this, as where the system is not Linux; the compiler has said why.
+    """
+    program, source = folder / "load", Path(__file__).with_name("load.c")
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), "cc")
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(source)]
+    subprocess.run(command, check=True)
+    return program
+
+
 def run_load(
     subject: Asked,
     port: int,
@@ -195,16 +247,43 @@ def run_load(
     keeps_all: bool = True,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Send (path, body) pairs from another process; return a record for each, and the generator's summary."""
-    requests, output = folder / "requests.tsv", folder / "answers.jsonl"
-    with requests.open("w", encoding="utf-8") as file:
-        file.writelines(f"{path}\t{json.dumps(body)}\n" for path, body in events)
-    command = [sys.executable, "-m", "benchmarks.load", "--port", str(port), "--rate", str(rate)]
-    command += ["--requests", str(requests), "--output", str(output), "--connections", str(n_connections)]
-    command += [] if keeps_all else ["--errors-only"]
-    subprocess.run(command, check=True, env={**os.environ, "RINGFENCE_TOKEN": subject.token})
-    with output.open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
-    return lines[:-1], lines[-1]
+    requests = (wire(f"{path}\t{json.dumps(body)}", subject.token, HOST) for path, body in events)
+    return run_generator(generator(), port, requests, rate, folder, n_connections, keeps_all)
+
+
+def run_generator(
+    chosen: Generator,
+    port: int,
+    requests: Iterable[bytes],
+    rate: float,
+    folder: Path,
+    n_connections: int = 64,
+    keeps_all: bool = True,
+    patience_s: float = PATIENCE_S,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Send requests as they are by one of the two generators; otherwise as `run_load`."""
+    asked, output = folder / "requests.bin", folder / "results.bin"
+    n = write_requests(asked, requests)
+    bounds = (HOST, port, rate, n_connections, patience_s, "all" if keeps_all else "errors")
+    subprocess.run([*chosen.command, *map(str, bounds), str(asked), str(output)], check=True)
+    ran, results = read_results(output)
+    told = {"seconds": ran.elapsed_ns / 1e9, "n": n, "generator": chosen.name, "cpu_seconds": ran.cpu_ns / 1e9}
+    return [record(result) for result in results], told
+
+
+def record(result: Result) -> dict[str, Any]:
+    """What benchmarks make of a request: its times, status, Server-Timing and the body of its answer."""
+    head, _, body = result.answer.partition(b"\r\n\r\n")
+    timing = (line[15:].decode() for line in head.split(b"\r\n") if line.startswith(b"server-timing: "))
+    return {
+        "intended_ns": result.intended_ns,
+        "taken_ns": result.taken_ns,
+        "sent_ns": result.sent_ns,
+        "done_ns": result.done_ns,
+        "status": result.status,
+        "timing": next(timing, ""),
+        "answer": (unchunked(body) if b"transfer-encoding: chunked" in head else body).decode(),
+    }
 
 
 def unchunked(body: bytes) -> bytes:
@@ -220,43 +299,20 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--requests", type=Path, required=True, help="lines of PATH<tab>JSON; a list is sent as NDJSON")
-    parser.add_argument("--rate", type=float, default=500.0)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for the last answers")
-    parser.add_argument("--errors-only", action="store_true", help="keep no answer that is in full and in order")
-    parser.add_argument("--output", type=Path, required=True, help="JSON lines, one per request")
-    options = parser.parse_args()
-    token = os.environ["RINGFENCE_TOKEN"]
-    with options.requests.open(encoding="utf-8") as file:
-        requests = [wire(line, token, options.host) for line in file]
+def main(arguments: list[str]) -> None:
+    host, port, rate, connections, patience_s, kept, asked, output = arguments
+    requests = list(read_requests(Path(asked)))
 
-    async def run() -> tuple[Load, float]:
-        load = Load(options.host, options.port, requests, options.rate, options.connections, not options.errors_only)
-        return load, await load.run(options.patience)
+    async def run() -> tuple[Load, Ran]:
+        load = Load(host, int(port), requests, float(rate), int(connections), kept == "all")
+        before_ns = time.process_time_ns()
+        seconds = await load.run(float(patience_s))
+        return load, Ran(round(seconds * 1e9), time.process_time_ns() - before_ns)
 
-    load, seconds = uvloop.run(run())
-    with options.output.open("w", encoding="utf-8") as file:
-        for i in range(len(requests)):
-            head, _, body = load.answers[i].partition(b"\r\n\r\n")
-            record: dict[str, Any] = {
-                "intended_ns": load.intended_ns[i],
-                "taken_ns": load.taken_ns[i],
-                "sent_ns": load.sent_ns[i],
-                "done_ns": load.done_ns[i],
-                "status": load.status[i],
-                "timing": next(
-                    (line[15:].decode() for line in head.split(b"\r\n") if line.startswith(b"server-timing: ")), ""
-                ),
-                "answer": (unchunked(body) if b"transfer-encoding: chunked" in head else body).decode(),
-            }
-            file.write(json.dumps(record) + "\n")
-        file.write(json.dumps({"seconds": seconds, "n": len(requests)}) + "\n")
+    load, ran = uvloop.run(run())
+    results = zip(load.intended_ns, load.taken_ns, load.sent_ns, load.done_ns, load.status, load.answers, strict=True)
+    write_results(Path(output), ran, (Result(*result) for result in results))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

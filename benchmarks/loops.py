@@ -17,7 +17,7 @@ from typing import Any, Final
 from benchmarks.answered import from_sent_ms, percentiles, summary
 from benchmarks.load import AT_ONCE, run_load
 from benchmarks.subject import steal_seconds
-from benchmarks.surroundings import Surroundings, cpu_of
+from benchmarks.surroundings import Surroundings, cpu_by_process, cpu_of, with_fronts
 
 DECISIONS: Final = "/v1/decisions"
 BATCHES: Final = "/v1/decisions/batch"
@@ -38,16 +38,20 @@ class Target:
 
 def open_loop(target: Target, events: Iterable[Event], rate: float, folder: Path) -> dict[str, Any]:
     """Ask at `rate` per second, whatever comes back."""
-    before, alone, stolen = cpu_of(target.pids), cpu_of(target.pids, below=False), steal_seconds()
+    before, stolen = cpu_by_process(target.pids), steal_seconds()
     with Surroundings() as around:
         records, generator = run_load(target, target.port, ((DECISIONS, event) for event in events), rate, folder)
-        spent, alone = cpu_of(target.pids) - before, cpu_of(target.pids, below=False) - alone
+        after, fronts = cpu_by_process(target.pids), with_fronts(target.pids)
+    spent = {pid: seconds - before.get(pid, 0.0) for pid, seconds in after.items()}
+    service = sum(spent.get(pid, 0.0) for pid in fronts)
     found = summary(records, generator, rate, around)
     return {
         **found,
-        "service_cpu_cores": round(alone / generator["seconds"], 3),
-        "all_processes_cpu_cores": round(spent / generator["seconds"], 3),
-        "cpu_ms_per_decision": round(1e3 * spent / max(found["answered"], 1), 3),
+        "service_cpu_cores": round(service / generator["seconds"], 3),
+        "all_processes_cpu_cores": round(sum(spent.values()) / generator["seconds"], 3),
+        "generator_cpu_cores": round(generator["cpu_seconds"] / generator["seconds"], 3),
+        "generator_in": generator["generator"],
+        "cpu_ms_per_decision": round(1e3 * sum(spent.values()) / max(found["answered"], 1), 3),
         "steal_s": round(steal_seconds() - stolen, 2),
         "load_average": os.getloadavg()[0],
     }

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from benchmarks.subject import cpu_seconds, steal_seconds
 
 _EVERY_S: Final = 0.5
+_FRONT: Final = "ringfence-front"  # what the front process calls itself
 
 
 class Look(NamedTuple):
@@ -92,12 +93,29 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def cpu_of(pids: tuple[int, ...], *, below: bool = True) -> float:
+def with_fronts(pids: tuple[int, ...]) -> tuple[int, ...]:
+    """Return processes and the front processes below them, which read and answer requests for them."""
+    return (*pids, *(child for pid in pids for child in children(pid) if _name(child) == _FRONT))
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def cpu_of(pids: tuple[int, ...]) -> float:
     """Processor time so far of processes and all below them, in seconds; those that have ended are not in it."""
-    total = 0.0
-    for pid in {one for parent in pids for one in (parent, *(children(parent) if below else ()))}:
+    return sum(cpu_by_process(pids).values())
+
+
+def cpu_by_process(pids: tuple[int, ...]) -> dict[int, float]:
+    """What `cpu_of` adds up, by process."""
+    found = {}
+    for pid in {one for parent in pids for one in (parent, *children(parent))}:
         try:
-            total += cpu_seconds(pid)
+            found[pid] = cpu_seconds(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return total
+    return found

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.answered import generator_told, latency_ms
-from benchmarks.load import run_load
+from benchmarks.load import generator, run_load
 from benchmarks.service import measure, parsed
-from benchmarks.subject import Subject
+from benchmarks.subject import ServiceProcess, Subject, free_port
+from benchmarks.surroundings import cpu_by_process, with_fronts
 
 from .conftest import PATIENT
 
@@ -35,11 +36,30 @@ def test_every_request_is_decided_in_full_and_told(way: list[str], subject: Subj
             assert sum(rung["requests"] for rung in run["by_rung"].values()) == 60
             assert sum(window["requests"] for window in run["windows"]) == 60
             assert run["explained_share"] == 1.0
+            assert 0 < run["service_cpu_cores"] <= run["all_processes_cpu_cores"]
+            assert run["generator_cpu_cores"] > 0
+            assert run["generator_in"] == generator().name
         else:
             assert run["decisions_per_s"] > 0
             assert run["requests"] == (100 if way[0] == "--closed" else 7)
             assert run.get("decisions", 100) == 100
     assert found["medians"]["latency_ms"]["p50"] > 0
+
+
+def test_front_process_counts_as_the_service_and_its_follower_does_not(subject: Subject, tmp_path: Path) -> None:
+    service = ServiceProcess(subject, free_port(), tmp_path / "service.log", options=PATIENT)
+    try:
+        service.wait_ready()
+        pid = service.process.pid
+        until = time.monotonic() + 30.0
+        while len(found := with_fronts((pid,))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)  # a service is ready before its front process has its name
+        assert len(found) == 2
+        spent = cpu_by_process((pid,))
+        assert set(found) < set(spent)
+        assert all(spent[one] > 0 for one in found)
+    finally:
+        service.stop()
 
 
 @dataclass(frozen=True)
