@@ -18,6 +18,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8473
     max_batch: int = 64  # requests that the engine thread takes at once
     queue_bound: int = 1024  # waiting requests beyond which the answer is 429
+    linger_ms: float = 3.0  # that turns of the engine thread begin apart under load; 0: it never waits for company
     body_limit_bytes: int = MEBIBYTE
     batch_body_limit_bytes: int = 16 * MEBIBYTE
     head_limit_bytes: int = 32_768  # request line and headers
@@ -33,7 +34,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_records: int = 50_000
     snapshot_every_s: float = 300.0
     commit_retry_s: float = 0.05  # first pause after a failed commit; doubles up to one second
-    stuck_commit_ms: float = 250.0  # after which nobody waits for a commit any more; 40 after one that took so long
+    stuck_commit_ms: float = 250.0  # after which nobody waits for a commit any more, whatever the deadline
     most_waiting: int = 100_000  # records that may wait for the ledger under `durability: best_effort`
     deadline_ms: int = 50  # of a request that names none, from its last byte to the answer
     longest_deadline_ms: int = 60_000  # that a request may name

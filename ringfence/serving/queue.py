@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from enum import IntEnum
@@ -21,6 +22,8 @@ _NEWEST: Final = 0.2  # weight of the newest turn in what a ticket is expected t
 _SHORT_NS: Final = 25_000_000  # a wait that is no pile-up: who is too late for it is decided by the rules
 _PAUSE_NS: Final = 150_000_000  # a longer wait may last so long before it counts: machines pause, and catch up
 _CALM_NS: Final = 1_000_000_000  # without one, after which the next is taken for a pause again
+_IN_A_HURRY: Final = 10  # times as long as a turn lingers: who has less until the deadline does not wait for others
+_SHORTEST_NS: Final = 100_000  # a wait that would cost more than it spares
 
 
 class Ask(IntEnum):
@@ -79,15 +82,22 @@ class WorkQueue:
     it take until then: who cannot be answered in time had better know at once, while there is time to do something
     else. A machine that stood still for a moment is no overload: what came meanwhile is decided by the rules, quickly.
 
+    Under a steady load turns begin `linger_ns` apart, so that requests share what a turn costs however few it takes.
+    After a pause of that length the next request is taken at once. So is one that is in a hurry, whenever it comes.
+
     Parameters
     ----------
     now_ns : a steady clock, the one of deadlines.
+    linger_ns : 0 or more.
     """
 
-    def __init__(self, bound: int, now_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(self, bound: int, now_ns: Callable[[], int] = time.perf_counter_ns, *, linger_ns: int = 0) -> None:
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
         self._bound = bound
         self._now_ns = now_ns
+        self._linger_ns = linger_ns
+        self._taken_at_ns = -linger_ns
+        self._hurry = threading.Event()
         self._ticket_ns = 0.0  # that a ticket took lately, in turns of the size that there were
         self._long_since_ns = self._long_until_ns = 0  # the first and the last time that the wait was found long
 
@@ -118,13 +128,21 @@ class WorkQueue:
         """Append a ticket; raise `QueueFullError` where there is no room for it."""
         self.require_room(ticket.deadline_ns)
         self._queue.put(ticket)
+        if ticket.deadline_ns - ticket.queued_at_ns < _IN_A_HURRY * self._linger_ns:
+            self._hurry.set()
 
     def wake(self) -> None:
         """Make a waiting `take` return, empty if nothing else is there."""
         self._queue.put(None)
+        self._hurry.set()
 
     def take(self, limit: int, timeout_s: float) -> list[Ticket]:
-        """Wait until there is a ticket, at most `timeout_s`, and return all that wait by then, at most `limit`."""
+        """Wait until there is a ticket, at most `timeout_s`, and return all that wait by then, at most `limit`.
+
+        With a timeout, it lingers first.
+        """
+        if timeout_s > 0:
+            self._linger()
         try:
             first = self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
         except Empty:
@@ -137,4 +155,11 @@ class WorkQueue:
                 break
             if ticket is not None:
                 tickets.append(ticket)
+        self._taken_at_ns = self._now_ns()
         return tickets
+
+    def _linger(self) -> None:
+        wait_ns = self._taken_at_ns + self._linger_ns - self._now_ns()
+        if wait_ns > _SHORTEST_NS:
+            self._hurry.wait(wait_ns / 1e9)
+        self._hurry.clear()  # whoever was in one is in the queue by now

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,45 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
     queue.take(1, 0)
     queue.put(made[2])
     assert queue.take(8, 0) == made[1:]
+
+
+def test_turns_begin_apart_under_load_and_at_once_after_a_pause() -> None:
+    queue, made = WorkQueue(10, linger_ns=200_000_000), tickets(4)
+    queue.put(made[0])
+    began = time.perf_counter()
+    assert queue.take(8, 10) == made[:1]
+    assert time.perf_counter() - began < 0.15  # nothing was taken for long
+    later = threading.Timer(0.05, lambda: [queue.put(ticket) for ticket in made[1:3]])
+    later.start()
+    assert queue.take(8, 10) == made[1:3]  # it waited for company
+    assert time.perf_counter() - began >= 0.199
+    queue.put(made[3])
+    assert queue.take(8, 0) == made[3:]  # whoever asks for what is there does not linger
+    assert time.perf_counter() - began < 0.35
+    later.join()
+
+
+def test_a_request_in_a_hurry_ends_the_wait_for_company() -> None:
+    queue, (patient, hurried) = WorkQueue(10, linger_ns=5_000_000_000), tickets(2)
+    queue.put(patient)
+    assert queue.take(8, 10) == [patient]
+    hurried.deadline_ns = hurried.queued_at_ns + 40_000_000
+    later = threading.Timer(0.05, lambda: queue.put(hurried))
+    later.start()
+    began = time.perf_counter()
+    assert queue.take(8, 10) == [hurried]
+    assert time.perf_counter() - began < 2
+    later.join()
+
+
+def test_a_queue_that_is_woken_does_not_linger() -> None:
+    queue, made = WorkQueue(10, linger_ns=5_000_000_000), tickets(1)
+    queue.put(made[0])
+    queue.take(8, 10)
+    queue.wake()
+    began = time.perf_counter()
+    assert queue.take(8, 10) == []
+    assert time.perf_counter() - began < 2
 
 
 def test_who_would_wait_beyond_the_deadline_is_refused_at_once_where_the_overload_lasts() -> None:
