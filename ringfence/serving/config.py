@@ -18,7 +18,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8473
     max_batch: int = 64  # requests that the engine thread takes at once
     queue_bound: int = 1024  # waiting requests beyond which the answer is 429
-    linger_ms: float = 3.0  # that turns of the engine thread begin apart under load; 0: it never waits for company
+    linger_ms: float = 0.0  # that turns of the engine thread begin apart under load; 0: it never waits for company
     body_limit_bytes: int = MEBIBYTE
     batch_body_limit_bytes: int = 16 * MEBIBYTE
     head_limit_bytes: int = 32_768  # request line and headers
