@@ -87,9 +87,7 @@ class ScenarioService:
         self._on_ready, self._on_failure = on_ready, on_failure
         self._doorman = Doorman(Door(release.scenario, ledger.identity, release.lookups()), release, clock, telemetry)
         self._queue = WorkQueue(config.queue_bound, linger_ns=round(config.linger_ms * 1e6))
-        self._commits = CommitWatch(
-            self._commit_is_stuck, config.stuck_commit_ms / 1e3, margin_s=config.margin_ms / 1e3
-        )
+        self._commits = CommitWatch(self._commit_is_stuck, config.stuck_commit_ms / 1e3)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live: Live | None = None
         self._stopping = False
