@@ -20,8 +20,10 @@ from ringfence.models.seen import Seen
 from ringfence.scoring.scorer import FULL, GBDT, RULES, Answer, Scorer
 from ringfence.serving.breaker import State
 from ringfence.serving.config import ServiceConfig
+from ringfence.serving.errors import NotInFullError
 from ringfence.serving.ladder import Ladder, Why
 from ringfence.serving.model_thread import CallTimedOutError, ModelThread
+from ringfence.serving.queue import NO_DEADLINE
 from ringfence.serving.telemetry import Telemetry, cause_of
 from ringfence.serving.trace import Call, Steps, done_of
 
@@ -122,6 +124,26 @@ class Rungs:
         if calls is not None and steps is not None:
             calls.append(steps.call(RULES, ""))
         return self._told(answers, skipped)
+
+    def in_full(self, seen: Seen, amounts_minor: Sequence[int | None], *, reviews_left: int | None) -> list[Answer]:
+        """Answer n events that have no deadline, with every branch of the release.
+
+        Parameters
+        ----------
+        seen, amounts_minor, reviews_left : as `Scorer.answer` has them.
+
+        Raises
+        ------
+        NotInFullError
+            If a branch is broken, fails, or takes longer than any model is waited for.
+        """
+        scorer = self._scorer
+        if scorer.rung != FULL:
+            raise NotInFullError(scorer.release.id, scorer.degraded)
+        found = self._asked(FULL, seen, amounts_minor, reviews_left, self._now_ns() + NO_DEADLINE, "", None)
+        if isinstance(found, str):
+            raise NotInFullError(scorer.release.id, found)
+        return found
 
     def needed_ns(self, n_events: int) -> int:
         """Return what is needed to answer n events on the highest rung that works, up to their deadline."""
