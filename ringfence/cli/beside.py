@@ -19,6 +19,7 @@ from ringfence.cli.terminal import Progress
 _PART: Final = 64  # events that one request asks for
 _TRY_AGAIN: Final = (429, 503)
 _PATIENCE_S: Final = 60.0  # that refusals are waited out without anything being decided in between
+_LEAST_PAUSE_S: Final = 0.1  # whatever a proxy before the service says
 _ROUTE: Final = "/v1/pending/decide"
 
 
@@ -93,9 +94,10 @@ def _answered(url: str, token: str, path: str, body: dict[str, str | int], patie
         try:
             return ask(url, token, "POST", path, body)
         except ServiceRefusedError as error:
-            if error.status not in _TRY_AGAIN or time.monotonic() + error.retry_after_s > until_s:
+            pause_s = max(error.retry_after_s, _LEAST_PAUSE_S)
+            if error.status not in _TRY_AGAIN or time.monotonic() + pause_s > until_s:
                 raise
-            time.sleep(error.retry_after_s)
+            time.sleep(pause_s)
 
 
 def _in_order(actions: Counter[str]) -> dict[str, int]:

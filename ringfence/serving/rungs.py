@@ -140,7 +140,8 @@ class Rungs:
         scorer = self._scorer
         if scorer.rung != FULL:
             raise NotInFullError(scorer.release.id, scorer.degraded)
-        found = self._asked(FULL, seen, amounts_minor, reviews_left, self._now_ns() + NO_DEADLINE, "", None)
+        never_ns = self._now_ns() + NO_DEADLINE
+        found = self._asked(FULL, seen, amounts_minor, reviews_left, never_ns, "", None, "what waits goes on waiting")
         if isinstance(found, str):
             raise NotInFullError(scorer.release.id, found)
         return found
@@ -181,8 +182,9 @@ class Rungs:
         deadline_ns: int,
         why: str,
         steps: Steps | None,
+        instead: str = "a lower rung answers",
     ) -> list[Answer] | str:
-        """Ask a model; say why it does not answer where it does not."""
+        """Ask a model; say why it does not answer where it does not. The log is told what happens `instead`."""
         ladder, thread, began_ns = self.ladder, self._threads[rung], self._now_ns()
         breaker, left_ns = ladder.breakers[rung], deadline_ns - began_ns
         if thread.is_busy:
@@ -202,13 +204,13 @@ class Rungs:
             now_ns = self._now_ns()
             breaker.gave_up(seen.n, now_ns - began_ns, now_ns)
             ladder.estimates[rung].add(seen.n, now_ns - began_ns, now_ns)
-            self._troubles.append((rung, "a model is late; a lower rung answers", error))
+            self._troubles.append((rung, f"a model is late; {instead}", error))
             self._note(rung, breaker.state_at(now_ns))
             return Why.TIMED_OUT
         except Exception as error:
             now_ns = self._now_ns()
             breaker.failed(now_ns)
-            self._troubles.append((rung, "scoring failed; a lower rung answers", error))
+            self._troubles.append((rung, f"scoring failed; {instead}", error))
             self._note(rung, breaker.state_at(now_ns))
             return type(error).__name__
         now_ns = self._now_ns()

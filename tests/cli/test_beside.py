@@ -71,7 +71,7 @@ def test_a_refusal_for_good_ends_the_run_and_what_was_decided_is_told() -> None:
         service, asked = answering([(200, part(64, 6, 128)), (status, BUSY)])
         said: list[str] = []
         with listening(service) as url, pytest.raises(ServiceRefusedError, match="the queue is full") as raised:
-            decide_beside(url, "claims", progress=lambda *moved: None, say=said.append, patience_s=0.05)
+            decide_beside(url, "claims", progress=lambda *moved: None, say=said.append, patience_s=0.5)
         assert raised.value.status == status
         assert said == ["64 were decided before this, which stands; run it again for the rest"]
         assert (len(asked) > 2) == (status == 503)
