@@ -86,7 +86,7 @@ def _beside(url: str, workspace: Path, scenario: str | None, *, as_json: bool) -
     from ringfence.cli.beside import decide_beside
     from ringfence.workspace import Workspace
 
-    name = Workspace(workspace).scenario(scenario).name
+    name = scenario or Workspace(workspace).scenario(None).name  # a machine that only asks needs no workspace
     with progress("deciding", unit="events") as report_progress:
         run = decide_beside(url, name, progress=report_progress, say=remark)
     if run.n_need_replay:

@@ -30,6 +30,7 @@ from ringfence.serving.exchange import DECISIONS, JSON_TYPES, Asked, ClientGoneE
 from ringfence.serving.key_ring import ApiKey, KeyRing, Scope
 from ringfence.serving.ndjson import decide_lines
 from ringfence.serving.openapi import openapi
+from ringfence.serving.pace import Pace
 from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.rates import RateLimits
 from ringfence.serving.service import ScenarioService, State
@@ -71,7 +72,7 @@ class App:
         self._config = config
         self._traces = traces
         self._open_batches = asyncio.Semaphore(config.open_batches)
-        self._paces = {name: pending_routes.Pace() for name in self._services}
+        self._paces = {name: Pace() for name in self._services}
         self._openapi: tuple[dict[str, Scenario], bytes] | None = None  # of the scenarios it was made for
         self._routes: dict[str, dict[str, Handler]] = {
             DECISIONS: {"POST": self._decide, "GET": self._find_decision},

@@ -55,7 +55,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     n_wrong_ticks: int = 0  # ticks on record that recovery could not compute again
 
 
-class Caught(NamedTuple):
+class Settled(NamedTuple):
     """What became of a few events that waited."""
 
     actions: list[str]  # of those that were decided, in their order
@@ -284,7 +284,7 @@ class Cycle:
         found = [(one, had_then(one, self._kept, self.no_samples, live.versions["spec"])) for one in left_over]
         waiting = [one for one, had in found if had is not None]
         had = [had for _, had in found if had is not None]
-        ticket.result = Caught([], len(found) - len(had), live.versions["release"])
+        ticket.result = Settled([], len(found) - len(had), live.versions["release"])
         if not waiting:
             return
         left = self._reviews.left()

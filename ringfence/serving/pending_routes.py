@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from ringfence.errors import RingfenceError
 from ringfence.policy.costs import ACTIONS
 from ringfence.serving import wire
-from ringfence.serving.cycle import Caught
+from ringfence.serving.cycle import Settled
 from ringfence.serving.errors import LedgerUnavailableError, MalformedBodyError
 from ringfence.serving.exchange import Exchange
 from ringfence.serving.fields import fields_of
+from ringfence.serving.pace import Pace
 from ringfence.serving.queue import Ask
 from ringfence.serving.service import ScenarioService
 from ringfence.serving.waiting import Waiting
@@ -25,29 +23,6 @@ GROUP: Final = 8  # events that share a turn: about as many as a turn of request
 USUAL_LIMIT: Final = 64
 MOST: Final = 256
 LAST_SEQ: Final = (1 << 63) - 1  # that a ledger could have
-
-
-class Pace:
-    """Lets one group after another through, each after a pause as long as the one before took.
-
-    So that deciding what waits takes at most every other turn of the engine's thread, whoever and however many ask.
-    """
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._free_at_s = 0.0
-
-    @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn, and hold it for the body."""
-        async with self._lock:
-            await asyncio.sleep(max(0.0, self._free_at_s - time.perf_counter()))
-            began_s = time.perf_counter()
-            try:
-                yield
-            finally:
-                ended_s = time.perf_counter()
-                self._free_at_s = ended_s + (ended_s - began_s)
 
 
 async def decide_pending(exchange: Exchange, service: ScenarioService, pace: Pace) -> None:
@@ -66,12 +41,12 @@ async def decide_pending(exchange: Exchange, service: ScenarioService, pace: Pac
                 group = await _next(service, after, min(GROUP, limit - n_looked))
                 if not group:
                     break
-                caught = await _decided(service, group)
+                settled = await _settled(service, group)
             n_looked += len(group)
             after = last_seq = group[-1].body.event_seq
-            n_to_replay += caught.n_to_replay
-            actions.update(caught.actions)
-            release = caught.release
+            n_to_replay += settled.n_to_replay
+            actions.update(settled.actions)
+            release = settled.release
     except RingfenceError:
         if not n_looked:
             raise
@@ -93,11 +68,11 @@ async def _next(service: ScenarioService, after: int, limit: int) -> list[Waitin
     return await asyncio.to_thread(service.waiting, after, limit)
 
 
-async def _decided(service: ScenarioService, group: list[Waiting]) -> Caught:
+async def _settled(service: ScenarioService, group: list[Waiting]) -> Settled:
     result = await service.submit(Ask.DECIDE_WAITING, waiting=group).future
     if isinstance(result, RingfenceError):
         raise result
-    assert isinstance(result, Caught)
+    assert isinstance(result, Settled)
     return result
 
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ringfence.cli.application import run
 from ringfence.cli.beside import decide_beside
+from ringfence.cli.exits import Exit
 from ringfence.cli.running import ServiceRefusedError
 from tests.rollout.tracking_server import listening
 
@@ -60,9 +63,9 @@ def test_a_refusal_for_a_while_is_waited_out_and_the_same_is_asked_again() -> No
     service, asked = answering([(200, part(64, 6, 128)), (429, BUSY), (503, BUSY), (200, part(5, 1, 140, 1))])
     told: list[tuple[int, int]] = []
     with listening(service) as url:
-        run = decide_beside(url, "claims", progress=lambda *moved: told.append(moved), say=lambda text: None)
+        found = decide_beside(url, "claims", progress=lambda *moved: told.append(moved), say=lambda text: None)
     assert [one["after"] for one in asked] == [0, 128, 128, 128]
-    assert (run.n_decided, run.n_need_replay, run.n_left, run.by_action) == (69, 1, 1, {"approve": 69})
+    assert (found.n_decided, found.n_need_replay, found.n_left, found.by_action) == (69, 1, 1, {"approve": 69})
     assert told == [(64, 70), (70, 70)]
 
 
@@ -80,14 +83,31 @@ def test_a_refusal_for_good_ends_the_run_and_what_was_decided_is_told() -> None:
 def test_what_comes_to_wait_meanwhile_is_for_the_next_run() -> None:
     service, asked = answering([(200, part(64, 30, 128)), (200, part(30, 50, 190)), (200, part(50, 0, 300))])
     with listening(service) as url:
-        run = decide_beside(url, "claims", progress=lambda *moved: None, say=lambda text: None)
+        found = decide_beside(url, "claims", progress=lambda *moved: None, say=lambda text: None)
     assert len(asked) == 2
-    assert (run.n_decided, run.n_left) == (94, 50)
+    assert (found.n_decided, found.n_left) == (94, 50)
 
 
 def test_where_another_caller_decides_some_of_them_it_ends_when_none_waits() -> None:
     service, asked = answering([(200, part(64, 30, 128)), (200, part(10, 0, 190)), (200, part(0, 0, None))])
     with listening(service) as url:
-        run = decide_beside(url, "claims", progress=lambda *moved: None, say=lambda text: None)
+        found = decide_beside(url, "claims", progress=lambda *moved: None, say=lambda text: None)
     assert [one["after"] for one in asked] == [0, 128, 190]
-    assert (run.n_decided, run.n_left) == (74, 0)
+    assert (found.n_decided, found.n_left) == (74, 0)
+
+
+def test_a_machine_without_a_workspace_asks_for_a_scenario_by_name_and_is_told_what_needs_a_replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["decide", "--pending", "--scenario", "claims", "-w", str(tmp_path), "--service"]
+    service, _ = answering([(200, part(5, 3, 140, 3)), (200, part(0, 3, None))])
+    with listening(service) as url:
+        assert run([*command, url]) == Exit.OK
+    told = capsys.readouterr()
+    assert told.out.startswith("5 decided by r-1 in ")
+    assert told.out.endswith(": 5 approve\n")
+    assert "3 go on waiting" in told.err
+    service, _ = answering([(200, part(0, 3, 140, 3))])
+    with listening(service) as url:
+        assert run([*command, url]) == Exit.OK
+    assert capsys.readouterr().out == "nothing was decided\n"

@@ -21,7 +21,8 @@ from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import FakeClock
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.kept import KEPT_ROWS
-from ringfence.serving.pending_routes import GROUP, MOST, Pace
+from ringfence.serving.pace import Pace
+from ringfence.serving.pending_routes import GROUP, MOST
 from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.service import State
 from ringfence.serving.swap import parted
