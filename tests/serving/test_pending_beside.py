@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def routed(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wor
 @pytest.fixture
 def workspace(routed: Workspace, tmp_path: Path) -> Workspace:
     return copy_of(routed, tmp_path / "workspace")
+
+
+@pytest.fixture
+def start(start: Start) -> Start:
+    """As the usual one, with patience for commits: on a busy machine one may take long, and that is not the test."""
+    return partial(start, stuck_commit_ms=30_000.0)
 
 
 def part(service: RunningService, **given: int) -> dict[str, Any]:
