@@ -271,7 +271,8 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
     )
     if n := ledger.n_pending:
         found = f"{n:,} {'event waits' if n == 1 else 'events wait'} for the nightly run"
-        yield Finding(Health.NOTE, f"{scenario.name}: pending", found, f"ringfence decide --pending -w {here.path}")
+        do = f"ringfence decide --pending -w {here.path}, with --service URL while a service runs"
+        yield Finding(Health.NOTE, f"{scenario.name}: pending", found, do)
     if n := n_spooled(directory, ledger.last_seq):
         found = (
             f"{n:,} {'record was' if n == 1 else 'records were'} answered and {'is' if n == 1 else 'are'} not durable"

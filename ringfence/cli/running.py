@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -41,8 +41,9 @@ class ServiceRunsError(RingfenceError):
 class ServiceRefusedError(RingfenceError):
     """The service said no, or could not be reached."""
 
-    def __init__(self, url: str, found: str) -> None:
+    def __init__(self, url: str, found: str, *, status: int | None = None, retry_after_s: int = 1) -> None:
         self.url, self.found = url, found
+        self.status, self.retry_after_s = status, retry_after_s  # None: it gave no answer
         super().__init__(f"the service at {url}: {found}")
 
 
@@ -80,7 +81,7 @@ def switch_release(
     if not token:
         raise ServiceRunsError(str(locked), url, path, body)
     query = f"?{urlencode({'scenario': scenario})}"
-    status = _asked(url, token, "POST", path + query, body)
+    status = ask(url, token, "POST", path + query, body)
     say(f"the service at {url} makes {status['release']} ready; it goes on by itself, whatever becomes of this command")
     step = ""
     while status["step"] not in ("done", "failed"):
@@ -88,7 +89,7 @@ def switch_release(
             step = status["step"]
             say(step)
         time.sleep(_LOOK_S)
-        found = _asked(url, token, "GET", "/v1/releases" + query)["switch"]
+        found = ask(url, token, "GET", "/v1/releases" + query)["switch"]
         if found is None or found["number"] != status["number"]:
             cause = "the service started anew, or changed the release again; see `ringfence release list`"
             raise SwitchFailedError(status["release"], cause)
@@ -98,7 +99,14 @@ def switch_release(
     return status
 
 
-def _asked(url: str, token: str, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+def ask(url: str, token: str, method: str, path: str, body: Mapping[str, str | int] | None = None) -> dict[str, Any]:
+    """Send one request to a running service, and return the JSON object that it answers.
+
+    Raises
+    ------
+    ServiceRefusedError
+        If it refuses or gives no answer, or if the token would go through the network in the clear.
+    """
     from urllib.error import HTTPError
     from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
@@ -123,7 +131,10 @@ def _asked(url: str, token: str, method: str, path: str, body: dict[str, str] | 
             answer: dict[str, Any] = json.load(response)
     except HTTPError as error:
         with error:
-            raise ServiceRefusedError(url, _detail(error)) from None
+            after = error.headers.get("Retry-After", "")
+            raise ServiceRefusedError(
+                url, _detail(error), status=error.code, retry_after_s=int(after) if after.isdigit() else 1
+            ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise ServiceRefusedError(url, f"cannot be asked ({reason}); name where it answers with --url") from None

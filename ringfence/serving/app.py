@@ -14,7 +14,7 @@ import structlog
 from ringfence.errors import RingfenceError
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import Scenario
-from ringfence.serving import release_routes, wire
+from ringfence.serving import pending_routes, release_routes, wire
 from ringfence.serving.breaker import MS
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import (
@@ -30,6 +30,7 @@ from ringfence.serving.exchange import DECISIONS, JSON_TYPES, Asked, ClientGoneE
 from ringfence.serving.key_ring import ApiKey, KeyRing, Scope
 from ringfence.serving.ndjson import decide_lines
 from ringfence.serving.openapi import openapi
+from ringfence.serving.pace import Pace
 from ringfence.serving.queue import Ask, Ticket
 from ringfence.serving.rates import RateLimits
 from ringfence.serving.service import ScenarioService, State
@@ -71,12 +72,14 @@ class App:
         self._config = config
         self._traces = traces
         self._open_batches = asyncio.Semaphore(config.open_batches)
+        self._paces = {name: Pace() for name in self._services}
         self._openapi: tuple[dict[str, Scenario], bytes] | None = None  # of the scenarios it was made for
         self._routes: dict[str, dict[str, Handler]] = {
             DECISIONS: {"POST": self._decide, "GET": self._find_decision},
             "/v1/decisions/batch": {"POST": self._decide_batch},
             "/v1/events": {"POST": self._learn},
             "/v1/labels": {"POST": self._label},
+            "/v1/pending/decide": {"POST": self._decide_pending},
             "/v1/releases": {"GET": self._releases},
             "/v1/releases/promote": {"POST": self._promote},
             "/v1/releases/rollback": {"POST": self._roll_back},
@@ -307,6 +310,11 @@ class App:
         if answer is None:
             raise NotFoundError(f"{entity_type} of that id in any event", "check type and id")
         await exchange.answer(200, wire.encode(answer))
+
+    async def _decide_pending(self, exchange: Exchange) -> None:
+        self._caller(exchange, Scope.DECIDE)
+        service = self._service(exchange)
+        await pending_routes.decide_pending(exchange, service, self._paces[service.scenario.name])
 
     async def _releases(self, exchange: Exchange) -> None:
         self._caller(exchange, Scope.READ)

@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 import time
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,7 +30,7 @@ from ringfence.scoring.route import Router
 from ringfence.scoring.scorer import FULL, Scorer
 from ringfence.serving import wire
 from ringfence.serving.decided import decision_body, feature_digest, texts_of
-from ringfence.serving.errors import HistoryEventError, ServiceFaultError
+from ringfence.serving.errors import HistoryEventError, LedgerUnavailableError, ServiceFaultError
 from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.late_commits import LateCommits
 from ringfence.serving.late_kept import LateKept
@@ -39,10 +39,9 @@ from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
 from ringfence.serving.telemetry import Telemetry
 from ringfence.serving.trace import Call
+from ringfence.serving.waiting import REVIEW, had_then, seen_together, stage_decisions
 
 _log: Final = structlog.get_logger("ringfence.serving")
-REVIEW: Final = "review"
-
 Rows = NDArray[np.float64]
 
 
@@ -54,6 +53,14 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     router: Router
     versions: dict[str, str]
     n_wrong_ticks: int = 0  # ticks on record that recovery could not compute again
+
+
+class Settled(NamedTuple):
+    """What became of a few events that waited."""
+
+    actions: list[str]  # of those that were decided, in their order
+    n_to_replay: int  # that go on waiting: what they had is not kept as the live release reads it
+    release: str
 
 
 class _Wanted:
@@ -145,6 +152,11 @@ class Cycle:
             self._read(tickets[0])
             return
         began_ns = time.perf_counter_ns()
+        if tickets[0].ask is Ask.DECIDE_WAITING:  # so are these
+            self._guard(tickets[0], self._decide_waiting)
+            tickets[0].queue_ns = began_ns - tickets[0].queued_at_ns
+            tickets[0].score_ns = time.perf_counter_ns() - began_ns
+            return
         for ticket in tickets:
             ticket.queue_ns = began_ns - ticket.queued_at_ns
             if ticket.ask is Ask.READ:  # before anything is staged: state between two turns
@@ -259,6 +271,43 @@ class Cycle:
     def _request_review(self, ticket: Ticket) -> None:
         assert ticket.request is not None
         ticket.result = self._writer.stage(Kind.REVIEW_REQUESTED, ticket.request)
+
+    def _decide_waiting(self, ticket: Ticket) -> None:
+        """Decide events that wait, from what each had; in full, or none of them.
+
+        Which they are was read from the ledger before: whatever is decided by now, durable or staged, is passed over.
+        """
+        if self._late is not None and self._late.is_late:  # what nobody waits for can wait until it is durable
+            raise LedgerUnavailableError
+        live = self._live
+        left_over = [one for one in ticket.waiting if self._writer.decision_of(one.body.event_seq) is None]
+        found = [(one, had_then(one, self._kept, self.no_samples, live.versions["spec"])) for one in left_over]
+        waiting = [one for one, had in found if had is not None]
+        had = [had for _, had in found if had is not None]
+        ticket.result = Settled([], len(found) - len(had), live.versions["release"])
+        if not waiting:
+            return
+        left = self._reviews.left()
+        answers = self._rungs.in_full(
+            seen_together(live.scorer.release.scenario, waiting, had),
+            [one.event.amount_minor for one in waiting],
+            reviews_left=left,
+        )
+        seqs = stage_decisions(
+            self._writer,
+            waiting,
+            had,
+            answers,
+            left=left,
+            reviews=self._reviews,
+            versions=live.versions,
+            row_sample=self._row_sample,
+        )
+        self.last_decided_seq = seqs[-1]
+        for answer in answers:
+            self._decisions.inc((self._name, answer.action, answer.rung, live.versions["release"]))
+        self._to_forget += [one.body.event_seq for one, (_, packed, _) in zip(waiting, had, strict=True) if packed]
+        ticket.result = ticket.result._replace(actions=[answer.action for answer in answers])
 
     def _tell(self, ticket: Ticket) -> None:
         notice: LabelNotice | None = ticket.notice

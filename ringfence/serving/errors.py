@@ -238,6 +238,17 @@ class SpoolFullError(ServingError):
         )
 
 
+class NotInFullError(ServingError):
+    """What waits for the nightly run has no lower rung: nobody waits for the answer."""
+
+    def __init__(self, release: str, found: str) -> None:
+        self.release, self.found, self.retry_after_s = release, found, 2
+        super().__init__(
+            f"release {release!r} cannot be asked in full: {found}; nothing was decided, and what waits goes on "
+            f"waiting; retry after two seconds, or promote a release that is whole"
+        )
+
+
 class UnknownProtocolError(ServingError):
     """The server hands over a connection of a kind that is not served."""
 
@@ -293,6 +304,7 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     LedgerUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger is unavailable"),
     SpoolFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "spool-full", "Too many records wait for the ledger"),
     OutcomeUnknownError: (HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", "Unknown whether it was recorded"),
+    NotInFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "not-in-full", "The release cannot be asked in full"),
     ServiceFaultError: (HTTPStatus.INTERNAL_SERVER_ERROR, "service-fault", "The service failed"),
     # causes from other rooms
     InvalidEventError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-event", "The event does not fit the scenario"),

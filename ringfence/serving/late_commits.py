@@ -23,6 +23,7 @@ from typing import Final
 
 import structlog
 
+from ringfence.errors import RingfenceError
 from ringfence.ledger.erasable import Erasable
 from ringfence.ledger.groups import AbandonedError, Group, roll_back, write_groups
 from ringfence.ledger.ledger import Ledger
@@ -46,6 +47,7 @@ _LONGEST_PAUSE_S: Final = 1.0
 _ENDS_S: Final = 5.0  # that a service which stops waits for the ledger
 _SHARE: Final = 0.5  # of the time that the most urgent request has left, which is waited for a commit
 _NS: Final = 1e9
+_PATIENT: Final = (Ask.REQUEST_REVIEW, Ask.DECIDE_WAITING)  # their answers are never told as not durable
 
 
 class _Handed:
@@ -145,7 +147,7 @@ class LateCommits:
         for ticket in tickets:
             if isinstance(ticket.result, wire.Recorded):
                 ticket.result = wire.marked(ticket.result, self.durable_seq)
-            elif ticket.ask is Ask.REQUEST_REVIEW and self.is_late:
+            elif ticket.ask in _PATIENT and self.is_late and not isinstance(ticket.result, RingfenceError):
                 ticket.result = OutcomeUnknownError()  # it waits until the record is there
 
     def wait(self, timeout_s: float) -> bool:

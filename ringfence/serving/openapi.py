@@ -15,6 +15,7 @@ from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.errors import Problem
 from ringfence.serving.exchange import DEADLINE
+from ringfence.serving.pending_routes import LAST_SEQ, MOST, USUAL_LIMIT
 from ringfence.serving.release_routes import LONGEST_NOTE
 
 _STRUCTS: Final = (
@@ -26,6 +27,7 @@ _STRUCTS: Final = (
     wire.EventAnswer,
     wire.LabelAnswer,
     wire.EntityAnswer,
+    wire.PendingDecided,
     wire.SwitchStatus,
     wire.ReleasesAnswer,
     wire.Health,
@@ -75,6 +77,7 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
     schemas["Event"] = _either(taught)
     schemas["Label"] = _label()
     schemas["Promotion"], schemas["Rollback"] = _promotion()
+    schemas["PendingToDecide"] = _pending()
     ask = [{"name": "scenario", "in": "query", "required": len(scenarios) > 1, "schema": {"enum": list(scenarios)}}]
     deadline = {
         "name": DEADLINE,
@@ -126,6 +129,10 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
         "/v1/labels": {
             "post": _operation("label", "Tell the truth about an event", "LabelAnswer", status=202)
             | {"parameters": ask, "requestBody": _body("application/json", "Label")}
+        },
+        "/v1/pending/decide": {
+            "post": _operation("decide", "Decide some of the events that wait for the nightly run", "PendingDecided")
+            | {"parameters": ask, "requestBody": {**_body("application/json", "PendingToDecide"), "required": False}}
         },
         "/v1/decisions/{id}": {
             "get": _operation("read", "Read a decision with its exact reasons, once computed", *_STORED)
@@ -225,6 +232,24 @@ def _promotion() -> tuple[dict[str, Any], dict[str, Any]]:
     closed = {"type": "object", "additionalProperties": False}
     promotion = {**closed, "properties": {"release": release, "note": note}, "required": ["release"]}
     return promotion, {**closed, "properties": {"note": note}}
+
+
+def _pending() -> dict[str, Any]:
+    limit = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST,
+        "default": USUAL_LIMIT,
+        "description": "events to look at",
+    }
+    after = {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": LAST_SEQ,
+        "default": 0,
+        "description": "the last_event_seq of the answer before, to go on there",
+    }
+    return {"type": "object", "additionalProperties": False, "properties": {"limit": limit, "after": after}}
 
 
 def _operation(

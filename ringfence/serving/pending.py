@@ -21,25 +21,22 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.replay import RECORDS_AT_ONCE
 from ringfence.engine.snapshot import restore_newest
 from ringfence.ledger.ledger import Ledger
-from ringfence.ledger.records import DecisionBody, EventBody, Kind, PendingBody, Record
+from ringfence.ledger.records import DecisionBody, Kind
 from ringfence.ledger.writer import Writer
-from ringfence.models.gnn_inputs import SampledArrays
-from ringfence.models.packed import joined, one_of, pack, unpack
-from ringfence.models.seen import Seen
+from ringfence.models.packed import one_of, pack
 from ringfence.policy.costs import ACTIONS, expected_costs
 from ringfence.policy.policy import BATCH, Policy
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import Clock
-from ringfence.scenario.event import Event
 from ringfence.scoring.release import Release, load_release
 from ringfence.scoring.scorer import Answer, Scorer
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.cycle import REVIEW
-from ringfence.serving.decided import Row, decision_body, feature_digest, texts_of
+from ringfence.serving.cycle import nothing_of
 from ringfence.serving.errors import NoChampionError
 from ringfence.serving.kept import KeptRows
 from ringfence.serving.recovery import versions_of
 from ringfence.serving.reviews import ReviewBudget
+from ringfence.serving.waiting import Had, Waiting, event_at, had_then, seen_together, stage_decisions, waiting_in
 
 _ROW_SAMPLE: Final = ServiceConfig().row_sample
 GROUP: Final = 256  # decisions that are scored, and committed, together
@@ -118,7 +115,7 @@ def decide_pending(
     ):
         run = _Run(ledger, release, state_dir, clock, writer, kept)
         total, after = ledger.n_pending, 0
-        while waiting := ledger.pending(after, group):
+        while waiting := waiting_in(ledger, after, group):
             after = run.decide(waiting)
             progress(run.n_decided, total)
     seconds = time.perf_counter() - began
@@ -148,50 +145,38 @@ class _Run:
         self._reviews = ReviewBudget(release.policy.reviews_per_day, release.scenario.time_zone, clock)
         self._reviews.recover(ledger)
         self._replay = _Replay(ledger, release.catalogue, state_dir)
-        like = self._scorer.blank(np.empty((0, len(release.catalogue.names)))).neighbourhoods
-        self._like = None if like is None else SampledArrays(like.events, like.mask, like.nodes)
+        self._no_samples = nothing_of(release.catalogue)
         self._versions = versions_of(release)
         self.n_decided = self.n_replayed = self.first_seq = self.last_seq = 0
         self.by_action: dict[str, int] = {}
         self.waited_ms: list[int] = []
         self.costs: list[float] = []
 
-    def decide(self, waiting: list[Record]) -> int:
+    def decide(self, waiting: list[Waiting]) -> int:
         """Decide a group and commit it; return the seq of its last event."""
-        bodies = [record.body for record in waiting if isinstance(record.body, PendingBody)]
-        found = [_event_at(self._ledger, body.event_seq) for body in bodies]
-        events = [event for event, _ in found]
-        rows, packed, seen = self._seen(bodies, events)
-        left = self._reviews.left()  # counted down here: midnight within a group changes nothing
-        answers = self._scorer.answer(seen, [event.amount_minor for event in events], reviews_left=left)
-        for at, (record, body, event, answer) in enumerate(zip(waiting, bodies, events, answers, strict=True)):
-            circumstances = {
-                "reviews_left": left,
-                "batch_size": len(bodies),
-                "route": BATCH,
-                "pending_seq": record.seq,
-                **({"late": True} if body.late else {}),
-            }
-            self._writer.stage_decision(
-                decision_body(
-                    answer,
-                    body.event_seq,
-                    event,
-                    rows[at],
-                    packed[at],
-                    versions=self._versions,
-                    circumstances=circumstances,
-                    row_sample=_ROW_SAMPLE,
-                )
-            )
-            if answer.action == REVIEW and left is not None:
-                left = max(0, left - 1)
-                self._reviews.spend()
-            self._count(answer, self._clock.now_ms() - found[at][1])
+        had = self._had(waiting)
+        left = self._reviews.left()
+        answers = self._scorer.answer(
+            seen_together(self._release.scenario, waiting, had),
+            [one.event.amount_minor for one in waiting],
+            reviews_left=left,
+        )
+        stage_decisions(
+            self._writer,
+            waiting,
+            had,
+            answers,
+            left=left,
+            reviews=self._reviews,
+            versions=self._versions,
+            row_sample=_ROW_SAMPLE,
+        )
+        for one, answer in zip(waiting, answers, strict=True):
+            self._count(answer, self._clock.now_ms() - one.recorded_at_ms)
         self._writer.commit()
-        self._kept.forget(body.event_seq for body in bodies)  # lost to a crash, they cost only room
-        self.first_seq = self.first_seq or bodies[0].event_seq
-        self.last_seq = bodies[-1].event_seq
+        self._kept.forget(one.body.event_seq for one in waiting)  # lost to a crash, they cost only room
+        self.first_seq = self.first_seq or waiting[0].body.event_seq
+        self.last_seq = waiting[-1].body.event_seq
         return self.last_seq
 
     def _count(self, answer: Answer, waited_ms: int) -> None:
@@ -200,34 +185,17 @@ class _Run:
         self.costs.append(answer.expected_costs[ACTIONS.index(answer.action)])
         self.waited_ms.append(waited_ms)
 
-    def _seen(self, bodies: list[PendingBody], events: list[Event]) -> tuple[list[Row], list[bytes], Seen]:
+    def _had(self, waiting: list[Waiting]) -> list[Had]:
         """Return what each event had at its own seq: as it was kept, and by replay where that does not do."""
-        had: dict[int, tuple[Row, bytes, SampledArrays | None]] = {}
-        for body, event in zip(bodies, events, strict=True):
-            if (kept := self._as_kept(body, event)) is not None:
-                had[body.event_seq] = kept
-        missing = [body.event_seq for body in bodies if body.event_seq not in had]
+        had: dict[int, Had] = {}
+        for one in waiting:
+            if (kept := had_then(one, self._kept, self._no_samples, self._versions["spec"])) is not None:
+                had[one.body.event_seq] = kept
+        missing = [one.body.event_seq for one in waiting if one.body.event_seq not in had]
         if missing:
             had |= self._replay.at(missing)
             self.n_replayed += len(missing)
-        entries = [had[body.event_seq] for body in bodies]
-        near = [one for _, _, one in entries if one is not None]
-        texts = texts_of(self._release.scenario, [event.attributes for event in events])
-        rows = [row for row, _, _ in entries]
-        return rows, [one for _, one, _ in entries], Seen(np.stack(rows), joined(near) if near else None, texts)
-
-    def _as_kept(self, body: PendingBody, event: Event) -> tuple[Row, bytes, SampledArrays | None] | None:
-        if body.versions["spec"] != self._versions["spec"]:
-            return None
-        row = np.frombuffer(body.row, np.float64)
-        packed, near = b"", None
-        if self._like is not None:
-            kept = self._kept.get(body.event_seq, event.payload_digest)
-            near = None if kept is None else unpack(kept.near, self._like)
-            if kept is None or near is None:
-                return None
-            packed = kept.near
-        return (row, packed, near) if feature_digest(row, packed) == body.feature_digest else None
+        return [had[one.body.event_seq] for one in waiting]
 
 
 class _Replay:
@@ -237,13 +205,13 @@ class _Replay:
         self._ledger, self._catalogue, self._state_dir = ledger, catalogue, state_dir
         self._engine: Engine | None = None
 
-    def at(self, seqs: list[int]) -> dict[int, tuple[Row, bytes, SampledArrays | None]]:
+    def at(self, seqs: list[int]) -> dict[int, Had]:
         """Return row and neighbourhood of events; seqs ascend, from call to call as well."""
         if self._engine is None:
             snapshot = restore_newest(self._catalogue, self._state_dir, last_seq=seqs[0] - 1)
             self._engine = snapshot or Engine(self._catalogue)
         engine, wanted = self._engine, np.array(seqs, np.int64)
-        found: dict[int, tuple[Row, bytes, SampledArrays | None]] = {}
+        found: dict[int, Had] = {}
         for batch in self._ledger.batches(after_seq=engine.seq, until_seq=seqs[-1], size=RECORDS_AT_ONCE):
             want, near = np.isin(batch.seq, wanted), None
             if self._catalogue.neighbourhoods is None:
@@ -253,17 +221,10 @@ class _Replay:
             engine.take_effects()  # of ticks, which are on record already
             for at, seq in enumerate(batch.seq[want].tolist()):
                 if near is None:
-                    found[seq] = rows[at], b"", None
+                    found[seq] = Had(rows[at])
                 else:
-                    found[seq] = rows[at], pack(near, at), one_of(near, at)
+                    found[seq] = Had(rows[at], pack(near, at), one_of(near, at))
         return found
-
-
-def _event_at(ledger: Ledger, seq: int) -> tuple[Event, int]:
-    """Return a live event and when it was recorded."""
-    record = next(ledger.records(seq - 1, (Kind.EVENT,), 1, until_seq=seq))
-    assert isinstance(record.body, EventBody)
-    return record.body.event, record.recorded_at_ms
 
 
 def _realtime(ledger: Ledger, policy: Policy, first_seq: int, last_seq: int) -> RouteCost:
@@ -277,7 +238,7 @@ def _realtime(ledger: Ledger, policy: Policy, first_seq: int, last_seq: int) -> 
         if not isinstance(body, DecisionBody) or not first_seq < body.event_seq < last_seq:
             continue
         if body.circumstances.get("route") != BATCH:
-            event, recorded_at_ms = _event_at(ledger, body.event_seq)
+            event, recorded_at_ms = event_at(ledger, body.event_seq)
             scores.append(body.score)
             amounts.append(np.nan if event.amount_minor is None else float(event.amount_minor))
             actions.append(ACTIONS.index(body.action))

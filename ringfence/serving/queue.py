@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -16,6 +16,7 @@ from ringfence.ledger.records import ReviewRequestedBody
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.serving.errors import QueueFullError
 from ringfence.serving.trace import Call, Trace
+from ringfence.serving.waiting import Waiting
 
 NO_DEADLINE: Final = 1 << 62
 _NEWEST: Final = 0.2  # weight of the newest turn in what a ticket is expected to take
@@ -33,13 +34,14 @@ class Ask(IntEnum):
     READ = 3  # a question to the engine's state, answered between two batches
     REQUEST_REVIEW = 4  # a decision that a second look would have taken otherwise
     SWITCH = 5  # another release: what was put before is of the old one, what comes after of the new one
+    DECIDE_WAITING = 6  # a few events that the policy left to the nightly run
 
 
 class Ticket:
     """One request on its way through the engine thread. Times are `perf_counter_ns`."""
 
     __slots__ = ("admission", "ask", "calls", "commit_ns", "deadline_ns", "future", "notice", "observe_ns", "queue_ns",
-                 "queued_at_ns", "read", "repeated", "request", "result", "score_ns", "trace")  # fmt: skip
+                 "queued_at_ns", "read", "repeated", "request", "result", "score_ns", "trace", "waiting")  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Ticket:
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
         request: ReviewRequestedBody | None = None,
+        waiting: Sequence[Waiting] = (),
         deadline_ns: int = NO_DEADLINE,
         trace: Trace | None = None,
     ) -> None:
@@ -59,6 +62,7 @@ class Ticket:
         self.notice = notice
         self.read = read
         self.request = request
+        self.waiting = waiting
         self.result: object | RingfenceError = None
         self.repeated = False
         self.trace = trace  # None: nobody traces it

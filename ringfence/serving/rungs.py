@@ -20,8 +20,10 @@ from ringfence.models.seen import Seen
 from ringfence.scoring.scorer import FULL, GBDT, RULES, Answer, Scorer
 from ringfence.serving.breaker import State
 from ringfence.serving.config import ServiceConfig
+from ringfence.serving.errors import NotInFullError
 from ringfence.serving.ladder import Ladder, Why
 from ringfence.serving.model_thread import CallTimedOutError, ModelThread
+from ringfence.serving.queue import NO_DEADLINE
 from ringfence.serving.telemetry import Telemetry, cause_of
 from ringfence.serving.trace import Call, Steps, done_of
 
@@ -123,6 +125,27 @@ class Rungs:
             calls.append(steps.call(RULES, ""))
         return self._told(answers, skipped)
 
+    def in_full(self, seen: Seen, amounts_minor: Sequence[int | None], *, reviews_left: int | None) -> list[Answer]:
+        """Answer n events that have no deadline, with every branch of the release.
+
+        Parameters
+        ----------
+        seen, amounts_minor, reviews_left : as `Scorer.answer` has them.
+
+        Raises
+        ------
+        NotInFullError
+            If a branch is broken, fails, or takes longer than any model is waited for.
+        """
+        scorer = self._scorer
+        if scorer.rung != FULL:
+            raise NotInFullError(scorer.release.id, scorer.degraded)
+        never_ns = self._now_ns() + NO_DEADLINE
+        found = self._asked(FULL, seen, amounts_minor, reviews_left, never_ns, "", None, "what waits goes on waiting")
+        if isinstance(found, str):
+            raise NotInFullError(scorer.release.id, found)
+        return found
+
     def needed_ns(self, n_events: int) -> int:
         """Return what is needed to answer n events on the highest rung that works, up to their deadline."""
         busy = [rung for rung, thread in self._threads.items() if thread.is_busy]
@@ -159,8 +182,9 @@ class Rungs:
         deadline_ns: int,
         why: str,
         steps: Steps | None,
+        instead: str = "a lower rung answers",
     ) -> list[Answer] | str:
-        """Ask a model; say why it does not answer where it does not."""
+        """Ask a model; say why it does not answer where it does not. The log is told what happens `instead`."""
         ladder, thread, began_ns = self.ladder, self._threads[rung], self._now_ns()
         breaker, left_ns = ladder.breakers[rung], deadline_ns - began_ns
         if thread.is_busy:
@@ -180,13 +204,13 @@ class Rungs:
             now_ns = self._now_ns()
             breaker.gave_up(seen.n, now_ns - began_ns, now_ns)
             ladder.estimates[rung].add(seen.n, now_ns - began_ns, now_ns)
-            self._troubles.append((rung, "a model is late; a lower rung answers", error))
+            self._troubles.append((rung, f"a model is late; {instead}", error))
             self._note(rung, breaker.state_at(now_ns))
             return Why.TIMED_OUT
         except Exception as error:
             now_ns = self._now_ns()
             breaker.failed(now_ns)
-            self._troubles.append((rung, "scoring failed; a lower rung answers", error))
+            self._troubles.append((rung, f"scoring failed; {instead}", error))
             self._note(rung, breaker.state_at(now_ns))
             return type(error).__name__
         now_ns = self._now_ns()

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,7 @@ from ringfence.serving.state import State as State
 from ringfence.serving.swap import MOST_WAITING, Swap, parted
 from ringfence.serving.telemetry import Telemetry
 from ringfence.serving.trace import Trace
+from ringfence.serving.waiting import Waiting, waiting_in
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
@@ -67,7 +68,8 @@ class ScenarioService:
     """Decides, learns and is told; every answer that leaves is durable, or says that it is not.
 
     `start` returns at once and recovery runs in the engine thread; `state` says how far it is. All other methods are
-    for the event loop's thread, except `stored_decision` and `decision_on`, which read and may run anywhere.
+    for the event loop's thread, except those that only read the ledger and may run anywhere: `stored_decision`,
+    `decision_on`, `waiting` and `count_waiting`.
     """
 
     def __init__(
@@ -175,6 +177,7 @@ class ScenarioService:
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
         request: ReviewRequestedBody | None = None,
+        waiting: Sequence[Waiting] = (),
         deadline_ns: int = NO_DEADLINE,
         trace: Trace | None = None,
     ) -> Ticket:
@@ -198,6 +201,7 @@ class ScenarioService:
             notice=notice,
             read=read,
             request=request,
+            waiting=waiting,
             deadline_ns=deadline_ns,
             trace=trace,
         )
@@ -211,6 +215,14 @@ class ScenarioService:
     def decision_on(self, event_id: str, *, full: bool = False) -> wire.StoredDecision | wire.StoredPending:
         """See `retold.decision_on`."""
         return decision_on(self._ledger, self._state_dir, self.scenario.decide, event_id, full=full)
+
+    def waiting(self, after_event_seq: int, limit: int) -> list[Waiting]:
+        """See `waiting.waiting_in`."""
+        return waiting_in(self._ledger, after_event_seq, limit)
+
+    def count_waiting(self) -> int:
+        """Return how many events wait for the nightly run."""
+        return self._ledger.n_pending
 
     def entity(self, entity_type: str, entity_id: str) -> wire.EntityAnswer | None:
         """Describe an entity by the state between two turns; only the engine thread may call this."""
@@ -362,7 +374,8 @@ class ScenarioService:
                 if not self._turn(cycle, group, waiting):
                     break
             else:
-                self._queue.took(len(tickets), time.perf_counter_ns() - began_ns)
+                if groups[-1][0].ask is not Ask.DECIDE_WAITING:  # those are no request that others wait behind
+                    self._queue.took(len(tickets), time.perf_counter_ns() - began_ns)
             if self._stopping and self._state is State.LEDGER_UNAVAILABLE:
                 return
 

@@ -69,14 +69,20 @@ Enter = Callable[[Ready, Callable[[], object]], object]
 
 
 def parted(tickets: list[Ticket]) -> list[list[Ticket]]:
-    """Part what was taken from the queue before and after each switch, which stands alone."""
+    """Part what was taken from the queue before and after each switch, which stands alone.
+
+    So does what decides events that wait, and comes last, whatever stood behind it: nobody waits for that.
+    """
     parts: list[list[Ticket]] = [[]]
+    last: list[list[Ticket]] = []
     for ticket in tickets:
         if ticket.ask is Ask.SWITCH:
             parts += [[ticket], []]
+        elif ticket.ask is Ask.DECIDE_WAITING:
+            last.append([ticket])
         else:
             parts[-1].append(ticket)
-    return [part for part in parts if part]
+    return [part for part in (*parts, *last) if part]
 
 
 class _Switch:

@@ -160,6 +160,17 @@ class ReleasesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     releases: list[ReleaseEntry]  # as the ledger has them, oldest first
 
 
+class PendingDecided(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of some events that waited for the nightly run. All of it is durable."""
+
+    decided: int
+    need_replay: int  # that go on waiting, as what they had is not kept as the live release reads it
+    left: int  # that wait, these included
+    by_action: dict[str, int]  # of the decided ones
+    release: str  # that decided, or would have
+    last_event_seq: int | None  # of the events looked at, to go on `after`; None where none waits there
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     scenarios: dict[str, str] = {}

@@ -27,6 +27,7 @@ ROUTES = [
     ("/v1/decisions/batch", "post"),
     ("/v1/events", "post"),
     ("/v1/labels", "post"),
+    ("/v1/pending/decide", "post"),
     ("/v1/decisions/{id}", "get"),
     ("/v1/entities/{type}/{id}", "get"),
     ("/v1/releases", "get"),
@@ -45,6 +46,7 @@ ANSWERS: dict[str, Any] = {
     "EventAnswer": wire.EventAnswer,
     "LabelAnswer": wire.LabelAnswer,
     "EntityAnswer": wire.EntityAnswer,
+    "PendingDecided": wire.PendingDecided,
     "ReleasesAnswer": wire.ReleasesAnswer,
     "Health": wire.Health,
 }
