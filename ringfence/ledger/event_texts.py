@@ -35,6 +35,8 @@ def event_texts(ledger: Ledger, seqs: NDArray[np.int64]) -> tuple[list[str | Non
     asked = pl.DataFrame({"seq": pl.Series(seqs, dtype=pl.Int64)})
     parts = [pl.DataFrame(schema={"seq": pl.Int64, **{a.name: pl.String() for a in wanted}})]
     for segment in ledger.segments():
+        if segment.last_seq < first or segment.first_seq > last:
+            continue  # of one live event nothing of an import is read
         scan = pl.scan_parquet(ledger.directory / SEGMENTS / segment.path / RECORDS, glob=False)
         present = set(scan.collect_schema().names())
         given = [

@@ -377,8 +377,13 @@ class Ledger:
 
     def decision_of(self, event_seq: int) -> Record | None:
         """The decision on the event at `event_seq`; None while it has none."""
-        row = self._connection.execute("SELECT seq FROM decisions WHERE event_seq = ?", (event_seq,)).fetchone()
-        return self._record(row[0]) if row else None
+        return next(iter(self.decisions_of(event_seq, event_seq)), None)
+
+    def decisions_of(self, first_seq: int, last_seq: int) -> list[Record]:
+        """The decisions on the events from `first_seq` to `last_seq`, both inclusive, in the order of the events."""
+        query = "SELECT seq FROM decisions WHERE event_seq BETWEEN ? AND ? ORDER BY event_seq"
+        found = [self._record(seq) for (seq,) in self._connection.execute(query, (first_seq, last_seq))]
+        return [record for record in found if record is not None]
 
     def pending_of(self, event_seq: int) -> Record | None:
         """The record that says the event at `event_seq` waits for the nightly batch; None where it does not."""

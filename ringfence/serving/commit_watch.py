@@ -8,15 +8,48 @@ thread. Who waits for it is told that the outcome is unknown, and who comes is r
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
 from ringfence.serving.queue import Ticket
 
-LOOK_S: Final = 0.01
-WARY_LOOKS: Final = 4  # in a row that find the same commit, while the disk is known to be slow
+LOOK_S: Final = 0.005
+WARY_LOOKS: Final = 8  # in a row that find the same commit, while the disk is known to be slow
+SOON_S: Final = 2 * LOOK_S  # before a deadline, whoever waits is told
 WARY_S: Final = 10.0  # after the last commit that was stuck
 _LATE_S: Final = 1.5 * LOOK_S  # a look later than that says that the machine is busy or stood still, not the disk
+
+
+class Pace:
+    """How long commits take here. The slowest of the last seconds, so that a busy machine is not taken for a dead disk.
+
+    One thread tells it, another one may ask.
+    """
+
+    TIMES: Final = 4.0  # a commit that takes so many times as long as the slowest before it is out of the ordinary
+    LEAST_S: Final = 0.03
+    FROM: Final = 100  # commits on, the pace is known
+    SPAN_S: Final = 5.0  # the slowest of this span and of the one before it counts
+
+    def __init__(self) -> None:
+        self._slowest_s = self._slowest_before_s = self._until_s = 0.0
+        self._n = self._n_before = 0
+
+    def tell(self, took_s: float, now_s: float) -> None:
+        """Note a commit that took so long, and ended now."""
+        if now_s >= self._until_s:
+            is_next = now_s < self._until_s + self.SPAN_S
+            self._slowest_before_s, self._n_before = (self._slowest_s, self._n) if is_next else (0.0, 0)
+            self._slowest_s, self._n, self._until_s = 0.0, 0, now_s + self.SPAN_S
+        self._slowest_s = max(self._slowest_s, took_s)
+        self._n += 1
+
+    def ordinary_s(self, now_s: float) -> float | None:
+        """What a commit may take before it is out of the ordinary; None where too few were seen of late."""
+        if now_s >= self._until_s + self.SPAN_S or self._n + self._n_before < self.FROM:
+            return None
+        return max(self.LEAST_S, self.TIMES * max(self._slowest_s, self._slowest_before_s))
 
 
 class CommitWatch:
@@ -25,12 +58,22 @@ class CommitWatch:
     Parameters
     ----------
     on_stuck : called once a commit that is stuck, with those who wait for it.
-    patience_s : that a commit may take. After one that took longer, the next ones get `WARY_LOOKS` looks for a while:
-        a disk that stood still once is slow as a rule, and nobody has to wait for it that long again.
+    patience_s : that a commit may take. One that is out of the ordinary (`Pace`) may take less where the deadline of
+        somebody who waits for it would pass: he is told before it does. After one that was stuck, the next ones get
+        `WARY_LOOKS` looks for a while: a disk that stood still once is slow as a rule, and nobody has to wait for it
+        that long again.
+    clock : steady, in seconds; the same that `look` is told.
     """
 
-    def __init__(self, on_stuck: Callable[[list[Ticket]], None], patience_s: float) -> None:
-        self._on_stuck, self._patience_s = on_stuck, patience_s
+    def __init__(
+        self,
+        on_stuck: Callable[[list[Ticket]], None],
+        patience_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_stuck, self._patience_s, self._clock = on_stuck, patience_s, clock
+        self._pace = Pace()
+        self._began_s = 0.0
         self._running: list[Ticket] | None = None  # who waits for the commit that runs; None while none does
         self._seen: list[Ticket] | None = None
         self._stuck: list[Ticket] | None = None
@@ -38,10 +81,13 @@ class CommitWatch:
         self._looked_s = self._seen_s = self._wary_until_s = 0.0
 
     def began(self, tickets: list[Ticket]) -> None:
+        self._began_s = self._clock()
         self._running = tickets
 
     def ended(self) -> None:
         self._running = None
+        ended_s = self._clock()
+        self._pace.tell(ended_s - self._began_s, ended_s)
 
     @property
     def is_stuck(self) -> bool:
@@ -59,10 +105,21 @@ class CommitWatch:
         if running is self._stuck:
             self._wary_until_s = now_s + WARY_S
             return
-        is_wary = now_s < self._wary_until_s
-        if now_s - self._seen_s >= self._patience_s or (is_wary and self._looks >= WARY_LOOKS):
+        is_wary = now_s < self._wary_until_s and self._looks >= WARY_LOOKS
+        if is_wary or now_s - self._seen_s >= self._patience_s or self._is_pressing(running, now_s):
             self._stuck = running
             self._on_stuck(running)
+
+    def _is_pressing(self, running: list[Ticket], now_s: float) -> bool:
+        """Whether a commit is out of the ordinary, and the deadline of one who waits for it about to pass.
+
+        Looks that came late do not count: then it is the machine that is slow, and the disk may be well.
+        """
+        ordinary_s = self._pace.ordinary_s(now_s)
+        if ordinary_s is None or self._looks * LOOK_S < ordinary_s:
+            return False
+        soon_ns = time.perf_counter_ns() + SOON_S * 1e9
+        return any(ticket.deadline_ns <= soon_ns for ticket in running)
 
     def keep_looking(self, loop: asyncio.AbstractEventLoop, ended: Callable[[], bool]) -> None:
         """Look every `LOOK_S` until `ended`."""

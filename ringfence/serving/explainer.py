@@ -16,7 +16,7 @@ from ringfence.engine.without import Reading, read_without_each
 from ringfence.errors import RingfenceError
 from ringfence.ledger.assembly import slice_batch
 from ringfence.ledger.ledger import Ledger
-from ringfence.ledger.records import DecisionBody, Kind
+from ringfence.ledger.records import DecisionBody
 from ringfence.policy.costs import ACTIONS, APPROVE
 from ringfence.scenario.batch import Batch
 from ringfence.scoring.release import Release
@@ -26,14 +26,13 @@ from ringfence.serving.wholes import MOST_WAITING, Wholes
 
 _log: Final = structlog.get_logger("ringfence.serving")
 _SCORED_AT_ONCE: Final = 4
-_COMMIT: Final = 1_024  # records in which a decision follows its event, where the two came together
 _APPROVED: Final = ACTIONS[APPROVE]
 
 
 def fold_and_read(engine: Engine, batch: Batch, ledger: Ledger, wholes: Wholes) -> None:
     """Fold a batch; of each event in it that was decided, and not approved, keep what it read and would have read.
 
-    Only of decisions of the engine's own feature spec that came with their event, and only while fewer than
+    Only of decisions of the engine's own feature spec that are durable by then, and only while fewer than
     `MOST_WAITING` readings wait: the follower must not fall behind for it.
     """
     wanted: list[tuple[int, int]] = []
@@ -65,19 +64,17 @@ def _fold(engine: Engine, batch: Batch) -> None:
 
 def _explainable(engine: Engine, batch: Batch, ledger: Ledger, wholes: Wholes) -> list[tuple[int, int]]:
     """Return (event seq, decision seq) of what is to be explained in a batch, in the order of events."""
-    first, last = int(batch.seq[0]), int(batch.seq[-1])
-    found = {}
-    for record in ledger.records(first, (Kind.DECISION,), until_seq=min(last + _COMMIT, ledger.last_seq)):
+    found = []
+    for record in ledger.decisions_of(int(batch.seq[0]), int(batch.seq[-1])):
         body = record.body
         if (
             isinstance(body, DecisionBody)
-            and first <= body.event_seq <= last
             and body.action != _APPROVED
             and body.versions["spec"] == engine.catalogue.spec_hash
             and not wholes.is_known(record.seq)
         ):
-            found[body.event_seq] = record.seq
-    return sorted(found.items())
+            found.append((body.event_seq, record.seq))
+    return found
 
 
 def score_readings(ledger: Ledger, wholes: Wholes, release_of: Callable[[str], Release]) -> int:

@@ -40,7 +40,7 @@ from ringfence.workspace import Workspace
 _log: Final = structlog.get_logger("ringfence.serving")
 _POLL_S: Final = 0.5
 _CHUNK: Final = 64
-_REST: Final = 3.0  # times as long as a chunk took
+_REST: Final = 3.0  # times as long as a chunk, or a portion of the ledger, took
 _NICE: Final = 15
 
 
@@ -78,6 +78,7 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
             stop=lambda: ended() or other_lives(),
             differs=differs,
             fold=lambda engine, batch: fold_and_read(engine, batch, ledger, wholes),
+            rest=_REST,
         )
 
     with contextlib.closing(Wholes(workspace.state_dir(scenario))) as wholes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from ringfence.engine import Catalogue, Engine, SnapshotError, restore_newest, write_snapshot
+from ringfence.engine import Catalogue, Engine, SnapshotError, follower, restore_newest, write_snapshot
 from ringfence.engine import layout as at
 from ringfence.engine.follower import run_follower
 from ringfence.engine.snapshot import clear_unfinished, list_snapshots, read_snapshot
@@ -144,6 +145,71 @@ def test_follower_writes_what_a_replay_gives_and_starts_from_it(tmp_path: Path) 
     assert restored is not None
     assert restored.seq == len(BATCH)
     assert restored.state_hash() == engine_at(len(BATCH)).state_hash()
+
+
+class NotedLedger(ListedLedger):
+    """Notes in what portions it was read."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        self.sizes: list[int] = []
+
+    def batches(self, after_seq: int = 0, until_seq: int | None = None, size: int = 65_536) -> Iterator[Batch]:
+        for batch in super().batches(after_seq, until_seq, size):
+            self.sizes.append(len(batch))
+            yield batch
+
+
+class SteppedTime:
+    """Time that goes by only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_a_follower_that_rests_folds_in_small_portions_and_comes_to_the_same_state(tmp_path: Path) -> None:
+    whole = batch_of(drawn_records(2, 400), claims_scenario())
+    ledger, turns = NotedLedger(whole), iter([False] * 5)
+    written = run_follower(
+        ledger, CATALOGUE, tmp_path, every_records=1, every_seconds=0.0, stop=lambda: next(turns, True),
+        poll_seconds=0.0, rest=0.1,
+    )  # fmt: skip
+    assert ledger.sizes == [128, 128, 128, len(whole) - 3 * 128]
+    assert written == len(whole)
+    restored, plain = restore_newest(CATALOGUE, tmp_path), Engine(CATALOGUE)
+    plain.observe(whole)
+    assert restored is not None
+    assert restored.state_hash() == plain.state_hash()
+
+
+def test_a_follower_that_rests_leaves_time_between_two_snapshots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time, ledger, spans = SteppedTime(), ListedLedger(cut(BATCH, 0, 1)), []
+
+    def ends() -> bool:
+        end = min(ledger.last_seq + 1, len(BATCH))
+        ledger.batch = cut(BATCH, 0, end)
+        return end == len(BATCH)
+
+    def writes_slowly(engine: Engine, directory: Path, *, rest: float) -> None:
+        began_s = time.now_s
+        time.sleep(5.0)
+        spans.append((began_s, time.now_s))
+
+    monkeypatch.setattr(follower, "time", time)
+    monkeypatch.setattr(follower, "write_snapshot", writes_slowly)
+    run_follower(
+        ledger, CATALOGUE, tmp_path, every_records=1, every_seconds=1e9, stop=ends, poll_seconds=1.0, rest=3.0
+    )  # fmt: skip
+    assert len(spans) >= 3
+    assert {after - before for (_, before), (after, _) in pairwise(spans)} == {15.0}
 
 
 def test_a_snapshot_damaged_anywhere_is_refused_for_its_checksum(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -11,8 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from ringfence.ledger.writer import Writer
-from ringfence.serving.commit_watch import LOOK_S, WARY_LOOKS, WARY_S, CommitWatch
-from ringfence.serving.queue import Ticket
+from ringfence.serving.commit_watch import LOOK_S, WARY_LOOKS, WARY_S, CommitWatch, Pace
+from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket
 from ringfence.serving.service import State
 
 from .conftest import RunningService, claim
@@ -20,19 +21,39 @@ from .conftest import RunningService, claim
 Start = Callable[..., RunningService]
 
 
-PATIENT_LOOKS = 25
+PATIENT_LOOKS = 50
 
 
 class Told:
     def __init__(self) -> None:
         self.groups: list[list[Ticket]] = []
-        self.watch = CommitWatch(self.groups.append, PATIENT_LOOKS * LOOK_S)
         self.now_s = 100.0
+        self.watch = CommitWatch(self.groups.append, PATIENT_LOOKS * LOOK_S, lambda: self.now_s)
 
     def look(self, n: int, *, every_s: float = LOOK_S) -> None:
         for _ in range(n):
             self.now_s += every_s
             self.watch.look(self.now_s)
+
+    def commit(self, n: int, *, takes_s: float = 0.002) -> None:
+        """Let `n` commits go by, with a pause after each."""
+        for _ in range(n):
+            self.watch.began([])
+            self.now_s += takes_s
+            self.watch.ended()
+            self.look(1)
+
+    def looks_until_stuck(self, deadline_ns: int) -> int:
+        """How many looks find a commit before it counts as stuck, for which somebody waits who has that deadline."""
+        loop = asyncio.new_event_loop()
+        group = [Ticket(Ask.DECIDE, loop.create_future(), deadline_ns=deadline_ns)]
+        loop.close()
+        self.watch.began(group)
+        for n in range(1, 2 * PATIENT_LOOKS):
+            self.look(1)
+            if self.watch.is_stuck:
+                return n
+        raise AssertionError("never")
 
     def stuck_once(self) -> None:
         self.watch.began([])
@@ -98,6 +119,48 @@ def test_on_a_machine_too_busy_to_look_in_time_a_commit_gets_the_whole_patience_
     assert not told.watch.is_stuck
     told.look(2, every_s=3 * LOOK_S)
     assert told.watch.is_stuck
+
+
+PASSED = 0  # a deadline
+
+
+def test_where_commits_are_fast_whoever_has_a_deadline_is_told_in_time_for_it() -> None:
+    told = Told()
+    told.commit(Pace.FROM)
+    n = told.looks_until_stuck(PASSED)
+    assert Pace.LEAST_S / LOOK_S <= n <= Pace.LEAST_S / LOOK_S + 1
+
+
+def test_whoever_has_no_deadline_or_a_late_one_waits_the_whole_patience() -> None:
+    for deadline_ns in (NO_DEADLINE, time.perf_counter_ns() + 3_600_000_000_000):
+        told = Told()
+        told.commit(Pace.FROM)
+        assert told.looks_until_stuck(deadline_ns) > PATIENT_LOOKS
+
+
+def test_where_commits_take_long_as_a_rule_one_that_does_is_waited_for() -> None:
+    told = Told()
+    told.commit(Pace.FROM)
+    told.commit(1, takes_s=0.03)
+    n = told.looks_until_stuck(PASSED)
+    assert n == pytest.approx(Pace.TIMES * 0.03 / LOOK_S, abs=1)
+
+
+def test_what_commits_take_is_known_of_the_last_seconds_alone() -> None:
+    few, long_ago = Told(), Told()
+    few.commit(Pace.FROM - 1)
+    assert few.looks_until_stuck(PASSED) > PATIENT_LOOKS
+    long_ago.commit(Pace.FROM)
+    long_ago.now_s += 2 * Pace.SPAN_S
+    assert long_ago.looks_until_stuck(PASSED) > PATIENT_LOOKS
+
+
+def test_one_slow_commit_is_forgotten_after_a_while() -> None:
+    told = Told()
+    told.commit(1, takes_s=0.05)
+    spans = 2 * Pace.SPAN_S / (0.002 + LOOK_S)
+    told.commit(round(spans) + Pace.FROM)
+    assert told.looks_until_stuck(PASSED) <= Pace.LEAST_S / LOOK_S + 1
 
 
 def test_a_slow_disk_is_told_of_in_time_and_nothing_is_lost_or_done_twice(
