@@ -380,10 +380,9 @@ class Ledger:
         return next(iter(self.decisions_of(event_seq, event_seq)), None)
 
     def decisions_of(self, first_seq: int, last_seq: int) -> list[Record]:
-        """The decisions on the events from `first_seq` to `last_seq`, both inclusive, in the order of the events."""
-        query = "SELECT seq FROM decisions WHERE event_seq BETWEEN ? AND ? ORDER BY event_seq"
-        found = [self._record(seq) for (seq,) in self._connection.execute(query, (first_seq, last_seq))]
-        return [record for record in found if record is not None]
+        """The decisions on the events from `first_seq` to `last_seq`, both inclusive, in the order that they were made."""
+        query = f"{SELECT_RECORD} WHERE seq IN (SELECT seq FROM decisions WHERE event_seq BETWEEN ? AND ?) ORDER BY seq"
+        return [record_of(row) for row in self._connection.execute(query, (first_seq, last_seq)).fetchall()]
 
     def pending_of(self, event_seq: int) -> Record | None:
         """The record that says the event at `event_seq` waits for the nightly batch; None where it does not."""

@@ -74,7 +74,7 @@ def _explainable(engine: Engine, batch: Batch, ledger: Ledger, wholes: Wholes) -
             and not wholes.is_known(record.seq)
         ):
             found.append((body.event_seq, record.seq))
-    return found
+    return sorted(found)
 
 
 def score_readings(ledger: Ledger, wholes: Wholes, release_of: Callable[[str], Release]) -> int:
