@@ -380,7 +380,7 @@ class Ledger:
         return next(iter(self.decisions_of(event_seq, event_seq)), None)
 
     def decisions_of(self, first_seq: int, last_seq: int) -> list[Record]:
-        """The decisions on the events from `first_seq` to `last_seq`, both inclusive, in the order that they were made."""
+        """The decisions on the events from `first_seq` to `last_seq`, both inclusive, in their own order."""
         query = f"{SELECT_RECORD} WHERE seq IN (SELECT seq FROM decisions WHERE event_seq BETWEEN ? AND ?) ORDER BY seq"
         return [record_of(row) for row in self._connection.execute(query, (first_seq, last_seq)).fetchall()]
 
