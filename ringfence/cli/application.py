@@ -31,6 +31,7 @@ from ringfence.cli import (
     retention,
     rings,
     service,
+    shadowing,
     ticks,
     verify,
 )
@@ -60,6 +61,7 @@ app.command("evaluate")(models.evaluate)
 releases.app.command("recalibrate")(recalibration.recalibrate)
 releases.app.command("export")(exporting.export)
 releases.app.command("mirror")(mirroring.mirror)
+releases.app.command("shadow")(shadowing.shadow)
 app.add_typer(releases.app, name="release")
 app.command("explain")(explain.explain)
 graphs.app.command("monitoring")(monitoring.monitoring)

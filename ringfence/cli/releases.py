@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringfence.ledger.writer import Writer
-    from ringfence.rollout.registry import Registry
+    from ringfence.rollout.registry import Entry, Registry
     from ringfence.scenario.spec import Scenario
     from ringfence.scoring.release import Release
     from ringfence.workspace import Workspace
@@ -84,7 +84,7 @@ def list_all(
         [
             entry.release,
             iso_time(entry.registered_at_ms) or "",
-            "champion" if entry.is_champion else "former champion" if entry.was_champion else "",
+            _part(entry),
             entry.note,
         ]
         for entry in entries
@@ -97,6 +97,7 @@ def list_all(
                 "seq": entry.registered_seq,
                 "champion": entry.is_champion,
                 "was_champion": entry.was_champion,
+                "shadow": entry.is_shadow,
                 "note": entry.note,
                 "by": entry.by,
                 "policy_edits": edits if entry.is_champion else None,
@@ -180,6 +181,11 @@ def rollback(
 
     changed = _change_champion(workspace, scenario, change, url, "rollback", {"note": note})
     show(changed, as_json=as_json, text=_told(changed, "is the champion again"))
+
+
+def _part(entry: Entry) -> str:
+    champion = "champion" if entry.is_champion else "former champion" if entry.was_champion else ""
+    return ", ".join(part for part in (champion, "shadow" if entry.is_shadow else "") if part)
 
 
 def _told(changed: dict[str, Any], words: str) -> str:

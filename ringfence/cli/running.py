@@ -76,12 +76,7 @@ def switch_release(
     ServiceRefusedError, SwitchFailedError
         If the service does not do it.
     """
-    path = f"/v1/releases/{route}"
-    token = os.environ.get(TOKEN)
-    if not token:
-        raise ServiceRunsError(str(locked), url, path, body)
-    query = f"?{urlencode({'scenario': scenario})}"
-    status = ask(url, token, "POST", path + query, body)
+    token, query, status = _posted(url, route, body, scenario, locked)
     say(f"the service at {url} makes {status['release']} ready; it goes on by itself, whatever becomes of this command")
     step = ""
     while status["step"] not in ("done", "failed"):
@@ -97,6 +92,34 @@ def switch_release(
     if status["step"] == "failed":
         raise SwitchFailedError(status["release"], status["failure"])
     return status
+
+
+def shadow_release(
+    url: str, route: str, body: dict[str, str], scenario: str, *, locked: RingfenceError
+) -> dict[str, Any]:
+    """Have a running service begin or end a shadow; parameters and errors as `switch_release` has them.
+
+    Parameters
+    ----------
+    route : shadow | unshadow.
+
+    Returns
+    -------
+    `ShadowChange` of the API.
+    """
+    return _posted(url, route, body, scenario, locked)[2]
+
+
+def _posted(
+    url: str, route: str, body: dict[str, str], scenario: str, locked: RingfenceError
+) -> tuple[str, str, dict[str, Any]]:
+    """Return the token, the query and the answer of the service to a change of its releases."""
+    path = f"/v1/releases/{route}"
+    token = os.environ.get(TOKEN)
+    if not token:
+        raise ServiceRunsError(str(locked), url, path, body)
+    query = f"?{urlencode({'scenario': scenario})}"
+    return token, query, ask(url, token, "POST", path + query, body)
 
 
 def ask(url: str, token: str, method: str, path: str, body: Mapping[str, str | int] | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ringfence.ledger.ledger import Ledger, StoredEvent
 from ringfence.ledger.records import (
     DecisionBody,
+    DisagreementBody,
     EventBody,
     Kind,
     LabelBody,
@@ -19,6 +20,7 @@ from ringfence.ledger.writer import Duplicate, Staged, Writer
 
 __all__ = [
     "DecisionBody",
+    "DisagreementBody",
     "Duplicate",
     "EventBody",
     "Kind",

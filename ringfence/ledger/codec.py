@@ -9,6 +9,7 @@ import msgspec
 
 from ringfence.ledger.records import (
     DecisionBody,
+    DisagreementBody,
     EventBody,
     Kind,
     LabelBody,
@@ -33,6 +34,7 @@ _decode_release: Final = msgspec.msgpack.Decoder(ReleaseBody).decode
 _decode_tick: Final = msgspec.msgpack.Decoder(TickBody).decode
 _decode_review_requested: Final = msgspec.msgpack.Decoder(ReviewRequestedBody).decode
 _decode_pending: Final = msgspec.msgpack.Decoder(PendingBody).decode
+_decode_disagreement: Final = msgspec.msgpack.Decoder(DisagreementBody).decode
 _decode_other: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
@@ -53,6 +55,8 @@ def decode_body(kind: int, body: bytes) -> Body:
             return _decode_review_requested(body)
         case Kind.PENDING:
             return _decode_pending(body)
+        case Kind.DISAGREEMENT:
+            return _decode_disagreement(body)
     return _decode_other(body)
 
 

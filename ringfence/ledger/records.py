@@ -24,6 +24,7 @@ class Kind(IntEnum):
     IMPORT = 9
     REVIEW_REQUESTED = 10
     PENDING = 11
+    DISAGREEMENT = 12
 
 
 class EventBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +70,11 @@ class DecisionBody(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReleaseBody(msgspec.Struct, frozen=True, kw_only=True):
     release: str
-    act: str  # registered | promoted | rolled_back
+    act: str  # registered | promoted | rolled_back | shadowed | unshadowed
     replaces: str | None = None
     digest: str = ""
     note: str = ""
-    by: str = ""  # the user of the operating system, where a person promoted or rolled back
+    by: str = ""  # the user of the operating system, or the name of a key, where a person did that
 
 
 class TickBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +106,25 @@ class ReviewRequestedBody(msgspec.Struct, frozen=True, kw_only=True):
     full_score: float
 
 
+class DisagreementBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The shadow, a release that scores along after the answer, would have taken another action. Nobody acts on it.
+
+    What is said here follows from the ledger, the shadow's release and the circumstances that the decision recorded.
+    """
+
+    decision_seq: int
+    event_seq: int
+    event_id: str
+    event_type: str
+    release: str  # that decided
+    rung: str
+    action: str
+    score: float
+    shadow: str  # the other release
+    shadow_action: str
+    shadow_score: float
+
+
 class PendingBody(msgspec.Struct, frozen=True, kw_only=True):
     """An event that the policy routes to the batch: `ringfence decide --pending` decides it, from what is kept here."""
 
@@ -117,7 +137,9 @@ class PendingBody(msgspec.Struct, frozen=True, kw_only=True):
     row: bytes  # the float64 feature row as of the event's seq
 
 
-Told = EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | ReviewRequestedBody | PendingBody
+Told = (
+    EventBody | LabelBody | DecisionBody | ReleaseBody | TickBody | ReviewRequestedBody | PendingBody | DisagreementBody
+)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

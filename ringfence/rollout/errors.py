@@ -42,6 +42,27 @@ class AlreadyChampionError(RingfenceError):
         super().__init__(f"release {release!r} is the champion already; there is nothing to promote")
 
 
+class ChampionIsNoShadowError(RingfenceError):
+    """The release decides already, so that it cannot be held against itself."""
+
+    def __init__(self, release: str) -> None:
+        super().__init__(f"release {release!r} is the champion; shadow another one, that it is to be compared with")
+
+
+class AlreadyShadowError(RingfenceError):
+    """The release is the shadow already."""
+
+    def __init__(self, release: str) -> None:
+        super().__init__(f"release {release!r} is the shadow already; `ringfence release shadow` tells what it found")
+
+
+class NoShadowError(RingfenceError):
+    """There is no shadow that could be ended."""
+
+    def __init__(self) -> None:
+        super().__init__("no release is the shadow; make one with: ringfence release shadow RELEASE")
+
+
 class TrackingPlaceError(RingfenceError):
     """An address that no release is mirrored to. It may hold a secret, so it is not repeated."""
 

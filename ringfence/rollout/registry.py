@@ -9,11 +9,21 @@ from typing import Protocol
 import msgspec
 
 from ringfence.ledger.records import Kind, Record, ReleaseBody
-from ringfence.rollout.errors import AlreadyChampionError, NothingToRollBackError, UnknownReleaseError
+from ringfence.rollout.errors import (
+    AlreadyChampionError,
+    AlreadyShadowError,
+    ChampionIsNoShadowError,
+    NoShadowError,
+    NothingToRollBackError,
+    UnknownReleaseError,
+)
 
 REGISTERED = "registered"
 PROMOTED = "promoted"
 ROLLED_BACK = "rolled_back"
+SHADOWED = "shadowed"
+UNSHADOWED = "unshadowed"
+_CHANGES = (PROMOTED, ROLLED_BACK)  # of champion
 
 
 class ReleaseLog(Protocol):
@@ -39,6 +49,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     registered_at_ms: int
     is_champion: bool
     was_champion: bool
+    is_shadow: bool
+
+
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """The release that scores along after the answer, and acts never."""
+
+    release: str
+    since_seq: int  # of the record that says so: it scores events after that
+    since_ms: int
+    note: str
+    by: str
 
 
 class Registry:
@@ -58,15 +79,15 @@ class Registry:
 
     def live_since_ms(self) -> int | None:
         """When the release that is live became so; None where there is none."""
-        changes = [record.recorded_at_ms for record, body in self._acts if body.act != REGISTERED]
+        changes = [record.recorded_at_ms for record, body in self._acts if body.act in _CHANGES]
         return changes[-1] if changes else None
 
     def entries(self) -> list[Entry]:
         """List every registered release, oldest first."""
-        champion = self.champion()
-        lives = {body.release for _, body in self._acts if body.act != REGISTERED}
+        champion, shadow = self.champion(), self.shadow()
+        lives = {body.release for _, body in self._acts if body.act in _CHANGES}
         notes = {body.release: body.note for _, body in self._acts if body.note}
-        by = {body.release: body.by for _, body in self._acts if body.act != REGISTERED}
+        by = {body.release: body.by for _, body in self._acts if body.act in _CHANGES}
         first: dict[str, Entry] = {}
         for record, body in self._acts:
             if body.release not in first:
@@ -79,6 +100,7 @@ class Registry:
                     registered_at_ms=record.recorded_at_ms,
                     is_champion=body.release == champion,
                     was_champion=body.release in lives,
+                    is_shadow=shadow is not None and body.release == shadow.release,
                 )
         return list(first.values())
 
@@ -99,7 +121,25 @@ class Registry:
 
     def champions(self) -> list[tuple[int, str]]:
         """List (seq, release) of every change of champion, oldest first."""
-        return [(record.seq, body.release) for record, body in self._acts if body.act != REGISTERED]
+        return [(record.seq, body.release) for record, body in self._acts if body.act in _CHANGES]
+
+    def shadow(self) -> Shadow | None:
+        """Return the shadow: the last release that was made one, until that is taken back or it is the champion."""
+        shadow: Shadow | None = None
+        champion: str | None = None
+        for record, body in self._acts:
+            champion = body.release if body.act in _CHANGES else champion
+            if body.act == SHADOWED:
+                shadow = Shadow(
+                    release=body.release,
+                    since_seq=record.seq,
+                    since_ms=record.recorded_at_ms,
+                    note=body.note,
+                    by=body.by,
+                )
+            if body.act == UNSHADOWED or (shadow is not None and shadow.release == champion):
+                shadow = None
+        return shadow
 
     def is_registered(self, release: str) -> bool:
         return any(body.release == release for _, body in self._acts)
@@ -141,6 +181,39 @@ class Registry:
         if champion == release:
             raise AlreadyChampionError(release)
         writer.stage(Kind.RELEASE, ReleaseBody(release=release, act=PROMOTED, replaces=champion, note=note, by=by))
+
+    def shadow_with(self, writer: ReleaseWriter, release: str, *, digest: str, note: str = "", by: str = "") -> None:
+        """Stage the record that makes `release` the shadow, and before it, where it has none, its registration.
+
+        Another shadow is one no longer.
+
+        Raises
+        ------
+        ChampionIsNoShadowError, AlreadyShadowError
+            If it is live, or the shadow already.
+        """
+        shadow = self.shadow()
+        if release == self.champion():
+            raise ChampionIsNoShadowError(release)
+        if shadow is not None and shadow.release == release:
+            raise AlreadyShadowError(release)
+        self.register(writer, release, digest=digest)
+        replaces = None if shadow is None else shadow.release
+        writer.stage(Kind.RELEASE, ReleaseBody(release=release, act=SHADOWED, replaces=replaces, note=note, by=by))
+
+    def unshadow(self, writer: ReleaseWriter, *, note: str = "", by: str = "") -> str:
+        """Stage the record that ends the shadow, and name it.
+
+        Raises
+        ------
+        NoShadowError
+            If there is none.
+        """
+        shadow = self.shadow()
+        if shadow is None:
+            raise NoShadowError
+        writer.stage(Kind.RELEASE, ReleaseBody(release=shadow.release, act=UNSHADOWED, note=note, by=by))
+        return shadow.release
 
     def rollback(self, writer: ReleaseWriter, *, note: str = "", by: str = "") -> str:
         """Stage the record that makes the previous champion the champion again, and name it.

@@ -267,6 +267,12 @@ class Scorer:
             return self.answer_without_model([amount_minor], why=why, reviews_left=left)[0]
         return self.answer(seen, [amount_minor], reviews_left=left, rung=rung, why=why)[0]
 
+    def act(self, score: float, amount_minor: int | None, *, reviews_left: int | None) -> str:
+        """Name the action that the release's policy takes for a score of the scorer's own rung."""
+        amounts, scores = _amounts([amount_minor]), np.array([score])
+        actions = self.release.policy.decide(scores, amounts, rung=self.rung, reviews_left=reviews_left)
+        return ACTIONS[actions.codes.item()]
+
     def blank(self, rows: FloatArray) -> Seen:
         """Return events of which nothing is known beside their rows, for warming up."""
         catalogue, near = self.release.catalogue, None

@@ -83,6 +83,8 @@ class App:
             "/v1/releases": {"GET": self._releases},
             "/v1/releases/promote": {"POST": self._promote},
             "/v1/releases/rollback": {"POST": self._roll_back},
+            "/v1/releases/shadow": {"POST": self._begin_shadow},
+            "/v1/releases/unshadow": {"POST": self._end_shadow},
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
             "/metrics": {"GET": self._metrics},
@@ -327,6 +329,14 @@ class App:
     async def _roll_back(self, exchange: Exchange) -> None:
         key = self._caller(exchange, Scope.ADMIN)
         await release_routes.roll_back(exchange, self._service(exchange), f"key {key.name}")
+
+    async def _begin_shadow(self, exchange: Exchange) -> None:
+        key = self._caller(exchange, Scope.ADMIN)
+        await release_routes.begin_shadow(exchange, self._service(exchange), f"key {key.name}")
+
+    async def _end_shadow(self, exchange: Exchange) -> None:
+        key = self._caller(exchange, Scope.ADMIN)
+        await release_routes.end_shadow(exchange, self._service(exchange), f"key {key.name}")
 
     async def _healthz(self, exchange: Exchange) -> None:
         states = {name: str(service.state) for name, service in self._services.items()}

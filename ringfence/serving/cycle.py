@@ -169,8 +169,8 @@ class Cycle:
         for ticket in tickets:
             if ticket.ask is Ask.TELL:
                 self._guard(ticket, self._tell)
-            elif ticket.ask is Ask.REQUEST_REVIEW:
-                self._guard(ticket, self._request_review)
+            elif ticket.ask is Ask.RECORD:
+                self._guard(ticket, self._record)
             elif ticket.ask is not Ask.READ:
                 self._guard(ticket, lambda ticket: self._event(ticket, wanted, fresh, late))
         self._writer.mature()
@@ -268,9 +268,8 @@ class Cycle:
         assert ticket.read is not None
         ticket.result = ticket.read()
 
-    def _request_review(self, ticket: Ticket) -> None:
-        assert ticket.request is not None
-        ticket.result = self._writer.stage(Kind.REVIEW_REQUESTED, ticket.request)
+    def _record(self, ticket: Ticket) -> None:
+        ticket.result = [self._writer.stage(kind, body) for kind, body in ticket.records][-1]
 
     def _decide_waiting(self, ticket: Ticket) -> None:
         """Decide events that wait, from what each had; in full, or none of them.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process beside the service: snapshots of the engine, and explanations after the answer.
+"""The process beside the service: snapshots of the engine, explanations after the answer, and the shadow's scores.
 
 It only reads the ledger, holds a second copy of the engine's state, and runs when nobody else wants the processor.
 """
@@ -33,6 +33,7 @@ from ringfence.serving.config import ServiceConfig
 from ringfence.serving.explainer import fold_and_read, score_readings
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.recovery import champion_of
+from ringfence.serving.shadow import shadow_all
 from ringfence.serving.telemetry import configure_logging
 from ringfence.serving.wholes import Wholes
 from ringfence.workspace import Workspace
@@ -66,6 +67,10 @@ def follow(workspace_path: str, scenario: str, config: ServiceConfig, parent_pid
         target=explain_all, args=(ledger, workspace.releases_dir, workspace.state_dir(scenario), ended), daemon=True
     )
     explainer.start()
+    shadow = threading.Thread(
+        target=shadow_all, args=(ledger, workspace.releases_dir, workspace.state_dir(scenario), ended), daemon=True
+    )
+    shadow.start()
 
     def follow_while_live(release: Release, ledger: Ledger, wholes: Wholes) -> None:
         other_lives = other_spec_lives(ledger, workspace.releases_dir, release)

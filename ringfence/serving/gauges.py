@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from ringfence.engine.engine import Engine
+from ringfence.ledger.ledger import Ledger
 from ringfence.serving.config import ServiceConfig
 from ringfence.serving.lags import explanations_behind, snapshots_behind
 from ringfence.serving.late_commits import LateCommits
+from ringfence.serving.shadow_told import shadow_of
 from ringfence.serving.telemetry import Telemetry
 
+SHADOW_RESULTS: Final = ("same", "different", "impossible")
 _FORGOTTEN: Final = "_forgotten"  # how counters of the engine end that count evictions
 
 
@@ -42,6 +45,15 @@ def measure_follower(telemetry: Telemetry, name: str, state_dir: Path, last_seq:
     telemetry.ledger_lag.labels(name, "snapshots").set(snapshots_behind(state_dir, last_seq))
     if (behind := explanations_behind(state_dir, last_decided_seq)) is not None:
         telemetry.ledger_lag.labels(name, "explanations").set(behind)
+
+
+def measure_shadow(telemetry: Telemetry, name: str, ledger: Ledger, state_dir: Path) -> None:
+    """Say what the shadow found; zeros where there is none."""
+    shadow = shadow_of(ledger, state_dir)
+    for result in SHADOW_RESULTS:
+        found = 0 if shadow is None else int(getattr(shadow, result))
+        telemetry.shadow_decisions.labels(name, result).set(found)
+    telemetry.ledger_lag.labels(name, "shadow").set(0 if shadow is None else shadow.records_behind)
 
 
 def measure_decisions(telemetry: Telemetry, name: str, config: ServiceConfig) -> None:

@@ -47,7 +47,7 @@ _LONGEST_PAUSE_S: Final = 1.0
 _ENDS_S: Final = 5.0  # that a service which stops waits for the ledger
 _SHARE: Final = 0.5  # of the time that the most urgent request has left, which is waited for a commit
 _NS: Final = 1e9
-_PATIENT: Final = (Ask.REQUEST_REVIEW, Ask.DECIDE_WAITING)  # their answers are never told as not durable
+_PATIENT: Final = (Ask.RECORD, Ask.DECIDE_WAITING)  # their answers are never told as not durable
 
 
 class _Handed:

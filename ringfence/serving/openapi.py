@@ -30,6 +30,7 @@ _STRUCTS: Final = (
     wire.PendingDecided,
     wire.SwitchStatus,
     wire.ReleasesAnswer,
+    wire.ShadowChange,
     wire.Health,
     Problem,
 )
@@ -152,6 +153,14 @@ def openapi(scenarios: Mapping[str, Scenario], config: ServiceConfig) -> dict[st
         },
         "/v1/releases/rollback": {
             "post": _operation("admin", "Make the previous champion live again", "SwitchStatus", status=202)
+            | {"parameters": ask, "requestBody": {**_body("application/json", "Rollback"), "required": False}}
+        },
+        "/v1/releases/shadow": {
+            "post": _operation("admin", "Have a release score along after the answer; it never acts", "ShadowChange")
+            | {"parameters": ask, "requestBody": _body("application/json", "Promotion")}
+        },
+        "/v1/releases/unshadow": {
+            "post": _operation("admin", "Have no release score along any more", "ShadowChange")
             | {"parameters": ask, "requestBody": {**_body("application/json", "Rollback"), "required": False}}
         },
         "/healthz": {"get": _operation(None, "Is the process alive", "Health")},

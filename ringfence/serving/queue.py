@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from ringfence.errors import RingfenceError
-from ringfence.ledger.records import ReviewRequestedBody
+from ringfence.ledger.records import Kind, Told
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.serving.errors import QueueFullError
 from ringfence.serving.trace import Call, Trace
@@ -32,7 +32,7 @@ class Ask(IntEnum):
     LEARN = 1  # observe an event without deciding it
     TELL = 2  # a label
     READ = 3  # a question to the engine's state, answered between two batches
-    REQUEST_REVIEW = 4  # a decision that a second look would have taken otherwise
+    RECORD = 4  # what was found after the answer, or an act that changes nothing here
     SWITCH = 5  # another release: what was put before is of the old one, what comes after of the new one
     DECIDE_WAITING = 6  # a few events that the policy left to the nightly run
 
@@ -40,8 +40,25 @@ class Ask(IntEnum):
 class Ticket:
     """One request on its way through the engine thread. Times are `perf_counter_ns`."""
 
-    __slots__ = ("admission", "ask", "calls", "commit_ns", "deadline_ns", "future", "notice", "observe_ns", "queue_ns",
-                 "queued_at_ns", "read", "repeated", "request", "result", "score_ns", "trace", "waiting")  # fmt: skip
+    __slots__ = (
+        "admission",
+        "ask",
+        "calls",
+        "commit_ns",
+        "deadline_ns",
+        "future",
+        "notice",
+        "observe_ns",
+        "queue_ns",
+        "queued_at_ns",
+        "read",
+        "records",
+        "repeated",
+        "result",
+        "score_ns",
+        "trace",
+        "waiting",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -51,7 +68,7 @@ class Ticket:
         admission: Admission | None = None,
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
-        request: ReviewRequestedBody | None = None,
+        records: Sequence[tuple[Kind, Told]] = (),
         waiting: Sequence[Waiting] = (),
         deadline_ns: int = NO_DEADLINE,
         trace: Trace | None = None,
@@ -61,7 +78,7 @@ class Ticket:
         self.admission = admission
         self.notice = notice
         self.read = read
-        self.request = request
+        self.records = records
         self.waiting = waiting
         self.result: object | RingfenceError = None
         self.repeated = False

@@ -18,15 +18,15 @@ import structlog
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import CommitFailedError
 from ringfence.ledger.ledger import Ledger
-from ringfence.ledger.records import ReviewRequestedBody
+from ringfence.ledger.records import Kind, Told
 from ringfence.ledger.writer import Writer
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
-from ringfence.scoring.scorer import Scorer
 from ringfence.serving import wire
+from ringfence.serving.after_answer import AfterAnswer
 from ringfence.serving.by_loop import by_loop, submitted
 from ringfence.serving.commit_watch import CommitWatch
 from ringfence.serving.config import ServiceConfig
@@ -40,7 +40,13 @@ from ringfence.serving.errors import (
     OutcomeUnknownError,
     ServiceFaultError,
 )
-from ringfence.serving.gauges import measure_commits, measure_decisions, measure_engine, measure_follower
+from ringfence.serving.gauges import (
+    measure_commits,
+    measure_decisions,
+    measure_engine,
+    measure_follower,
+    measure_shadow,
+)
 from ringfence.serving.late_commits import LateCommits, late_commits
 from ringfence.serving.late_kept import put_beside
 from ringfence.serving.latencies import Latencies
@@ -49,7 +55,6 @@ from ringfence.serving.ready import Ready, made_ready
 from ringfence.serving.recovery import recover, warm_up
 from ringfence.serving.retold import decision_on, stored_decision
 from ringfence.serving.rungs import Rungs
-from ringfence.serving.second_look import SecondLooks, look_again
 from ringfence.serving.state import State as State
 from ringfence.serving.swap import MOST_WAITING, Swap, parted
 from ringfence.serving.telemetry import Telemetry
@@ -60,7 +65,7 @@ _log: Final = structlog.get_logger("ringfence.serving")
 _IDLE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
 _LOCKED_MS: Final = 25  # nobody else of ours writes: a ledger that is held longer is told of, and tried again
-_LOOKER_ENDS_S: Final = 2.0  # then it is left alone: the ledger knows what it has not done
+_THREADS_END_S: Final = 2.0  # then they are left alone: the ledger knows what they have not done
 _LARGEST_HASHED: Final = 256 << 20  # bytes of state; beyond it, `ringfence verify state` hashes, and not every start
 
 
@@ -94,7 +99,6 @@ class ScenarioService:
         self._live: Live | None = None
         self._stopping = False
         self._ended = threading.Event()
-        self._looker: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"engine-{self.scenario.name}", daemon=True)
         self._latencies = Latencies(self.scenario.name, telemetry)
         self._cycle: Cycle | None = None
@@ -108,6 +112,15 @@ class ScenarioService:
         self._due: list[Ticket] = []  # a switch of release that a failing commit has put off
         self.swap = Swap(
             self.scenario.name, state_dir, clock, config, telemetry, enter=self._enter, in_force=self._put_in_force
+        )
+        self._after_answer = AfterAnswer(
+            self.scenario.name,
+            state_dir,
+            config,
+            telemetry,
+            record=self.record,
+            is_idle=lambda: self._queue.depth == 0,
+            ended=self._ended,
         )
         self._state = State.STARTING
         self.failure: Exception | None = None  # why the state is FAILED
@@ -148,8 +161,7 @@ class ScenarioService:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Answer what is queued, then end the engine thread."""
         self._ended.set()
-        if self._looker is not None:
-            self._looker.join(_LOOKER_ENDS_S)
+        self._after_answer.join(_THREADS_END_S)
         self._stopping = True
         self._queue.wake()
         if self._thread.is_alive():
@@ -176,7 +188,7 @@ class ScenarioService:
         admission: Admission | None = None,
         notice: LabelNotice | None = None,
         read: Callable[[], object] | None = None,
-        request: ReviewRequestedBody | None = None,
+        records: Sequence[tuple[Kind, Told]] = (),
         waiting: Sequence[Waiting] = (),
         deadline_ns: int = NO_DEADLINE,
         trace: Trace | None = None,
@@ -200,7 +212,7 @@ class ScenarioService:
             admission=admission,
             notice=notice,
             read=read,
-            request=request,
+            records=records,
             waiting=waiting,
             deadline_ns=deadline_ns,
             trace=trace,
@@ -245,6 +257,7 @@ class ScenarioService:
             decided_seq = 0 if self._cycle is None else self._cycle.last_decided_seq
             if self._config.follower:
                 measure_follower(self._telemetry, name, self._state_dir, self._live.engine.seq, decided_seq)
+                measure_shadow(self._telemetry, name, self._ledger, self._state_dir)
         measure_decisions(self._telemetry, name, self._config)
 
     def _run(self) -> None:
@@ -295,39 +308,27 @@ class ScenarioService:
         self._cycle = cycle
         self._put_in_force(ready)
         self.swap.begin(ready, cycle, writer)
-        if self._config.second_looks:
-            self._look_again(cycle, live.scorer)
+        self._after_answer.begin(self._ledger, cycle, live.scorer)
         self._on_ready()
         self._tell("ready", live)
         self._state = State.READY
         return cycle
 
-    def _look_again(self, cycle: Cycle, scorer: Scorer) -> None:
-        """Start the thread that scores decisions of a lower rung in full, after the answer."""
+    def record(self, records: Sequence[tuple[Kind, Told]]) -> int:
+        """Put records into the ledger, all or none; return the last seq when it is durable. Not for the loop's thread.
 
-        def make() -> SecondLooks:
-            return SecondLooks(
-                self._ledger,
-                scorer,
-                cycle.no_samples,
-                self._state_dir,
-                self._telemetry,
-                self._request_review,
-                last_degraded_seq=lambda: cycle.last_degraded_seq,
-                looked_at=lambda seq: None if cycle.no_samples is None else cycle.looked_at.append(seq),
-            )
-
-        name, is_idle = self.scenario.name, lambda: self._queue.depth == 0
-        self._looker = threading.Thread(
-            target=look_again, args=(make, is_idle, self._ended, name), name=f"second-looks-{name}", daemon=True
-        )
-        self._looker.start()
-
-    def _request_review(self, request: ReviewRequestedBody) -> None:
-        """Put a request for a review on record; returns when it is durable. For a thread that is not the loop's."""
-        put = submitted(lambda: self.submit(Ask.REQUEST_REVIEW, request=request))
+        Raises
+        ------
+        OutcomeUnknownError
+            They may yet become durable.
+        QueueFullError, NotReadyError, LedgerUnavailableError, SpoolFullError
+            Nothing was recorded.
+        """
+        put = submitted(lambda: self.submit(Ask.RECORD, records=records))
         if isinstance(result := by_loop(self._loop, self._ended, put), RingfenceError):
             raise result
+        assert isinstance(result, int)
+        return result
 
     def _enter(self, ready: Ready, switch: Callable[[], object]) -> object:
         """As the parameter of `Swap` has it. Door and place in the queue change together: both are the loop's."""

@@ -44,6 +44,7 @@ from ringfence.serving.ready import Ready, ledger_for
 from ringfence.serving.recovery import compute_beside, versions_of, warm_up
 from ringfence.serving.reviews import ReviewBudget
 from ringfence.serving.rungs import Rungs
+from ringfence.serving.shadow_told import shadow_of
 from ringfence.serving.telemetry import Telemetry
 
 _log: Final = structlog.get_logger("ringfence.serving")
@@ -83,6 +84,21 @@ def parted(tickets: list[Ticket]) -> list[list[Ticket]]:
         else:
             parts[-1].append(ticket)
     return [part for part in (*parts, *last) if part]
+
+
+def named(registry: Registry, release: str, releases_dir: Path) -> str:
+    """Name the release that is meant by an id or by `latest`: registered, or in the folder.
+
+    Raises
+    ------
+    UnknownReleaseError
+        If it is neither.
+    """
+    name = registry.latest() if release == LATEST else release
+    is_there = name is not None and _NAME.fullmatch(name) is not None and (releases_dir / name).is_dir()
+    if name is None or not (is_there or registry.is_registered(name)):
+        raise UnknownReleaseError(release, [entry.release for entry in registry.entries()])
+    return name
 
 
 class _Switch:
@@ -181,11 +197,7 @@ class Swap:
         """
 
         def chosen(registry: Registry) -> str:
-            name = registry.latest() if release == LATEST else release
-            here = self._require_current().release.path.parent
-            is_there = name is not None and _NAME.fullmatch(name) is not None and (here / name).is_dir()
-            if name is None or not (is_there or registry.is_registered(name)):
-                raise UnknownReleaseError(release, [entry.release for entry in registry.entries()])
+            name = named(registry, release, self.current.release.path.parent)
             if name == registry.champion():
                 raise AlreadyChampionError(name)
             return name
@@ -204,18 +216,20 @@ class Swap:
 
     def status(self) -> wire.ReleasesAnswer:
         """Say what is live, what was, and what is on its way."""
-        current, kept = self._require_current(), self._kept_ready
+        current, kept = self.current, self._kept_ready
         entries = Registry.read(current.ledger).entries()
         return wire.ReleasesAnswer(
             champion=current.release.id,
             kept_ready=None if kept is None else kept.release.id,
             switch=None if self._switch is None else self._switch.status(),
+            shadow=shadow_of(current.ledger, self._state_dir),
             releases=[
                 wire.ReleaseEntry(
                     release=entry.release,
                     registered_at=wire.iso(entry.registered_at_ms),
                     champion=entry.is_champion,
                     was_champion=entry.was_champion,
+                    shadow=entry.is_shadow,
                     note=entry.note,
                     by=entry.by,
                 )
@@ -223,14 +237,22 @@ class Swap:
             ],
         )
 
-    def _require_current(self) -> Ready:
+    @property
+    def current(self) -> Ready:
+        """What decides.
+
+        Raises
+        ------
+        NotReadyError
+            If nothing does yet.
+        """
         if self._current is None:
             raise NotReadyError("not deciding yet")
         return self._current
 
     def _begin(self, act: str, choose: Callable[[Registry], str], note: str, by: str) -> wire.SwitchStatus:
         with self._asking:
-            current = self._require_current()
+            current = self.current
             if self._switch is not None and self._switch.runs:
                 raise SwitchRunningError(self._switch.release, self._switch.step)
             name = choose(Registry.read(current.ledger))

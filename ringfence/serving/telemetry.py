@@ -111,7 +111,7 @@ class Telemetry:
         )
         self.ledger_lag = Gauge(
             "ringfence_ledger_lag_records",
-            "Records by which a reader in the background (snapshots, explanations) is behind the ledger",
+            "Records by which a reader in the background (snapshots, explanations, shadow) is behind the ledger",
             ("scenario", "reader"),
             registry=self.registry,
         )
@@ -156,6 +156,12 @@ class Telemetry:
             "ringfence_second_looks_put_off",
             "Decisions of a lower rung that could not be scored in full yet",
             ("scenario",),
+            registry=self.registry,
+        )
+        self.shadow_decisions = Gauge(
+            "ringfence_shadow_decisions",
+            "Decisions held against the present shadow: same or different action, or impossible to score",
+            ("scenario", "result"),
             registry=self.registry,
         )
         self.breaker_state = Gauge(

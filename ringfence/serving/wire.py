@@ -147,8 +147,41 @@ class ReleaseEntry(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: str
     champion: bool
     was_champion: bool
+    shadow: bool
     note: str
     by: str
+
+
+class ShadowActions(msgspec.Struct, frozen=True, kw_only=True):
+    """How many decisions came to these two actions."""
+
+    action: str
+    shadow_action: str
+    decisions: int
+
+
+class ShadowAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The release that scores along after the answer, and what it found since it does. Nobody acts on it."""
+
+    release: str
+    since: str
+    since_seq: int  # it scores events after this
+    note: str
+    by: str
+    same: int  # decisions on which it would have taken the same action
+    different: int  # another one: each is on record, or about to be
+    impossible: int  # that it could not score
+    waiting: int  # scored, and left by the policy to the nightly run
+    mean_difference: float | None  # of the scores, shadow minus decision; None before the first
+    records_behind: int
+    failure: str | None  # what keeps it from going on; None where nothing does
+    actions: list[ShadowActions]
+
+
+class ShadowChange(msgspec.Struct, frozen=True, kw_only=True):
+    act: str  # shadowed | unshadowed
+    release: str
+    seq: int  # of the release record
 
 
 class ReleasesAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +190,7 @@ class ReleasesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     champion: str
     kept_ready: str | None  # the release that a rollback would be fastest to
     switch: SwitchStatus | None  # the newest one of this process; None before the first
+    shadow: ShadowAnswer | None
     releases: list[ReleaseEntry]  # as the ledger has them, oldest first
 
 
