@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ringfence.cli.acts import operator
+from ringfence.cli.exits import UsageError
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption
 from ringfence.cli.releases import NoteOption
 from ringfence.cli.running import HERE_URL, UrlOption, shadow_release
 from ringfence.cli.terminal import show, table
-from ringfence.errors import RingfenceError
 
 if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
     from ringfence.serving.wire import ShadowAnswer
     from ringfence.workspace import Workspace
-
-
-class ShadowOrOffError(RingfenceError):
-    """A release was named that is to be the shadow, and that none is to be."""
-
-    def __init__(self, release: str) -> None:
-        super().__init__(f"both {release!r} and --off: name the release that is to score along, or end the shadow")
 
 
 def shadow(
@@ -47,7 +40,7 @@ def shadow(
     from ringfence.workspace import Workspace
 
     if release is not None and off:
-        raise ShadowOrOffError(release)
+        raise UsageError(f"both {release!r} and --off: name the release that is to score along, or end the shadow")
     here = Workspace(workspace)
     spec = here.scenario(scenario)
     ledger = Ledger.open(here.ledger_dir(spec), spec)

@@ -11,7 +11,14 @@ import msgspec
 
 from ringfence.errors import RingfenceError
 from ringfence.ledger.errors import LabelFromFutureError, PayloadConflictError, UnknownEventError
-from ringfence.rollout.errors import AlreadyChampionError, NothingToRollBackError, UnknownReleaseError
+from ringfence.rollout.errors import (
+    AlreadyChampionError,
+    AlreadyShadowError,
+    ChampionIsNoShadowError,
+    NoShadowError,
+    NothingToRollBackError,
+    UnknownReleaseError,
+)
 from ringfence.scenario.errors import InvalidEventError
 
 
@@ -314,6 +321,9 @@ _TABLE: Final[dict[type[RingfenceError], _Row]] = {
     UnknownReleaseError: (HTTPStatus.NOT_FOUND, "unknown-release", "The release is not known"),
     AlreadyChampionError: (HTTPStatus.CONFLICT, "already-champion", "The release is live already"),
     NothingToRollBackError: (HTTPStatus.CONFLICT, "nothing-to-roll-back", "There is no release to go back to"),
+    AlreadyShadowError: (HTTPStatus.CONFLICT, "already-shadow", "The release scores along already"),
+    ChampionIsNoShadowError: (HTTPStatus.CONFLICT, "champion-is-no-shadow", "The release decides already"),
+    NoShadowError: (HTTPStatus.CONFLICT, "no-shadow", "No release scores along"),
 }
 # Where in the request the cause lies, for errors whose room knows no requests.
 _PATHS: Final[dict[type[RingfenceError], str]] = {
@@ -322,6 +332,8 @@ _PATHS: Final[dict[type[RingfenceError], str]] = {
     LabelFromFutureError: "$.known_at",
     UnknownReleaseError: "$.release",
     AlreadyChampionError: "$.release",
+    AlreadyShadowError: "$.release",
+    ChampionIsNoShadowError: "$.release",
 }
 PROBLEM_TYPES: Final = tuple(sorted(slug for _, slug, _ in _TABLE.values()))
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 import pytest
 
 from ringfence.ledger.records import Kind, Record, ReleaseBody
-from ringfence.rollout.errors import AlreadyChampionError, NothingToRollBackError, UnknownReleaseError
+from ringfence.rollout.errors import (
+    AlreadyChampionError,
+    AlreadyShadowError,
+    ChampionIsNoShadowError,
+    NoShadowError,
+    NothingToRollBackError,
+    UnknownReleaseError,
+)
 from ringfence.rollout.registry import Registry
 
 
@@ -137,3 +144,80 @@ def test_what_a_rollback_would_go_back_to_is_known_before() -> None:
     Registry.read(log).promote(log, "r-2")
     assert Registry.read(log).rolls_back() == ("r-2", "r-1")
     assert Registry.read(log).rollback(log) == "r-1"
+
+
+def shadow(log: Log, release: str, **told: str) -> None:
+    Registry.read(log).shadow_with(log, release, digest=f"digest of {release}", **told)
+
+
+def test_a_shadow_changes_no_champion_and_stands_in_the_way_of_no_rollback() -> None:
+    log = _log_with("r-1", "r-2", "r-3")
+    Registry.read(log).promote(log, "r-1")
+    Registry.read(log).promote(log, "r-2")
+    before = Registry.read(log)
+    shadow(log, "r-3", note="slower, with the network", by="ada")
+    registry = Registry.read(log)
+    assert (registry.champion(), registry.champions()) == ("r-2", before.champions())
+    assert registry.live_since_ms() == before.live_since_ms()
+    assert registry.champion_at(10_000) == "r-2"
+    assert registry.rolls_back() == ("r-2", "r-1")
+    found = registry.shadow()
+    assert found is not None
+    assert (found.release, found.since_seq, found.note, found.by) == ("r-3", 60, "slower, with the network", "ada")
+    entries = {entry.release: entry for entry in registry.entries()}
+    assert [name for name, entry in entries.items() if entry.is_shadow] == ["r-3"]
+    assert not entries["r-3"].was_champion
+    assert entries["r-3"].by == ""
+    assert registry.at(50_000).shadow() is None
+
+
+def test_a_shadow_stays_until_it_is_ended_or_replaced_or_live() -> None:
+    log = _log_with("r-1", "r-2", "r-3")
+    Registry.read(log).promote(log, "r-1")
+    shadow(log, "r-2")
+    shadow(log, "r-3")
+    assert log.records[-1].body == ReleaseBody(release="r-3", act="shadowed", replaces="r-2")
+    found = Registry.read(log).shadow()
+    assert found is not None
+    assert found.release == "r-3"
+    Registry.read(log).promote(log, "r-2")
+    assert Registry.read(log).shadow() == found
+    Registry.read(log).promote(log, "r-3")
+    assert Registry.read(log).shadow() is None
+    Registry.read(log).rollback(log)
+    assert Registry.read(log).shadow() is None, "it was shadowed before it was live"
+    shadow(log, "r-3")
+    assert Registry.read(log).unshadow(log, by="ada") == "r-3"
+    assert Registry.read(log).shadow() is None
+
+
+def test_a_shadow_that_is_none_is_refused() -> None:
+    log = _log_with("r-1", "r-2")
+    Registry.read(log).promote(log, "r-1")
+    with pytest.raises(ChampionIsNoShadowError, match="'r-1' is the champion; shadow another one"):
+        shadow(log, "r-1")
+    with pytest.raises(NoShadowError):
+        Registry.read(log).unshadow(log)
+    shadow(log, "r-2")
+    n = len(log.records)
+    with pytest.raises(AlreadyShadowError):
+        shadow(log, "r-2")
+    assert len(log.records) == n
+
+
+def test_a_release_that_is_shadowed_while_it_becomes_the_champion_is_no_shadow() -> None:
+    log = _log_with("r-1", "r-2")
+    Registry.read(log).promote(log, "r-1")
+    stale = Registry.read(log)
+    Registry.read(log).promote(log, "r-2")
+    stale.shadow_with(log, "r-2", digest="x")
+    assert Registry.read(log).shadow() is None
+
+
+def test_a_release_that_the_ledger_does_not_know_is_registered_when_it_is_shadowed() -> None:
+    log = _log_with("r-1")
+    shadow(log, "r-9")
+    assert [record.body.act for record in log.records if isinstance(record.body, ReleaseBody)] == [
+        "registered", "registered", "shadowed",
+    ]  # fmt: skip
+    assert Registry.read(log).is_registered("r-9")

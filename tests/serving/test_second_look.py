@@ -56,7 +56,7 @@ def looking(service: RunningService, **changes: Any) -> Iterator[SecondLooks]:
     live = service.service._live
     assert live is not None
     settings: dict[str, Any] = {
-        "record": service.service._request_review,
+        "record": lambda request: service.service.record([(Kind.REVIEW_REQUESTED, request)]),
         "last_degraded_seq": lambda: 0,
         "no_samples": None,
         **changes,
