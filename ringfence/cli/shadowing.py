@@ -100,7 +100,7 @@ def _text(found: ShadowAnswer) -> str:
     if found.impossible:
         lines.append(f"{found.impossible:,} events it could not score; the log of the service says why")
     if found.waiting:
-        lines.append(f"{found.waiting:,} scored events wait for the nightly run")
+        lines.append(f"{found.waiting:,} scored events are not decided yet")
     if found.failure is not None:
         lines.append(f"it waits, and tries again: {found.failure}")
     lines.append(f"{found.records_behind:,} records behind the ledger; it follows while a service runs")

@@ -21,6 +21,7 @@ from ringfence.ledger.write_ahead import connect_write_ahead
 from ringfence.rollout.registry import Shadow
 
 OPINIONS: Final = "shadow.db"
+MOST_WAITING: Final = 100_000  # scored events that are not decided; beyond it the oldest are forgotten
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS shadow (
@@ -36,6 +37,9 @@ CREATE TABLE IF NOT EXISTS disagreements (decision_seq INTEGER, shadow TEXT, bod
 _COUNT: Final = (
     "INSERT INTO pairs VALUES (?, ?, 1, ?) "
     "ON CONFLICT DO UPDATE SET n = n + 1, difference = difference + excluded.difference"
+)
+_FORGET: Final = (
+    "DELETE FROM waiting WHERE event_seq <= (SELECT event_seq FROM waiting ORDER BY event_seq DESC LIMIT 1 OFFSET ?)"
 )
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -73,7 +77,7 @@ class Standing(msgspec.Struct, frozen=True):
     """How far a shadow is, and what it found."""
 
     through_seq: int  # events up to here have been scored
-    n_waiting: int  # scored, and left by the policy to the nightly run
+    n_waiting: int  # scored, and not decided yet
     n_impossible: int  # that it could not score
     failure: str  # what keeps it from going on; empty where nothing does
     pairs: tuple[Pair, ...]
@@ -132,6 +136,8 @@ class Opinions:
             connection.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", rows)
             connection.executemany(_COUNT, [(one.action, one.shadow_action, one.difference) for one in compared])
             connection.executemany("DELETE FROM waiting WHERE event_seq = ?", [(one.event_seq,) for one in compared])
+            if rows:
+                connection.execute(_FORGET, (MOST_WAITING,))
             found = [one.disagreement for one in compared if one.disagreement is not None]
             connection.executemany(
                 "INSERT OR REPLACE INTO disagreements VALUES (?, ?, ?)",

@@ -130,6 +130,7 @@ class Along:
         if self.engine.seq < self._through_seq:
             for batch in in_bulk(self.engine, before):
                 self.engine.observe(batch, want=np.zeros(len(batch), np.bool_))
+                self.engine.take_effects()  # what ticks came to is on record for the champion's features alone
                 if ended():
                     return
         began_s = time.monotonic()
@@ -141,13 +142,18 @@ class Along:
             began_s = time.monotonic()
 
     def score(self, batch: Batch) -> None:
-        """Fold a batch, and hold each event in it that was decided against what the shadow would have done."""
+        """Fold a batch, and hold each event in it that was decided against what the shadow would have done.
+
+        Imported history is decided by nobody, and not scored.
+        """
+        last_seq = int(batch.seq[-1])
         want = (batch.kind == EVENT) & (batch.event_type == self._decided) & (batch.seq > self._through_seq)
+        want &= not any(segment.first_seq <= last_seq <= segment.last_seq for segment in self._ledger.segments())
         if self._catalogue.neighbourhoods is None:
             seen = Seen(self.engine.observe(batch, want))
         else:
             seen = Seen(*self.engine.observe_sampled(batch, want, want))
-        last_seq = int(batch.seq[-1])
+        self.engine.take_effects()
         if not seen.n:
             self._opinions.put(last_seq)
             return
@@ -169,13 +175,13 @@ class Along:
                 n_impossible += 1
             elif record is not None:
                 compared.append(self._compared(opinion, record))
-            elif self._ledger.pending_of(opinion.event_seq) is not None:
+            else:  # left to the nightly run, or learned first: a decision may come
                 waits.append(opinion)
         self._opinions.put(last_seq, waits=waits, compared=compared, n_impossible=n_impossible)
         self._through_seq = last_seq
 
     def ask_after_waiting(self) -> None:
-        """Look whether some events were decided meanwhile that the policy had left to the nightly run; in turns."""
+        """Look whether some events were decided meanwhile that were not when they were scored; in turns."""
         waiting = self._opinions.waiting(self._asked_after, _WAITING)
         self._asked_after = waiting[-1].event_seq if len(waiting) == _WAITING else 0
         found = [(opinion, self._ledger.decision_of(opinion.event_seq)) for opinion in waiting]

@@ -171,7 +171,7 @@ class ShadowAnswer(msgspec.Struct, frozen=True, kw_only=True):
     same: int  # decisions on which it would have taken the same action
     different: int  # another one: each is on record, or about to be
     impossible: int  # that it could not score
-    waiting: int  # scored, and left by the policy to the nightly run
+    waiting: int  # scored, and not decided yet: left to the nightly run, or learned only
     mean_difference: float | None  # of the scores, shadow minus decision; None before the first
     records_behind: int
     failure: str | None  # what keeps it from going on; None where nothing does

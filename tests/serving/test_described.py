@@ -33,12 +33,16 @@ ROUTES = [
     ("/v1/releases", "get"),
     ("/v1/releases/promote", "post"),
     ("/v1/releases/rollback", "post"),
+    ("/v1/releases/shadow", "post"),
+    ("/v1/releases/unshadow", "post"),
     ("/healthz", "get"),
     ("/readyz", "get"),
     ("/metrics", "get"),
     ("/openapi.json", "get"),
 ]
-REFUSED = {"/v1/releases/promote", "/v1/releases/rollback"}  # always here, with one release; test_swap.py has others
+REFUSED = {  # always here, with one release; test_swap.py and test_shadow_routes.py have others
+    f"/v1/releases/{act}" for act in ("promote", "rollback", "shadow", "unshadow")
+}
 ANSWERS: dict[str, Any] = {
     "DecisionAnswer": wire.DecisionAnswer,
     "StoredDecision": wire.StoredDecision,

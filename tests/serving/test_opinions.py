@@ -11,6 +11,7 @@ import pytest
 
 from ringfence.ledger.records import DisagreementBody
 from ringfence.rollout.registry import Shadow
+from ringfence.serving import opinions as module
 from ringfence.serving.opinions import OPINIONS, Comparison, Opinion, Opinions, Pair
 
 SHADOW = Shadow(release="r-2", since_seq=40, since_ms=0, note="", by="")
@@ -69,6 +70,15 @@ def test_a_decision_that_came_is_waited_for_no_more(opinions: Opinions) -> None:
     assert opinions.waiting(52, 2) == [Opinion(53, 0.5, 5_300)]
     opinions.put(60, compared=[compared(52)])
     assert [one.event_seq for one in opinions.waiting(0, 10)] == [51, 53]
+
+
+def test_of_those_that_wait_the_oldest_are_forgotten_beyond_a_bound(
+    opinions: Opinions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    opinions.put(60, waits=[Opinion(seq, 0.5, None) for seq in (51, 52)])
+    opinions.put(60, waits=[Opinion(seq, 0.5, None) for seq in (55, 53, 58)])
+    assert [one.event_seq for one in opinions.waiting(0, 10)] == [53, 55, 58]
 
 
 def test_the_place_never_goes_back(opinions: Opinions) -> None:

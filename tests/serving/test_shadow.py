@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ringfence
 from ringfence.engine.engine import Engine
 from ringfence.engine.snapshot import list_snapshots, write_snapshot
 from ringfence.ledger.audit import audit_ledger
@@ -225,6 +226,43 @@ def test_an_event_left_to_the_nightly_run_is_compared_once_it_is_decided(templat
         assert standing.n_different == sum(action != body.action for _, action, body in twin.values())
     finally:
         service.stop()
+
+
+def test_an_event_that_was_learned_first_is_compared_once_it_is_decided(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace, OTHER_WINDOWS, policy=OTHER_COSTS)
+    service = start()
+    shadowed(service, other)
+    event = claim("learned", amount=700.0)
+    assert service.ask("POST", "/v1/events", {**event, "event_type": "claim"}).status_code == 202
+    decide(service, claim("at once"))
+    standing = catch_up(service)
+    assert (standing.n_waiting, standing.n_same + standing.n_different) == (1, 1)
+    decide(service, event)
+    standing = catch_up(service)
+    assert (standing.n_waiting, standing.n_same + standing.n_different) == (0, 2)
+    twin = answered(service, other)
+    assert standing.mean_difference == pytest.approx(np.mean([score - body.score for score, _, body in twin.values()]))
+
+
+def test_history_that_is_imported_meanwhile_is_folded_and_not_scored(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace, OTHER_WINDOWS)
+    first = RunningService(workspace, FakeClock(NOW_MS), _config())
+    shadowed(first, other)
+    decide(first, claim("before"))
+    first.stop()
+    claims = [claim(f"imported-{number}") for number in range(30)]
+    others = "shop_id,witness_ids,policy_age_days,vehicle_make,narrative,towed,bought_at,phone,is_fraud"
+    lines = [f"{one['event_id']},{one['event_time']},{one['amount']},1" + ",shop-1" + 8 * "," for one in claims]
+    text = "\n".join([f"claim_id,claim_time,amount,claimant_id,{others}", *lines])
+    (workspace.path / "more.csv").write_text(text)
+    imported = ringfence.open(workspace.path).import_(workspace.path / "more.csv")
+    assert imported["n_events"].to_list() == [30]
+    service = start()
+    decide(service, claim("after"))
+    standing = catch_up(service)
+    assert (standing.n_waiting, standing.n_same + standing.n_different) == (0, 2)
+    twin = answered(service, other)
+    assert standing.mean_difference == pytest.approx(np.mean([score - body.score for score, _, body in twin.values()]))
 
 
 def _config() -> Any:
