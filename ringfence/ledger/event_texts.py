@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,8 @@ from ringfence.ledger.segments import RECORDS, SEGMENTS, attribute_column
 
 if TYPE_CHECKING:
     from ringfence.ledger.ledger import Ledger
+    from ringfence.scenario.event import Event
+    from ringfence.scenario.spec import Attribute
 
 
 def event_texts(ledger: Ledger, seqs: NDArray[np.int64]) -> tuple[list[str | None], ...]:
@@ -32,11 +35,19 @@ def event_texts(ledger: Ledger, seqs: NDArray[np.int64]) -> tuple[list[str | Non
     if not wanted or not seqs.shape[0]:
         return tuple([] for _ in wanted)
     decided, first, last = ledger.scenario.decided, int(seqs.min()), int(seqs.max())
+    live = {
+        record.seq: _texts(record.body.event, wanted)
+        for record in ledger.records(first - 1, (Kind.EVENT,), until_seq=last)
+        if isinstance(record.body, EventBody) and record.body.event.event_type == decided.name
+    }
+    imported = [segment for segment in ledger.segments() if segment.first_seq <= last and segment.last_seq >= first]
+    if not imported:  # as for one decision, after its answer: a join costs more than all else there
+        nothing = [None] * len(wanted)
+        told = [live.get(seq, nothing) for seq in seqs.tolist()]
+        return tuple([texts[place] for texts in told] for place in range(len(wanted)))
     asked = pl.DataFrame({"seq": pl.Series(seqs, dtype=pl.Int64)})
     parts = [pl.DataFrame(schema={"seq": pl.Int64, **{a.name: pl.String() for a in wanted}})]
-    for segment in ledger.segments():
-        if segment.last_seq < first or segment.first_seq > last:
-            continue  # of one live event nothing of an import is read
+    for segment in imported:
         scan = pl.scan_parquet(ledger.directory / SEGMENTS / segment.path / RECORDS, glob=False)
         present = set(scan.collect_schema().names())
         given = [
@@ -47,12 +58,13 @@ def event_texts(ledger: Ledger, seqs: NDArray[np.int64]) -> tuple[list[str | Non
         ]
         near = scan.filter(pl.col("seq").is_between(first, last))
         parts.append(near.select("seq", *given).join(asked.lazy(), on="seq", how="semi").collect())
-    live: list[dict[str, Any]] = []
-    for record in ledger.records(first - 1, (Kind.EVENT,), until_seq=last):
-        if isinstance(record.body, EventBody) and record.body.event.event_type == decided.name:
-            given_here = record.body.event.attributes
-            live.append({"seq": record.seq, **{a.name: given_here.get(a.name) for a in wanted}})
     if live:
-        parts.append(pl.DataFrame(live, schema=parts[0].schema).join(asked, on="seq", how="semi"))
+        rows = [(seq, *texts) for seq, texts in live.items()]
+        parts.append(pl.DataFrame(rows, schema=parts[0].schema, orient="row").join(asked, on="seq", how="semi"))
     found = asked.join(pl.concat(parts), on="seq", how="left", maintain_order="left")
     return tuple(found[a.name].to_list() for a in wanted)
+
+
+def _texts(event: Event, wanted: Sequence[Attribute]) -> list[str | None]:
+    found = (event.attributes.get(attribute.name) for attribute in wanted)
+    return [None if text is None else str(text) for text in found]

@@ -41,7 +41,8 @@ from ringfence.workspace import Workspace
 _log: Final = structlog.get_logger("ringfence.serving")
 _POLL_S: Final = 0.5
 _CHUNK: Final = 64
-_REST: Final = 3.0  # times as long as a chunk, or a portion of the ledger, took
+_REST: Final = 3.0  # times as long as a portion of the ledger took
+_LONGER_REST: Final = 6.0  # times as long as an explanation took: nobody waits for one
 _NICE: Final = 15
 
 
@@ -136,7 +137,7 @@ def _explain_until(
             if not n_seen:
                 n_seen = score_readings(ledger, wholes, lambda name: _opened(name, releases_dir, releases))
             # Decisions share caches and memory with this, whatever its priority: it rests longer than it works.
-            pause.wait(_REST * (time.monotonic() - began) if n_seen else _POLL_S)
+            pause.wait(_LONGER_REST * (time.monotonic() - began) if n_seen else _POLL_S)
 
 
 def explain_next(ledger: Ledger, releases_dir: Path, explanations: Explanations, releases: dict[str, Release]) -> int:

@@ -34,6 +34,9 @@ def test_texts_are_what_was_given_in_the_order_asked_for(tmp_path: Path, scenari
         writer.commit()
     seqs = ledger.events(0).sort("event_id", descending=True)["seq"].to_numpy()
     assert event_texts(ledger, seqs) == (["Not stolen – sold", None, "Hail, all over."],)
+    live = int(ledger.last_seq)
+    assert event_texts(ledger, np.array([live])) == (["Not stolen – sold"],), "where nothing was imported in between"
+    assert event_texts(ledger, np.array([live + 1, live, live])) == ([None, "Not stolen – sold", "Not stolen – sold"],)
 
 
 def test_texts_for_audits_and_personal_ones_are_not_for_models(ledger: Ledger, scenario: Scenario) -> None:
