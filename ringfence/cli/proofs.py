@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from ringfence.engine.catalogue import Catalogue
     from ringfence.engine.engine import Engine
     from ringfence.ledger.ledger import Ledger
-    from ringfence.ledger.records import DecisionBody
+    from ringfence.ledger.records import DecisionBody, DisagreementBody
+    from ringfence.models.seen import Seen
     from ringfence.scenario.batch import Batch
     from ringfence.scenario.spec import Scenario
+    from ringfence.scoring.release import Release
     from ringfence.workspace import Workspace
 
 
@@ -92,6 +94,22 @@ class DecisionProof(msgspec.Struct, frozen=True, kw_only=True):
         same_score = abs(self.score - self.score_again) <= SCORE_TOLERANCE
         same_action = self.action == self.action_again and self.review == self.review_again
         return self.same_features and same_score and same_action
+
+
+class DisagreementProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What a shadow would have done otherwise, as it is on record and as it comes out again."""
+
+    decision_id: str
+    event_id: str
+    shadow: str
+    score: float
+    score_again: float
+    action: str
+    action_again: str
+
+    @property
+    def holds(self) -> bool:
+        return abs(self.score - self.score_again) <= SCORE_TOLERANCE and self.action == self.action_again
 
 
 def live_catalogue(here: Workspace, scenario: Scenario) -> tuple[str | None, Catalogue]:
@@ -277,23 +295,100 @@ def _made_again(
     reviews: dict[int, str],
     progress: Progress,
 ) -> Iterator[DecisionProof]:
+    from ringfence.scoring.release import load_release
+    from ringfence.scoring.scorer import FULL, Scorer
+
+    # What is left of a damaged release makes again what it decided without the rest; that is told where it does not.
+    release = load_release(here.releases_dir / release_id, without=lambda error: None)
+    scorer = Scorer(release)
+    for event_seq, one, packed, amount_minor in _replayed(ledger, release, sorted(decisions), progress):
+        decision_id, body = decisions[event_seq]
+        again, review_again = scorer.again(one, amount_minor, body.circumstances), None
+        if (review := reviews.get(event_seq)) is not None:
+            full = scorer.again(one, amount_minor, {**body.circumstances, "rung": FULL, "without_rules": False})
+            review_again = full.action if full.action != body.action else None
+        yield DecisionProof(
+            decision_id=decision_id,
+            event_id=body.event_id,
+            release=release_id,
+            same_features=blake2b(one.rows.tobytes() + packed, digest_size=16).digest() == body.feature_digest,
+            score=body.score,
+            score_again=again.score,
+            action=body.action,
+            action_again=again.action,
+            review=review,
+            review_again=review_again,
+        )
+
+
+def disagreement_proofs(
+    here: Workspace, scenario: Scenario, ids: Sequence[str], *, progress: Progress
+) -> list[DisagreementProof]:
+    """Make again what shadows would have done otherwise: replay to each event's seq, score with the shadow's release.
+
+    Parameters
+    ----------
+    ids : of decisions on record; those that no shadow disagreed with are passed over.
+    progress : called with (seq replayed, last seq needed), once per shadow.
+    """
+    from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.records import DecisionBody, DisagreementBody, Kind
+    from ringfence.scoring.release import load_release
+    from ringfence.scoring.scorer import Scorer
+
+    ledger = Ledger.open(here.ledger_dir(scenario), scenario)
+    asked = {int(decision_id.removeprefix("d-")) for decision_id in ids}
+    wanted: dict[str, dict[int, list[DisagreementBody]]] = {}  # shadow -> event seq -> what it would have done
+    for record in ledger.records(min(asked, default=ledger.last_seq), (Kind.DISAGREEMENT,)):
+        body = record.body
+        if isinstance(body, DisagreementBody) and body.decision_seq in asked:
+            wanted.setdefault(body.shadow, {}).setdefault(body.event_seq, []).append(body)
+    proofs = []
+    for shadow, bodies in wanted.items():
+        release = load_release(here.releases_dir / shadow)
+        scorer = Scorer(release)
+        for event_seq, one, _, amount_minor in _replayed(ledger, release, sorted(bodies), progress):
+            decision = ledger.decision_of(event_seq)
+            assert decision is not None
+            assert isinstance(decision.body, DecisionBody)
+            score = float(scorer.score(one).score[0])
+            left = decision.body.circumstances.get("reviews_left")
+            action = scorer.act(score, amount_minor, reviews_left=left)
+            proofs += [
+                DisagreementProof(
+                    decision_id=f"d-{body.decision_seq}",
+                    event_id=body.event_id,
+                    shadow=shadow,
+                    score=body.shadow_score,
+                    score_again=score,
+                    action=body.shadow_action,
+                    action_again=action,
+                )
+                for body in bodies[event_seq]
+            ]
+    return proofs
+
+
+def _replayed(
+    ledger: Ledger, release: Release, event_seqs: Sequence[int], progress: Progress
+) -> Iterator[tuple[int, Seen, bytes, int | None]]:
+    """Yield (seq, what a release sees, its neighbourhood packed, amount in minor units) of each of these events.
+
+    Parameters
+    ----------
+    event_seqs : of events of the decided type, ascending, at least one.
+    """
     from ringfence.engine.engine import Engine
     from ringfence.ledger.event_texts import event_texts
     from ringfence.ledger.ledger import Ledger
     from ringfence.models.packed import pack
     from ringfence.models.seen import Seen
     from ringfence.scenario.batch import MISSING_AMOUNT
-    from ringfence.scoring.release import load_release
-    from ringfence.scoring.scorer import FULL, Scorer
 
-    # What is left of a damaged release makes again what it decided without the rest; that is told where it does not.
-    release = load_release(here.releases_dir / release_id, without=lambda error: None)
     ledger = Ledger.open(ledger.directory, release.scenario)  # ringfence.yaml may have been edited since
-    engine, scorer = Engine(release.catalogue), Scorer(release)
-    until = max(decisions)
-    seqs = np.array(sorted(decisions), np.int64)
+    engine, seqs = Engine(release.catalogue), np.array(event_seqs, np.int64)
     texts = event_texts(ledger, seqs)
-    for batch in ledger.batches(until_seq=until):
+    for batch in ledger.batches(until_seq=event_seqs[-1]):
         want = np.isin(batch.seq, seqs)
         near = None
         if release.catalogue.neighbourhoods is None:
@@ -301,29 +396,12 @@ def _made_again(
         else:
             rows, near = engine.observe_sampled(batch, want, want)
             seen = Seen(rows, near)
-        progress(int(batch.seq[-1]), until)
+        progress(int(batch.seq[-1]), event_seqs[-1])
         for at, (seq, amount) in enumerate(zip(batch.seq[want], batch.amount_minor[want], strict=True)):
-            one, packed = seen.part(slice(at, at + 1)), b"" if near is None else pack(near, at)
-            decision_id, body = decisions[int(seq)]
-            amount_minor = None if amount == MISSING_AMOUNT else int(amount)
             place = int(np.searchsorted(seqs, seq))
-            one = one._replace(texts=tuple(text[place : place + 1] for text in texts))
-            again, review_again = scorer.again(one, amount_minor, body.circumstances), None
-            if (review := reviews.get(int(seq))) is not None:
-                full = scorer.again(one, amount_minor, {**body.circumstances, "rung": FULL, "without_rules": False})
-                review_again = full.action if full.action != body.action else None
-            yield DecisionProof(
-                decision_id=decision_id,
-                event_id=body.event_id,
-                release=release_id,
-                same_features=blake2b(one.rows.tobytes() + packed, digest_size=16).digest() == body.feature_digest,
-                score=body.score,
-                score_again=again.score,
-                action=body.action,
-                action_again=again.action,
-                review=review,
-                review_again=review_again,
-            )
+            one = seen.part(slice(at, at + 1))._replace(texts=tuple(text[place : place + 1] for text in texts))
+            packed = b"" if near is None else pack(near, at)
+            yield int(seq), one, packed, None if amount == MISSING_AMOUNT else int(amount)
 
 
 def _fold(engine: Engine, ledger: Ledger, until: int, progress: Progress | None, *, size: int) -> None:

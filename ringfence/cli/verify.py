@@ -163,14 +163,17 @@ def decision(
     """Make decisions again from the ledger and compare: features byte for byte, scores to 1e-6, the same action.
 
     A decision of a lower rung is made again on that rung. Where a review was requested because the full score would
-    have acted otherwise, that is made again too.
+    have acted otherwise, that is made again too, and so is what a shadow would have done otherwise.
     """
-    from ringfence.cli.proofs import decision_proofs
+    from ringfence.cli.proofs import decision_proofs, disagreement_proofs
     from ringfence.workspace import Workspace
 
     here = Workspace(workspace)
     with progress("replaying", unit="records") as report_progress:
-        proofs = decision_proofs(here, here.scenario(scenario), ids or [], newest=newest, progress=report_progress)
+        spec = here.scenario(scenario)
+        proofs = decision_proofs(here, spec, ids or [], newest=newest, progress=report_progress)
+        made = [proof.decision_id for proof in proofs]
+        disagreements = disagreement_proofs(here, spec, made, progress=report_progress)
     wrong = [proof for proof in proofs if not proof.holds]
     lines = [
         f"{proof.decision_id} ({proof.event_id}): NOT reproduced: features "
@@ -187,8 +190,18 @@ def decision(
         lines.append(
             f"{len(proofs) - len(wrong):,} of {len(proofs):,} decisions reproduced: equal features, score and action"
         )
-    holds = bool(proofs) and not wrong
-    _conclude({"holds": holds, "decisions": proofs}, holds=holds, as_json=as_json, text="\n".join(lines))
+    others = [proof for proof in disagreements if not proof.holds]
+    lines += [
+        f"{proof.decision_id} ({proof.event_id}): the shadow {proof.shadow} NOT reproduced: score {proof.score} and "
+        f"{proof.score_again}, action {proof.action} and {proof.action_again}"
+        for proof in others
+    ]
+    if disagreements:
+        n = len(disagreements)
+        lines.append(f"{n - len(others):,} of {n:,} disagreements of a shadow reproduced: equal score and action")
+    holds = bool(proofs) and not wrong and not others
+    shown = {"holds": holds, "decisions": proofs, "disagreements": disagreements}
+    _conclude(shown, holds=holds, as_json=as_json, text="\n".join(lines))
 
 
 def _conclude(result: object, *, holds: bool, as_json: bool, text: str) -> None:

@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 import ringfence
+from ringfence.cli.application import run
+from ringfence.cli.exits import Exit
+from ringfence.cli.proofs import disagreement_proofs
 from ringfence.engine.engine import Engine
 from ringfence.engine.snapshot import list_snapshots, write_snapshot
 from ringfence.ledger.audit import audit_ledger
@@ -93,6 +97,10 @@ def answered(service: RunningService, release: Release) -> dict[int, tuple[float
     return found
 
 
+def ids(service: RunningService) -> list[str]:
+    return [f"d-{record.seq}" for record in service.ledger.records(kinds=(Kind.DECISION,))]
+
+
 def on_record(ledger: Ledger) -> list[DisagreementBody]:
     bodies = [record.body for record in ledger.records(kinds=(Kind.DISAGREEMENT,))]
     return [body for body in bodies if isinstance(body, DisagreementBody)]
@@ -126,6 +134,9 @@ def test_a_shadow_of_other_features_comes_to_what_it_would_have_answered(start: 
         (seq, score, action, body.action) for seq, (score, action, body) in differs.items()
     }
     assert {(one.release, one.shadow) for one in found} == {(service.release.id, other.id)}
+    proofs = disagreement_proofs(workspace, service.scenario, ids(service), progress=lambda at, of: None)
+    assert {proof.decision_id for proof in proofs} == {f"d-{one.decision_seq}" for one in found}
+    assert [proof for proof in proofs if not proof.holds] == []
     until(lambda: service.ask("GET", "/v1/releases").json()["shadow"]["different"] == len(differs))
     assert audit_ledger(service.ledger).holds
 
@@ -202,6 +213,30 @@ def live_engine(service: RunningService) -> Engine:
     live = service.service._live
     assert live is not None
     return live.engine
+
+
+def test_a_disagreement_that_does_not_follow_from_the_ledger_is_found_out(
+    start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_release(workspace, policy=OTHER_COSTS)
+    service = start()
+    shadowed(service, other)
+    for number in range(60):
+        decide(service, claim(number))
+    n = catch_up(service).n_different
+    found = recorded(service, n)
+    service.service.stop()
+    here = ["-w", str(workspace.path)]
+    assert run(["verify", "decision", *here]) == Exit.OK
+    assert f"{n} of {n} disagreements of a shadow reproduced" in capsys.readouterr().out
+    made_up = msgspec.structs.replace(found[0], decision_seq=found[0].decision_seq, shadow_score=0.99)
+    with service.ledger.writer(FakeClock(NOW_MS)) as writer:
+        writer.stage(Kind.DISAGREEMENT, made_up)
+        writer.commit()
+    assert run(["verify", "decision", f"d-{made_up.decision_seq}", *here]) == Exit.CHECK_FAILED
+    told = capsys.readouterr().out
+    assert f"the shadow {other.id} NOT reproduced: score 0.99 and" in told
+    assert run(["verify", "decision", f"d-{found[1].decision_seq}", *here]) == Exit.OK
 
 
 def test_an_event_left_to_the_nightly_run_is_compared_once_it_is_decided(template: Workspace, tmp_path: Path) -> None:
