@@ -34,7 +34,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_records: int = 50_000
     snapshot_every_s: float = 300.0
     commit_retry_s: float = 0.05  # first pause after a failed commit; doubles up to one second
-    stuck_commit_ms: float = 250.0  # after which nobody waits for a commit any more; see `CommitWatch` for when sooner
+    stuck_commit_ms: float = 250.0  # after which nobody waits for a commit any more; deadlines count before
     most_waiting: int = 100_000  # records that may wait for the ledger under `durability: best_effort`
     deadline_ms: int = 50  # of a request that names none, from its last byte to the answer
     longest_deadline_ms: int = 60_000  # that a request may name

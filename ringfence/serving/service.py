@@ -25,7 +25,7 @@ from ringfence.scenario.door import Door
 from ringfence.scenario.event import Admission, LabelNotice
 from ringfence.scenario.spec import Scenario
 from ringfence.scoring.release import Release
-from ringfence.serving import wire
+from ringfence.serving import gauges, wire
 from ringfence.serving.after_answer import AfterAnswer
 from ringfence.serving.by_loop import by_loop, submitted
 from ringfence.serving.commit_watch import CommitWatch
@@ -39,13 +39,6 @@ from ringfence.serving.errors import (
     NotReadyError,
     OutcomeUnknownError,
     ServiceFaultError,
-)
-from ringfence.serving.gauges import (
-    measure_commits,
-    measure_decisions,
-    measure_engine,
-    measure_follower,
-    measure_shadow,
 )
 from ringfence.serving.late_commits import LateCommits, late_commits
 from ringfence.serving.late_kept import put_beside
@@ -94,7 +87,7 @@ class ScenarioService:
         self._on_ready, self._on_failure = on_ready, on_failure
         self._doorman = Doorman(Door(release.scenario, ledger.identity, release.lookups()), release, clock, telemetry)
         self._queue = WorkQueue(config.queue_bound, linger_ns=round(config.linger_ms * 1e6))
-        self._commits = CommitWatch(self._commit_is_stuck, config.stuck_commit_ms / 1e3)
+        self._commits = CommitWatch(self._commit_is_stuck, self._deadlines_press, config.stuck_commit_ms / 1e3)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live: Live | None = None
         self._stopping = False
@@ -218,6 +211,7 @@ class ScenarioService:
             trace=trace,
         )
         self._queue.put(ticket)
+        self._commits.asked(ticket)
         return ticket
 
     def stored_decision(self, decision_id: str, *, full: bool = False) -> wire.StoredDecision | None:
@@ -251,14 +245,14 @@ class ScenarioService:
         self._telemetry.ready.labels(name).set(self.state is State.READY)
         if self._rungs is not None:
             self._rungs.measure()
-        measure_commits(self._telemetry, name, self._unsaved_since_ns, self._late)
+        gauges.measure_commits(self._telemetry, name, self._unsaved_since_ns, self._late)
         if self._live is not None:
-            measure_engine(self._telemetry, name, self._live.engine)
+            gauges.measure_engine(self._telemetry, name, self._live.engine)
             decided_seq = 0 if self._cycle is None else self._cycle.last_decided_seq
             if self._config.follower:
-                measure_follower(self._telemetry, name, self._state_dir, self._live.engine.seq, decided_seq)
-                measure_shadow(self._telemetry, name, self._ledger, self._state_dir)
-        measure_decisions(self._telemetry, name, self._config)
+                gauges.measure_follower(self._telemetry, name, self._state_dir, self._live.engine.seq, decided_seq)
+                gauges.measure_shadow(self._telemetry, name, self._ledger, self._state_dir)
+        gauges.measure_decisions(self._telemetry, name, self._config)
 
     def _run(self) -> None:
         try:
@@ -362,6 +356,7 @@ class ScenarioService:
             if self._late is not None:
                 self._late.settle()
             tickets, self._due = self._due or self._queue.take(self._config.max_batch, _IDLE_S), []
+            tickets = [ticket for ticket in tickets if not ticket.future.done()]  # told already, and gone
             if not tickets:
                 if self._stopping:
                     return
@@ -460,6 +455,12 @@ class ScenarioService:
         for ticket in waiting:
             if ticket.ask is Ask.SWITCH:  # what comes after it was let in for that
                 self._queue.put(ticket)
+
+    def _deadlines_press(self, tickets: list[Ticket], is_first: bool) -> None:
+        """Answer those who cannot wait for a commit that takes long; who has time does, and who comes is let in."""
+        if is_first:
+            _log.warning("a commit takes long; who cannot wait is told so", scenario=self.scenario.name)
+        settle(tickets, OutcomeUnknownError())
 
     def _retry(self, cycle: Cycle) -> None:
         """Retry the kept batch, unchanged and before anything else, until it is durable or the service stops."""

@@ -13,7 +13,7 @@ import pytest
 
 from ringfence.ledger.writer import Writer
 from ringfence.serving.commit_watch import LOOK_S, WARY_LOOKS, WARY_S, CommitWatch, Pace
-from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket
+from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, settle
 from ringfence.serving.service import State
 
 from .conftest import RunningService, claim
@@ -28,7 +28,19 @@ class Told:
     def __init__(self) -> None:
         self.groups: list[list[Ticket]] = []
         self.now_s = 100.0
-        self.watch = CommitWatch(self.groups.append, PATIENT_LOOKS * LOOK_S, lambda: self.now_s)
+        self.pressing: list[tuple[list[Ticket], bool]] = []
+        self.watch = CommitWatch(self.groups.append, self.press, PATIENT_LOOKS * LOOK_S, lambda: self.now_s)
+
+    def press(self, tickets: list[Ticket], is_first: bool) -> None:
+        self.pressing.append((tickets, is_first))
+        settle(tickets)
+
+    def ticket(self, deadline_ns: int) -> Ticket:
+        loop = asyncio.new_event_loop()
+        made = Ticket(Ask.DECIDE, loop.create_future(), deadline_ns=deadline_ns)
+        loop.close()
+        self.watch.asked(made)
+        return made
 
     def look(self, n: int, *, every_s: float = LOOK_S) -> None:
         for _ in range(n):
@@ -43,16 +55,18 @@ class Told:
             self.watch.ended()
             self.look(1)
 
-    def looks_until_stuck(self, deadline_ns: int) -> int:
-        """How many looks find a commit before it counts as stuck, for which somebody waits who has that deadline."""
-        loop = asyncio.new_event_loop()
-        group = [Ticket(Ask.DECIDE, loop.create_future(), deadline_ns=deadline_ns)]
-        loop.close()
+    def looks_until_told(self, deadline_ns: int) -> int | None:
+        """How many looks find a commit before somebody who waits for it is told; None: it is stuck before that."""
+        group = [self.ticket(deadline_ns)]
         self.watch.began(group)
         for n in range(1, 2 * PATIENT_LOOKS):
             self.look(1)
-            if self.watch.is_stuck:
+            if self.pressing:
+                assert self.pressing == [(group, True)]
+                assert not self.watch.is_stuck
                 return n
+            if self.watch.is_stuck:
+                return None
         raise AssertionError("never")
 
     def stuck_once(self) -> None:
@@ -122,37 +136,63 @@ def test_on_a_machine_too_busy_to_look_in_time_a_commit_gets_the_whole_patience_
 
 
 PASSED = 0  # a deadline
+AS_SOON = range(round(Pace.LEAST_S / LOOK_S), round(Pace.LEAST_S / LOOK_S) + 2)  # as it can be told
 
 
 def test_where_commits_are_fast_whoever_has_a_deadline_is_told_in_time_for_it() -> None:
     told = Told()
     told.commit(Pace.FROM)
-    n = told.looks_until_stuck(PASSED)
-    assert Pace.LEAST_S / LOOK_S <= n <= Pace.LEAST_S / LOOK_S + 1
+    assert told.looks_until_told(PASSED) in AS_SOON
 
 
 def test_whoever_has_no_deadline_or_a_late_one_waits_the_whole_patience() -> None:
     for deadline_ns in (NO_DEADLINE, time.perf_counter_ns() + 3_600_000_000_000):
         told = Told()
         told.commit(Pace.FROM)
-        assert told.looks_until_stuck(deadline_ns) > PATIENT_LOOKS
+        assert told.looks_until_told(deadline_ns) is None
+
+
+def test_who_waits_behind_a_commit_is_told_as_well_and_each_once() -> None:
+    told = Told()
+    told.commit(Pace.FROM)
+    late = time.perf_counter_ns() + 3_600_000_000_000
+    running, patient, behind = told.ticket(PASSED), told.ticket(late), told.ticket(PASSED)
+    told.watch.began([running, patient])
+    told.look(AS_SOON[-1])
+    assert told.pressing == [([running, behind], True)]
+    told.look(3)
+    after = told.ticket(PASSED)
+    told.look(2)
+    assert told.pressing[1:] == [([after], False)]
+    assert not patient.future.done()
+    told.look(PATIENT_LOOKS)
+    assert told.groups == [[running, patient]]
+
+
+def test_a_commit_that_comes_back_leaves_those_alone_who_still_have_time() -> None:
+    told = Told()
+    told.commit(Pace.FROM)
+    told.watch.began([told.ticket(PASSED)])
+    told.look(AS_SOON[0] - 1)
+    told.watch.ended()
+    told.look(PATIENT_LOOKS)
+    assert told.pressing == []
 
 
 def test_where_commits_take_long_as_a_rule_one_that_does_is_waited_for() -> None:
     told = Told()
     told.commit(Pace.FROM)
     told.commit(1, takes_s=0.03)
-    n = told.looks_until_stuck(PASSED)
-    assert n == pytest.approx(Pace.TIMES * 0.03 / LOOK_S, abs=1)
+    assert told.looks_until_told(PASSED) == pytest.approx(Pace.TIMES * 0.03 / LOOK_S, abs=1)
 
 
 def test_what_commits_take_is_known_of_the_last_seconds_alone() -> None:
     few, long_ago = Told(), Told()
     few.commit(Pace.FROM - 1)
-    assert few.looks_until_stuck(PASSED) > PATIENT_LOOKS
+    assert few.looks_until_told(PASSED) is None
     long_ago.commit(Pace.FROM)
     long_ago.now_s += 2 * Pace.SPAN_S
-    assert long_ago.looks_until_stuck(PASSED) > PATIENT_LOOKS
+    assert long_ago.looks_until_told(PASSED) is None
 
 
 def test_one_slow_commit_is_forgotten_after_a_while() -> None:
@@ -160,7 +200,38 @@ def test_one_slow_commit_is_forgotten_after_a_while() -> None:
     told.commit(1, takes_s=0.05)
     spans = 2 * Pace.SPAN_S / (0.002 + LOOK_S)
     told.commit(round(spans) + Pace.FROM)
-    assert told.looks_until_stuck(PASSED) <= Pace.LEAST_S / LOOK_S + 1
+    assert told.looks_until_told(PASSED) in AS_SOON
+
+
+def test_where_commits_are_fast_one_that_is_not_has_answers_in_time_and_the_service_stays_ready(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start(deadline_ms=150, stuck_commit_ms=60_000.0)
+    for number in range(Pace.FROM):
+        assert service.ask("POST", "/v1/decisions", claim(f"before-{number}")).status_code in (200, 503)
+    commit, release = Writer.commit, threading.Event()
+
+    def slow(writer: Writer) -> None:
+        release.wait(30)
+        commit(writer)
+
+    monkeypatch.setattr(Writer, "commit", slow)
+    unknown = service.ask("POST", "/v1/decisions", claim("unknown"))
+    behind = service.ask("POST", "/v1/decisions", claim("behind"))
+    assert (unknown.status_code, behind.status_code) == (503, 503)
+    assert {unknown.json()["type"], behind.json()["type"]} == {"urn:ringfence:problem:outcome-unknown"}
+    assert service.service.state is State.READY
+    release.set()
+    until = time.monotonic() + 20
+    while service.ledger.find_event("claim", "c-unknown") is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    monkeypatch.setattr(Writer, "commit", commit)
+    again = service.ask("POST", "/v1/decisions", claim("unknown"), headers={"ringfence-deadline-ms": "20000"})
+    assert (again.status_code, again.headers["ringfence-repeated"]) == (200, "true")
+    fresh = service.ask("POST", "/v1/decisions", claim("behind"), headers={"ringfence-deadline-ms": "20000"})
+    assert fresh.status_code == 200
+    assert "ringfence-repeated" not in fresh.headers, "who was told behind it was not begun"
 
 
 def test_a_slow_disk_is_told_of_in_time_and_nothing_is_lost_or_done_twice(
