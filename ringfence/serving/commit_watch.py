@@ -65,6 +65,7 @@ class CommitWatch:
     patience_s : that a commit may take. After one that took longer, the next ones get `WARY_LOOKS` looks for a while:
         a disk that stood still once is slow as a rule, and nobody has to wait for it that long again.
     clock : steady, in seconds; the same that `look` is told.
+    now_ns : the clock of deadlines.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class CommitWatch:
         on_pressing: Callable[[list[Ticket], bool], None],
         patience_s: float,
         clock: Callable[[], float] = time.monotonic,
+        now_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._on_stuck, self._on_pressing, self._patience_s, self._clock = on_stuck, on_pressing, patience_s, clock
-        self._pace = Pace()
+        self._pace, self._now_ns = Pace(), now_ns
         self._asked: deque[Ticket] = deque()  # with a deadline, oldest first; those in front have no answer yet
         self._told: list[Ticket] | None = None  # the last commit for which somebody was told before his deadline
         self._began_s = 0.0
@@ -128,13 +130,16 @@ class CommitWatch:
     def _pressing(self, now_s: float) -> list[Ticket]:
         """Return those whose deadline is about to pass while a commit is out of the ordinary.
 
-        Looks that came late do not count: then it is the machine that is slow, and the disk may be well.
+        Looks that came late do not count: then it is the machine that is slow, and the disk may be well. Whose deadline
+        passed meanwhile is left alone: it is too late to tell him in time, and his answer may be on its way.
         """
         ordinary_s = self._pace.ordinary_s(now_s)
         if ordinary_s is None or self._looks * LOOK_S < ordinary_s:
             return []
-        soon_ns = time.perf_counter_ns() + SOON_S * 1e9
-        return [ticket for ticket in self._asked if ticket.deadline_ns <= soon_ns and not ticket.future.done()]
+        now_ns = self._now_ns()
+        soon_ns = now_ns + SOON_S * 1e9
+        waiting = [ticket for ticket in self._asked if not ticket.future.done()]
+        return [ticket for ticket in waiting if now_ns < ticket.deadline_ns <= soon_ns]
 
     def keep_looking(self, loop: asyncio.AbstractEventLoop, ended: Callable[[], bool]) -> None:
         """Look every `LOOK_S` until `ended`."""

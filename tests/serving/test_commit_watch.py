@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from ringfence.ledger.writer import Writer
-from ringfence.serving.commit_watch import LOOK_S, WARY_LOOKS, WARY_S, CommitWatch, Pace
+from ringfence.serving.commit_watch import LOOK_S, SOON_S, WARY_LOOKS, WARY_S, CommitWatch, Pace
 from ringfence.serving.queue import NO_DEADLINE, Ask, Ticket, settle
 from ringfence.serving.service import State
 
@@ -29,14 +29,21 @@ class Told:
         self.groups: list[list[Ticket]] = []
         self.now_s = 100.0
         self.pressing: list[tuple[list[Ticket], bool]] = []
-        self.watch = CommitWatch(self.groups.append, self.press, PATIENT_LOOKS * LOOK_S, lambda: self.now_s)
+        self.watch = CommitWatch(
+            self.groups.append, self.press, PATIENT_LOOKS * LOOK_S, lambda: self.now_s, lambda: self.now_ns
+        )
+
+    @property
+    def now_ns(self) -> int:
+        return round(self.now_s * 1e9)
 
     def press(self, tickets: list[Ticket], is_first: bool) -> None:
         self.pressing.append((tickets, is_first))
         settle(tickets)
 
-    def ticket(self, deadline_ns: int) -> Ticket:
+    def ticket(self, time_left_s: float | None) -> Ticket:
         loop = asyncio.new_event_loop()
+        deadline_ns = NO_DEADLINE if time_left_s is None else self.now_ns + round(time_left_s * 1e9)
         made = Ticket(Ask.DECIDE, loop.create_future(), deadline_ns=deadline_ns)
         loop.close()
         self.watch.asked(made)
@@ -55,9 +62,9 @@ class Told:
             self.watch.ended()
             self.look(1)
 
-    def looks_until_told(self, deadline_ns: int) -> int | None:
+    def looks_until_told(self, time_left_s: float | None) -> int | None:
         """How many looks find a commit before somebody who waits for it is told; None: it is stuck before that."""
-        group = [self.ticket(deadline_ns)]
+        group = [self.ticket(time_left_s)]
         self.watch.began(group)
         for n in range(1, 2 * PATIENT_LOOKS):
             self.look(1)
@@ -135,33 +142,38 @@ def test_on_a_machine_too_busy_to_look_in_time_a_commit_gets_the_whole_patience_
     assert told.watch.is_stuck
 
 
-PASSED = 0  # a deadline
-AS_SOON = range(round(Pace.LEAST_S / LOOK_S), round(Pace.LEAST_S / LOOK_S) + 2)  # as it can be told
+LEFT_S = 0.05  # of a deadline
+IN_TIME = range(round((LEFT_S - SOON_S) / LOOK_S), round(LEFT_S / LOOK_S))  # looks after which it is told
 
 
 def test_where_commits_are_fast_whoever_has_a_deadline_is_told_in_time_for_it() -> None:
     told = Told()
     told.commit(Pace.FROM)
-    assert told.looks_until_told(PASSED) in AS_SOON
+    assert told.looks_until_told(LEFT_S) in IN_TIME
 
 
 def test_whoever_has_no_deadline_or_a_late_one_waits_the_whole_patience() -> None:
-    for deadline_ns in (NO_DEADLINE, time.perf_counter_ns() + 3_600_000_000_000):
+    for time_left_s in (None, 3_600.0):
         told = Told()
         told.commit(Pace.FROM)
-        assert told.looks_until_told(deadline_ns) is None
+        assert told.looks_until_told(time_left_s) is None
+
+
+def test_whose_deadline_passed_before_he_could_be_told_is_left_his_answer() -> None:
+    told = Told()
+    told.commit(Pace.FROM)
+    assert told.looks_until_told(Pace.LEAST_S - 2 * LOOK_S) is None
 
 
 def test_who_waits_behind_a_commit_is_told_as_well_and_each_once() -> None:
     told = Told()
     told.commit(Pace.FROM)
-    late = time.perf_counter_ns() + 3_600_000_000_000
-    running, patient, behind = told.ticket(PASSED), told.ticket(late), told.ticket(PASSED)
+    running, patient, behind = told.ticket(LEFT_S), told.ticket(3_600.0), told.ticket(LEFT_S)
     told.watch.began([running, patient])
-    told.look(AS_SOON[-1])
+    told.look(IN_TIME[-1])
     assert told.pressing == [([running, behind], True)]
     told.look(3)
-    after = told.ticket(PASSED)
+    after = told.ticket(SOON_S)
     told.look(2)
     assert told.pressing[1:] == [([after], False)]
     assert not patient.future.done()
@@ -172,8 +184,8 @@ def test_who_waits_behind_a_commit_is_told_as_well_and_each_once() -> None:
 def test_a_commit_that_comes_back_leaves_those_alone_who_still_have_time() -> None:
     told = Told()
     told.commit(Pace.FROM)
-    told.watch.began([told.ticket(PASSED)])
-    told.look(AS_SOON[0] - 1)
+    told.watch.began([told.ticket(LEFT_S)])
+    told.look(IN_TIME[0] - 1)
     told.watch.ended()
     told.look(PATIENT_LOOKS)
     assert told.pressing == []
@@ -183,16 +195,23 @@ def test_where_commits_take_long_as_a_rule_one_that_does_is_waited_for() -> None
     told = Told()
     told.commit(Pace.FROM)
     told.commit(1, takes_s=0.03)
-    assert told.looks_until_told(PASSED) == pytest.approx(Pace.TIMES * 0.03 / LOOK_S, abs=1)
+    ordinary_s = Pace.TIMES * 0.03
+    assert told.looks_until_told(LEFT_S) is None
+    told = Told()
+    told.commit(Pace.FROM)
+    told.commit(1, takes_s=0.03)
+    assert told.looks_until_told(ordinary_s + SOON_S) in range(
+        round(ordinary_s / LOOK_S), round(ordinary_s / LOOK_S) + 3
+    )
 
 
 def test_what_commits_take_is_known_of_the_last_seconds_alone() -> None:
     few, long_ago = Told(), Told()
     few.commit(Pace.FROM - 1)
-    assert few.looks_until_told(PASSED) is None
+    assert few.looks_until_told(LEFT_S) is None
     long_ago.commit(Pace.FROM)
     long_ago.now_s += 2 * Pace.SPAN_S
-    assert long_ago.looks_until_told(PASSED) is None
+    assert long_ago.looks_until_told(LEFT_S) is None
 
 
 def test_one_slow_commit_is_forgotten_after_a_while() -> None:
@@ -200,7 +219,7 @@ def test_one_slow_commit_is_forgotten_after_a_while() -> None:
     told.commit(1, takes_s=0.05)
     spans = 2 * Pace.SPAN_S / (0.002 + LOOK_S)
     told.commit(round(spans) + Pace.FROM)
-    assert told.looks_until_told(PASSED) in AS_SOON
+    assert told.looks_until_told(LEFT_S) in IN_TIME
 
 
 def test_where_commits_are_fast_one_that_is_not_has_answers_in_time_and_the_service_stays_ready(
