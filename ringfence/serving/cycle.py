@@ -106,6 +106,7 @@ class Cycle:
         self._neighbours = telemetry.neighbours.labels(scenario_name)
         self._masks: list[NDArray[np.bool_]] = []  # of this turn, not counted yet
         self._to_keep: list[tuple[int, bytes, Kept]] = []
+        self._keeps_undecided = False  # whether some of these are needed to decide their event
         self.no_samples = nothing_of(live.engine.catalogue)
         self._to_forget: list[int] = []
         self.last_decided_seq = 0
@@ -192,7 +193,7 @@ class Cycle:
             if seq in wanted:
                 wanted[seq].had, wanted[seq].near = had, None if near is None else one_of(near, at)
             else:
-                self._to_keep.append((seq, admission.event.payload_digest, had))
+                self._keep_undecided(seq, admission.event.payload_digest, had)
         self._put_off(wanted, late)
         if wanted:
             self._decide_all(wanted, late, len(tickets))
@@ -217,9 +218,7 @@ class Cycle:
         """
         began_ns = time.perf_counter_ns()
         try:
-            if self._to_keep:
-                self._kept.put(self._to_keep)
-                self._to_keep.clear()
+            self._put_kept()
         except sqlite3.Error as error:
             last_seq = self._writer.last_seq
             raise CommitFailedError(self._kept.path, last_seq, last_seq, str(error)) from error
@@ -231,11 +230,19 @@ class Cycle:
     def commit_late(self, late: LateCommits, tickets: list[Ticket]) -> None:
         """Have the turn made durable, as `LateCommits.commit` does it, and mark its results."""
         began_ns = time.perf_counter_ns()
-        if self._to_keep:
-            self._kept.put(self._to_keep)
-            self._to_keep.clear()
+        self._put_kept()
         late.commit(tickets)
         self._rungs.committed(time.perf_counter_ns() - began_ns)
+
+    def _keep_undecided(self, seq: int, payload_digest: bytes, had: Kept) -> None:
+        self._to_keep.append((seq, payload_digest, had))
+        self._keeps_undecided = True
+
+    def _put_kept(self) -> None:
+        if self._to_keep:
+            self._kept.put(self._to_keep, synced=self._keeps_undecided)
+            self._to_keep.clear()
+            self._keeps_undecided = False
 
     def tidy(self) -> None:
         """Do what answers need not wait for: write the log, and count."""
@@ -381,7 +388,7 @@ class Cycle:
                 )
             )
             if packed and not entry.was_kept:  # the ledger has the row; a neighbourhood is kept beside it
-                self._to_keep.append((seq, event.payload_digest, Kept(row, packed)))
+                self._keep_undecided(seq, event.payload_digest, Kept(row, packed))
             elif entry.was_kept and not packed:
                 self._to_forget.append(seq)
             for ticket in entry.tickets:

@@ -4,9 +4,12 @@
 Its feature row, and its neighbourhood where the release reads such: both are of the event and the feature spec, so that
 whatever release of that spec decides it sees what serving would have seen then; a branch's score would be of one model.
 
-They are written, with their fsync, before the commit that makes the event durable. So an event that the ledger holds
-has its row; a row whose event never became durable is harmless, as whatever takes its seq later carries another digest
-and overwrites it. The table is state, not truth: without it `HistoryEventError` says what is missing.
+They are written before the commit that makes the event durable, with an fsync where the event is not decided yet. So an
+event that the ledger holds has its row; a row whose event never became durable is harmless, as whatever takes its seq
+later carries another digest and overwrites it. The table is state, not truth: without it `HistoryEventError` says what
+is missing. What is kept of a decided event is for a second look at the decision of a lower rung: it outlives the
+process without an fsync, and a loss of power can cost the looks of the last moments, not more. Lower rungs answer when
+time is short, and a second fsync for each turn would make it shorter.
 
 State that is built for another feature spec while events wait passes by them, and keeps what they have under that one
 too. So an event that was learned before a switch of release is decided after it, by what it would have had.
@@ -52,6 +55,7 @@ class KeptRows:
         self._n_features = n_features
         self._connection = connect_write_ahead(self.path, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous=FULL")
+        self._is_full = True
         self._connection.execute(_TABLE)
         keyed_by = {name: place for _, name, _, _, _, place in self._connection.execute("PRAGMA table_info(kept)")}
         if "near" not in keyed_by:  # written before neighbourhoods were kept
@@ -59,9 +63,9 @@ class KeptRows:
         if not keyed_by["spec_hash"]:  # written when there was one row for an event
             self._rewrite()
 
-    def put(self, rows: Iterable[tuple[int, bytes, Kept]]) -> None:
-        """Keep (event seq, payload digest, what the event had) durably; returns after the fsync."""
-        self.put_stored(self.stored(rows))
+    def put(self, rows: Iterable[tuple[int, bytes, Kept]], *, synced: bool = True) -> None:
+        """Keep (event seq, payload digest, what the event had); where `synced`, return after the fsync."""
+        self._put(self.stored(rows), synced=synced)
 
     def stored(self, rows: Iterable[tuple[int, bytes, Kept]]) -> list[StoredRow]:
         """Lay out what `put` writes, for `put_stored` of whatever feature spec."""
@@ -69,7 +73,7 @@ class KeptRows:
 
     def put_stored(self, rows: Sequence[StoredRow]) -> None:
         """Keep rows that were laid out before; returns after the fsync."""
-        self._write(f"INSERT OR REPLACE INTO kept ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
+        self._put(rows, synced=True)
 
     def get(self, event_seq: int, payload_digest: bytes) -> Kept | None:
         """Return what the event had when it was learned; None if it was not kept or another spec made it."""
@@ -91,7 +95,7 @@ class KeptRows:
 
     def forget(self, event_seqs: Iterable[int]) -> None:
         """Drop all rows of events that are decided now. Losing this to a crash costs only room."""
-        self._write("DELETE FROM kept WHERE event_seq = ?", [(seq,) for seq in event_seqs])
+        self._write("DELETE FROM kept WHERE event_seq = ?", [(seq,) for seq in event_seqs], synced=False)
 
     def close(self) -> None:
         self._connection.close()
@@ -102,7 +106,13 @@ class KeptRows:
             f"INSERT INTO kept ({_COLUMNS}) SELECT {_COLUMNS} FROM kept_before; DROP TABLE kept_before; COMMIT"
         )
 
-    def _write(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
+    def _put(self, rows: Sequence[StoredRow], *, synced: bool) -> None:
+        self._write(f"INSERT OR REPLACE INTO kept ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows, synced=synced)
+
+    def _write(self, statement: str, values: Sequence[tuple[object, ...]], *, synced: bool) -> None:
+        if synced is not self._is_full:
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+            self._is_full = synced
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.executemany(statement, values)

@@ -51,8 +51,8 @@ class LateKept:
         assert self._below is not None
         return self._below.get(seq, payload_digest)
 
-    def put(self, rows: Iterable[tuple[int, bytes, Kept]]) -> None:
-        """Have them written before the records of this turn; readable at once."""
+    def put(self, rows: Iterable[tuple[int, bytes, Kept]], *, synced: bool = True) -> None:
+        """Have them written before the records of this turn; readable at once. They are synced with those of others."""
         for row in rows:
             self._rows.append(row)
             self._on_the_way[row[0]] = row

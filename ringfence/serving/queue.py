@@ -19,7 +19,8 @@ from ringfence.serving.trace import Call, Trace
 from ringfence.serving.waiting import Waiting
 
 NO_DEADLINE: Final = 1 << 62
-_NEWEST: Final = 0.2  # weight of the newest turn in what a ticket is expected to take
+_NEWEST: Final = 0.02  # weight of each of the newest tickets in what turns are expected to take
+_LEAST_SHARE: Final = 0.1  # of what a turn takes on average per ticket, which one ticket more takes at the least
 _SHORT_NS: Final = 25_000_000  # a wait that is no pile-up: who is too late for it is decided by the rules
 _PAUSE_NS: Final = 150_000_000  # a longer wait may last so long before it counts: machines pause, and catch up
 _CALM_NS: Final = 1_000_000_000  # without one, after which the next is taken for a pause again
@@ -96,6 +97,36 @@ def settle(tickets: Iterable[Ticket], error: RingfenceError | None = None) -> No
             ticket.future.set_result(ticket.result if error is None else error)
 
 
+class TurnTimes:
+    """What turns took lately: so much for each, and so much more for each ticket; a line through the newest of them.
+
+    Most of what a small turn takes it would take for one ticket, too. By time per ticket, a few requests that come at
+    once would look like a long wait, wherever turns are small as a rule. Large turns count for more: there are few of
+    them, and they are what a pile-up is worked off with.
+    """
+
+    def __init__(self) -> None:
+        self._n = self._ns = self._n_n = self._n_ns = 0.0  # means, of tickets, durations, and their products
+
+    def note(self, n_tickets: int, duration_ns: int) -> None:
+        """Note one turn."""
+        weight = 1.0 - (1.0 - _NEWEST) ** n_tickets if self._n else 1.0
+        self._n += weight * (n_tickets - self._n)
+        self._ns += weight * (duration_ns - self._ns)
+        self._n_n += weight * (n_tickets * n_tickets - self._n_n)
+        self._n_ns += weight * (n_tickets * duration_ns - self._n_ns)
+
+    def expected_ns(self, n_tickets: int, most: int) -> float:
+        """Return how long so many tickets take, in turns of at most `most`; 0 before the first turn."""
+        if not self._n:
+            return 0.0
+        per_ticket = self._ns / self._n
+        spread = self._n_n - self._n * self._n
+        slope = (self._n_ns - self._n * self._ns) / spread if spread > 1e-9 * self._n_n else per_ticket
+        slope = min(max(slope, _LEAST_SHARE * per_ticket), per_ticket)
+        return -(-n_tickets // most) * (self._ns - slope * self._n) + n_tickets * slope
+
+
 class WorkQueue:
     """First in, first out; many threads may put, one takes. Full means refused, never waited for.
 
@@ -119,7 +150,8 @@ class WorkQueue:
         self._linger_ns = linger_ns
         self._taken_at_ns = -linger_ns
         self._hurry = threading.Event()
-        self._ticket_ns = 0.0  # that a ticket took lately, in turns of the size that there were
+        self._turns = TurnTimes()
+        self._most = bound  # that a turn takes
         self._long_since_ns = self._long_until_ns = 0  # the first and the last time that the wait was found long
 
     @property
@@ -128,14 +160,14 @@ class WorkQueue:
 
     def took(self, n_tickets: int, duration_ns: int) -> None:
         """Note how long a turn took, from taking its tickets to handing them back; by the thread that takes."""
-        self._ticket_ns += _NEWEST * (duration_ns / n_tickets - self._ticket_ns)
+        self._turns.note(n_tickets, duration_ns)
 
     def require_room(self, deadline_ns: int) -> None:
         """Raise `QueueFullError` where a ticket of this deadline (`perf_counter_ns`) would come to nothing."""
         depth = self._queue.qsize()
         if depth >= self._bound:
             raise QueueFullError(depth)
-        wait_ns = depth * self._ticket_ns
+        wait_ns = self._turns.expected_ns(depth, self._most)
         if wait_ns <= _SHORT_NS or deadline_ns >= NO_DEADLINE:
             return
         now_ns = self._now_ns()
@@ -163,6 +195,7 @@ class WorkQueue:
         With a timeout, it lingers first.
         """
         if timeout_s > 0:
+            self._most = limit
             self._linger()
         try:
             first = self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()

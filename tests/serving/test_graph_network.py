@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ringfence.scoring import Release, load_release
 from ringfence.scoring.scorer import Scorer
 from ringfence.serving.explanations import Explanations
 from ringfence.serving.follower import explain_next
+from ringfence.serving.kept import Kept, KeptRows
 from ringfence.serving.recovery import champion_of
 from ringfence.training.recalibrating import recalibrate
 from ringfence.training.score import score
@@ -31,6 +32,7 @@ from ringfence.workspace import Workspace
 from tests.oracles.gnn_worlds import drawn_sampled
 
 from .conftest import NOW_MS, RunningService, claim, copy_of
+from .faults import hinder_trees, raising
 
 
 @pytest.fixture
@@ -98,6 +100,29 @@ def test_an_event_learned_first_is_decided_from_the_neighbourhood_it_had_then(
     assert answer["members"]["gnn"] == pytest.approx(expected[answer["event_seq"]], abs=1e-6)
     proofs = decision_proofs(workspace, workspace.scenario(), [], newest=20, progress=lambda done, total: None)
     assert all(proof.holds for proof in proofs)
+
+
+def test_only_what_decides_an_event_is_synced_apart_from_the_ledger(
+    start: Callable[..., RunningService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lower rung answers under load; a second fsync for each turn would make it slower just then."""
+    service = start(second_looks=False)
+    kept: list[tuple[int, bool]] = []
+    put = KeptRows.put
+
+    def noted(self: KeptRows, rows: Iterable[tuple[int, bytes, Kept]], *, synced: bool = True) -> None:
+        rows = list(rows)
+        kept.extend((seq, synced) for seq, _, _ in rows)
+        put(self, rows, synced=synced)
+
+    monkeypatch.setattr(KeptRows, "put", noted)
+    hinder_trees(service, raising)
+    learned = service.ask("POST", "/v1/events", claim("learned")).json()["seq"]
+    (fallen,) = decide(service, "fallen")
+    assert fallen["rung"] == "rules"
+    assert kept == [(learned, True), (fallen["event_seq"], False)]
+    decide(service, "learned")  # and forgets
+    assert kept == [(learned, True), (fallen["event_seq"], False), (learned, False)]
 
 
 def test_without_its_file_the_trees_answer(start: Callable[..., RunningService], workspace: Workspace) -> None:

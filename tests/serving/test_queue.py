@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sqlite3
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from ringfence.serving.errors import QueueFullError
 from ringfence.serving.kept import KEPT_ROWS, Kept, KeptRows
-from ringfence.serving.queue import Ask, Ticket, WorkQueue
+from ringfence.serving.queue import Ask, Ticket, TurnTimes, WorkQueue
 
 
 def tickets(n: int) -> list[Ticket]:
@@ -186,3 +187,45 @@ def test_a_table_with_a_single_row_for_an_event_goes_on_with_one_for_each_featur
         assert old.get(7, b"digest") == kept
         new.forget([7])
         assert (old.get(7, b"digest"), new.get(7, b"digest")) == (None, None)
+
+
+@pytest.mark.parametrize(("fixed_ms", "each_ms"), [(5.0, 0.3), (0.0, 1.0), (2.0, 0.0)])
+def test_what_a_turn_takes_whatever_its_size_is_not_counted_for_every_ticket(fixed_ms: float, each_ms: float) -> None:
+    rng, turns = random.Random(11), TurnTimes()
+    assert turns.expected_ns(30, 64) == 0
+    for _ in range(300):
+        n = rng.randint(1, 12)
+        turns.note(n, round((fixed_ms + each_ms * n) * 1e6))
+    for n, n_turns in ((1, 1), (30, 1), (64, 1), (65, 2), (200, 4)):
+        least_ms = 0.1 * fixed_ms * n / 12 if each_ms == 0 else 0.0  # a ticket is never thought to cost nothing
+        expected_ms = n_turns * fixed_ms + each_ms * n
+        assert expected_ms * 0.9 <= turns.expected_ns(n, 64) / 1e6 <= expected_ms * 1.1 + 3 * least_ms, (n, expected_ms)
+
+
+def test_turns_of_one_size_say_no_more_than_what_a_ticket_took() -> None:
+    turns = TurnTimes()
+    for _ in range(50):
+        turns.note(4, 8_000_000)
+    assert turns.expected_ns(40, 64) == pytest.approx(80e6)
+
+
+def test_a_few_requests_at_once_are_no_long_wait_where_turns_are_small_as_a_rule() -> None:
+    clock = [0]
+    queue, made = WorkQueue(1000, lambda: clock[0]), tickets(30)
+    for at in range(200):
+        n = 1 + at % 3
+        queue.took(n, 6_000_000 + n * 300_000)  # three milliseconds a ticket, and more
+    for ticket in made:
+        queue.put(ticket)
+    for at_ms in range(5_000, 6_000):
+        clock[0] = at_ms * 1_000_000
+        queue.require_room((at_ms + 40) * 1_000_000)  # 6 + 30 * 0.3 = 15 ms
+
+
+def test_estimates_follow_a_machine_that_becomes_slow() -> None:
+    turns = TurnTimes()
+    for slow in (1, 10):
+        for at in range(150):
+            n = 1 + at % 5
+            turns.note(n, slow * (1_000_000 + n * 100_000))
+    assert turns.expected_ns(20, 64) == pytest.approx(30e6, rel=0.2)
