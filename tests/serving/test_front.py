@@ -20,7 +20,7 @@ import pytest
 from ringfence.ledger.audit import audit_ledger
 from ringfence.ledger.codec import encode_body
 from ringfence.ledger.ledger import Ledger
-from ringfence.ledger.records import EventBody
+from ringfence.ledger.records import DecisionBody, EventBody, Kind
 from ringfence.serving import wire
 from ringfence.serving.front.frame import (
     FROM_FRONT,
@@ -329,3 +329,49 @@ def test_it_ends_when_the_service_is_killed(template: Workspace, tmp_path: Path)
     while Path(f"/proc/{place.front}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{place.front}").exists()
+
+
+def test_when_the_service_is_killed_nobody_is_told_what_is_not_known(template: Workspace, tmp_path: Path) -> None:
+    """Whoever waits is told so, with when to ask again; what was acknowledged before is there afterwards, once."""
+    place = Place(copy_of(template, tmp_path / "workspace"), tmp_path)
+    told: list[tuple[int, dict[str, str], bytes]] = []
+    acknowledged: list[str] = []
+
+    def ask(number: int) -> None:
+        with contextlib.suppress(OSError, IndexError):
+            for at in range(10_000):
+                with contextlib.closing(place.open()) as connection:
+                    connection.send(place.decision(f"lost-{number}-{at}"))
+                    told.append(connection.answer())
+                    if told[-1][0] == 200:
+                        acknowledged.append(claim(f"lost-{number}-{at}")["event_id"])
+
+    try:
+        askers = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+        for asker in askers:
+            asker.start()
+        while len(acknowledged) < 40:
+            time.sleep(0.01)
+        os.kill(place.service.process.pid, signal.SIGSTOP)  # so that some have been handed over
+        time.sleep(0.3)
+        place.service.kill()
+        for asker in askers:
+            asker.join(30)
+        lost = [(headers, json.loads(body)) for status, headers, body in told if status != 200]
+        assert {problem["status"] for _, problem in lost} == {503}
+        assert {headers["content-type"] for headers, _ in lost} == {"application/problem+json"}
+        assert all(int(headers["retry-after"]) >= 1 for headers, _ in lost)
+        kinds = {problem["type"].rpartition(":")[2] for _, problem in lost}
+        assert "outcome-unknown" in kinds
+        assert kinds <= {"outcome-unknown", "not-ready"}
+        scenario = place.workspace.scenario()
+        ledger = Ledger.open(place.workspace.ledger_dir(scenario), scenario)
+        decided = [
+            record.body.event_id
+            for record in ledger.records(kinds=(Kind.DECISION,))
+            if isinstance(record.body, DecisionBody)
+        ]
+        assert set(acknowledged) <= set(decided)
+        assert len(decided) == len(set(decided))
+    finally:
+        place.service.kill_all()

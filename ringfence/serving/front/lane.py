@@ -20,8 +20,9 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from ringfence.errors import RingfenceError
 from ringfence.serving.connection import Bounds, Connection
-from ringfence.serving.exchange import DECISIONS
+from ringfence.serving.exchange import DECISIONS, Reply
 from ringfence.serving.front.frame import Answer
 
 _log: Final = structlog.get_logger("ringfence.serving")
@@ -30,21 +31,21 @@ _URL: Final = DECISIONS.encode()
 _URL_WITH_QUERY: Final = _URL + b"?"
 _STAYS: Final = (b"POST " + _URL + b" ", b"POST " + _URL_WITH_QUERY)
 _UNUSUAL: Final = frozenset({b"expect", b"transfer-encoding"})
-_GONE: Final = Answer(
-    0, 500, [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")], b"Internal Server Error"
-)
 _LENGTH: Final = struct.Struct("<I")
 
 
+Answered = Callable[["Answer | RingfenceError"], None]
+
+
 class Ask(Protocol):
-    """Sends a request for a decision to the service; `answered` is told once, None where the service is gone."""
+    """Sends a request for a decision to the service; `answered` is told once, the reason where no answer will come."""
 
     def __call__(
         self,
         query: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
-        answered: Callable[[Answer | None], None],
+        answered: Answered,
     ) -> None: ...
 
 
@@ -164,18 +165,21 @@ class Lane(Connection):
             and not parser.should_upgrade()
         )
 
-    def _answered(self, answer: Answer | None) -> None:
-        """Write the answer, in the bytes that uvicorn would write; None: the service is gone."""
+    def _answered(self, answer: Answer | RingfenceError) -> None:
+        """Write the answer, in the bytes that uvicorn would write; after an error the connection ends."""
         cycle, transport = self._direct, self.transport
         cycle.response_complete = True
         if cycle.disconnected or transport.is_closing():
             return
-        if answer is None:
-            answer, cycle.keep_alive = _GONE, False
-        parts = [STATUS_LINE[answer.status]]
-        for name, value in answer.headers:
+        reply: Answer | Reply
+        if isinstance(answer, Answer):
+            reply = answer
+        else:
+            reply, cycle.keep_alive = Reply.to(answer)[0], False
+        parts = [STATUS_LINE[reply.status]]
+        for name, value in reply.headers:
             parts += (name, b": ", value, b"\r\n")
-        parts += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", answer.body)
+        parts += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", reply.body)
         transport.write(b"".join(parts))
         if not cycle.keep_alive:
             transport.close()

@@ -15,23 +15,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import structlog
 import uvloop
 
+from ringfence.errors import RingfenceError
 from ringfence.ledger.ledger import Ledger
 from ringfence.scenario.clock import SystemClock
 from ringfence.scenario.door import Door
 from ringfence.scoring.release import load_release
 from ringfence.serving import wire
 from ringfence.serving.config import ServiceConfig
-from ringfence.serving.errors import BodyTooLargeError
-from ringfence.serving.exchange import DECISIONS, ClientGoneError, Exchange, Receive, Send, parameter
+from ringfence.serving.errors import BodyTooLargeError, NotReadyError, OutcomeUnknownError
+from ringfence.serving.exchange import DECISIONS, ClientGoneError, Exchange, Receive, Reply, Send, parameter
 from ringfence.serving.front.frame import TO_FRONT, AdmitBy, Answer, Frames, Opened, Refused, Request, framed
-from ringfence.serving.front.lane import AHEAD_BYTES, HandOver, lane
+from ringfence.serving.front.lane import AHEAD_BYTES, Answered, HandOver, lane
 from ringfence.serving.listening import Server, bounds_of, listening
 from ringfence.serving.telemetry import configure_logging
 from ringfence.workspace import Workspace
@@ -88,7 +89,7 @@ class Front:
         self._clock = SystemClock()
         self._doors: dict[str, tuple[str, Door]] = {}  # by scenario: of which release
         self._link: asyncio.Transport | None = None
-        self._waiting: dict[int, Callable[[Answer | None], None]] = {}
+        self._waiting: dict[int, Answered] = {}
         self._number = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -104,25 +105,29 @@ class Front:
             headers.append((b"content-length", str(limit + 1).encode()))
         except ClientGoneError:
             return
-        answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Answer | RingfenceError] = asyncio.get_running_loop().create_future()
 
-        def tell(answer: Answer | None) -> None:
+        def tell(answer: Answer | RingfenceError) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
         query = scope.get("query_string", b"")
         self._send(exchange.method, exchange.path, exchange.raw_path, query, headers, body, tell)
         answer = await answered
-        if answer is not None:
-            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-            await send({"type": "http.response.body", "body": answer.body})
+        status, told, content = (
+            (answer.status, answer.headers, answer.body) if isinstance(answer, Answer) else Reply.to(answer)[0]
+        )
+        if not isinstance(answer, Answer):
+            told = [*told, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": content})
 
     def ask(
         self,
         query: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
-        answered: Callable[[Answer | None], None],
+        answered: Answered,
     ) -> None:
         """As `lane.Ask` has it."""
         self._send("POST", DECISIONS, _RAW_DECISIONS, query, headers, body, answered)
@@ -137,11 +142,11 @@ class Front:
         link.write(framed(Opened()))
 
     def end(self) -> None:
-        """Let go of those who wait: nobody will answer them."""
+        """Let go of those who wait: nobody will answer them, and what became of their events nobody here can know."""
         self._link = None
         waiting, self._waiting = self._waiting, {}
         for answered in waiting.values():
-            answered(None)
+            answered(OutcomeUnknownError())
 
     def take(self, answer: Answer) -> None:
         answered = self._waiting.pop(answer.number, None)
@@ -165,12 +170,12 @@ class Front:
         query: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
-        answered: Callable[[Answer | None], None],
+        answered: Answered,
     ) -> None:
         received_ns = time.perf_counter_ns()
         link = self._link
         if link is None:
-            answered(None)  # the service is gone, and this process with it
+            answered(NotReadyError("gone"))  # and this process soon, too
             return
         self._number = number = self._number + 1
         self._waiting[number] = answered
