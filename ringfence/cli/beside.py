@@ -19,6 +19,7 @@ from ringfence.cli.terminal import Progress
 _PART: Final = 64  # events that one request asks for
 _TRY_AGAIN: Final = (429, 503)
 _PATIENCE_S: Final = 60.0  # that refusals are waited out without anything being decided in between
+_SILENCE_S: Final = 20.0  # that nothing may come of one request
 _LEAST_PAUSE_S: Final = 0.1  # whatever a proxy before the service says
 _ROUTE: Final = "/v1/pending/decide"
 
@@ -35,7 +36,13 @@ class BesideRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide_beside(
-    url: str, scenario: str, *, progress: Progress, say: Callable[[str], None], patience_s: float = _PATIENCE_S
+    url: str,
+    scenario: str,
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
+    patience_s: float = _PATIENCE_S,
+    silence_s: float = _SILENCE_S,
 ) -> BesideRun:
     """Have the service decide what waits at the beginning; what comes to wait meanwhile is for the next run.
 
@@ -45,7 +52,10 @@ def decide_beside(
     ----------
     progress : told how many of those that waited were looked at.
     say : told of what was decided before a refusal that ends the run.
-    patience_s : for how long refusals that say `retry` are waited out.
+    patience_s : for how long refusals that say `retry` are waited out, and answers that do not come; after the first
+        answer also a service that is gone, as it may be started again.
+    silence_s : after which an answer is not waited for any longer, and the same is asked again: what was decided is
+        not decided twice.
 
     Raises
     ------
@@ -65,7 +75,8 @@ def decide_beside(
     actions, n_need_replay, after, total = Counter[str](), 0, 0, None
     while True:
         try:
-            answer = _answered(url, token, path, {"limit": _PART, "after": after}, patience_s)
+            part = {"limit": _PART, "after": after}
+            answer = _answered(url, token, path, part, patience_s, silence_s, was_there=total is not None)
         except ServiceRefusedError:
             if actions:
                 say(f"{actions.total():,} were decided before this, which stands; run it again for the rest")
@@ -88,14 +99,17 @@ def decide_beside(
         after = answer["last_event_seq"]
 
 
-def _answered(url: str, token: str, path: str, body: dict[str, str | int], patience_s: float) -> dict[str, Any]:
+def _answered(
+    url: str, token: str, path: str, body: dict[str, int], patience_s: float, silence_s: float, *, was_there: bool
+) -> dict[str, Any]:
     until_s = time.monotonic() + patience_s
     while True:
         try:
-            return ask(url, token, "POST", path, body)
+            return ask(url, token, "POST", path, body, option="--service", timeout_s=silence_s)
         except ServiceRefusedError as error:
             pause_s = max(error.retry_after_s, _LEAST_PAUSE_S)
-            if error.status not in _TRY_AGAIN or time.monotonic() + pause_s > until_s:
+            passes = error.status in _TRY_AGAIN or error.is_late or (error.is_gone and was_there)
+            if not passes or time.monotonic() + pause_s > until_s:
                 raise
             time.sleep(pause_s)
 

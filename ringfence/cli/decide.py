@@ -87,7 +87,8 @@ def _beside(url: str, workspace: Path, scenario: str | None, *, as_json: bool) -
     from ringfence.workspace import Workspace
 
     name = scenario or Workspace(workspace).scenario(None).name  # a machine that only asks needs no workspace
-    with progress("deciding", unit="events") as report_progress:
+    waits = f"still waiting for the service at {url}: it decides between its requests, and may be busy or starting"
+    with progress("deciding", unit="events", word=waits) as report_progress:
         run = decide_beside(url, name, progress=report_progress, say=remark)
     if run.n_need_replay:
         remark(

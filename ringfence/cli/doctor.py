@@ -259,16 +259,14 @@ def _ledger(here: Workspace, scenario: Scenario) -> Iterator[Finding]:
         return
     from ringfence.cli.releases import EDITS_WAIT, policy_edits
     from ringfence.ledger.ledger import Ledger
+    from ringfence.ledger.lock import writer_of
     from ringfence.ledger.spool import n_spooled
     from ringfence.rollout.registry import Registry
     from ringfence.scoring.release import load_release
 
     ledger = Ledger.open(directory, scenario)
-    lock = directory / "writer.lock"
-    holder = lock.read_text("ascii", errors="replace").strip() if lock.exists() else ""
-    yield Finding(
-        Health.GOOD, what, f"{ledger.last_seq:,} records" + (f"; process {holder} writes to it now" if holder else "")
-    )
+    writes = "" if (who := writer_of(directory)) is None else f"; {who} writes to it now"
+    yield Finding(Health.GOOD, what, f"{ledger.last_seq:,} records{writes}")
     if n := ledger.n_pending:
         found = f"{n:,} {'event waits' if n == 1 else 'events wait'} for the nightly run"
         do = f"ringfence decide --pending -w {here.path}, with --service URL while a service runs"

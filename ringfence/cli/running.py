@@ -41,9 +41,19 @@ class ServiceRunsError(RingfenceError):
 class ServiceRefusedError(RingfenceError):
     """The service said no, or could not be reached."""
 
-    def __init__(self, url: str, found: str, *, status: int | None = None, retry_after_s: int = 1) -> None:
+    def __init__(
+        self,
+        url: str,
+        found: str,
+        *,
+        status: int | None = None,
+        retry_after_s: int = 1,
+        is_late: bool = False,
+        is_gone: bool = False,
+    ) -> None:
         self.url, self.found = url, found
         self.status, self.retry_after_s = status, retry_after_s  # None: it gave no answer
+        self.is_late, self.is_gone = is_late, is_gone  # no answer in time; no connection, or one that ended
         super().__init__(f"the service at {url}: {found}")
 
 
@@ -122,8 +132,22 @@ def _posted(
     return token, query, ask(url, token, "POST", path + query, body)
 
 
-def ask(url: str, token: str, method: str, path: str, body: Mapping[str, str | int] | None = None) -> dict[str, Any]:
+def ask(
+    url: str,
+    token: str,
+    method: str,
+    path: str,
+    body: Mapping[str, str | int] | None = None,
+    *,
+    option: str = "--url",
+    timeout_s: float = _TIMEOUT_S,
+) -> dict[str, Any]:
     """Send one request to a running service, and return the JSON object that it answers.
+
+    Parameters
+    ----------
+    option : of the command, which names the address.
+    timeout_s : that nothing may come for.
 
     Raises
     ------
@@ -142,25 +166,29 @@ def ask(url: str, token: str, method: str, path: str, body: Mapping[str, str | i
     parts = urlsplit(url)
     is_here = _is_loopback(parts.hostname or "")
     if parts.scheme not in ("http", "https"):
-        raise ServiceRefusedError(url, "is no http or https address; name it with --url")
+        raise ServiceRefusedError(url, f"is no http or https address; name it with {option}")
     if parts.scheme == "http" and not is_here:
-        raise ServiceRefusedError(url, "would be sent the token in the clear; name an https address with --url")
+        raise ServiceRefusedError(url, f"would be sent the token in the clear; name an https address with {option}")
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     request = Request(url.rstrip("/") + path, data, headers, method=method)
     opener = build_opener(Stay, *([ProxyHandler({})] if is_here else []))  # this machine is asked by no proxy
     try:
-        with opener.open(request, timeout=_TIMEOUT_S) as response:
+        with opener.open(request, timeout=timeout_s) as response:
             answer: dict[str, Any] = json.load(response)
     except HTTPError as error:
         with error:
             after = error.headers.get("Retry-After", "")
             raise ServiceRefusedError(
-                url, _detail(error), status=error.code, retry_after_s=int(after) if after.isdigit() else 1
+                url, _detail(error, option), status=error.code, retry_after_s=int(after) if after.isdigit() else 1
             ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise ServiceRefusedError(url, f"cannot be asked ({reason}); name where it answers with --url") from None
+        if isinstance(reason, TimeoutError):
+            found = f"gave no answer within {timeout_s:g} s; what it was asked for may be done"
+            raise ServiceRefusedError(url, found, is_late=True) from None
+        found = f"cannot be asked ({reason}); name where it answers with {option}"
+        raise ServiceRefusedError(url, found, is_gone=isinstance(error, OSError)) from None
     return answer
 
 
@@ -175,8 +203,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _detail(error: HTTPError) -> str:
+def _detail(error: HTTPError, option: str) -> str:
     try:
         return str(json.load(error)["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"answered {error.code}, which is not an answer of ringfence; name where it answers with --url"
+        return f"answered {error.code}, which is not an answer of ringfence; name where it answers with {option}"

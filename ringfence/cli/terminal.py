@@ -42,9 +42,11 @@ def table(headers: list[str], rows: list[list[str]]) -> str:
 
 
 @contextmanager
-def patience(say: Callable[[str], None] = remark, *, quiet_s: float = QUIET_S) -> Iterator[Progress]:
-    """Say once that the first run compiles, if nothing has moved for `quiet_s` seconds since the beginning."""
-    waiting = Timer(quiet_s, say, (_QUIET,))
+def patience(
+    say: Callable[[str], None] = remark, *, quiet_s: float = QUIET_S, word: str = _QUIET
+) -> Iterator[Progress]:
+    """Say a word once, as a rule that the first run compiles, if nothing moves for `quiet_s` seconds from the start."""
+    waiting = Timer(quiet_s, say, (word,))
     waiting.daemon = True
     waiting.start()
 
@@ -59,10 +61,10 @@ def patience(say: Callable[[str], None] = remark, *, quiet_s: float = QUIET_S) -
 
 
 @contextmanager
-def progress(task: str, *, unit: str = "") -> Iterator[Progress]:
+def progress(task: str, *, unit: str = "", word: str = _QUIET) -> Iterator[Progress]:
     """Show a progress bar on stderr while something long runs; where stderr is no terminal, a word if nothing moves."""
     if not sys.stderr.isatty():
-        with patience() as moved:
+        with patience(word=word) as moved:
             yield moved
         return
     from rich.console import Console
@@ -79,7 +81,7 @@ def progress(task: str, *, unit: str = "") -> Iterator[Progress]:
         console=Console(stderr=True),
         transient=True,
     )
-    with bars, patience(bars.console.print) as moved:
+    with bars, patience(bars.console.print, word=word) as moved:
         bar = bars.add_task(task, total=None)
 
         def report(done: int, total: int) -> None:

@@ -39,6 +39,23 @@ def writer_lock(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def writer_of(directory: Path) -> str | None:
+    """Say who writes to a ledger now, such as `process 4711`; None where nobody does, whoever died with the lock."""
+    path = directory / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(path)
+        return "another process" if holder is None else f"process {holder}"
+    finally:
+        os.close(descriptor)
+    return None
+
+
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold `path` with `.lock` behind it, and wait for whoever does; the folder is made where it is missing.

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from ringfence.cli.application import run
 from ringfence.cli.beside import decide_beside
 from ringfence.cli.exits import Exit
 from ringfence.cli.running import ServiceRefusedError
+from ringfence.cli.terminal import Progress, patience
 from tests.rollout.tracking_server import listening
 
 
@@ -32,21 +36,35 @@ def part(decided: int, left: int, last_event_seq: int | None, need_replay: int =
 BUSY: dict[str, Any] = {"detail": "the queue is full"}
 
 
-def answering(answers: Sequence[tuple[int, dict[str, Any]]]) -> tuple[type[BaseHTTPRequestHandler], list[Any]]:
-    """A service that gives these answers, the last one for good, and what it was asked."""
+def answering(
+    answers: Sequence[tuple[int, dict[str, Any]]], waits: Mapping[int, float] = {}
+) -> tuple[type[BaseHTTPRequestHandler], list[Any]]:
+    """A service that gives these answers, the last one for good, and what it was asked.
+
+    Parameters
+    ----------
+    answers : status and body; 0: the connection ends without any.
+    waits : seconds before the answer to the request of that number, from 1.
+    """
     asked: list[Any] = []
 
     class Service(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            status, body = answers[min(len(asked), len(answers)) - 1]
+            n = len(asked)
+            status, body = answers[min(n, len(answers)) - 1]
+            time.sleep(waits.get(n, 0.0))
+            if not status:
+                self.close_connection = True
+                return
             encoded = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(encoded)))
             if status in (429, 503):
                 self.send_header("Retry-After", "0")
             self.end_headers()
-            self.wfile.write(encoded)
+            with contextlib.suppress(OSError):  # whoever asked may be gone
+                self.wfile.write(encoded)
 
         def log_message(self, *told: object) -> None:
             pass
@@ -111,3 +129,35 @@ def test_a_machine_without_a_workspace_asks_for_a_scenario_by_name_and_is_told_w
     with listening(service) as url:
         assert run([*command, url]) == Exit.OK
     assert capsys.readouterr().out == "nothing was decided\n"
+
+
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again() -> None:
+    service, asked = answering([(200, part(64, 6, 128)), (200, part(0, 6, 128)), (200, part(6, 0, 140))], {2: 1.0})
+    with listening(service) as url:
+        found = decide_beside(url, "claims", progress=lambda *moved: None, say=lambda text: None, silence_s=0.3)
+    assert found.n_decided == 70
+    assert [one["after"] for one in asked] == [0, 128, 128]
+
+
+def test_a_service_that_goes_away_is_waited_for_and_one_that_never_was_there_is_not() -> None:
+    service, _ = answering([(200, part(64, 6, 128)), (0, {}), (200, part(6, 0, 140))])
+    with listening(service) as url:
+        found = decide_beside(url, "claims", progress=lambda *moved: None, say=lambda text: None)
+    assert found.n_decided == 70
+    began = time.monotonic()
+    with pytest.raises(ServiceRefusedError, match="name where it answers with --service"):
+        decide_beside(url, "claims", progress=lambda *moved: None, say=lambda text: None)
+    assert time.monotonic() - began < 5
+
+
+def test_what_is_said_while_nothing_comes_is_about_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def impatient(task: str, *, unit: str = "", word: str) -> AbstractContextManager[Progress]:
+        return patience(quiet_s=0.05, word=word)
+
+    monkeypatch.setattr("ringfence.cli.decide.progress", impatient)
+    service, _ = answering([(200, part(0, 0, None))], {1: 0.4})
+    with listening(service) as url:
+        assert run(["decide", "--pending", "--scenario", "claims", "-w", str(tmp_path), "--service", url]) == Exit.OK
+    assert f"still waiting for the service at {url}" in capsys.readouterr().err

@@ -27,6 +27,7 @@ from ringfence.ledger.errors import (
     UnknownEventError,
 )
 from ringfence.ledger.ledger import Ledger
+from ringfence.ledger.lock import LOCK, writer_of
 from ringfence.ledger.records import DecisionBody, Kind, LabelBody, ReleaseBody
 from ringfence.ledger.schema import DATABASE
 from ringfence.ledger.writer import Duplicate, Staged
@@ -283,6 +284,8 @@ def test_killed_writer_leaves_exactly_what_it_committed(ledger: Ledger, scenario
     process.join()
     assert process.exitcode == 9
     assert ledger.last_seq == 1
+    assert (directory / LOCK).read_text().strip() == str(process.pid)
+    assert writer_of(directory) is None  # whatever is left in the file
     with ledger.writer(clock) as writer:  # the lock died with its holder
         assert writer.last_seq == 1
 
@@ -293,7 +296,10 @@ def test_second_writer_is_told_who_holds_the_lock(ledger: Ledger, clock: FakeClo
         raise AssertionError("two writers")
     assert caught.value.holder_pid == os.getpid()
     with ledger.writer(clock):
-        pass
+        assert writer_of(ledger.directory) == f"process {os.getpid()}"
+    assert writer_of(ledger.directory) is None
+    (ledger.directory / LOCK).unlink()
+    assert writer_of(ledger.directory) is None
 
 
 def test_other_processes_cannot_write_but_can_read(ledger: Ledger, door: Door, clock: FakeClock) -> None:
