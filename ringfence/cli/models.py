@@ -77,9 +77,9 @@ def train(
     """Make a release: replay the ledger, fit, calibrate, evaluate, write the bundle with report and card.
 
     Examples are the decided events from --examples-from whose label was known by --until. The first release becomes
-    the champion; later ones wait for `ringfence release promote`. Features that an earlier train computed from the same
-    records are not replayed. Time and peak memory of each phase are told. What was forgotten for want of memory, and
-    what is missing in every example, is a warning on stderr, and stands in the card.
+    the champion; later ones wait for `ringfence release promote`. It may run beside a service. Features that an earlier
+    train computed from the same records are not replayed. Time and peak memory of each phase are told. What was
+    forgotten for want of memory, and what is missing in every example, is a warning on stderr, and stands in the card.
     """
     from ringfence.workspace import Workspace
 
@@ -106,9 +106,11 @@ def train(
     warnings = shortfalls(release)
     for warning in warnings:
         remark(f"warning: {warning}")
+    is_known = told_registered(here, spec, release)
     show(
         {
             **_described(release),
+            "registered": is_known,
             "memory": release.metrics["memory"],
             "missing_in_every_example": release.metrics["missing_in_every_example"],
             "warnings": warnings,
@@ -120,6 +122,19 @@ def train(
         as_json=as_json,
         text=f"{headline(release)}\n{work_done(made)}\nreport: {release.path / 'report.html'}",
     )
+
+
+def told_registered(here: Workspace, scenario: Scenario, release: Release) -> bool:
+    """Tell whether the ledger knows a release that was just made, and where it does not, how it comes to."""
+    from ringfence.steps.chosen import is_registered
+
+    if is_registered(here, scenario, release.id):
+        return True
+    remark(
+        f"something else writes to the ledger, a service as a rule: {release.id} is made, and not registered yet. What "
+        f"names it next registers it: ringfence release shadow {release.id}, or ringfence release promote {release.id}"
+    )
+    return False
 
 
 class MadeRelease(NamedTuple):

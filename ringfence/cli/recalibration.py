@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from ringfence.cli.models import told_registered
 from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOption, iso_time, time_option
 from ringfence.cli.releases import NoteOption, ReleaseArgument
 from ringfence.cli.terminal import remark, show, staged_progress, table
@@ -67,9 +68,11 @@ def recalibrate(
     for rung in found["rungs"]:
         if rung["verdict"] != "better":
             remark(f"warning: rung {rung['name']}: {rung['verdict']} on the labels that became known last")
+    is_known = told_registered(here, spec, made)
     show(
         {
             "release": made.id,
+            "registered": is_known,
             "models_of": base.id,
             "until": iso_time(made.manifest.made.until_ms),
             **{name: found[name] for name in ("n", "n_fraud", "n_fitted", "n_fitted_fraud", "rungs", "review_price")},

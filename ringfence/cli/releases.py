@@ -12,7 +12,7 @@ from ringfence.cli.options import HERE, JsonOption, ScenarioOption, WorkspaceOpt
 from ringfence.cli.running import HERE_URL, UrlOption, switch_release
 from ringfence.cli.terminal import remark, show, table
 from ringfence.errors import RingfenceError
-from ringfence.steps.chosen import open_release, resolve
+from ringfence.steps.chosen import open_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,10 +157,9 @@ def promote(
     """
 
     def change(here: Workspace, registry: Registry, writer: Writer, scenario: str) -> str:
-        name = resolve(registry, release, scenario)
-        open_release(here, registry, name, scenario)  # a damaged bundle must not become the champion
-        registry.promote(writer, name, note=note, by=operator())
-        return name
+        found = open_release(here, registry, release, scenario)  # a damaged bundle must not become the champion
+        registry.install(writer, found.id, digest=found.digest, note=note, by=operator())
+        return found.id
 
     changed = _change_champion(workspace, scenario, change, url, "promote", {"release": release, "note": note})
     show(changed, as_json=as_json, text=_told(changed, "is the champion"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +27,12 @@ def shadow(
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Have no shadow any more.")] = False,
     note: NoteOption = "",
+    differing: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="List the newest N decisions on record that a shadow would have taken otherwise."
+        ),
+    ] = None,
     url: UrlOption = HERE_URL,
     workspace: WorkspaceOption = HERE,
     scenario: ScenarioOption = None,
@@ -41,15 +48,31 @@ def shadow(
 
     if release is not None and off:
         raise UsageError(f"both {release!r} and --off: name the release that is to score along, or end the shadow")
+    if release is None and not off and note:
+        raise UsageError(
+            "--note without a release: name the release that is to score along, or end the shadow by --off"
+        )
+    if differing is not None and (release is not None or off):
+        raise UsageError("--differing lists what is on record and changes nothing: leave out the release and --off")
     here = Workspace(workspace)
     spec = here.scenario(scenario)
     ledger = Ledger.open(here.ledger_dir(spec), spec)
+    if differing is not None:
+        _list(ledger, differing, as_json=as_json)
+        return
+    from ringfence.serving.shadow_told import shadow_of
+
+    found = shadow_of(ledger, here.state_dir(spec.name))
     if release is None and not off:
-        _tell(ledger, here, spec.name, as_json=as_json)
+        text = "no release scores along; have one do so with: ringfence release shadow RELEASE"
+        show({"shadow": found}, as_json=as_json, text=text if found is None else _text(found))
         return
     changed = _changed(here, ledger, spec.name, release, note, url)
     words = "scores along" if changed["act"] == "shadowed" else "scores along no more"
-    show(changed, as_json=as_json, text=f"{changed['release']} {words} from seq {changed['seq']} on")
+    lines = [f"{changed['release']} {words} from seq {changed['seq']} on"]
+    if found is not None:
+        lines = [_text(found), "", "That was all; its counts go, and where it differed stays on record.", *lines]
+    show({**changed, "ended": found}, as_json=as_json, text="\n".join(lines))
 
 
 def _changed(
@@ -78,12 +101,27 @@ def _changed(
         return shadow_release(url, "shadow", {"release": release, "note": note}, scenario, locked=error)
 
 
-def _tell(ledger: Ledger, here: Workspace, scenario: str, *, as_json: bool) -> None:
-    from ringfence.serving.shadow_told import shadow_of
+def _list(ledger: Ledger, newest: int, *, as_json: bool) -> None:
+    from ringfence.ledger.records import DisagreementBody, Kind
 
-    found = shadow_of(ledger, here.state_dir(scenario))
-    text = "no release scores along; have one do so with: ringfence release shadow RELEASE"
-    show({"shadow": found}, as_json=as_json, text=text if found is None else _text(found))
+    on_record = deque(ledger.records(kinds=(Kind.DISAGREEMENT,)), maxlen=newest)
+    found = [body for record in reversed(on_record) if isinstance(body := record.body, DisagreementBody)]
+    rows = [
+        [
+            f"d-{one.decision_seq}",
+            one.event_id,
+            one.action,
+            f"{one.score:.4f}",
+            one.rung,
+            one.shadow_action,
+            f"{one.shadow_score:.4f}",
+            one.shadow,
+        ]
+        for one in found
+    ]
+    head = ["decision", "event", "decided", "score", "rung", "the shadow", "score", "release"]
+    text = table(head, rows) if rows else "no shadow differed from a decision, as far as the ledger has it"
+    show({"disagreements": found}, as_json=as_json, text=text)
 
 
 def _text(found: ShadowAnswer) -> str:
@@ -91,8 +129,8 @@ def _text(found: ShadowAnswer) -> str:
     n = found.same + found.different
     if n:
         share = 100 * found.different / n
-        lines.append(f"{found.different:,} of {n:,} decisions would have been others ({share:.1f} %), each on record")
-        lines.append(f"its scores are {found.mean_difference:+.4f} apart on average (shadow minus decision)")
+        lines.append(f"{found.different:,} of {n:,} decisions would have been others ({share:.1f} %)")
+        lines.append(f"its score minus the decision's is {found.mean_difference:+.4f} on average")
         rows = [[one.action, one.shadow_action, f"{one.decisions:,}"] for one in found.actions]
         lines += ["", table(["decided", "the shadow", "decisions"], rows), ""]
     else:
@@ -103,5 +141,7 @@ def _text(found: ShadowAnswer) -> str:
         lines.append(f"{found.waiting:,} scored events are not decided yet")
     if found.failure is not None:
         lines.append(f"it waits, and tries again: {found.failure}")
-    lines.append(f"{found.records_behind:,} records behind the ledger; it follows while a service runs")
+    lines.append(f"{found.records_behind:,} records of the ledger it has not read yet; it follows while a service runs")
+    if found.different:
+        lines.append("which ones: ringfence release shadow --differing 20")
     return "\n".join(lines)

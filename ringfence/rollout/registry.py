@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -23,6 +25,7 @@ PROMOTED = "promoted"
 ROLLED_BACK = "rolled_back"
 SHADOWED = "shadowed"
 UNSHADOWED = "unshadowed"
+_NAME = re.compile(r"r-[0-9a-f]{4,64}", re.ASCII)
 _CHANGES = (PROMOTED, ROLLED_BACK)  # of champion
 
 
@@ -43,7 +46,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     release: str
     digest: str
-    note: str  # of the last act that gave one
+    note: str  # of the last registration, promotion or rollback that gave one; a shadow's is told with it
     by: str  # who promoted it last, or rolled back to it; empty where no person did
     registered_seq: int
     registered_at_ms: int
@@ -86,7 +89,7 @@ class Registry:
         """List every registered release, oldest first."""
         champion, shadow = self.champion(), self.shadow()
         lives = {body.release for _, body in self._acts if body.act in _CHANGES}
-        notes = {body.release: body.note for _, body in self._acts if body.note}
+        notes = {body.release: body.note for _, body in self._acts if body.note and body.act in (REGISTERED, *_CHANGES)}
         by = {body.release: body.by for _, body in self._acts if body.act in _CHANGES}
         first: dict[str, Entry] = {}
         for record, body in self._acts:
@@ -113,6 +116,23 @@ class Registry:
         """Name the release that is live now; None where there is none."""
         history = self.champions()
         return history[-1][1] if history else None
+
+    def named(self, wanted: str, releases_dir: Path | None = None) -> str:
+        """Name the release that is meant by an id, `latest` (of those registered) or `champion`.
+
+        An id may be one that is not registered and lies in `releases_dir`: copied there, or trained beside a service.
+
+        Raises
+        ------
+        UnknownReleaseError
+            If there is none such.
+        """
+        name = {"latest": self.latest, "champion": self.champion}.get(wanted, lambda: wanted)()
+        if name is not None:
+            is_id = releases_dir is not None and _NAME.fullmatch(name) is not None
+            if self.is_registered(name) or (is_id and releases_dir is not None and (releases_dir / name).is_dir()):
+                return name
+        raise UnknownReleaseError(wanted, [entry.release for entry in self.entries()])
 
     def champion_at(self, seq: int) -> str | None:
         """Name the release that was live for a record at `seq`: the last one made champion at a smaller seq."""

@@ -133,6 +133,7 @@ class Along:
                 self.engine.take_effects()  # what ticks came to is on record for the champion's features alone
                 if ended():
                     return
+        last_seq = self._ledger.last_seq
         began_s = time.monotonic()
         for batch in self._ledger.batches(after_seq=self.engine.seq, size=_PORTION):
             self.score(batch)
@@ -140,6 +141,9 @@ class Along:
                 return
             pause.wait(_REST * (time.monotonic() - began_s))
             began_s = time.monotonic()
+        if last_seq > self._through_seq:  # what came after the last event is nothing to score: none is behind
+            self._opinions.put(last_seq)
+            self._through_seq = last_seq
 
     def score(self, batch: Batch) -> None:
         """Fold a batch, and hold each event in it that was decided against what the shadow would have done.

@@ -12,7 +12,6 @@ from ringfence.scoring.release import load_release
 from ringfence.serving import wire
 from ringfence.serving.errors import ReleaseRefusedError
 from ringfence.serving.ready import Ready, ledger_for
-from ringfence.serving.swap import named
 
 Recorder = Callable[[Sequence[tuple[Kind, Told]]], int]
 
@@ -42,7 +41,7 @@ def begin_shadow(current: Ready, record: Recorder, release: str, *, note: str, b
         Nothing was recorded; else as `record` has it.
     """
     registry, folder, staged = Registry.read(current.ledger), current.release.path.parent, _Staged()
-    name = named(registry, release, folder)
+    name = registry.named(release, folder)
     try:
         loaded = load_release(folder / name)
     except ReleaseError as error:

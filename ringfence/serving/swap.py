@@ -13,7 +13,6 @@ The release record is staged by the switch itself: it has the seq from which on 
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from msgspec.structs import replace
 
 from ringfence.errors import RingfenceError
 from ringfence.ledger.writer import Writer
-from ringfence.rollout.errors import AlreadyChampionError, UnknownReleaseError
+from ringfence.rollout.errors import AlreadyChampionError
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.door import Door
@@ -58,10 +57,8 @@ SWITCHING: Final = "switching"
 DONE: Final = "done"
 FAILED: Final = "failed"
 STEPS: Final = (PREPARING, BUILDING, CATCHING_UP, SWITCHING, DONE, FAILED)
-LATEST: Final = "latest"
 MOST_BEHIND: Final = 64  # records that the engine's thread may have left to fold when a switch is put into the queue
 MOST_WAITING: Final = 64  # requests that may stand before it there
-_NAME: Final = re.compile(r"r-[0-9a-f]{4,64}", re.ASCII)
 _AGAIN_S: Final = 0.01  # before a switch that found the queue too long is offered again
 _POLL_S: Final = 0.05  # between two looks at the ledger for a state that is kept ready
 _ENDS_S: Final = 5.0
@@ -84,21 +81,6 @@ def parted(tickets: list[Ticket]) -> list[list[Ticket]]:
         else:
             parts[-1].append(ticket)
     return [part for part in (*parts, *last) if part]
-
-
-def named(registry: Registry, release: str, releases_dir: Path) -> str:
-    """Name the release that is meant by an id or by `latest`: registered, or in the folder.
-
-    Raises
-    ------
-    UnknownReleaseError
-        If it is neither.
-    """
-    name = registry.latest() if release == LATEST else release
-    is_there = name is not None and _NAME.fullmatch(name) is not None and (releases_dir / name).is_dir()
-    if name is None or not (is_there or registry.is_registered(name)):
-        raise UnknownReleaseError(release, [entry.release for entry in registry.entries()])
-    return name
 
 
 class _Switch:
@@ -197,7 +179,7 @@ class Swap:
         """
 
         def chosen(registry: Registry) -> str:
-            name = named(registry, release, self.current.release.path.parent)
+            name = registry.named(release, self.current.release.path.parent)
             if name == registry.champion():
                 raise AlreadyChampionError(name)
             return name

@@ -46,23 +46,22 @@ def make_release(
     PolicyFileError
         If the policy cannot be read, or its route names what is no feature.
     LedgerLockedError
-        If another process writes to the ledger: at once, since the release is recorded at the end.
+        If another process writes to a ledger that has no champion: at once, since the release is recorded at the end.
     """
     from ringfence.engine.catalogue import Catalogue
     from ringfence.ledger.ledger import Ledger
-    from ringfence.ledger.lock import writer_lock
     from ringfence.policy.load import load_policy
     from ringfence.scenario.lookup_files import read_lookup_files
     from ringfence.scoring.route import Router
     from ringfence.training.brought import read_brought
+    from ringfence.training.recorded import require_recordable
     from ringfence.training.train import train
 
     policy = load_policy(here.policy_path(scenario))
     Router(policy, Catalogue.build(scenario), where=str(here.policy_path(scenario)))  # now, not after the training
     lookup_files = read_lookup_files(scenario, here.path)
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
-    with writer_lock(ledger.directory):
-        pass  # the release is recorded at the end: better learn now than then that someone else writes
+    require_recordable(ledger)
     if assumed_rate is not None:
         from ringfence.training.unlabelled import train_unlabelled
 

@@ -357,7 +357,8 @@ class OpenWorkspace(OpenReleases, ExplainsDecisions, ExportsGraph):
         NoExamplesError, OneClassError, NoFoldsError
             If there is too little to learn from.
         LedgerLockedError
-            If another process writes to the ledger.
+            If another process writes to a ledger that has no champion yet. Beside a service the release is made, and
+            registered by the promotion or the shadow that names it next.
         """
         from ringfence.scenario.clock import SystemClock
         from ringfence.steps.making import as_made, make_release, row_cache

@@ -124,8 +124,6 @@ class OpenReleases(OpenScenario):
             If the release was made without labels.
         UnknownReleaseError, NoChampionError
             If there is no such release.
-        LedgerLockedError
-            If another process writes to the ledger.
         """
         from ringfence.scenario.clock import SystemClock
         from ringfence.steps.figures import recalibrated_frame

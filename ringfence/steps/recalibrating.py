@@ -34,22 +34,14 @@ def recalibrate_release(
     Returns
     -------
     The release whose models these are, and the new one, which waits for promotion.
-
-    Raises
-    ------
-    LedgerLockedError
-        If another process writes to the ledger: at once, since the release is recorded at the end.
     """
     from ringfence.ledger.ledger import Ledger
-    from ringfence.ledger.lock import writer_lock
     from ringfence.steps.chosen import find_release
     from ringfence.steps.making import row_cache
     from ringfence.training.recalibrating import recalibrate
 
     base = find_release(here, scenario, release)
     ledger = Ledger.open(here.ledger_dir(scenario), scenario)
-    with writer_lock(ledger.directory):
-        pass
     made = recalibrate(
         ledger,
         base,

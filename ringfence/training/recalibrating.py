@@ -21,7 +21,6 @@ from ringfence.models.branches import RULES
 from ringfence.models.calibration import Calibrator, fit_calibrator
 from ringfence.models.seen import Seen
 from ringfence.models.stack import BACKBONE, Stack
-from ringfence.rollout.registry import Registry
 from ringfence.scenario.clock import Clock
 from ringfence.scoring.release import Calibrated, Contents, FollowedWeights, Release, lookup_name, write_release
 from ringfence.training.errors import NoExamplesError, TooFewNewLabelsError, UnlabelledBaseError
@@ -31,6 +30,7 @@ from ringfence.training.following import FEWEST_JUDGED, follow_weights, unseen_f
 from ringfence.training.held_out import amounts_of
 from ringfence.training.recalibrated import Rung, Shift, card_of, gain_of, headline_of, metrics_of, page_of
 from ringfence.training.recalled import recalled_rows
+from ringfence.training.recorded import record_release
 from ringfence.training.row_cache import RowCache
 from ringfence.training.samples import sampling_catalogue
 from ringfence.training.summary import data_digest
@@ -80,8 +80,6 @@ def recalibrate(
         If fewer than 30 frauds or 30 legit events became known, or all at one moment.
     UnlabelledBaseError
         If `base` was made without labels.
-    LedgerLockedError
-        If another process writes to the ledger; the bundle exists then, but is not registered.
     """
     if not base.has_trees:
         raise UnlabelledBaseError(base.id)
@@ -167,9 +165,7 @@ def recalibrate(
             report=page_of(base, shift),
         ),
     )
-    with ledger.writer(clock) as writer:
-        if Registry.read(ledger).register(writer, release.id, digest=release.digest, note=note):
-            writer.commit()
+    record_release(ledger, release, clock, note=note)
     report("calibrating", 2, 2)
     return release
 

@@ -18,7 +18,6 @@ from ringfence.ledger.event_texts import event_texts
 from ringfence.ledger.ledger import Ledger
 from ringfence.models.branch import Need
 from ringfence.policy.policy import Policy
-from ringfence.rollout.registry import Registry
 from ringfence.scenario.batch import FRAUD
 from ringfence.scenario.clock import Clock
 from ringfence.scenario.spec import AttributeUse, Scenario
@@ -35,6 +34,7 @@ from ringfence.training.importance import importance_of
 from ringfence.training.learners import beside_trees
 from ringfence.training.monotone import held_to, signs_of
 from ringfence.training.recalled import recalled_rows
+from ringfence.training.recorded import record_release
 from ringfence.training.report import render
 from ringfence.training.row_cache import RowCache
 from ringfence.training.search import require_search
@@ -68,6 +68,9 @@ def train(
 ) -> Release:
     """Make a release from the ledger and record it there; the first one becomes the champion.
 
+    Beside a service, which alone may write to its ledger, the release is made and not recorded: whatever names it next,
+    a promotion or a shadow, registers it.
+
     Parameters
     ----------
     policy : costs and capacity; its review price is fitted on out-of-fold scores.
@@ -94,7 +97,7 @@ def train(
     NoFeaturesError
         If all feature families are switched off.
     LedgerLockedError
-        If another process writes to the ledger; the bundle exists then, but is not registered.
+        If another process writes to a ledger that has no champion; the bundle exists then, but is not registered.
     UnknownBranchError
         If `without` names a branch that does not exist.
     MissingExtraError
@@ -250,15 +253,3 @@ def later_events(ledger: Ledger, cut_ms: int, settled_after_ms: int) -> pl.DataF
     )
     n_fraud = int((known["value"] == FRAUD).sum())
     return known if 0 < n_fraud < known.height else None
-
-
-def record_release(ledger: Ledger, release: Release, clock: Clock) -> None:
-    """Write a release to the ledger; the first one becomes the champion."""
-    with ledger.writer(clock) as writer:
-        registry = Registry.read(ledger)
-        if registry.register(writer, release.id, digest=release.digest):
-            writer.commit()
-            registry = Registry.read(ledger)
-        if registry.champion() is None:
-            registry.promote(writer, release.id, note="the first release")
-            writer.commit()

@@ -47,8 +47,8 @@ from ringfence.training.folds import Fold
 from ringfence.training.held_out import amounts_of, days_spanned, segments_of
 from ringfence.training.memory_use import room_told
 from ringfence.training.recalled import recalled_rows
+from ringfence.training.recorded import record_release
 from ringfence.training.row_cache import RowCache
-from ringfence.training.train import record_release
 from ringfence.training.unlabelled_card import Assumed, card_of, page_of
 
 FloatArray = NDArray[np.float64]

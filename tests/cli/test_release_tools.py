@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ import yaml
 
 from ringfence.cli.application import run
 from ringfence.cli.exits import Exit
+from ringfence.ledger.ledger import Ledger
+from ringfence.scenario.clock import SystemClock
+from ringfence.workspace import Workspace
 from tests.oracles.onnx_graphs import linear
 from tests.training.conftest import POLICY, payments
 
@@ -52,6 +56,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_net.onnx").write_bytes(linear(np.array([0.02, 3.0]), -3.5))
     assert run(["train", "-w", str(folder), "--until", "2024-01-31", "--without", "gnn"]) == Exit.OK
     return folder
+
+
+def unaided(folder: Path, name: str) -> None:
+    """Make a workspace of the same payments, by another name of the scenario and without the network."""
+    payments(2_500).write_csv(folder / "payments.csv")
+    scenario = {key: value for key, value in SCENARIO.items() if key != "branches"}
+    (folder / "ringfence.yaml").write_text(yaml.safe_dump({"scenarios": {name: scenario}}))
+    (folder / "policies").mkdir()
+    (folder / "policies" / f"{name}.yaml").write_text(POLICY)
 
 
 @pytest.fixture
@@ -204,3 +217,51 @@ def test_mirror_without_an_answer_ends_as_storage_does(
     assert said.err.startswith(
         f"ringfence: tracking store {address}: experiment 'payments': no answer; see that it runs"
     )
+
+
+def test_a_release_made_beside_a_service_is_registered_by_what_names_it_next(
+    place: Path, result: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = Workspace(place)
+    scenario = workspace.scenario()
+    ledger = Ledger.open(workspace.ledger_dir(scenario), scenario)
+    train = ["train", "-w", str(place), "--until", "2024-01-28", "--without", "gnn", "--json"]
+    with ledger.writer(SystemClock()):  # as a service holds it
+        assert run(train) == Exit.OK
+        told = capsys.readouterr()
+        made = json.loads(told.out)
+        assert made["registered"] is False
+        assert f"ringfence release promote {made['release']}" in told.err
+        assert run(["release", "recalibrate", "champion", "-w", str(place), "--json"]) == Exit.OK
+        calibrated = json.loads(capsys.readouterr().out)
+        assert (place / "releases" / calibrated["release"]).is_dir()
+    known = [one["release"] for one in result("release", "list")]
+    assert made["release"] not in known
+    assert result("release", "show", made["release"])["release"] == made["release"]
+    assert result("release", "promote", made["release"])["champion"] == made["release"]
+    assert [one["release"] for one in result("release", "list") if one["champion"]] == [made["release"]]
+    assert result("release", "rollback")["champion"] != made["release"]
+    assert result(*train[:1], *train[3:-1])["registered"] is True
+
+
+def test_a_first_release_needs_the_ledger_to_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unaided(tmp_path, "payments")
+    assert run(["import", "-w", str(tmp_path)]) == Exit.OK
+    workspace = Workspace(tmp_path)
+    scenario = workspace.scenario()
+    with Ledger.open(workspace.ledger_dir(scenario), scenario).writer(SystemClock()):
+        assert run(["train", "-w", str(tmp_path)]) == Exit.BUSY
+    assert "is writing to the ledger" in capsys.readouterr().err
+    assert not list((tmp_path / "releases").glob("r-*"))
+
+
+def test_a_release_of_another_scenario_is_none_of_this_one(
+    place: Path, result: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = result("release", "list")[0]["release"]
+    unaided(tmp_path, "refunds")
+    assert run(["import", "-w", str(tmp_path)]) == Exit.OK
+    shutil.copytree(place / "releases" / theirs, tmp_path / "releases" / theirs)
+    capsys.readouterr()
+    assert run(["release", "promote", theirs, "-w", str(tmp_path)]) == Exit.BAD_INPUT
+    assert "is not in this ledger" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from ringfence.engine.engine import Engine
 from ringfence.engine.snapshot import list_snapshots, write_snapshot
 from ringfence.ledger.audit import audit_ledger
 from ringfence.ledger.ledger import Ledger
-from ringfence.ledger.records import DecisionBody, DisagreementBody, Kind
+from ringfence.ledger.records import DecisionBody, DisagreementBody, Kind, ReviewRequestedBody
 from ringfence.models.seen import Seen
 from ringfence.rollout.registry import Registry
 from ringfence.scenario.batch import EVENT
@@ -139,6 +139,23 @@ def test_a_shadow_of_other_features_comes_to_what_it_would_have_answered(start: 
     assert [proof for proof in proofs if not proof.holds] == []
     until(lambda: service.ask("GET", "/v1/releases").json()["shadow"]["different"] == len(differs))
     assert audit_ledger(service.ledger).holds
+
+
+def test_at_rest_no_record_is_left_to_read_whatever_came_last(start: Start, workspace: Workspace) -> None:
+    other = make_release(workspace, OTHER_WINDOWS)
+    service = start(follower=False)
+    shadowed(service, other)
+    decide(service, claim("s-0"))
+    catch_up(service)
+    assert told(service)["records_behind"] == 0
+    said = ReviewRequestedBody(
+        decision_seq=1, event_seq=1, event_id="s-0", event_type="claim", release=service.release.id, rung="rules",
+        why="", action="approve", score=0.1, full_action="review", full_score=0.2,
+    )  # fmt: skip
+    service.service.record([(Kind.REVIEW_REQUESTED, said)])  # no event: nothing to score
+    assert told(service)["records_behind"] == 1
+    catch_up(service)
+    assert told(service)["records_behind"] == 0
 
 
 def test_a_shadow_that_ends_in_the_middle_counts_nothing_twice(start: Start, workspace: Workspace) -> None:

@@ -55,6 +55,7 @@ def test_what_cannot_be_a_shadow_is_refused_and_nothing_is_recorded(start: Start
     n = len(service.ledger.releases())
     refusals = [
         ("shadow", {"release": service.release.id}, 409, "is the champion"),
+        ("shadow", {"release": "champion"}, 409, "is the champion"),
         ("shadow", {"release": "r-0000"}, 404, "is not in this ledger"),
         ("shadow", {"release": broken.id}, 409, broken.id),
         ("shadow", {}, 400, "no release"),
