@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -90,8 +89,8 @@ def test_the_place_never_goes_back(opinions: Opinions) -> None:
 
 
 def test_what_fails_in_the_middle_leaves_nothing_behind(opinions: Opinions) -> None:
-    with pytest.raises(sqlite3.Error):
-        opinions.put(70, compared=[compared(61, other(62)), Comparison(63, None, "review", 0.0, None)])  # type: ignore[arg-type]
+    with pytest.raises(OverflowError):  # an amount that no column holds, after others were written
+        opinions.put(70, waits=[Opinion(61, 0.5, None), Opinion(62, 0.5, 1 << 63)], compared=[compared(61, other(62))])
     found = opinions.standing(SHADOW)
     assert found is not None
     assert (found.through_seq, found.pairs) == (40, ())

@@ -418,10 +418,12 @@ def test_while_answers_leave_before_they_are_durable_nothing_is_decided_at_night
     drained(service)
     with lock(service):
         assert decide(service, claim("by day", amount=LARGE))["durable"] is False
-        last_seq = service.service._cycle._writer.last_seq  # type: ignore[union-attr]
+        cycle = service.service._cycle
+        assert cycle is not None
+        last_seq = cycle._writer.last_seq
         refused = service.ask("POST", ROUTE, key="decide")
         assert (refused.status_code, refused.json()["type"]) == (503, "urn:ringfence:problem:ledger-unavailable")
-        assert service.service._cycle._writer.last_seq == last_seq  # type: ignore[union-attr]
+        assert cycle._writer.last_seq == last_seq
     drained(service)
 
     def all_are() -> bool:
