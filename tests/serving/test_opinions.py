@@ -94,6 +94,7 @@ def test_what_fails_in_the_middle_leaves_nothing_behind(opinions: Opinions) -> N
     found = opinions.standing(SHADOW)
     assert found is not None
     assert (found.through_seq, found.pairs) == (40, ())
+    assert opinions.waiting(0, 10) == []
     assert opinions.disagreements(10) == []
     opinions.put(70, compared=[compared(61)])
     assert opinions.begin(SHADOW) == 70
