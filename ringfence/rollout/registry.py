@@ -128,10 +128,8 @@ class Registry:
             If there is none such.
         """
         name = {"latest": self.latest, "champion": self.champion}.get(wanted, lambda: wanted)()
-        if name is not None:
-            is_id = releases_dir is not None and _NAME.fullmatch(name) is not None
-            if self.is_registered(name) or (is_id and releases_dir is not None and (releases_dir / name).is_dir()):
-                return name
+        if name is not None and (self.is_registered(name) or _is_made(name, releases_dir)):
+            return name
         raise UnknownReleaseError(wanted, [entry.release for entry in self.entries()])
 
     def champion_at(self, seq: int) -> str | None:
@@ -261,3 +259,7 @@ class Registry:
         if len(standing) < 2:
             raise NothingToRollBackError(standing[-1] if standing else None)
         return standing[-1], standing[-2]
+
+
+def _is_made(name: str, releases_dir: Path | None) -> bool:
+    return releases_dir is not None and _NAME.fullmatch(name) is not None and (releases_dir / name).is_dir()
